@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/addr.h"
+
+#include "base/err.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+bool pq_addr_is4(const struct pq_addr *a)
+{
+    return memcmp(a->ip, mapped, sizeof mapped) == 0;
+}
+
+bool pq_addr_eq(const struct pq_addr *a, const struct pq_addr *b)
+{
+    return a->port == b->port && pq_addr_eq_ip(a, b);
+}
+
+bool pq_addr_eq_ip(const struct pq_addr *a, const struct pq_addr *b)
+{
+    return memcmp(a->ip, b->ip, sizeof a->ip) == 0;
+}
+
+bool pq_addr_is_any(const struct pq_addr *a)
+{
+    static const uint8_t zero[16];
+    return memcmp(a->ip, zero, 16) == 0 || (pq_addr_is4(a) && memcmp(a->ip + 12, zero, 4) == 0);
+}
+
+void pq_addr_set4(struct pq_addr *a, const uint8_t ip[4], uint16_t port)
+{
+    memcpy(a->ip, mapped, sizeof mapped);
+    memcpy(a->ip + 12, ip, 4);
+    a->port = port;
+}
+
+void pq_addr_set6(struct pq_addr *a, const uint8_t ip[16], uint16_t port)
+{
+    memcpy(a->ip, ip, 16);
+    a->port = port;
+}
+
+int pq_addr_parse_ip(struct pq_addr *a, const char *text)
+{
+    uint8_t b[16];
+    if (inet_pton(AF_INET, text, b) == 1) {
+        pq_addr_set4(a, b, 0);
+        return 0;
+    }
+    if (inet_pton(AF_INET6, text, b) == 1) {
+        pq_addr_set6(a, b, 0);
+        return 0;
+    }
+    return PQ_EINVAL;
+}
+
+const char *pq_addr_ip_str(const struct pq_addr *a, char buf[PQ_ADDR_STRLEN])
+{
+    if (pq_addr_is4(a))
+        inet_ntop(AF_INET, a->ip + 12, buf, PQ_ADDR_STRLEN);
+    else
+        inet_ntop(AF_INET6, a->ip, buf, PQ_ADDR_STRLEN);
+    return buf;
+}
+
+const char *pq_addr_str(const struct pq_addr *a, char buf[PQ_ADDR_STRLEN])
+{
+    char ip[PQ_ADDR_STRLEN];
+    pq_addr_ip_str(a, ip);
+    snprintf(buf, PQ_ADDR_STRLEN, pq_addr_is4(a) ? "%.46s:%u" : "[%.46s]:%u", ip, a->port);
+    return buf;
+}
+
+socklen_t pq_addr_to_sock(const struct pq_addr *a, struct sockaddr_storage *ss)
+{
+    memset(ss, 0, sizeof *ss);
+    if (pq_addr_is4(a)) {
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(a->port)};
+        memcpy(&in.sin_addr, a->ip + 12, 4);
+        memcpy(ss, &in, sizeof in);
+        return sizeof in;
+    }
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+    memcpy(&in6.sin6_addr, a->ip, 16);
+    memcpy(ss, &in6, sizeof in6);
+    return sizeof in6;
+}
+
+int pq_addr_from_sock(struct pq_addr *a, const struct sockaddr *sa)
+{
+    if (sa->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, sa, sizeof in);
+        pq_addr_set4(a, (const uint8_t *)&in.sin_addr, ntohs(in.sin_port));
+        return 0;
+    }
+    if (sa->sa_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, sa, sizeof in6);
+        pq_addr_set6(a, (const uint8_t *)&in6.sin6_addr, ntohs(in6.sin6_port));
+        return 0;
+    }
+    return PQ_EINVAL;
+}
+
+static int parse_port(const char *s, uint16_t *port)
+{
+    unsigned v = 0;
+    if (!*s || strlen(s) > 5)
+        return PQ_EINVAL;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9')
+            return PQ_EINVAL;
+        v = v * 10 + (unsigned)(*s - '0');
+    }
+    if (v > 65535)
+        return PQ_EINVAL;
+    *port = (uint16_t)v;
+    return 0;
+}
+
+int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port)
+{
+    const char *h = text, *colon = strrchr(text, ':');
+    if (!colon)
+        return PQ_EINVAL;
+    size_t n = (size_t)(colon - text);
+    if (n && text[0] == '[') {
+        if (n < 2 || text[n - 1] != ']')
+            return PQ_EINVAL;
+        h++;
+        n -= 2;
+    } else if (memchr(text, ':', n)) {
+        return PQ_EINVAL; /* an IPv6 literal needs brackets before a port */
+    }
+    if (n >= cap)
+        return PQ_EINVAL;
+    uint16_t p;
+    if (parse_port(colon + 1, &p))
+        return PQ_EINVAL;
+    memcpy(host, h, n);
+    host[n] = 0;
+    *port = p;
+    return 0;
+}

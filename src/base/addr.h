@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* addr.h - an IP address and port, IPv4 kept in the IPv4-mapped form so that both compare alike. */
+#ifndef PQ_BASE_ADDR_H
+#define PQ_BASE_ADDR_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define PQ_ADDR_STRLEN 56 /* "[v6]:port" and the final NUL */
+
+struct pq_addr {
+    uint8_t ip[16]; /* network order; IPv4 as ::ffff:a.b.c.d */
+    uint16_t port;  /* host order */
+};
+
+bool pq_addr_is4(const struct pq_addr *a);
+bool pq_addr_eq(const struct pq_addr *a, const struct pq_addr *b);    /* address and port */
+bool pq_addr_eq_ip(const struct pq_addr *a, const struct pq_addr *b); /* address alone */
+bool pq_addr_is_any(const struct pq_addr *a);                         /* 0.0.0.0 or :: */
+
+/* The four bytes of an IPv4 address. */
+static inline const uint8_t *pq_addr_v4(const struct pq_addr *a)
+{
+    return a->ip + 12;
+}
+
+void pq_addr_set4(struct pq_addr *a, const uint8_t ip[4], uint16_t port);
+void pq_addr_set6(struct pq_addr *a, const uint8_t ip[16], uint16_t port);
+
+/* Reads an IPv4 or IPv6 literal without port or brackets; port becomes 0.
+ * Returns 0 or PQ_EINVAL (*a unchanged). */
+int pq_addr_parse_ip(struct pq_addr *a, const char *text);
+
+/* Writes "a.b.c.d" or "x:y::z", NUL-terminated, without the port.  Returns buf. */
+const char *pq_addr_ip_str(const struct pq_addr *a, char buf[PQ_ADDR_STRLEN]);
+
+/* Writes "a.b.c.d:port" or "[x:y::z]:port", NUL-terminated.  Returns buf. */
+const char *pq_addr_str(const struct pq_addr *a, char buf[PQ_ADDR_STRLEN]);
+
+/* Converts to and from the system's form.  From: returns 0 or PQ_EINVAL for another family. */
+socklen_t pq_addr_to_sock(const struct pq_addr *a, struct sockaddr_storage *ss);
+int pq_addr_from_sock(struct pq_addr *a, const struct sockaddr *sa);
+
+/* Splits "host:port" or "[v6]:port"; the host is written to host[cap] (empty allowed).
+ * Returns 0 or PQ_EINVAL (no port, not a number, above 65535, host too long). */
+int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port);
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* chunk.h - counted-once buffers in which bytes travel from a socket to KCP, and queues of them.
+ * A chunk has one owner at a time; passing it on passes ownership.  Headroom in front lets the
+ * multiplexer write its frame header without a copy.  One owner thread. */
+#ifndef PQ_BASE_CHUNK_H
+#define PQ_BASE_CHUNK_H
+#include "base/bytes.h"
+#include "base/pool.h"
+
+#define PQ_CHUNK_HEADROOM 8     /* bytes kept in front of the data: one smux header [5.1] */
+#define PQ_CHUNK_BIG      16384 /* data bytes of a big chunk: one socket read */
+#define PQ_CHUNK_SMALL    1984  /* reads up to this are moved to a small chunk */
+
+struct pq_chunk {
+    struct pq_chunk *next; /* in a queue */
+    struct pq_pool *pool;  /* where it goes back to */
+    uint32_t cap;          /* bytes in data[] */
+    uint32_t off, len;     /* the bytes in use are data[off .. off+len) */
+    uint8_t data[];
+};
+
+struct pq_chunks { /* the two size classes of one worker */
+    struct pq_pool big, small;
+};
+
+struct pq_chunkq { /* FIFO */
+    struct pq_chunk *head, *tail;
+    size_t bytes;
+};
+
+/* Prepares both pools; `limit` bounds the bytes of all chunks together (approximately: each
+ * class gets it whole). */
+void pq_chunks_init(struct pq_chunks *c, size_t limit);
+void pq_chunks_fini(struct pq_chunks *c);
+
+/* Returns an empty chunk (off = PQ_CHUNK_HEADROOM, len = 0) with room for at least `n` data
+ * bytes, n <= PQ_CHUNK_BIG, owned by the caller; NULL when the bound is reached. */
+struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n);
+
+/* The same with a copy of n bytes in it. */
+struct pq_chunk *pq_chunk_copy(struct pq_chunks *c, const void *p, size_t n);
+
+/* Returns a chunk to its pool.  NULL does nothing. */
+void pq_chunk_free(struct pq_chunk *c);
+
+/* Appends; takes the chunk. */
+void pq_chunkq_push(struct pq_chunkq *q, struct pq_chunk *c);
+
+/* Puts a chunk in front of all others; takes it. */
+void pq_chunkq_unshift(struct pq_chunkq *q, struct pq_chunk *c);
+
+/* Takes the first chunk out, owned by the caller; NULL if empty. */
+struct pq_chunk *pq_chunkq_pop(struct pq_chunkq *q);
+
+/* Frees all chunks of the queue. */
+void pq_chunkq_clear(struct pq_chunkq *q);
+
+static inline uint8_t *pq_chunk_data(struct pq_chunk *c)
+{
+    return c->data + c->off;
+}
+
+/* Data bytes that still fit behind what is there. */
+static inline size_t pq_chunk_room(const struct pq_chunk *c)
+{
+    return c->cap - c->off - c->len;
+}
+#endif

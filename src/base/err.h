@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* err.h - the one number space of errors, and the reasons for which a packet is dropped.
+ * A bad packet is a statistic (enum pq_drop); an error ends something (negative int). */
+#ifndef PQ_BASE_ERR_H
+#define PQ_BASE_ERR_H
+
+/* 0 = success; -errno from the system; below these codes of our own. */
+enum {
+    PQ_EINVAL = -10001,   /* an argument or setting is out of its range */
+    PQ_ENOMEM = -10002,   /* a memory bound was reached, or malloc failed */
+    PQ_EAGAIN = -10003,   /* no room now; nothing changed */
+    PQ_EPROTO = -10004,   /* the peer broke the protocol; the stream or session ends */
+    PQ_ECLOSED = -10005,  /* the stream or session has ended */
+    PQ_ETIMEOUT = -10006, /* the peer gave no sign of life in time */
+    PQ_EMORE = -10007,    /* the message is not complete yet; call again with more bytes */
+    PQ_ENOTSUP = -10008,  /* not supported by this build or system */
+    PQ_EFAMILY = -10009,  /* the peer speaks the other header family */
+};
+
+/* Text for any error of this program or the system; static storage, never NULL. */
+const char *pq_strerror(int err);
+
+/* Why a packet was not used.  Each has a counter; none is ever answered. */
+enum pq_drop {
+    PQ_DROP_NONE = 0,
+    PQ_DROP_SHORT_FRAME, /* link, IP or TCP header cut off, or a length that lies */
+    PQ_DROP_NOT_TCP,     /* EtherType or IP protocol is another */
+    PQ_DROP_IP_FRAGMENT, /* IPv4 fragments are not reassembled */
+    PQ_DROP_IP6_EXT,     /* IPv6 extension headers are not read */
+    PQ_DROP_NO_PAYLOAD,  /* a segment without data: RST, keepalive of other software */
+    PQ_DROP_TRUNCATED,   /* the kernel delivered less than was on the wire */
+    PQ_DROP_NOT_PEER,    /* client: not from the server's address and port */
+    PQ_DROP_SHORT,       /* datagram shorter than its layer's header */
+    PQ_DROP_AUTH,        /* CRC or tag wrong: other key, other cipher, or noise */
+    PQ_DROP_FEC,         /* FEC packets, which this build does not read */
+    PQ_DROP_OOB,         /* out-of-band packets, which nothing uses yet */
+    PQ_DROP_CONV,        /* KCP: another conversation */
+    PQ_DROP_SEGMENT,     /* KCP: unknown command or a length that lies */
+    PQ_DROP_NO_SESSION,  /* no session, and the datagram may not open one */
+    PQ_DROP_REPLAY,      /* would open a session with a nonce seen before */
+    PQ_DROP_FULL,        /* the limit of sessions or memory is reached */
+    PQ_DROP_COUNT
+};
+
+/* Short name of a drop reason for logs and counters; static storage, never NULL. */
+const char *pq_drop_name(enum pq_drop d);
+#endif

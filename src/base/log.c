@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static enum pq_log_level log_level = PQ_LOG_INFO;
+
+void pq_log_set_level(enum pq_log_level level)
+{
+    log_level = level;
+}
+
+enum pq_log_level pq_log_get_level(void)
+{
+    return log_level;
+}
+
+void pq_log_write(enum pq_log_level level, const char *fmt, ...)
+{
+    static const char *const names[] = {"DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"};
+    char line[1024];
+    struct timespec ts;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    localtime_r(&ts.tv_sec, &tm);
+    size_t n = strftime(line, sizeof line, "%Y-%m-%d %H:%M:%S", &tm);
+    n += (size_t)snprintf(line + n, sizeof line - n, ".%03ld [%s] ", ts.tv_nsec / 1000000,
+                          names[level]);
+    size_t text = n;
+    va_list ap;
+    va_start(ap, fmt);
+    int k = vsnprintf(line + n, sizeof line - n - 1, fmt, ap);
+    va_end(ap);
+    if (k > 0)
+        n += (size_t)k < sizeof line - n - 1 ? (size_t)k : sizeof line - n - 2;
+    for (size_t i = text; i < n; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    line[n++] = '\n';
+    if (write(STDOUT_FILENO, line, n) < 0)
+        return; /* nowhere left to say so */
+}
+
+uint64_t pq_log_due(struct pq_log_limit *l, pq_ns period, pq_ns now)
+{
+    l->events++;
+    if (now < l->next)
+        return 0;
+    uint64_t n = l->events;
+    l->events = 0;
+    l->next = now + period;
+    return n;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* log.h - one line an event: time, level, text, in one write.  The level is tested before the
+ * text is made.  Keys and payload are never logged.  May be called from any thread. */
+#ifndef PQ_BASE_LOG_H
+#define PQ_BASE_LOG_H
+#include "base/time.h"
+
+enum pq_log_level {
+    PQ_LOG_DEBUG,
+    PQ_LOG_INFO,
+    PQ_LOG_WARN,
+    PQ_LOG_ERROR,
+    PQ_LOG_FATAL,
+    PQ_LOG_NONE,
+};
+
+/* Sets the lowest level that is written; call before threads start. */
+void pq_log_set_level(enum pq_log_level level);
+enum pq_log_level pq_log_get_level(void);
+
+/* Writes one line "YYYY-MM-DD HH:MM:SS.mmm [LEVEL] text" to standard output; control characters
+ * in the text become '?'.  Use the macro. */
+void pq_log_write(enum pq_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#define PQ_LOG(level, ...)                                                                         \
+    do {                                                                                           \
+        if ((level) >= pq_log_get_level())                                                         \
+            pq_log_write((level), __VA_ARGS__);                                                    \
+    } while (0)
+
+/* Lets one line through per period and counts the rest. */
+struct pq_log_limit {
+    pq_ns next;      /* earliest time of the next line */
+    uint64_t events; /* since the last line, this one included */
+};
+
+/* Counts an event.  Returns the number of events since the last line when a line is due (at most
+ * one per `period` ns), else 0. */
+uint64_t pq_log_due(struct pq_log_limit *l, pq_ns period, pq_ns now);
+#endif
