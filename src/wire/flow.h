@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* flow.h - forges the link, IP and TCP headers of one direction of one session [1.1].
+ * Knows: addresses, the header template, the counter and the flag cycle.  Does not know: what the
+ * payload is, who sends the packet.  One owner thread. */
+#ifndef PQ_WIRE_FLOW_H
+#define PQ_WIRE_FLOW_H
+#include "base/addr.h"
+#include "base/slot.h"
+#include "wire/flags.h"
+
+#define PQ_ETH_LEN     14
+#define PQ_IP4_LEN     20
+#define PQ_IP6_LEN     40
+#define PQ_TCP_LEN     (20 + 12) /* with NOP NOP timestamps */
+#define PQ_TCP_SYN_LEN (20 + 20) /* with MSS, SACK permitted, timestamps, NOP, window scale */
+
+struct pq_flow_conf {
+    struct pq_addr local, peer;        /* both IPv4 or both IPv6 */
+    uint8_t local_mac[6], peer_mac[6]; /* used if link_len is 14 */
+    uint16_t link_len;                 /* 14 = Ethernet, 0 = none (tun, ppp) */
+    uint32_t t0;                       /* start of the clocks: low 32 bits of the Unix time in ms */
+};
+
+struct pq_flow {
+    uint8_t head[PQ_ETH_LEN + PQ_IP6_LEN]; /* template of link and IP header */
+    uint16_t link_len, ip_len;
+    uint16_t sport, dport; /* host order */
+    uint32_t t0, n;        /* packet counter; the first packet has n = 1 */
+    uint64_t ip_sum;       /* of the IPv4 header without total length */
+    uint64_t pseudo_sum;   /* of addresses and protocol, without length */
+    struct pq_flags flags; /* what this side sends with */
+    uint8_t flag_next;
+};
+
+/* Prepares a flow; the flag list starts as the single entry PSH+ACK. */
+void pq_flow_init(struct pq_flow *f, const struct pq_flow_conf *conf);
+
+/* Replaces the flag cycle and starts it at its first entry.  An empty list is ignored [1.3]. */
+void pq_flow_set_flags(struct pq_flow *f, const struct pq_flags *flags);
+
+/* Changes the link destination (a new router was learned). */
+void pq_flow_set_peer_mac(struct pq_flow *f, const uint8_t mac[6]);
+
+/* Writes all headers in front of the datagram in the slot (slot->off >= PQ_SLOT_HEAD) and extends
+ * the slot over them.  Counts the packet. */
+void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot);
+
+/* Bytes of IP and TCP header of a packet without SYN: what the link MTU must hold besides the
+ * datagram. */
+size_t pq_flow_overhead(const struct pq_flow *f);
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/segment.h"
+
+#include "base/bytes.h"
+
+/* The IP layer of a frame: where the TCP header starts and how far the packet goes. */
+static enum pq_drop parse_ip4(struct pq_segment *s, uint8_t **p, size_t *n)
+{
+    uint8_t *h = *p;
+    if (*n < 20)
+        return PQ_DROP_SHORT_FRAME;
+    size_t ihl = (size_t)(h[0] & 15) * 4, total = pq_be16(h + 2);
+    if (ihl < 20 || total < ihl || total > *n)
+        return PQ_DROP_SHORT_FRAME;
+    if (h[9] != 6)
+        return PQ_DROP_NOT_TCP;
+    if (pq_be16(h + 6) & 0x3fff) /* more fragments, or an offset */
+        return PQ_DROP_IP_FRAGMENT;
+    pq_addr_set4(&s->src, h + 12, 0);
+    pq_addr_set4(&s->dst, h + 16, 0);
+    *p += ihl;
+    *n = total - ihl; /* cuts Ethernet padding */
+    return PQ_DROP_NONE;
+}
+
+static enum pq_drop parse_ip6(struct pq_segment *s, uint8_t **p, size_t *n)
+{
+    uint8_t *h = *p;
+    if (*n < 40)
+        return PQ_DROP_SHORT_FRAME;
+    size_t plen = pq_be16(h + 4);
+    if (plen > *n - 40)
+        return PQ_DROP_SHORT_FRAME;
+    if (h[6] != 6)
+        return h[6] == 17 || h[6] == 58 ? PQ_DROP_NOT_TCP : PQ_DROP_IP6_EXT;
+    pq_addr_set6(&s->src, h + 8, 0);
+    pq_addr_set6(&s->dst, h + 24, 0);
+    *p += 40;
+    *n = plen;
+    return PQ_DROP_NONE;
+}
+
+static enum pq_drop parse_tcp(struct pq_segment *s, uint8_t *t, size_t n)
+{
+    if (n < 20)
+        return PQ_DROP_SHORT_FRAME;
+    size_t head = (size_t)(t[12] >> 4) * 4;
+    if (head < 20 || head > n)
+        return PQ_DROP_SHORT_FRAME;
+    s->src.port = pq_be16(t);
+    s->dst.port = pq_be16(t + 2);
+    s->flags = (uint16_t)((t[12] & 1) << 8 | t[13]);
+    s->data = t + head;
+    s->len = n - head;
+    return s->len ? PQ_DROP_NONE : PQ_DROP_NO_PAYLOAD;
+}
+
+enum pq_drop pq_segment_parse(struct pq_segment *out, uint8_t *frame, size_t len, size_t link_len)
+{
+    uint8_t *p = frame;
+    size_t n = len;
+    *out = (struct pq_segment){0};
+    if (n < link_len + 1)
+        return PQ_DROP_SHORT_FRAME;
+    if (link_len >= 14) {
+        uint16_t type = pq_be16(p + link_len - 2);
+        out->src_mac = p + 6;
+        if (type == 0x8100 && n >= link_len + 4) {
+            type = pq_be16(p + link_len + 2);
+            p += 4;
+            n -= 4;
+        }
+        if (type != 0x0800 && type != 0x86dd)
+            return PQ_DROP_NOT_TCP;
+        if (n < link_len + 1)
+            return PQ_DROP_SHORT_FRAME;
+    }
+    p += link_len;
+    n -= link_len;
+    enum pq_drop d;
+    if (p[0] >> 4 == 4)
+        d = parse_ip4(out, &p, &n);
+    else if (p[0] >> 4 == 6)
+        d = parse_ip6(out, &p, &n);
+    else
+        return PQ_DROP_NOT_TCP;
+    return d ? d : parse_tcp(out, p, n);
+}

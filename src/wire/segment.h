@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* segment.h - reads one frame down to the TCP payload [1.2].  Checks every length; ignores what
+ * peers ignore: flags, seq, ack, options, window, TTL and both checksums. */
+#ifndef PQ_WIRE_SEGMENT_H
+#define PQ_WIRE_SEGMENT_H
+#include "base/addr.h"
+#include "base/err.h"
+
+struct pq_segment {
+    struct pq_addr src, dst;
+    const uint8_t *src_mac; /* into the frame; NULL without a link header */
+    uint16_t flags;         /* PQ_TCP_*, for dump only */
+    uint8_t *data;          /* TCP payload, into the frame */
+    size_t len;
+};
+
+/* Parses a frame whose link header has `link_len` bytes (14, or 0 for bare IP); one VLAN tag is
+ * skipped.  *out borrows the frame.  Returns PQ_DROP_NONE or PQ_DROP_SHORT_FRAME,
+ * PQ_DROP_NOT_TCP, PQ_DROP_IP_FRAGMENT, PQ_DROP_IP6_EXT, PQ_DROP_NO_PAYLOAD; addresses are set for
+ * the last one too. */
+enum pq_drop pq_segment_parse(struct pq_segment *out, uint8_t *frame, size_t len, size_t link_len);
+#endif
