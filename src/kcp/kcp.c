@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "kcp/kcp.h"
+
+#include "kcp/kcp_internal.h"
+
+#include <stdlib.h>
+
+static uint32_t pow2_at_least(uint32_t n)
+{
+    uint32_t p = 1;
+    while (p < n)
+        p <<= 1;
+    return p;
+}
+
+static bool conf_ok(const struct pq_kcp_conf *c)
+{
+    return c->mtu >= PQ_KCP_MTU_MIN && c->snd_wnd >= 1 && c->snd_wnd <= PQ_KCP_WND_MAX &&
+           c->rcv_wnd >= 1 && c->rcv_wnd <= PQ_KCP_WND_MAX;
+}
+
+int pq_kcp_new(struct pq_kcp **out, const struct pq_kcp_conf *conf, const struct pq_kcp_mem *mem,
+               pq_kcp_data_fn on_data, void *ctx)
+{
+    *out = NULL;
+    if (!conf_ok(conf))
+        return PQ_EINVAL;
+    struct pq_kcp *k = calloc(1, sizeof *k);
+    /* one block more on each side: the window need not start at a block's first segment */
+    uint32_t n = pow2_at_least(conf->snd_wnd / SEGS_PER_BLOCK + 2);
+    struct pq_kcp_block **blocks = calloc(n, sizeof(struct pq_kcp_block *));
+    if (!k || !blocks) {
+        free(k);
+        free(blocks);
+        return PQ_ENOMEM;
+    }
+    k->conf = *conf;
+    k->mem = *mem;
+    k->on_data = on_data;
+    k->ctx = ctx;
+    k->mss = (uint16_t)(conf->mtu - PQ_KCP_HDR_LEN);
+    k->rmt_wnd = 32; /* what a server that has not accepted yet takes; its first ACK tells [4.4] */
+    k->blocks = blocks;
+    k->block_mask = n - 1;
+    pq_list_init(&k->flight);
+    pq_list_init(&k->lost);
+    if (conf->use_cwnd)
+        pq_cc_init_reno(&k->cc, conf->resend);
+    else
+        pq_cc_init_none(&k->cc);
+    k->rto = 200 * PQ_MS; /* [4.5] */
+    k->reorder_at = k->ack_at = k->probe_at = PQ_NEVER;
+    k->reorder_mult = 1;
+    *out = k;
+    return 0;
+}
+
+void pq_kcp_free(struct pq_kcp **kp)
+{
+    struct pq_kcp *k = *kp;
+    if (!k)
+        return;
+    pq_chunkq_clear(&k->tx);
+    pq_chunkq_clear(&k->spent);
+    for (uint32_t i = 0; i <= k->block_mask; i++)
+        pq_pool_put(k->mem.blocks, k->blocks[i]);
+    for (uint32_t i = 0; i < k->ring_cap; i++)
+        pq_chunk_free(k->ring[i]);
+    free(k->blocks);
+    free(k->ring);
+    free(k);
+    *kp = NULL;
+}
+
+void pq_kcp_send(struct pq_kcp *k, struct pq_chunk *c)
+{
+    if (!c->len) {
+        pq_chunk_free(c);
+        return;
+    }
+    pq_chunkq_push(&k->tx, c);
+    k->unsent += c->len;
+    if (!k->cur) {
+        k->cur = c;
+        k->cur_off = 0;
+    }
+}
+
+uint32_t pq_kcp_window(const struct pq_kcp *k)
+{
+    uint32_t wnd = k->conf.snd_wnd < k->rmt_wnd ? k->conf.snd_wnd : k->rmt_wnd;
+    uint32_t used = k->snd_nxt - k->snd_una;
+    uint32_t by_wnd = used < wnd ? wnd - used : 0;
+    uint32_t by_cc = k->n_flight < k->cc.cwnd ? k->cc.cwnd - k->n_flight : 0;
+    return by_wnd < by_cc ? by_wnd : by_cc;
+}
+
+size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now)
+{
+    (void)now;
+    size_t could = (size_t)pq_kcp_window(k) * k->mss;
+    return could > k->unsent ? could - k->unsent : 0;
+}
+
+bool pq_kcp_idle(const struct pq_kcp *k)
+{
+    return !k->unsent && k->snd_una == k->snd_nxt;
+}
+
+uint16_t pq_kcp_rcv_space(const struct pq_kcp *k)
+{
+    uint32_t unread = k->rcv_nxt - k->rcv_read;
+    return (uint16_t)(unread < k->conf.rcv_wnd ? k->conf.rcv_wnd - unread : 0);
+}
+
+pq_ns pq_kcp_deadline(const struct pq_kcp *k, pq_ns now)
+{
+    bool can_send = !pq_list_empty(&k->lost) || (k->unsent && pq_kcp_window(k));
+    if (can_send || k->tell_wnd || k->ask_wnd)
+        return now;
+    pq_ns t = pq_ns_min(k->ack_at, k->reorder_at);
+    t = pq_ns_min(t, pq_kcp_rto_at(k));
+    return pq_ns_min(t, k->probe_at);
+}
+
+void pq_kcp_get_stats(const struct pq_kcp *k, struct pq_kcp_stats *out)
+{
+    *out = k->stats;
+    out->srtt = k->srtt;
+    out->min_rtt = k->min_rtt;
+}
+
+bool pq_kcp_peek(struct pq_view v, uint32_t *conv, bool *is_push, uint32_t *sn)
+{
+    if (v.n < PQ_KCP_HDR_LEN || v.p[4] < PQ_KCP_PUSH || v.p[4] > PQ_KCP_WINS)
+        return false;
+    *conv = pq_le32(v.p);
+    *is_push = v.p[4] == PQ_KCP_PUSH;
+    *sn = pq_le32(v.p + 12);
+    return true;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* kcp.h - one KCP conversation: a reliable byte stream over datagrams, Sans-IO [4].
+ * Knows: segments, windows, RTT, loss, resending.  Does not know: sockets, clocks, FEC, ciphers,
+ * the multiplexer.  One owner thread, no locks.  O(1) per segment and per acknowledgement. */
+#ifndef PQ_KCP_KCP_H
+#define PQ_KCP_KCP_H
+#include "base/bytes.h"
+#include "base/chunk.h"
+#include "base/err.h"
+#include "base/time.h"
+
+#define PQ_KCP_HDR_LEN   (4 + 1 + 1 + 2 + 4 + 4 + 4 + 4) /* conv cmd frg wnd ts sn una len [4.1] */
+#define PQ_KCP_MTU_MIN   50
+#define PQ_KCP_WND_MAX   32768
+#define PQ_KCP_PUSH      81 /* [4.1] */
+#define PQ_KCP_ACK       82
+#define PQ_KCP_WASK      83
+#define PQ_KCP_WINS      84
+#define PQ_KCP_BLOCK_LEN (64 * 48) /* bytes of one block of segment records; see kcp_internal.h */
+
+struct pq_kcp; /* opaque; laid out in kcp_internal.h, for kcp*.c and its test only */
+
+struct pq_kcp_conf {
+    uint32_t conv;             /* conversation id [4.1] */
+    uint32_t snd_wnd, rcv_wnd; /* segments, 1..PQ_KCP_WND_MAX [4.4] */
+    uint16_t mtu;              /* bytes per datagram, segment headers included [4.2] */
+    uint16_t resend;           /* newer segments acknowledged before one counts as lost; 0 = by
+                                  time alone [4.3] */
+    pq_ns interval;            /* longest delay of an acknowledgement that is not due at once */
+    bool nodelay;              /* smallest RTO 30 ms instead of 100 ms [4.5] */
+    bool use_cwnd;             /* congestion window; off = peer and send window alone */
+    bool ack_now;              /* acknowledge after each batch of datagrams, not after `interval` */
+};
+
+struct pq_kcp_mem {           /* borrowed, must outlive the conversation; one worker's */
+    struct pq_pool *blocks;   /* objects of PQ_KCP_BLOCK_LEN */
+    struct pq_chunks *chunks; /* out-of-order segments wait here */
+};
+
+/* Receives in-order bytes, which stay where they are until pq_kcp_rx_done.  Returns true if it
+ * took them all, false if it took none: then they stay queued and close the window until
+ * pq_kcp_resume.  May not call pq_kcp_* of the same conversation. */
+typedef bool (*pq_kcp_data_fn)(void *ctx, struct pq_view v);
+
+struct pq_kcp_stats {
+    uint64_t sent, resent; /* segments */
+    uint64_t received, duplicate;
+    uint64_t spurious; /* segments resent although the first copy had arrived */
+    uint64_t timeouts;
+    pq_ns srtt, min_rtt; /* 0 = no sample yet */
+};
+
+/* Creates a conversation in *out, owned by the caller.
+ * Returns 0, PQ_EINVAL (conf out of range) or PQ_ENOMEM; *out is NULL on error. */
+int pq_kcp_new(struct pq_kcp **out, const struct pq_kcp_conf *conf, const struct pq_kcp_mem *mem,
+               pq_kcp_data_fn on_data, void *ctx);
+void pq_kcp_free(struct pq_kcp **k); /* sets *k to NULL; freeing NULL does nothing */
+
+/* Takes the KCP part of one datagram, borrowed until pq_kcp_rx_done.  `regular` is false for a
+ * datagram that FEC rebuilt: it moves neither the peer's window nor the RTT [4.6].  Stops at the
+ * first segment that is wrong; those before it count [4.6].
+ * Returns PQ_DROP_NONE, PQ_DROP_SHORT, PQ_DROP_CONV or PQ_DROP_SEGMENT. */
+enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
+
+/* Delivers what waits because the consumer had no room. */
+void pq_kcp_resume(struct pq_kcp *k);
+
+/* The consumer no longer looks at delivered bytes: frees the buffers that held them. */
+void pq_kcp_rx_done(struct pq_kcp *k);
+
+/* Queues the bytes of `c` for sending; takes the chunk, also when it is empty. */
+void pq_kcp_send(struct pq_kcp *k, struct pq_chunk *c);
+
+/* How many more bytes could go out at once.  0: leave the bytes where they are, so that the
+ * choice of stream is made late. */
+size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now);
+
+/* Writes the next datagram to dst (cap >= conf.mtu).  Returns its bytes; 0 = nothing due now.
+ * A segment counts as sent only once written here, so stopping early loses nothing. */
+size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now);
+
+/* Absolute time at which the next pull may have something: <= now, later, or PQ_NEVER. */
+pq_ns pq_kcp_deadline(const struct pq_kcp *k, pq_ns now);
+
+/* Whether the peer has acknowledged every byte that was queued. */
+bool pq_kcp_idle(const struct pq_kcp *k);
+
+void pq_kcp_get_stats(const struct pq_kcp *k, struct pq_kcp_stats *out);
+
+/* Reads the conversation id and, if the first segment is a PUSH, its number, of a plain KCP
+ * datagram.  Returns false if it is shorter than one header or the command is unknown. */
+bool pq_kcp_peek(struct pq_view v, uint32_t *conv, bool *is_push, uint32_t *sn);
+#endif

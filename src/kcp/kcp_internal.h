@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* kcp_internal.h - the state of a conversation; for kcp*.c and their test only.
+ *
+ * Sending.  Bytes lie in one FIFO of chunks, `tx`.  A segment is a run of those bytes, fixed when
+ * it is first written: {first chunk, offset, length}; it may reach into the next chunks.  Records
+ * lie in blocks of 64, found by number: block (sn / 64) mod n, so that memory follows the window
+ * in use.  Chunks in front of the oldest unacknowledged segment are freed.
+ *
+ *      tx:   [ chunk ][ chunk ][ chunk ][ chunk ]
+ *             ^una's chunk       ^cur + cur_off: next byte never sent
+ *
+ * A record is in one of two lists: `flight`, ordered by the time of the last transmission, or
+ * `lost`.  An acknowledged one is in none until snd_una passes it.
+ *
+ * Receiving.  rcv_read <= rcv_nxt <= any stored number.  ring[sn & mask] holds a copy of a segment
+ * that came out of order (>= rcv_nxt) or could not be delivered (< rcv_nxt). */
+#ifndef PQ_KCP_KCP_INTERNAL_H
+#define PQ_KCP_KCP_INTERNAL_H
+#include "base/list.h"
+#include "kcp/cc.h"
+#include "kcp/kcp.h"
+
+#define SEGS_PER_BLOCK 64
+#define ACKS_MAX       256 /* out-of-order acknowledgements that wait for one flush */
+
+enum pq_kcp_state { SEG_FLIGHT, SEG_LOST, SEG_ACKED };
+
+struct pq_kcp_seg {
+    struct pq_list node;
+    struct pq_chunk *chunk;
+    pq_ns sent; /* last transmission */
+    uint32_t sn;
+    uint32_t ts; /* as on the wire in the last transmission */
+    uint32_t off;
+    uint16_t len;
+    uint8_t state; /* enum pq_kcp_state */
+    uint8_t xmit;  /* transmissions, saturating */
+};
+
+struct pq_kcp_block {
+    struct pq_kcp_seg seg[SEGS_PER_BLOCK];
+};
+
+_Static_assert(sizeof(struct pq_kcp_block) == PQ_KCP_BLOCK_LEN, "kcp.h names the size");
+
+struct pq_kcp_ack {
+    uint32_t sn, ts;
+};
+
+struct pq_kcp {
+    struct pq_kcp_conf conf;
+    struct pq_kcp_mem mem;
+    pq_kcp_data_fn on_data;
+    void *ctx;
+    uint16_t mss;
+
+    /* sending */
+    uint32_t snd_una, snd_nxt, rmt_wnd;
+    struct pq_chunkq tx;
+    struct pq_chunk *cur; /* chunk of the next unsent byte, NULL = none */
+    uint32_t cur_off;     /* bytes of cur already sent */
+    size_t unsent;
+    struct pq_kcp_block **blocks;
+    uint32_t block_mask;
+    struct pq_list flight, lost;
+    uint32_t n_flight;
+    struct pq_cc cc;
+
+    /* loss and time */
+    pq_ns srtt, rttvar, rto, min_rtt;
+    unsigned backoff;
+    pq_ns rack_sent, rack_rtt; /* newest transmission known to have arrived, and its RTT */
+    uint32_t rack_sn;
+    pq_ns reorder_at;      /* when a suspect segment becomes lost; PQ_NEVER = none */
+    unsigned reorder_mult; /* tolerance in quarters of the RTT */
+    bool reorder_seen;
+    pq_ns recovery_until; /* one congestion event per round trip */
+
+    /* receiving */
+    uint32_t rcv_nxt, rcv_read;
+    struct pq_chunk **ring;
+    uint32_t ring_cap;      /* power of two, or 0 */
+    struct pq_chunkq spent; /* delivered, freed at pq_kcp_rx_done */
+
+    /* acknowledgements and probes to send */
+    struct pq_kcp_ack last_ack, acks[ACKS_MAX];
+    unsigned n_acks, acks_waiting; /* acks[]; all, the in-order ones included */
+    pq_ns ack_at;                  /* PQ_NEVER = none waits */
+    bool tell_wnd, ask_wnd;
+    pq_ns probe_at, probe_wait; /* PQ_NEVER = no probing */
+
+    struct pq_kcp_stats stats;
+};
+
+/* Signed distance of two numbers that wrap. */
+static inline int32_t pq_sn_diff(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b);
+}
+
+static inline struct pq_kcp_seg *pq_kcp_seg_at(const struct pq_kcp *k, uint32_t sn)
+{
+    return &k->blocks[sn / SEGS_PER_BLOCK & k->block_mask]->seg[sn % SEGS_PER_BLOCK];
+}
+
+/* kcp_loss.c */
+void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns now);
+void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now);
+void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now);
+pq_ns pq_kcp_rto_at(const struct pq_kcp *k);
+
+/* kcp.c */
+uint32_t pq_kcp_window(const struct pq_kcp *k);    /* new segments that may go out now */
+uint16_t pq_kcp_rcv_space(const struct pq_kcp *k); /* the wnd field */
+#endif

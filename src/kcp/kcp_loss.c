@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* kcp_loss.c - RTT, RTO and the decision that a segment is lost.
+ *
+ * A segment counts as lost when a later transmission has arrived and either
+ *   - `resend` newer segments have arrived and no reordering was ever seen on this path, or
+ *   - it is overdue: RTT of the newest arrival + reorder_mult/4 of the RTT have passed (RACK),
+ * or when its RTO ran out (then it alone goes again, as a probe: its ACK tells about the rest). */
+#include "kcp/kcp_internal.h"
+
+#define RTO_MAX       (10 * PQ_SEC)
+#define REORDER_LIMIT 8 /* at most two round trips of tolerance */
+
+static void sample_rtt(struct pq_kcp *k, pq_ns rtt)
+{
+    if (!k->srtt) {
+        k->srtt = rtt;
+        k->rttvar = rtt / 2;
+    } else {
+        pq_ns d = rtt > k->srtt ? rtt - k->srtt : k->srtt - rtt;
+        k->rttvar = k->rttvar - k->rttvar / 4 + d / 4;
+        k->srtt = k->srtt - k->srtt / 8 + rtt / 8;
+    }
+    if (!k->min_rtt || rtt < k->min_rtt)
+        k->min_rtt = rtt;
+    pq_ns min_rto = k->conf.nodelay ? 30 * PQ_MS : 100 * PQ_MS;
+    pq_ns rto = k->srtt + pq_ns_max(k->conf.interval, 4 * k->rttvar);
+    k->rto = pq_ns_min(pq_ns_max(rto, min_rto), RTO_MAX);
+}
+
+void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns now)
+{
+    if (s->state == SEG_FLIGHT)
+        k->n_flight--;
+    pq_list_remove(&s->node);
+    s->state = SEG_ACKED;
+    k->backoff = 0;
+    k->cc.ops->acked(&k->cc, 1);
+    bool newer =
+        s->sent > k->rack_sent || (s->sent == k->rack_sent && pq_sn_diff(s->sn, k->rack_sn) > 0);
+    if (sample) {
+        sample_rtt(k, now - s->sent);
+        if (!newer && s->xmit == 1 && pq_sn_diff(s->sn, k->rack_sn) < 0)
+            k->reorder_seen = true; /* arrived after one that was sent later */
+    }
+    /* without a matching time stamp a resent segment may have been its first copy */
+    if (newer && (sample || s->xmit == 1)) {
+        k->rack_sent = s->sent;
+        k->rack_sn = s->sn;
+        k->rack_rtt = now - s->sent;
+    }
+}
+
+static void mark_lost(struct pq_kcp *k, struct pq_kcp_seg *s)
+{
+    pq_list_remove(&s->node);
+    k->n_flight--;
+    s->state = SEG_LOST;
+    pq_list_push(&k->lost, &s->node);
+}
+
+void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
+{
+    k->reorder_at = PQ_NEVER;
+    pq_ns tolerance = k->rack_rtt + k->srtt / 4 * k->reorder_mult;
+    uint32_t lost = 0;
+    while (!pq_list_empty(&k->flight)) {
+        struct pq_kcp_seg *s = PQ_OF(k->flight.next, struct pq_kcp_seg, node);
+        int32_t ahead = pq_sn_diff(k->rack_sn, s->sn);
+        if (s->sent > k->rack_sent || (s->sent == k->rack_sent && ahead <= 0))
+            break; /* nothing sent later has arrived */
+        bool counted =
+            k->conf.resend && !k->reorder_seen && s->xmit == 1 && ahead >= (int32_t)k->conf.resend;
+        if (!counted && now < s->sent + tolerance) {
+            k->reorder_at = s->sent + tolerance;
+            break;
+        }
+        mark_lost(k, s);
+        lost++;
+    }
+    if (lost && now >= k->recovery_until) {
+        k->recovery_until = now + k->srtt;
+        k->cc.ops->lost(&k->cc, k->n_flight + lost);
+    }
+}
+
+pq_ns pq_kcp_rto_at(const struct pq_kcp *k)
+{
+    if (pq_list_empty(&k->flight))
+        return PQ_NEVER;
+    const struct pq_kcp_seg *s = PQ_OF(k->flight.next, struct pq_kcp_seg, node);
+    pq_ns step = k->conf.nodelay ? k->rto / 2 : k->rto;
+    return s->sent + pq_ns_min(k->rto + step * k->backoff, RTO_MAX);
+}
+
+void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now)
+{
+    if (now >= k->reorder_at)
+        pq_kcp_detect_loss(k, now);
+    if (now < pq_kcp_rto_at(k))
+        return;
+    k->stats.timeouts++;
+    k->cc.ops->timeout(&k->cc, k->n_flight);
+    mark_lost(k, PQ_OF(k->flight.next, struct pq_kcp_seg, node));
+    if (k->backoff < 16)
+        k->backoff++;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* kcp_out.c - the sending half: acknowledgements, probes, lost segments, new segments, in this
+ * order, into one datagram.  Decide, write, then change state. */
+#include "kcp/kcp_internal.h"
+
+#define PROBE_FIRST (500 * PQ_MS) /* [4.5] */
+#define PROBE_MAX   (120 * PQ_SEC)
+
+struct writer {
+    struct pq_kcp *k;
+    uint8_t *p, *end;
+    pq_ns now;
+};
+
+static size_t left(const struct writer *w)
+{
+    return (size_t)(w->end - w->p);
+}
+
+/* Every segment carries una and wnd, and both are right at this moment [4.8]. */
+static void put_header(struct writer *w, uint8_t cmd, uint32_t ts, uint32_t sn, uint32_t len)
+{
+    struct pq_kcp *k = w->k;
+    pq_put_le32(w->p, k->conf.conv);
+    w->p[4] = cmd;
+    w->p[5] = 0;
+    pq_put_le16(w->p + 6, pq_kcp_rcv_space(k));
+    pq_put_le32(w->p + 8, ts);
+    pq_put_le32(w->p + 12, sn);
+    pq_put_le32(w->p + 16, k->rcv_nxt);
+    pq_put_le32(w->p + 20, len);
+    w->p += PQ_KCP_HDR_LEN;
+}
+
+static uint32_t wire_ms(pq_ns now)
+{
+    return (uint32_t)(now / PQ_MS);
+}
+
+/* ---- control segments */
+
+/* Out-of-order arrivals each get an ACK; of the in-order ones the last: una tells the rest [4.6].
+ */
+static void put_acks(struct writer *w)
+{
+    struct pq_kcp *k = w->k;
+    unsigned i = 0;
+    for (; i < k->n_acks && left(w) >= 2 * PQ_KCP_HDR_LEN; i++)
+        if (pq_sn_diff(k->acks[i].sn, k->rcv_nxt) >= 0 && k->acks[i].sn != k->last_ack.sn)
+            put_header(w, PQ_KCP_ACK, k->acks[i].ts, k->acks[i].sn, 0);
+    if (i < k->n_acks) { /* the rest goes into the next datagram */
+        k->n_acks -= i;
+        memmove(k->acks, k->acks + i, k->n_acks * sizeof k->acks[0]);
+        return;
+    }
+    put_header(w, PQ_KCP_ACK, k->last_ack.ts, k->last_ack.sn, 0);
+    k->n_acks = k->acks_waiting = 0;
+    k->ack_at = PQ_NEVER;
+}
+
+static void put_probes(struct writer *w)
+{
+    struct pq_kcp *k = w->k;
+    if (k->tell_wnd && left(w) >= PQ_KCP_HDR_LEN) {
+        put_header(w, PQ_KCP_WINS, 0, 0, 0);
+        k->tell_wnd = false;
+    }
+    if (k->ask_wnd && left(w) >= PQ_KCP_HDR_LEN) {
+        put_header(w, PQ_KCP_WASK, 0, 0, 0);
+        k->ask_wnd = false;
+    }
+}
+
+/* While the peer's window is 0 and something waits, asks for it in growing intervals. */
+static void run_probe_timer(struct pq_kcp *k, pq_ns now)
+{
+    bool stuck = !k->rmt_wnd && (k->unsent || !pq_list_empty(&k->lost));
+    if (!stuck) {
+        k->probe_at = PQ_NEVER;
+    } else if (k->probe_at == PQ_NEVER) {
+        k->probe_wait = PROBE_FIRST;
+        k->probe_at = now + k->probe_wait;
+    } else if (now >= k->probe_at) {
+        k->ask_wnd = true;
+        k->probe_wait = pq_ns_min(k->probe_wait + k->probe_wait / 2, PROBE_MAX);
+        k->probe_at = now + k->probe_wait;
+    }
+}
+
+/* ---- data segments */
+
+/* Copies a segment's bytes out of the chunks: the one copy on the way out. */
+static void copy_out(struct writer *w, const struct pq_kcp_seg *s)
+{
+    const struct pq_chunk *c = s->chunk;
+    uint32_t off = s->off;
+    size_t n = s->len;
+    while (n) {
+        size_t k = c->len - off < n ? c->len - off : n;
+        memcpy(w->p, c->data + c->off + off, k);
+        w->p += k;
+        n -= k;
+        off = 0;
+        c = c->next;
+    }
+}
+
+static void put_push(struct writer *w, struct pq_kcp_seg *s)
+{
+    struct pq_kcp *k = w->k;
+    s->ts = wire_ms(w->now);
+    s->sent = w->now;
+    s->state = SEG_FLIGHT;
+    if (s->xmit < UINT8_MAX)
+        s->xmit++;
+    pq_list_push(&k->flight, &s->node);
+    k->n_flight++;
+    put_header(w, PQ_KCP_PUSH, s->ts, s->sn, s->len);
+    copy_out(w, s);
+}
+
+static bool put_lost(struct writer *w)
+{
+    struct pq_kcp *k = w->k;
+    if (pq_list_empty(&k->lost))
+        return false;
+    struct pq_kcp_seg *s = PQ_OF(k->lost.next, struct pq_kcp_seg, node);
+    if (left(w) < (size_t)PQ_KCP_HDR_LEN + s->len)
+        return false;
+    pq_list_remove(&s->node);
+    put_push(w, s);
+    k->stats.resent++;
+    return true;
+}
+
+/* Makes the record of the next new segment of n bytes; NULL if memory is short. */
+static struct pq_kcp_seg *cut_segment(struct pq_kcp *k, size_t n)
+{
+    struct pq_kcp_block **b = &k->blocks[k->snd_nxt / SEGS_PER_BLOCK & k->block_mask];
+    if (!*b && !(*b = pq_pool_get(k->mem.blocks)))
+        return NULL;
+    struct pq_kcp_seg *s = &(*b)->seg[k->snd_nxt % SEGS_PER_BLOCK];
+    *s = (struct pq_kcp_seg){
+        .sn = k->snd_nxt, .chunk = k->cur, .off = k->cur_off, .len = (uint16_t)n};
+    k->snd_nxt++;
+    k->unsent -= n;
+    while (n) {
+        size_t here = k->cur->len - k->cur_off;
+        if (n < here) {
+            k->cur_off += (uint32_t)n;
+            return s;
+        }
+        n -= here;
+        k->cur = k->cur->next;
+        k->cur_off = 0;
+    }
+    return s;
+}
+
+static bool put_new(struct writer *w)
+{
+    struct pq_kcp *k = w->k;
+    if (!k->unsent || !pq_kcp_window(k))
+        return false;
+    size_t n = k->unsent < k->mss ? k->unsent : k->mss;
+    if (left(w) < PQ_KCP_HDR_LEN + n)
+        return false; /* a whole segment in the next datagram, not a piece in this one */
+    struct pq_kcp_seg *s = cut_segment(k, n);
+    if (!s)
+        return false;
+    put_push(w, s);
+    k->stats.sent++;
+    return true;
+}
+
+size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
+{
+    size_t size = cap < k->conf.mtu ? cap : k->conf.mtu;
+    struct writer w = {.k = k, .p = dst, .end = dst + size, .now = now};
+    pq_kcp_check_timeout(k, now);
+    run_probe_timer(k, now);
+    if (now >= k->ack_at)
+        put_acks(&w);
+    put_probes(&w);
+    while (put_lost(&w) || put_new(&w))
+        continue;
+    /* an acknowledgement that is not due yet rides along where there is room */
+    if (w.p != dst && k->ack_at != PQ_NEVER && left(&w) >= PQ_KCP_HDR_LEN)
+        put_acks(&w);
+    return (size_t)(w.p - dst);
+}
