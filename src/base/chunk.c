@@ -6,10 +6,16 @@
 #define BIG_SIZE   (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_BIG)
 #define SMALL_SIZE (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_SMALL)
 
+/* At least one: 0 would mean no bound. */
+static size_t objects(size_t limit, size_t size)
+{
+    return limit > size ? limit / size : 1;
+}
+
 void pq_chunks_init(struct pq_chunks *c, size_t limit)
 {
-    pq_pool_init(&c->big, BIG_SIZE, limit / BIG_SIZE, 64);
-    pq_pool_init(&c->small, SMALL_SIZE, limit / SMALL_SIZE, 256);
+    pq_pool_init(&c->big, BIG_SIZE, objects(limit, BIG_SIZE), 64);
+    pq_pool_init(&c->small, SMALL_SIZE, objects(limit, SMALL_SIZE), 256);
 }
 
 void pq_chunks_fini(struct pq_chunks *c)

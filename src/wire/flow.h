@@ -5,8 +5,8 @@
 #ifndef PQ_WIRE_FLOW_H
 #define PQ_WIRE_FLOW_H
 #include "base/addr.h"
+#include "base/flags.h"
 #include "base/slot.h"
-#include "wire/flags.h"
 
 #define PQ_ETH_LEN     14
 #define PQ_IP4_LEN     20

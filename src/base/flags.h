@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* flags.h - TCP flag sets and lists of them, used in turn, one per packet [1.3]. */
-#ifndef PQ_WIRE_FLAGS_H
-#define PQ_WIRE_FLAGS_H
+#ifndef PQ_BASE_FLAGS_H
+#define PQ_BASE_FLAGS_H
 #include <stdint.h>
 
 enum { /* bits as in the TCP header and in the binary TCPF message [6.1] */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "wire/flags.h"
+#include "base/flags.h"
 
 #include "base/err.h"
 
