@@ -98,6 +98,8 @@ uint32_t pq_kcp_window(const struct pq_kcp *k)
 size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now)
 {
     (void)now;
+    if (k->unsent >= k->mss)
+        return 0;
     size_t could = (size_t)pq_kcp_window(k) * k->mss;
     return could > k->unsent ? could - k->unsent : 0;
 }
@@ -115,10 +117,11 @@ uint16_t pq_kcp_rcv_space(const struct pq_kcp *k)
 
 pq_ns pq_kcp_deadline(const struct pq_kcp *k, pq_ns now)
 {
-    bool can_send = !pq_list_empty(&k->lost) || (k->unsent && pq_kcp_window(k));
-    if (can_send || k->tell_wnd || k->ask_wnd)
+    if (!pq_list_empty(&k->lost) || k->tell_wnd || k->ask_wnd)
         return now;
     pq_ns t = pq_ns_min(k->ack_at, k->reorder_at);
+    if (k->unsent && pq_kcp_window(k))
+        t = pq_ns_min(t, pq_ns_max(now, k->memory_at));
     t = pq_ns_min(t, pq_kcp_rto_at(k));
     return pq_ns_min(t, k->probe_at);
 }

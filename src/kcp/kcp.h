@@ -71,8 +71,8 @@ void pq_kcp_rx_done(struct pq_kcp *k);
 /* Queues the bytes of `c` for sending; takes the chunk, also when it is empty. */
 void pq_kcp_send(struct pq_kcp *k, struct pq_chunk *c);
 
-/* How many more bytes could go out at once.  0: leave the bytes where they are, so that the
- * choice of stream is made late. */
+/* How many more bytes could go out at once; 0 also while a whole segment waits already: leave the
+ * bytes where they are, so that the choice of stream is made late. */
 size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now);
 
 /* Writes the next datagram to dst (cap >= conf.mtu).  Returns its bytes; 0 = nothing due now.

@@ -205,7 +205,7 @@ enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_n
         v.n -= PQ_KCP_HDR_LEN;
         if (h.conv != k->conf.conv)
             d = PQ_DROP_CONV;
-        else if (h.len > v.n || h.cmd < PQ_KCP_PUSH || h.cmd > PQ_KCP_WINS)
+        else if (h.len > v.n || h.len > PQ_CHUNK_BIG || h.cmd < PQ_KCP_PUSH || h.cmd > PQ_KCP_WINS)
             d = PQ_DROP_SEGMENT;
         if (d)
             break;

@@ -62,6 +62,7 @@ struct pq_kcp {
     size_t unsent;
     struct pq_kcp_block **blocks;
     uint32_t block_mask;
+    pq_ns memory_at; /* no record could be had: the next attempt */
     struct pq_list flight, lost;
     uint32_t n_flight;
     struct pq_cc cc;
@@ -69,6 +70,7 @@ struct pq_kcp {
     /* loss and time */
     pq_ns srtt, rttvar, rto, min_rtt;
     unsigned backoff;
+    pq_ns timeout_at; /* last time-out: the next one counts from here, or from a later sending */
     pq_ns rack_sent, rack_rtt; /* newest transmission known to have arrived, and its RTT */
     uint32_t rack_sn;
     pq_ns reorder_at;      /* when a suspect segment becomes lost; PQ_NEVER = none */

@@ -89,7 +89,7 @@ pq_ns pq_kcp_rto_at(const struct pq_kcp *k)
         return PQ_NEVER;
     const struct pq_kcp_seg *s = PQ_OF(k->flight.next, struct pq_kcp_seg, node);
     pq_ns step = k->conf.nodelay ? k->rto / 2 : k->rto;
-    return s->sent + pq_ns_min(k->rto + step * k->backoff, RTO_MAX);
+    return pq_ns_max(s->sent, k->timeout_at) + pq_ns_min(k->rto + step * k->backoff, RTO_MAX);
 }
 
 void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now)
@@ -99,6 +99,7 @@ void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now)
     if (now < pq_kcp_rto_at(k))
         return;
     k->stats.timeouts++;
+    k->timeout_at = now;
     k->cc.ops->timeout(&k->cc, k->n_flight);
     mark_lost(k, PQ_OF(k->flight.next, struct pq_kcp_seg, node));
     if (k->backoff < 16)

@@ -71,11 +71,11 @@ static void put_probes(struct writer *w)
     }
 }
 
-/* While the peer's window is 0 and something waits, asks for it in growing intervals. */
+/* While the peer's window is 0, asks for it in growing intervals; also when nothing waits here,
+ * because without room the bytes wait in the streams [4.5]. */
 static void run_probe_timer(struct pq_kcp *k, pq_ns now)
 {
-    bool stuck = !k->rmt_wnd && (k->unsent || !pq_list_empty(&k->lost));
-    if (!stuck) {
+    if (k->rmt_wnd) {
         k->probe_at = PQ_NEVER;
     } else if (k->probe_at == PQ_NEVER) {
         k->probe_wait = PROBE_FIRST;
@@ -166,11 +166,25 @@ static bool put_new(struct writer *w)
     if (left(w) < PQ_KCP_HDR_LEN + n)
         return false; /* a whole segment in the next datagram, not a piece in this one */
     struct pq_kcp_seg *s = cut_segment(k, n);
-    if (!s)
+    if (!s) {
+        k->memory_at = w->now + 10 * PQ_MS;
         return false;
+    }
     put_push(w, s);
     k->stats.sent++;
     return true;
+}
+
+/* Whether an acknowledgement that is not due yet fits in front of the next data segment.  In front,
+ * because a peer samples the RTT only from an ACK that comes before una has told the same. */
+static bool ack_fits(const struct pq_kcp *k, size_t size)
+{
+    size_t n = 0;
+    if (!pq_list_empty(&k->lost))
+        n = PQ_OF(k->lost.next, struct pq_kcp_seg, node)->len;
+    else if (k->unsent && pq_kcp_window(k))
+        n = k->unsent < k->mss ? k->unsent : k->mss;
+    return k->ack_at != PQ_NEVER && n && 2 * PQ_KCP_HDR_LEN + n <= size;
 }
 
 size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
@@ -179,7 +193,7 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
     struct writer w = {.k = k, .p = dst, .end = dst + size, .now = now};
     pq_kcp_check_timeout(k, now);
     run_probe_timer(k, now);
-    if (now >= k->ack_at)
+    if (now >= k->ack_at || ack_fits(k, size))
         put_acks(&w);
     put_probes(&w);
     while (put_lost(&w) || put_new(&w))
