@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* smux.c - a session and its streams: opening, closing, windows, keepalive [5]. */
+#include "smux/smux.h"
+
+#include "smux/smux_internal.h"
+
+#include <stdlib.h>
+
+int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
+                const struct pq_smux_events *ev, void *ctx, struct pq_chunks *chunks, pq_ns now)
+{
+    *out = NULL;
+    if (conf->stream_buf > conf->session_buf || conf->timeout < conf->keepalive)
+        return PQ_EINVAL;
+    struct pq_smux *s = calloc(1, sizeof *s);
+    if (!s)
+        return PQ_ENOMEM;
+    s->conf = *conf;
+    s->ev = ev;
+    s->ctx = ctx;
+    s->chunks = chunks;
+    s->next_id = conf->client ? 3 : 2; /* [5.2] */
+    s->head_need = PQ_SMUX_HDR_LEN;
+    s->nop_at = now + conf->keepalive;
+    s->check_at = now + conf->timeout;
+    pq_list_init(&s->ctl);
+    pq_list_init(&s->turn);
+    *out = s;
+    return 0;
+}
+
+void pq_smux_free(struct pq_smux **sp)
+{
+    struct pq_smux *s = *sp;
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->streams.cap; i++) {
+        while (s->streams.b[i])
+            pq_smux_stream_free(PQ_OF(s->streams.b[i], struct pq_smux_stream, by_id));
+    }
+    pq_hash_fini(&s->streams);
+    free(s);
+    *sp = NULL;
+}
+
+/* ---- streams */
+
+struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id)
+{
+    struct pq_smux_stream *st = calloc(1, sizeof *st);
+    if (!st)
+        return NULL;
+    st->s = s;
+    st->id = id;
+    st->peer_window = PQ_SMUX_WINDOW;
+    pq_list_init(&st->ctl);
+    pq_list_init(&st->turn);
+    if (pq_hash_add(&s->streams, &st->by_id, pq_hash_u32(id))) {
+        free(st);
+        return NULL;
+    }
+    return st;
+}
+
+void pq_smux_stream_free(struct pq_smux_stream *st)
+{
+    struct pq_smux *s = st->s;
+    pq_hash_remove(&s->streams, &st->by_id);
+    pq_list_remove(&st->ctl);
+    pq_list_remove(&st->turn);
+    pq_chunkq_clear(&st->q);
+    s->unread -= st->unread;
+    if (s->cur == st)
+        s->cur = NULL;
+    free(st);
+}
+
+struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user)
+{
+    if (s->ids_used_up)
+        return NULL;
+    struct pq_smux_stream *st = pq_smux_add(s, s->next_id);
+    if (!st)
+        return NULL;
+    s->next_id += 2;
+    s->ids_used_up = s->next_id < 2;
+    st->user = user;
+    st->need_syn = true;
+    pq_list_push(&s->ctl, &st->ctl);
+    return st;
+}
+
+uint32_t pq_smux_credit(const struct pq_smux_stream *st)
+{
+    uint32_t on_way = st->sent - st->peer_consumed; /* may exceed a window that shrank */
+    return st->peer_window > on_way ? st->peer_window - on_way : 0;
+}
+
+void pq_smux_schedule(struct pq_smux_stream *st)
+{
+    bool may = st->q.head && !st->corked && pq_smux_credit(st);
+    bool fin = st->need_fin && !st->q.head;
+    if (!may && !fin)
+        pq_list_remove(&st->turn);
+    else if (pq_list_empty(&st->turn))
+        pq_list_push(&st->s->turn, &st->turn);
+}
+
+/* Whether the chunk may be queued; frees it if not.  An empty PSH would be ignored by the peer. */
+static bool sendable(const struct pq_smux_stream *st, struct pq_chunk *c)
+{
+    bool ok = c->len && !st->peer_closed && !st->closed;
+    if (!ok)
+        pq_chunk_free(c);
+    return ok;
+}
+
+static void queued(struct pq_smux_stream *st)
+{
+    st->full = st->full || !pq_smux_room(st);
+    pq_smux_schedule(st);
+}
+
+int pq_smux_send(struct pq_smux_stream *st, struct pq_chunk *c)
+{
+    if (sendable(st, c)) {
+        pq_chunkq_push(&st->q, c);
+        queued(st);
+    }
+    return st->peer_closed || st->closed ? PQ_ECLOSED : 0;
+}
+
+void pq_smux_send_first(struct pq_smux_stream *st, struct pq_chunk *c)
+{
+    if (sendable(st, c)) {
+        pq_chunkq_unshift(&st->q, c);
+        queued(st);
+    }
+}
+
+size_t pq_smux_room(const struct pq_smux_stream *st)
+{
+    size_t n = st->q.bytes;
+    return n < PQ_SMUX_QUEUE_MAX ? PQ_SMUX_QUEUE_MAX - n : 0;
+}
+
+void pq_smux_cork(struct pq_smux_stream *st, bool on)
+{
+    st->corked = on;
+    pq_smux_schedule(st);
+}
+
+void pq_smux_consumed(struct pq_smux_stream *st, size_t n)
+{
+    struct pq_smux *s = st->s;
+    bool first = st->consumed == 0;
+    st->unread -= n;
+    s->unread -= n;
+    st->consumed += (uint32_t)n;
+    st->since_upd += (uint32_t)n;
+    if (st->peer_closed || st->closed || !n)
+        return;
+    if (first || st->since_upd >= s->conf.stream_buf / 2) { /* [5.3] */
+        st->since_upd = 0;
+        st->need_upd = true;
+        if (pq_list_empty(&st->ctl))
+            pq_list_push(&s->ctl, &st->ctl);
+    }
+}
+
+void pq_smux_close(struct pq_smux_stream *st)
+{
+    struct pq_smux *s = st->s;
+    st->user = NULL;
+    st->closed = true;
+    st->need_fin = true;
+    st->need_upd = false;
+    if (!st->need_syn)
+        pq_list_remove(&st->ctl);
+    st->corked = false;
+    s->unread -= st->unread;
+    st->unread = 0;
+    if (st->peer_closed)
+        pq_chunkq_clear(&st->q);
+    pq_smux_schedule(st);
+}
+
+void pq_smux_abort(struct pq_smux_stream *st)
+{
+    pq_chunkq_clear(&st->q);
+    pq_smux_close(st);
+}
+
+uint32_t pq_smux_stream_id(const struct pq_smux_stream *st)
+{
+    return st->id;
+}
+
+size_t pq_smux_count(const struct pq_smux *s)
+{
+    return s->streams.n;
+}
+
+/* ---- keepalive [5.5] */
+
+int pq_smux_tick(struct pq_smux *s, pq_ns now)
+{
+    if (now >= s->nop_at) {
+        s->need_nop = true;
+        s->nop_at = now + s->conf.keepalive;
+    }
+    if (now >= s->check_at) {
+        if (!s->seen && !s->stopped)
+            return PQ_ETIMEOUT;
+        s->seen = false;
+        s->check_at = now + s->conf.timeout;
+    }
+    return 0;
+}
+
+pq_ns pq_smux_deadline(const struct pq_smux *s)
+{
+    return pq_ns_min(s->nop_at, s->check_at);
+}

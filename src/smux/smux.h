@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* smux.h - streams over one reliable byte pipe: smux version 2, Sans-IO [5].
+ * Knows: frames, streams, their windows, keepalive.  Does not know: KCP, sockets, clocks, what the
+ * streams carry.  One owner thread.  O(1) per frame. */
+#ifndef PQ_SMUX_SMUX_H
+#define PQ_SMUX_SMUX_H
+#include "base/bytes.h"
+#include "base/chunk.h"
+#include "base/err.h"
+#include "base/time.h"
+
+#define PQ_SMUX_HDR_LEN   8      /* ver 1, cmd 1, length 2, stream id 4 [5.1] */
+#define PQ_SMUX_WINDOW    262144 /* bytes a sender may send before the first UPD [5.3] */
+#define PQ_SMUX_QUEUE_MAX 131072 /* bytes that wait in one stream for their turn */
+
+struct pq_smux;        /* a session */
+struct pq_smux_stream; /* owned by the session; named by the user until pq_smux_close */
+
+struct pq_smux_conf {
+    bool client;              /* the side that dialled: its ids are 3, 5, 7, ... [5.2] */
+    size_t session_buf;       /* unread bytes of all streams at which input stops */
+    uint32_t stream_buf;      /* the window told to the peer, bytes per stream */
+    uint32_t max_streams;     /* streams that a peer may have open; more are closed at once */
+    pq_ns keepalive, timeout; /* NOP interval; period in which a frame must come [5.5] */
+};
+
+/* Upcalls.  They may call pq_smux_* of the same session except pq_smux_input and pq_smux_free. */
+struct pq_smux_events {
+    /* The peer opened a stream.  Returns the `user` of its other events. */
+    void *(*open)(void *ctx, struct pq_smux_stream *s);
+    /* Bytes of one PSH frame or a part of it, never of two; they stay where they are until the
+     * bytes given to pq_smux_input go.  `last` is true for the part that ends the frame. */
+    void (*data)(void *user, struct pq_view v, bool last);
+    /* The queue has room again after pq_smux_room was 0. */
+    void (*room)(void *user);
+    /* The peer closed the stream, in both directions [5.4].  No more events for it. */
+    void (*fin)(void *user);
+};
+
+/* Creates a session in *out, owned by the caller; `ev` and `chunks` are borrowed and must outlive
+ * it.  Returns 0, PQ_EINVAL (stream_buf > session_buf, timeout < keepalive) or PQ_ENOMEM. */
+int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
+                const struct pq_smux_events *ev, void *ctx, struct pq_chunks *chunks, pq_ns now);
+
+/* Frees the session and its streams, without any event.  Sets *s to NULL; NULL does nothing. */
+void pq_smux_free(struct pq_smux **s);
+
+/* Takes bytes of the pipe.  Returns 1 if all were taken, 0 if none (too much is unread: give them
+ * again when pq_smux_can_resume says so) or PQ_EPROTO (version or command unknown: the session is
+ * unusable). */
+int pq_smux_input(struct pq_smux *s, struct pq_view v);
+
+/* Whether the last input was refused and would be taken now. */
+bool pq_smux_can_resume(const struct pq_smux *s);
+
+/* The next frame or frames for the pipe, owned by the caller; NULL if there is nothing to send.
+ * Control frames first, then one frame of the next stream in turn. */
+struct pq_chunk *pq_smux_pull(struct pq_smux *s);
+
+/* Whether pq_smux_pull would return something. */
+bool pq_smux_pending(const struct pq_smux *s);
+
+/* Keepalive.  Returns 0 or PQ_ETIMEOUT (nothing came for a whole period). */
+int pq_smux_tick(struct pq_smux *s, pq_ns now);
+pq_ns pq_smux_deadline(const struct pq_smux *s);
+
+/* Opens a stream.  Returns it, or NULL (PQ_ENOMEM, or the ids are used up). */
+struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user);
+
+/* Queues a chunk as one frame; takes it.  A stream in datagram mode sends it whole or not yet.
+ * Returns 0 or PQ_ECLOSED (the peer closed the stream; the chunk is freed). */
+int pq_smux_send(struct pq_smux_stream *st, struct pq_chunk *c);
+
+/* Bytes that may be queued now; bulk senders stop at 0 and wait for the room event. */
+size_t pq_smux_room(const struct pq_smux_stream *st);
+
+/* Holds the stream's data back (its SYN goes out), or lets it go. */
+void pq_smux_cork(struct pq_smux_stream *st, bool on);
+
+/* Puts a frame in front of everything queued; takes the chunk. */
+void pq_smux_send_first(struct pq_smux_stream *st, struct pq_chunk *c);
+
+/* n delivered bytes were used up: opens the window. */
+void pq_smux_consumed(struct pq_smux_stream *st, size_t n);
+
+/* The user is done: what is queued still goes out, then FIN; no more events.  The stream must not
+ * be used afterwards. */
+void pq_smux_close(struct pq_smux_stream *st);
+
+/* The same, but queued bytes are dropped. */
+void pq_smux_abort(struct pq_smux_stream *st);
+
+uint32_t pq_smux_stream_id(const struct pq_smux_stream *st);
+size_t pq_smux_count(const struct pq_smux *s); /* open streams */
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* smux_internal.h - the state of a session; for smux*.c and their test only. */
+#ifndef PQ_SMUX_SMUX_INTERNAL_H
+#define PQ_SMUX_SMUX_INTERNAL_H
+#include "base/hash.h"
+#include "base/list.h"
+#include "smux/smux.h"
+
+enum { /* commands [5.1] */
+       SMUX_SYN = 0,
+       SMUX_FIN = 1,
+       SMUX_PSH = 2,
+       SMUX_NOP = 3,
+       SMUX_UPD = 4,
+};
+
+#define SMUX_VERSION 2
+#define UPD_LEN      8 /* consumed 4, window 4 */
+
+struct pq_smux_stream {
+    struct pq_smux *s;
+    void *user; /* NULL after pq_smux_close */
+    struct pq_hash_node by_id;
+    struct pq_list ctl;  /* in s->ctl while need_syn or need_upd */
+    struct pq_list turn; /* in s->turn while it has something to send and may */
+    uint32_t id;
+
+    /* sending */
+    struct pq_chunkq q;
+    uint32_t sent, peer_consumed, peer_window;
+
+    /* receiving */
+    uint32_t consumed, since_upd;
+    size_t unread;
+
+    bool need_syn, need_upd, need_fin; /* FIN goes out once q is empty */
+    bool closed;                       /* by the user */
+    bool peer_closed;
+    bool corked;
+    bool full; /* room was 0: the room event is owed */
+};
+
+struct pq_smux {
+    struct pq_smux_conf conf;
+    const struct pq_smux_events *ev;
+    void *ctx;
+    struct pq_chunks *chunks;
+    struct pq_hash streams;
+    struct pq_list ctl, turn;
+    uint32_t next_id;
+    bool ids_used_up, need_nop;
+
+    /* the reader: a header, then the rest of a payload */
+    uint8_t head[PQ_SMUX_HDR_LEN + UPD_LEN];
+    size_t head_len, head_need;
+    struct pq_smux_stream *cur; /* of the payload being read; NULL = skip it */
+    size_t payload_left;
+    size_t unread; /* of all streams */
+    bool stopped;
+
+    bool seen; /* a frame came in this period */
+    pq_ns nop_at, check_at;
+};
+
+void pq_smux_stream_free(struct pq_smux_stream *st);
+void pq_smux_schedule(struct pq_smux_stream *st); /* in turn if and only if it has work and may */
+uint32_t pq_smux_credit(const struct pq_smux_stream *st); /* bytes that may go out [5.3] */
+struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id);
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* smux_out.c - decides what goes into the pipe next: control frames, then the streams in turn,
+ * one frame each, so that a keystroke waits behind one frame at most [5.5]. */
+#include "smux/smux_internal.h"
+
+static void put_header(uint8_t *p, uint8_t cmd, uint16_t len, uint32_t id)
+{
+    p[0] = SMUX_VERSION;
+    p[1] = cmd;
+    pq_put_le16(p + 2, len);
+    pq_put_le32(p + 4, id);
+}
+
+bool pq_smux_pending(const struct pq_smux *s)
+{
+    return s->need_nop || !pq_list_empty(&s->ctl) || !pq_list_empty(&s->turn);
+}
+
+static void append(struct pq_chunk *c, uint8_t cmd, uint16_t len, uint32_t id)
+{
+    put_header(pq_chunk_data(c) + c->len, cmd, len, id);
+    c->len += PQ_SMUX_HDR_LEN;
+}
+
+static void put_control(struct pq_chunk *c, struct pq_smux_stream *st)
+{
+    if (st->need_syn)
+        append(c, SMUX_SYN, 0, st->id);
+    if (st->need_upd) {
+        append(c, SMUX_UPD, UPD_LEN, st->id);
+        pq_put_le32(pq_chunk_data(c) + c->len, st->consumed);
+        pq_put_le32(pq_chunk_data(c) + c->len + 4, st->s->conf.stream_buf);
+        c->len += UPD_LEN;
+    }
+    st->need_syn = st->need_upd = false;
+}
+
+/* All control frames that wait, as many as fit into one small chunk. */
+static struct pq_chunk *pull_control(struct pq_smux *s)
+{
+    struct pq_chunk *c = pq_chunk_new(s->chunks, PQ_CHUNK_SMALL);
+    if (!c)
+        return NULL;
+    if (s->need_nop) {
+        append(c, SMUX_NOP, 0, 0);
+        s->need_nop = false;
+    }
+    while (!pq_list_empty(&s->ctl) && pq_chunk_room(c) >= 2 * PQ_SMUX_HDR_LEN + UPD_LEN)
+        put_control(c, PQ_OF(pq_list_pop(&s->ctl), struct pq_smux_stream, ctl));
+    return c;
+}
+
+/* The first `n` bytes of the head of the queue in a chunk of their own; NULL if memory is short. */
+static struct pq_chunk *split_head(struct pq_smux_stream *st, size_t n)
+{
+    struct pq_chunk *head = st->q.head;
+    struct pq_chunk *part = pq_chunk_copy(st->s->chunks, pq_chunk_data(head), n);
+    if (!part)
+        return NULL;
+    head->off += (uint32_t)n;
+    head->len -= (uint32_t)n;
+    st->q.bytes -= n;
+    return part;
+}
+
+/* One frame of the stream, as far as the peer's window allows. */
+static struct pq_chunk *pull_data(struct pq_smux_stream *st)
+{
+    uint32_t credit = pq_smux_credit(st);
+    struct pq_chunk *c = st->q.head->len <= credit ? pq_chunkq_pop(&st->q) : split_head(st, credit);
+    if (!c)
+        return NULL;
+    st->sent += c->len;
+    c->off -= PQ_SMUX_HDR_LEN;
+    put_header(pq_chunk_data(c), SMUX_PSH, (uint16_t)c->len, st->id);
+    c->len += PQ_SMUX_HDR_LEN;
+    return c;
+}
+
+static struct pq_chunk *pull_fin(struct pq_smux_stream *st)
+{
+    struct pq_chunk *c = pq_chunk_new(st->s->chunks, PQ_SMUX_HDR_LEN);
+    if (!c) {
+        pq_smux_schedule(st); /* another time */
+        return NULL;
+    }
+    append(c, SMUX_FIN, 0, st->id);
+    pq_smux_stream_free(st);
+    return c;
+}
+
+struct pq_chunk *pq_smux_pull(struct pq_smux *s)
+{
+    if (s->need_nop || !pq_list_empty(&s->ctl))
+        return pull_control(s);
+    struct pq_list *n = pq_list_pop(&s->turn);
+    if (!n)
+        return NULL;
+    struct pq_smux_stream *st = PQ_OF(n, struct pq_smux_stream, turn);
+    if (!st->q.head)
+        return pull_fin(st);
+    struct pq_chunk *c = pull_data(st);
+    pq_smux_schedule(st);
+    if (st->full && pq_smux_room(st) >= PQ_SMUX_QUEUE_MAX / 2) {
+        st->full = false;
+        if (st->user)
+            s->ev->room(st->user);
+    }
+    return c;
+}
