@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* binary.c - family B: 0x50 0x01 type length(BE16) body [6.1]. */
+#include "header/header.h"
+
+#define MAGIC    0x50
+#define VERSION  1
+#define HEAD_LEN (1 + 1 + 1 + 2)
+#define BODY_MAX 4096
+
+int pq_binary_encode(const struct pq_request *r, uint8_t *buf, size_t cap)
+{
+    size_t host_len = strlen(r->host), body = 0;
+    if (r->type == PQ_REQ_TCP || r->type == PQ_REQ_UDP)
+        body = 1 + host_len + 2;
+    else if (r->type == PQ_REQ_TCPF)
+        body = 1 + 2 * (size_t)r->flags.n;
+    else if (r->type != PQ_REQ_PING && r->type != PQ_REQ_PONG)
+        return PQ_EINVAL;
+    struct pq_wr w = pq_wr_init(buf, cap);
+    pq_wr_u8(&w, MAGIC);
+    pq_wr_u8(&w, VERSION);
+    pq_wr_u8(&w, (uint8_t)r->type);
+    pq_wr_be16(&w, (uint16_t)body);
+    if (r->type == PQ_REQ_TCP || r->type == PQ_REQ_UDP) {
+        pq_wr_u8(&w, (uint8_t)host_len);
+        pq_wr_bytes(&w, r->host, host_len);
+        pq_wr_be16(&w, r->port);
+    } else if (r->type == PQ_REQ_TCPF) {
+        pq_wr_u8(&w, r->flags.n);
+        for (unsigned i = 0; i < r->flags.n; i++)
+            pq_wr_be16(&w, r->flags.v[i]);
+    }
+    return w.bad ? PQ_EINVAL : (int)pq_wr_len(&w);
+}
+
+static int decode_addr(struct pq_rd *r, size_t body, struct pq_request *out)
+{
+    size_t host_len = pq_rd_u8(r);
+    if (host_len > PQ_HOST_MAX || body != 3 + host_len)
+        return PQ_EPROTO;
+    const uint8_t *host = pq_rd_bytes(r, host_len);
+    out->port = pq_rd_be16(r);
+    if (r->bad || memchr(host, 0, host_len))
+        return PQ_EPROTO;
+    memcpy(out->host, host, host_len);
+    out->host[host_len] = 0;
+    return 0;
+}
+
+static int decode_flags(struct pq_rd *r, size_t body, struct pq_request *out)
+{
+    uint8_t count = pq_rd_u8(r);
+    if (count > PQ_FLAGS_MAX || body != 1 + 2 * (size_t)count)
+        return PQ_EPROTO;
+    out->flags.n = count;
+    for (unsigned i = 0; i < count; i++)
+        out->flags.v[i] = pq_rd_be16(r) & PQ_TCP_ALL;
+    return r->bad ? PQ_EPROTO : 0;
+}
+
+int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t *used)
+{
+    if ((n > 0 && p[0] != MAGIC) || (n > 1 && p[1] != VERSION))
+        return PQ_EPROTO;
+    if (n < HEAD_LEN)
+        return PQ_EMORE;
+    size_t body = pq_be16(p + 3);
+    if (body > BODY_MAX || p[2] < PQ_REQ_PING || p[2] > PQ_REQ_UDP)
+        return PQ_EPROTO;
+    if (n < HEAD_LEN + body)
+        return PQ_EMORE;
+    *out = (struct pq_request){.type = (enum pq_request_type)p[2]};
+    struct pq_rd r = pq_rd_init(p + HEAD_LEN, body);
+    int e = 0;
+    if (out->type == PQ_REQ_TCP || out->type == PQ_REQ_UDP)
+        e = decode_addr(&r, body, out);
+    else if (out->type == PQ_REQ_TCPF)
+        e = decode_flags(&r, body, out);
+    *used = HEAD_LEN + body;
+    return e;
+}
