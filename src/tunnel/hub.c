@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#include "tunnel/hub.h"
+
+#include "tunnel/tunnel_internal.h"
+
+#include <stdlib.h>
+
+#define BLOCKS_KEPT 64 /* of 64 segment records each */
+
+static int hub_init(struct pq_hub *h)
+{
+    int e = pq_crypt_new(&h->crypt, h->conf.cipher, h->conf.key);
+    if (e)
+        return e;
+    h->crypt_head = (uint16_t)pq_crypt_head(h->crypt);
+    h->crypt_tail = (uint16_t)pq_crypt_tail(h->crypt);
+    if (h->conf.mtu > PQ_DGRAM_MAX || h->conf.mtu < PQ_KCP_MTU_MIN + h->crypt_head + h->crypt_tail)
+        return PQ_EINVAL;
+    return 0;
+}
+
+int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct pq_hub_events *ev,
+               void *ctx, struct pq_rng *rng)
+{
+    *out = NULL;
+    struct pq_hub *h = calloc(1, sizeof *h);
+    if (!h)
+        return PQ_ENOMEM;
+    h->conf = *conf;
+    h->conf.smux.client = conf->client;
+    h->ev = ev;
+    h->ctx = ctx;
+    h->rng = rng;
+    h->hash_seed = pq_rng_u64(rng) | 1;
+    pq_list_init(&h->sessions);
+    pq_list_init(&h->ready);
+    pq_list_init(&h->rx);
+    pq_list_init(&h->dirty);
+    pq_pool_init(&h->blocks, PQ_KCP_BLOCK_LEN, 0, BLOCKS_KEPT);
+    pq_chunks_init(&h->chunks, conf->memory);
+    int e = hub_init(h);
+    if (e)
+        pq_hub_free(&h);
+    *out = h;
+    return e;
+}
+
+void pq_hub_free(struct pq_hub **hp)
+{
+    struct pq_hub *h = *hp;
+    if (!h)
+        return;
+    while (!pq_list_empty(&h->sessions))
+        pq_session_end(PQ_OF(h->sessions.next, struct pq_session, node), PQ_ECLOSED);
+    pq_hash_fini(&h->by_peer);
+    pq_heap_fini(&h->timers);
+    pq_replay_fini(&h->replay);
+    pq_pool_fini(&h->blocks);
+    pq_chunks_fini(&h->chunks);
+    pq_crypt_free(&h->crypt);
+    free(h);
+    *hp = NULL;
+}
+
+void pq_hub_tick(struct pq_hub *h, pq_ns now)
+{
+    struct pq_heap_node *n;
+    while ((n = pq_heap_top(&h->timers)) && n->at <= now) {
+        struct pq_session *s = PQ_OF(n, struct pq_session, timer);
+        int e = pq_smux_tick(s->smux, now);
+        if (e) {
+            pq_session_end(s, e);
+            continue;
+        }
+        pq_heap_remove(&h->timers, n); /* set again after the pull */
+        pq_session_wake(s);
+    }
+}
+
+pq_ns pq_hub_deadline(const struct pq_hub *h)
+{
+    struct pq_heap_node *n = pq_heap_top(&h->timers);
+    return n ? n->at : PQ_NEVER;
+}
+
+size_t pq_hub_sessions(const struct pq_hub *h)
+{
+    return h->by_peer.n;
+}
+
+struct pq_chunks *pq_hub_chunks(struct pq_hub *h)
+{
+    return &h->chunks;
+}
+
+const struct pq_hub_stats *pq_hub_stats(const struct pq_hub *h)
+{
+    return &h->stats;
+}

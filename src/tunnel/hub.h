@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* hub.h - all sessions of one worker: frames in, sessions found or accepted, slots filled.
+ * Knows: the order of the cores.  Does not know: sockets, the event loop, who uses a stream.
+ * The way of a byte is in tunnel_rx.c (frame -> stream) and tunnel_tx.c (stream -> slot).
+ * One worker's thread. */
+#ifndef PQ_TUNNEL_HUB_H
+#define PQ_TUNNEL_HUB_H
+#include "base/slot.h"
+#include "base/time.h"
+#include "crypt/crypt.h"
+#include "kcp/kcp.h"
+#include "smux/smux.h"
+#include "tunnel/stream.h"
+#include "wire/flow.h"
+#include "wire/segment.h"
+
+struct pq_hub;
+struct pq_session;
+
+struct pq_hub_conf {
+    bool client;
+    enum pq_cipher cipher;
+    uint8_t key[PQ_KEY_LEN];
+    uint16_t mtu;             /* bytes of a whole datagram, 50..1500 [4.2] */
+    struct pq_kcp_conf kcp;   /* conv and mtu are set for each session */
+    struct pq_smux_conf smux; /* client is set */
+    struct pq_flags flags;    /* what this side sends with */
+    uint16_t link_len;        /* 14 or 0 */
+    uint32_t max_sessions;    /* server; more are not accepted */
+    size_t memory;            /* bound of the bytes in chunks */
+    bool learn_mac;           /* server: answer to where the last good packet came from */
+};
+
+struct pq_hub_events {
+    /* The peer opened a stream: call pq_stream_own inside, or it is closed. */
+    void (*stream)(void *ctx, struct pq_stream *st);
+    /* Server: a datagram opens a session.  Completes *fc (local, peer and port are set).  Returns
+     * false if the peer cannot be answered. */
+    bool (*accept)(void *ctx, const struct pq_segment *seg, struct pq_flow_conf *fc);
+    /* The session has ended and is freed after the call. */
+    void (*ended)(void *ctx, struct pq_session *s, int err);
+};
+
+struct pq_hub_stats {
+    uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes; /* datagrams, their bytes */
+    uint64_t drops[PQ_DROP_COUNT];
+    uint64_t sessions; /* opened since start */
+};
+
+/* Creates a hub in *out, owned by the caller; `ev` is borrowed for good, `rng` until the end.
+ * Returns 0, PQ_EINVAL (mtu too small for the cipher), PQ_ENOMEM, PQ_ENOTSUP (cipher). */
+int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct pq_hub_events *ev,
+               void *ctx, struct pq_rng *rng);
+
+/* Ends all sessions, with their events, and frees the hub.  Sets *h to NULL; NULL does nothing. */
+void pq_hub_free(struct pq_hub **h);
+
+/* ---- data path, called by the worker in this order in each turn of its loop */
+
+/* Takes one frame, borrowed until pq_hub_rx_end; its bytes are changed (decrypted in place). */
+void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now);
+
+/* The batch is over: streams use their bytes, then the frames may go. */
+void pq_hub_rx_end(struct pq_hub *h, pq_ns now);
+
+/* Runs the timers that are due. */
+void pq_hub_tick(struct pq_hub *h, pq_ns now);
+
+/* Fills up to n slots with whole packets, the sessions in turn.  Returns how many. */
+size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now);
+
+/* Whether pq_hub_pull may return more at once. */
+bool pq_hub_ready(const struct pq_hub *h);
+
+/* Next time at which pq_hub_tick has work, or PQ_NEVER. */
+pq_ns pq_hub_deadline(const struct pq_hub *h);
+
+/* ---- sessions */
+
+/* Client: opens a session to fc->peer; `user` is yours.  Returns 0, PQ_ENOMEM or PQ_EINVAL; the
+ * session belongs to the hub. */
+int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
+                   void *user, pq_ns now);
+
+/* Ends a session: its streams get the end event with `err`, then the ended event comes. */
+void pq_session_end(struct pq_session *s, int err);
+
+void *pq_session_user(const struct pq_session *s);
+const struct pq_addr *pq_session_peer(const struct pq_session *s);
+size_t pq_session_streams(const struct pq_session *s);
+void pq_session_stats(const struct pq_session *s, struct pq_kcp_stats *out);
+
+/* Opens a stream.  Returns it, or NULL (memory, or the ids are used up). */
+struct pq_stream *pq_session_open(struct pq_session *s, const struct pq_stream_events *ev,
+                                  void *ctx);
+
+/* Calls fn for each open stream of this side or the peer's; fn may close the one it is given. */
+void pq_session_each(struct pq_session *s, void (*fn)(void *ctx, struct pq_stream *st), void *ctx);
+
+/* When the last authenticated datagram of the peer came (at first: when the session was made). */
+pq_ns pq_session_heard(const struct pq_session *s);
+
+/* Changes where the session's packets go on the link (the router's MAC was found anew). */
+void pq_session_set_mac(struct pq_session *s, const uint8_t mac[6]);
+
+size_t pq_hub_sessions(const struct pq_hub *h);
+struct pq_chunks *pq_hub_chunks(struct pq_hub *h);
+const struct pq_hub_stats *pq_hub_stats(const struct pq_hub *h);
+#endif

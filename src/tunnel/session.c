@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* session.c - a session's life: made, woken, ended; and how KCP and smux are joined. */
+#include "tunnel/tunnel_internal.h"
+
+#include <stdlib.h>
+
+/* ---- KCP -> smux -> streams */
+
+static bool on_kcp_data(void *ctx, struct pq_view v)
+{
+    struct pq_session *s = ctx;
+    if (s->dead)
+        return true;
+    int r = pq_smux_input(s->smux, v);
+    if (r < 0)
+        s->dead = r;
+    return r != 0;
+}
+
+static struct pq_stream *stream_new(struct pq_session *s, struct pq_smux_stream *ss)
+{
+    struct pq_stream *st = calloc(1, sizeof *st);
+    if (!st)
+        return NULL;
+    st->ses = s;
+    st->ss = ss;
+    pq_list_init(&st->dirty);
+    pq_list_push(&s->streams, &st->node);
+    return st;
+}
+
+static void stream_free(struct pq_stream *st)
+{
+    pq_list_remove(&st->node);
+    pq_list_remove(&st->dirty);
+    free(st->tag);
+    free(st);
+}
+
+static void *on_open(void *ctx, struct pq_smux_stream *ss)
+{
+    struct pq_session *s = ctx;
+    struct pq_stream *st = stream_new(s, ss);
+    if (!st)
+        return NULL;
+    s->hub->ev->stream(s->hub->ctx, st);
+    if (!st->ev) {
+        stream_free(st);
+        return NULL;
+    }
+    return st;
+}
+
+static void on_data(void *user, struct pq_view v, bool last)
+{
+    struct pq_stream *st = user;
+    if (pq_list_empty(&st->dirty))
+        pq_list_push(&st->ses->hub->dirty, &st->dirty);
+    st->ev->data(st->ctx, v, last);
+}
+
+static void on_room(void *user)
+{
+    struct pq_stream *st = user;
+    st->ev->room(st->ctx);
+}
+
+static void on_fin(void *user)
+{
+    struct pq_stream *st = user;
+    st->ev->end(st->ctx, 0);
+}
+
+static const struct pq_smux_events smux_events = {on_open, on_data, on_room, on_fin};
+
+void pq_hub_flush(struct pq_hub *h)
+{
+    struct pq_list *n;
+    while ((n = pq_list_pop(&h->dirty))) {
+        struct pq_stream *st = PQ_OF(n, struct pq_stream, dirty);
+        st->ev->flush(st->ctx);
+    }
+}
+
+void pq_session_resume(struct pq_session *s)
+{
+    while (pq_smux_can_resume(s->smux)) {
+        pq_kcp_resume(s->kcp);
+        pq_hub_flush(s->hub);
+        pq_kcp_rx_done(s->kcp);
+    }
+}
+
+/* ---- life */
+
+static uint64_t key_of(struct pq_hub *h, const struct pq_addr *peer, uint16_t port)
+{
+    uint8_t key[20];
+    memcpy(key, peer->ip, 16);
+    pq_put_be16(key + 16, peer->port);
+    pq_put_be16(key + 18, port);
+    return pq_hash_bytes(key, sizeof key, h->hash_seed);
+}
+
+struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_addr *peer, uint16_t port)
+{
+    struct pq_hash_node *n = pq_hash_find(&h->by_peer, key_of(h, peer, port));
+    for (; n; n = pq_hash_next(n)) {
+        struct pq_session *s = PQ_OF(n, struct pq_session, by_peer);
+        if (s->local_port == port && pq_addr_eq(&s->peer, peer))
+            return s;
+    }
+    return NULL;
+}
+
+static void session_free(struct pq_session *s)
+{
+    struct pq_hub *h = s->hub;
+    pq_hash_remove(&h->by_peer, &s->by_peer);
+    pq_list_remove(&s->node);
+    pq_list_remove(&s->ready);
+    pq_list_remove(&s->rx);
+    pq_heap_remove(&h->timers, &s->timer);
+    pq_smux_free(&s->smux);
+    pq_kcp_free(&s->kcp);
+    free(s);
+}
+
+int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
+                   uint32_t conv, pq_ns now)
+{
+    struct pq_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return PQ_ENOMEM;
+    s->hub = h;
+    s->peer = fc->peer;
+    s->local_port = fc->local.port;
+    s->conv = conv;
+    s->heard = now;
+    pq_list_init(&s->ready);
+    pq_list_init(&s->rx);
+    pq_list_init(&s->streams);
+    pq_list_push(&h->sessions, &s->node);
+    pq_flow_init(&s->flow, fc);
+    pq_flow_set_flags(&s->flow, &h->conf.flags);
+
+    struct pq_kcp_conf kc = h->conf.kcp;
+    kc.conv = conv;
+    kc.mtu = (uint16_t)(h->conf.mtu - h->crypt_head - h->crypt_tail);
+    struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
+    int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
+    if (!e)
+        e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &h->chunks, now);
+    if (!e)
+        e = pq_hash_add(&h->by_peer, &s->by_peer, key_of(h, &s->peer, s->local_port));
+    if (!e)
+        e = pq_heap_set(&h->timers, &s->timer, pq_smux_deadline(s->smux));
+    if (e) {
+        session_free(s);
+        return e;
+    }
+    h->stats.sessions++;
+    *out = s;
+    return 0;
+}
+
+void pq_session_wake(struct pq_session *s)
+{
+    if (pq_list_empty(&s->ready))
+        pq_list_push(&s->hub->ready, &s->ready);
+}
+
+void pq_session_end(struct pq_session *s, int err)
+{
+    struct pq_hub *h = s->hub;
+    pq_hub_flush(h); /* bytes that streams have not looked at yet lie in KCP's buffers */
+    struct pq_list *n;
+    while ((n = pq_list_pop(&s->streams))) {
+        struct pq_stream *st = PQ_OF(n, struct pq_stream, node);
+        st->ses = NULL;
+        st->ss = NULL;
+        st->ev->end(st->ctx, err); /* the owner frees it with pq_stream_close */
+    }
+    h->ev->ended(h->ctx, s, err);
+    session_free(s);
+}
+
+int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
+                   void *user, pq_ns now)
+{
+    int e = pq_session_new(h, out, fc, pq_rng_u32(h->rng), now);
+    if (!e)
+        (*out)->user = user;
+    return e;
+}
+
+void *pq_session_user(const struct pq_session *s)
+{
+    return s->user;
+}
+
+const struct pq_addr *pq_session_peer(const struct pq_session *s)
+{
+    return &s->peer;
+}
+
+size_t pq_session_streams(const struct pq_session *s)
+{
+    return pq_smux_count(s->smux);
+}
+
+void pq_session_stats(const struct pq_session *s, struct pq_kcp_stats *out)
+{
+    pq_kcp_get_stats(s->kcp, out);
+}
+
+void pq_session_set_mac(struct pq_session *s, const uint8_t mac[6])
+{
+    pq_flow_set_peer_mac(&s->flow, mac);
+}
+
+void pq_session_each(struct pq_session *s, void (*fn)(void *ctx, struct pq_stream *st), void *ctx)
+{
+    for (struct pq_list *n = s->streams.next, *next; n != &s->streams; n = next) {
+        next = n->next;
+        fn(ctx, PQ_OF(n, struct pq_stream, node));
+    }
+}
+
+pq_ns pq_session_heard(const struct pq_session *s)
+{
+    return s->heard;
+}
+
+/* ---- streams, as stream.h promises */
+
+struct pq_stream *pq_session_open(struct pq_session *s, const struct pq_stream_events *ev,
+                                  void *ctx)
+{
+    struct pq_stream *st = stream_new(s, NULL);
+    if (!st)
+        return NULL;
+    st->ss = pq_smux_open(s->smux, st);
+    if (!st->ss) {
+        stream_free(st);
+        return NULL;
+    }
+    pq_stream_own(st, ev, ctx);
+    pq_session_wake(s);
+    return st;
+}
+
+void pq_stream_own(struct pq_stream *st, const struct pq_stream_events *ev, void *ctx)
+{
+    st->ev = ev;
+    st->ctx = ctx;
+}
+
+struct pq_chunks *pq_stream_chunks(struct pq_stream *st)
+{
+    return st->ses ? &st->ses->hub->chunks : NULL;
+}
+
+size_t pq_stream_room(const struct pq_stream *st)
+{
+    return st->ses ? pq_smux_room(st->ss) : 0;
+}
+
+int pq_stream_send(struct pq_stream *st, struct pq_chunk *c)
+{
+    if (!st->ses) {
+        pq_chunk_free(c);
+        return PQ_ECLOSED;
+    }
+    pq_session_wake(st->ses);
+    return pq_smux_send(st->ss, c);
+}
+
+void pq_stream_consumed(struct pq_stream *st, size_t n)
+{
+    if (!st->ses)
+        return;
+    pq_smux_consumed(st->ss, n);
+    pq_session_wake(st->ses);
+}
+
+static void stream_finish(struct pq_stream *st, void (*how)(struct pq_smux_stream *))
+{
+    if (st->ses) {
+        how(st->ss);
+        pq_session_wake(st->ses);
+    }
+    stream_free(st);
+}
+
+void pq_stream_close(struct pq_stream *st)
+{
+    stream_finish(st, pq_smux_close);
+}
+
+void pq_stream_abort(struct pq_stream *st)
+{
+    stream_finish(st, pq_smux_abort);
+}
+
+void pq_stream_set_tag(struct pq_stream *st, void *tag)
+{
+    free(st->tag);
+    st->tag = tag;
+}
+
+void *pq_stream_tag(const struct pq_stream *st)
+{
+    return st->tag;
+}
+
+void pq_stream_cork(struct pq_stream *st)
+{
+    if (st->ses)
+        pq_smux_cork(st->ss, true);
+}
+
+void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first)
+{
+    if (!st->ses) {
+        pq_chunk_free(first);
+        return;
+    }
+    if (first)
+        pq_smux_send_first(st->ss, first);
+    pq_smux_cork(st->ss, false);
+    pq_session_wake(st->ses);
+}
+
+void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags)
+{
+    if (st->ses)
+        pq_flow_set_flags(&st->ses->flow, flags);
+}
+
+const struct pq_addr *pq_stream_peer(const struct pq_stream *st)
+{
+    static const struct pq_addr none;
+    return st->ses ? &st->ses->peer : &none;
+}

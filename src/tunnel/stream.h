@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* stream.h - one stream of a session, as the front sees it: bytes in both directions with
+ * back-pressure.  All that front may know of the tunnel.  One worker's thread. */
+#ifndef PQ_TUNNEL_STREAM_H
+#define PQ_TUNNEL_STREAM_H
+#include "base/addr.h"
+#include "base/bytes.h"
+#include "base/chunk.h"
+#include "base/flags.h"
+
+struct pq_stream;
+
+/* Upcalls.  They may call pq_stream_* of any stream, pq_stream_close of this one included. */
+struct pq_stream_events {
+    /* Bytes arrived: a part of one frame of the peer, `last` if it ends the frame.  They stay
+     * where they are until the flush event that follows has returned. */
+    void (*data)(void *ctx, struct pq_view v, bool last);
+    /* The batch is over: use the bytes or copy what is left. */
+    void (*flush)(void *ctx);
+    /* pq_stream_room is above 0 again. */
+    void (*room)(void *ctx);
+    /* No more events: 0 = closed by the peer (bytes delivered before count), else why the session
+     * ended.  The owner still calls pq_stream_close. */
+    void (*end)(void *ctx, int err);
+};
+
+/* Names the owner of the stream; `ev` is borrowed for good. */
+void pq_stream_own(struct pq_stream *st, const struct pq_stream_events *ev, void *ctx);
+
+/* Chunks of the worker, to fill for pq_stream_send. */
+struct pq_chunks *pq_stream_chunks(struct pq_stream *st);
+
+/* Bytes that may be queued now; stop at 0 and wait for the room event. */
+size_t pq_stream_room(const struct pq_stream *st);
+
+/* Queues a chunk, which becomes one frame; takes it.
+ * Returns 0 or PQ_ECLOSED (the stream has ended; the chunk is freed). */
+int pq_stream_send(struct pq_stream *st, struct pq_chunk *c);
+
+/* n bytes of what was delivered are used up: the peer may send as many more. */
+void pq_stream_consumed(struct pq_stream *st, size_t n);
+
+/* Done with the stream: what is queued still goes out, then it ends in both directions [5.4].  No
+ * more events; the stream must not be used afterwards. */
+void pq_stream_close(struct pq_stream *st);
+
+/* The same, but what is queued is dropped. */
+void pq_stream_abort(struct pq_stream *st);
+
+/* Hangs something on the stream, made with malloc, that is freed with it or when replaced. */
+void pq_stream_set_tag(struct pq_stream *st, void *tag);
+void *pq_stream_tag(const struct pq_stream *st);
+
+/* Holds queued bytes back, or lets them go with `first`, if not NULL, in front of them; takes it.
+ */
+void pq_stream_cork(struct pq_stream *st);
+void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first);
+
+/* What this side sends to the peer of this stream is flagged with this list from now on [1.3]. */
+void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags);
+
+/* Address of the other end of the session. */
+const struct pq_addr *pq_stream_peer(const struct pq_stream *st);
+#endif
