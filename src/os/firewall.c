@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/firewall.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+#include <nftables/libnftables.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { VARIANTS = 4 };
+
+struct variant {
+    const char *family, *hook, *kind;
+    bool owner;
+};
+
+/* In order of choice.  A table without `owner` bears the mark "paqet" and the process id, so that a
+ * later start finds and removes what a killed process left. */
+static const struct variant variants[VARIANTS] = {
+    {"netdev", "ingress", "nftables netdev ingress, removed with the process", true},
+    {"inet", "prerouting", "nftables inet prerouting, removed with the process", true},
+    {"netdev", "ingress", "nftables netdev ingress", false},
+    {"inet", "prerouting", "nftables inet prerouting", false},
+};
+
+struct pq_firewall {
+    struct nft_ctx *nft;
+    const struct variant *v;
+    char table[32];
+};
+
+__attribute__((format(printf, 2, 3))) static int run(struct nft_ctx *nft, const char *fmt, ...)
+{
+    char cmd[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(cmd, sizeof cmd, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof cmd)
+        return PQ_EINVAL;
+    return nft_run_cmd_from_buffer(nft, cmd) ? PQ_ENOTSUP : 0;
+}
+
+/* Takes away marked tables of processes that are gone. */
+static void sweep(struct nft_ctx *nft)
+{
+    if (run(nft, "list tables"))
+        return;
+    char *text = strdup(nft_ctx_get_output_buffer(nft));
+    for (char *save, *line = text ? strtok_r(text, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save)) {
+        char family[8];
+        int pid;
+        if (sscanf(line, "table %7s paqet_%d", family, &pid) == 2 && pid != getpid()) {
+            char proc[32];
+            snprintf(proc, sizeof proc, "/proc/%d", pid);
+            if (access(proc, F_OK))
+                run(nft, "delete table %s paqet_%d", family, pid);
+        }
+    }
+    free(text);
+}
+
+static int install(struct pq_firewall *f, const struct pq_firewall_conf *c, const struct variant *v)
+{
+    char device[32] = "", match[PQ_ADDR_STRLEN + 64] = "", ip[PQ_ADDR_STRLEN];
+    if (strcmp(v->family, "netdev") == 0)
+        snprintf(device, sizeof device, "device \"%s\"", c->ifname);
+    if (c->client)
+        snprintf(match, sizeof match, "%s saddr %s tcp sport %u",
+                 pq_addr_is4(&c->server) ? "ip" : "ip6", pq_addr_ip_str(&c->server, ip),
+                 c->server.port);
+    return run(f->nft,
+               "table %s %s {\n"
+               "%s"
+               "set ports { type inet_service; }\n"
+               "chain in { type filter hook %s %s priority -350;\n"
+               "%s tcp dport @ports drop\n"
+               "}\n}\n",
+               v->family, f->table, v->owner ? "flags owner;\n" : "", v->hook, device, match);
+}
+
+int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf)
+{
+    *out = NULL;
+    struct pq_firewall *f = calloc(1, sizeof *f);
+    if (!f)
+        return PQ_ENOMEM;
+    f->nft = nft_ctx_new(NFT_CTX_DEFAULT);
+    if (!f->nft) {
+        free(f);
+        return PQ_ENOMEM;
+    }
+    nft_ctx_buffer_output(f->nft);
+    nft_ctx_buffer_error(f->nft);
+    snprintf(f->table, sizeof f->table, "paqet_%d", (int)getpid());
+    sweep(f->nft);
+    for (int i = 0; i < VARIANTS; i++) {
+        if (install(f, conf, &variants[i]) == 0) {
+            f->v = &variants[i];
+            *out = f;
+            return 0;
+        }
+    }
+    bool denied = strstr(nft_ctx_get_error_buffer(f->nft), "not permitted") != NULL;
+    nft_ctx_free(f->nft);
+    free(f);
+    return denied ? -EPERM : PQ_ENOTSUP;
+}
+
+int pq_firewall_add(struct pq_firewall *f, uint16_t port)
+{
+    return run(f->nft, "add element %s %s ports { %u }", f->v->family, f->table, port);
+}
+
+int pq_firewall_remove(struct pq_firewall *f, uint16_t port)
+{
+    return run(f->nft, "delete element %s %s ports { %u }", f->v->family, f->table, port);
+}
+
+const char *pq_firewall_kind(const struct pq_firewall *f)
+{
+    return f->v->kind;
+}
+
+void pq_firewall_close(struct pq_firewall **fp)
+{
+    struct pq_firewall *f = *fp;
+    if (!f)
+        return;
+    run(f->nft, "delete table %s %s", f->v->family, f->table);
+    nft_ctx_free(f->nft);
+    free(f);
+    *fp = NULL;
+}
+
+void pq_firewall_advice(const struct pq_firewall_conf *c, uint16_t port, char *buf, size_t cap)
+{
+    char match[PQ_ADDR_STRLEN + 32] = "", ip[PQ_ADDR_STRLEN];
+    bool is4 = !c->client || pq_addr_is4(&c->server);
+    if (c->client)
+        snprintf(match, sizeof match, "-s %s --sport %u ", pq_addr_ip_str(&c->server, ip),
+                 c->server.port);
+    const char *tool = is4 ? "iptables" : "ip6tables";
+    snprintf(buf, cap,
+             "%s -t raw -I PREROUTING -p tcp %s--dport %u -j DROP\n"
+             "  (or, if that is refused: %s -I INPUT -p tcp %s--dport %u -j DROP)",
+             tool, match, port, tool, match, port);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* firewall.h - keeps the kernel's TCP away from the tunnel's packets: they are dropped before
+ * connection tracking and TCP see them, but after packet sockets did.  The rules stand in a table
+ * of our own that the kernel removes with this process, however it ends (flag `owner`, Linux 5.12);
+ * on older kernels a marked table that the next start removes. */
+#ifndef PQ_OS_FIREWALL_H
+#define PQ_OS_FIREWALL_H
+#include "base/addr.h"
+
+struct pq_firewall;
+
+struct pq_firewall_conf {
+    char ifname[16];
+    bool client;
+    struct pq_addr server; /* client: only packets from this address and port are dropped */
+};
+
+/* Makes the table, without any port yet: netdev ingress, or else inet prerouting at priority -350.
+ * Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (kernel or build without nftables) or
+ * PQ_ENOMEM; *out is NULL on error. */
+int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf);
+
+/* Covers one more own port, or one less.  Returns 0 or PQ_ENOTSUP (the kernel refused). */
+int pq_firewall_add(struct pq_firewall *f, uint16_t port);
+int pq_firewall_remove(struct pq_firewall *f, uint16_t port);
+
+/* What was installed, for the log: "nftables netdev ingress (removed with the process)". */
+const char *pq_firewall_kind(const struct pq_firewall *f);
+
+/* Removes the table and frees.  Sets *f to NULL; NULL does nothing. */
+void pq_firewall_close(struct pq_firewall **f);
+
+/* Writes the commands that a user would type instead, one a line, NUL-terminated, into buf. */
+void pq_firewall_advice(const struct pq_firewall_conf *conf, uint16_t port, char *buf, size_t cap);
+#endif
