@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/relay.h"
+
+#include <stdlib.h>
+
+#define LINGER (2 * PQ_SEC) /* how long the other end of a socket may take to close its side */
+
+/* ---- handles */
+
+uv_tcp_t *pq_tcp_new(uv_loop_t *loop)
+{
+    uv_tcp_t *tcp = malloc(sizeof *tcp);
+    if (tcp && uv_tcp_init(loop, tcp)) {
+        free(tcp);
+        tcp = NULL;
+    }
+    return tcp;
+}
+
+static void free_handle(uv_handle_t *h)
+{
+    free(h);
+}
+
+void pq_tcp_close(uv_tcp_t *tcp, bool reset)
+{
+    if (uv_is_closing((uv_handle_t *)tcp))
+        return;
+    if (!reset || uv_tcp_close_reset(tcp, free_handle))
+        uv_close((uv_handle_t *)tcp, free_handle);
+}
+
+/* ---- life */
+
+struct pq_relay *pq_relay_new(struct pq_front *front)
+{
+    struct pq_relay *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->front = front;
+    pq_list_push(&front->relays, &r->node);
+    return r;
+}
+
+void pq_relay_own(struct pq_relay *r, struct pq_stream *st)
+{
+    r->st = st;
+    pq_stream_own(st, &pq_relay_events, r);
+}
+
+static void relay_free(struct pq_relay *r)
+{
+    pq_list_remove(&r->node);
+    pq_chunkq_clear(&r->out);
+    free(r);
+}
+
+static void on_socket_closed(uv_handle_t *h)
+{
+    struct pq_relay *r = h->data;
+    free(h);
+    relay_free(r);
+}
+
+void pq_relay_close(struct pq_relay *r, bool reset)
+{
+    if (r->closing)
+        return;
+    r->closing = true;
+    if (r->st && reset)
+        pq_stream_abort(r->st);
+    else if (r->st)
+        pq_stream_close(r->st);
+    r->st = NULL;
+    if (!r->tcp) {
+        if (r->gone)
+            r->gone(r);
+        relay_free(r);
+        return;
+    }
+    r->tcp->data = r;
+    if (!reset || uv_tcp_close_reset(r->tcp, on_socket_closed))
+        uv_close((uv_handle_t *)r->tcp, on_socket_closed);
+}
+
+/* ---- stream -> socket */
+
+/* Keeps bytes that the socket does not take now.  Returns false if memory is short. */
+static bool keep(struct pq_relay *r, const uint8_t *p, size_t n)
+{
+    struct pq_chunks *chunks = pq_stream_chunks(r->st);
+    while (n) {
+        struct pq_chunk *tail = r->out.tail;
+        size_t room = tail && tail != r->write_last ? pq_chunk_room(tail) : 0;
+        if (!room) {
+            tail = chunks ? pq_chunk_new(chunks, n > PQ_CHUNK_SMALL ? PQ_CHUNK_BIG : n) : NULL;
+            if (!tail)
+                return false;
+            pq_chunkq_push(&r->out, tail);
+            room = pq_chunk_room(tail);
+        }
+        size_t k = n < room ? n : room;
+        memcpy(pq_chunk_data(tail) + tail->len, p, k);
+        tail->len += (uint32_t)k;
+        r->out.bytes += k;
+        p += k;
+        n -= k;
+    }
+    return true;
+}
+
+static void linger(struct pq_relay *r);
+
+static void write_out(struct pq_relay *r);
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct pq_relay *r = req->data;
+    size_t n = r->writing;
+    r->writing = 0;
+    r->write_last = NULL;
+    if (r->closing)
+        return;
+    if (status < 0) {
+        pq_relay_close(r, true);
+        return;
+    }
+    for (size_t left = n; left;) { /* whole chunks were written */
+        struct pq_chunk *c = pq_chunkq_pop(&r->out);
+        left -= c->len;
+        pq_chunk_free(c);
+    }
+    if (r->st)
+        pq_stream_consumed(r->st, n);
+    write_out(r);
+}
+
+/* Starts a write of what was kept; when nothing is left and the stream has ended, says so. */
+static void write_out(struct pq_relay *r)
+{
+    uv_buf_t bufs[PQ_RELAY_VIEWS];
+    unsigned n = 0;
+    if (!r->tcp || r->writing)
+        return;
+    for (struct pq_chunk *c = r->out.head; c && n < PQ_RELAY_VIEWS; c = c->next) {
+        bufs[n++] = uv_buf_init((char *)pq_chunk_data(c), c->len);
+        r->writing += c->len;
+        r->write_last = c;
+    }
+    if (!n) {
+        if (r->ended)
+            linger(r);
+        return;
+    }
+    r->write_req.data = r;
+    if (uv_write(&r->write_req, (uv_stream_t *)r->tcp, bufs, n, on_written))
+        pq_relay_close(r, true);
+}
+
+/* Writes the borrowed bytes of this batch; keeps what the socket does not take. */
+static void flush_views(struct pq_relay *r)
+{
+    unsigned n = r->n_views;
+    r->n_views = 0;
+    if (!n)
+        return;
+    int w = uv_try_write((uv_stream_t *)r->tcp, r->views, n);
+    if (w < 0 && w != UV_EAGAIN) {
+        pq_relay_close(r, true);
+        return;
+    }
+    size_t done = w > 0 ? (size_t)w : 0;
+    if (done && r->st)
+        pq_stream_consumed(r->st, done);
+    for (unsigned i = 0; i < n; i++) {
+        size_t skip = done < r->views[i].len ? done : r->views[i].len;
+        done -= skip;
+        if (!keep(r, (uint8_t *)r->views[i].base + skip, r->views[i].len - skip)) {
+            pq_relay_close(r, true);
+            return;
+        }
+    }
+    write_out(r);
+}
+
+static void on_data(void *ctx, struct pq_view v, bool last)
+{
+    struct pq_relay *r = ctx;
+    (void)last;
+    if (r->closing)
+        return;
+    if (!r->tcp || r->out.head) {
+        if (!keep(r, v.p, v.n))
+            pq_relay_close(r, true);
+        return;
+    }
+    r->views[r->n_views++] = uv_buf_init((char *)v.p, (unsigned)v.n);
+    if (r->n_views == PQ_RELAY_VIEWS)
+        flush_views(r);
+}
+
+static void on_flush(void *ctx)
+{
+    flush_views(ctx);
+}
+
+void pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n)
+{
+    if (!r->closing && !keep(r, p, n))
+        pq_relay_close(r, true);
+}
+
+/* ---- socket -> stream */
+
+static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
+{
+    struct pq_relay *r = h->data;
+    (void)hint;
+    struct pq_chunk *c = r->st ? pq_chunk_new(pq_stream_chunks(r->st), PQ_CHUNK_BIG) : NULL;
+    /* the chunk is found again from its data: PQ_CHUNK_HEADROOM is constant */
+    *buf = c ? uv_buf_init((char *)pq_chunk_data(c), PQ_CHUNK_BIG) : uv_buf_init(NULL, 0);
+}
+
+static struct pq_chunk *chunk_of(const uv_buf_t *buf)
+{
+    return buf->base ? PQ_OF(buf->base - PQ_CHUNK_HEADROOM, struct pq_chunk, data) : NULL;
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
+{
+    struct pq_relay *r = s->data;
+    struct pq_chunk *c = chunk_of(buf);
+    if (n <= 0) {
+        pq_chunk_free(c);
+        if (n < 0)
+            pq_relay_close(r, n != UV_EOF);
+        return;
+    }
+    c->len = (uint32_t)n;
+    if (n <= PQ_CHUNK_SMALL) { /* a small read does not pin a big chunk */
+        struct pq_chunk *small =
+            pq_chunk_copy(pq_stream_chunks(r->st), pq_chunk_data(c), (size_t)n);
+        pq_chunk_free(c);
+        if (!(c = small)) {
+            pq_relay_close(r, true);
+            return;
+        }
+    }
+    if (pq_stream_send(r->st, c)) {
+        uv_read_stop(s); /* ended; the end event tells how */
+        return;
+    }
+    if (!pq_stream_room(r->st)) {
+        r->paused = true;
+        uv_read_stop(s);
+    }
+}
+
+static void on_room(void *ctx)
+{
+    struct pq_relay *r = ctx;
+    if (!r->paused || r->closing || r->ended)
+        return;
+    r->paused = false;
+    uv_read_start((uv_stream_t *)r->tcp, on_alloc, on_read);
+}
+
+void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp)
+{
+    r->gone = NULL;
+    r->tcp = tcp;
+    tcp->data = r;
+    uv_tcp_nodelay(tcp, 1);
+    if (!r->ended)
+        uv_read_start((uv_stream_t *)tcp, on_alloc, on_read);
+    write_out(r);
+}
+
+/* ---- the end: what came from the stream goes out, then FIN, then the other end's FIN is awaited
+ * for a while, since closing with unread bytes would send a reset that destroys the last ones */
+
+static void on_linger_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
+{
+    static char junk[65536]; /* never read: what comes here goes nowhere */
+    (void)h;
+    (void)hint;
+    *buf = uv_buf_init(junk, sizeof junk);
+}
+
+static void on_linger_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
+{
+    (void)buf;
+    if (n < 0)
+        pq_relay_close(s->data, false);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    (void)status;
+    free(req);
+}
+
+static void linger(struct pq_relay *r)
+{
+    uv_shutdown_t *req = malloc(sizeof *req);
+    if (!req || uv_shutdown(req, (uv_stream_t *)r->tcp, on_shutdown)) {
+        free(req);
+        pq_relay_close(r, false);
+        return;
+    }
+    r->linger_until = uv_hrtime() + LINGER;
+    pq_list_remove(&r->node);
+    pq_list_push(&r->front->lingering, &r->node);
+    uv_read_stop((uv_stream_t *)r->tcp);
+    uv_read_start((uv_stream_t *)r->tcp, on_linger_alloc, on_linger_read);
+}
+
+static void on_end(void *ctx, int err)
+{
+    struct pq_relay *r = ctx;
+    if (r->closing)
+        return;
+    if (r->tcp)
+        flush_views(r);
+    if (r->closing)
+        return;
+    pq_stream_close(r->st);
+    r->st = NULL;
+    r->ended = true;
+    if (err || !r->tcp) {
+        pq_relay_close(r, err != 0);
+        return;
+    }
+    uv_read_stop((uv_stream_t *)r->tcp);
+    write_out(r);
+}
+
+const struct pq_stream_events pq_relay_events = {on_data, on_flush, on_room, on_end};
+
+/* ---- all relays of the worker */
+
+static void on_linger_timer(uv_timer_t *t)
+{
+    struct pq_front *f = t->data;
+    pq_ns now = uv_hrtime();
+    while (!pq_list_empty(&f->lingering)) {
+        struct pq_relay *r = PQ_OF(f->lingering.next, struct pq_relay, node);
+        if (r->linger_until > now)
+            break;
+        pq_list_remove(&r->node);
+        pq_relay_close(r, false);
+    }
+}
+
+void pq_front_init(struct pq_front *f, uv_loop_t *loop)
+{
+    *f = (struct pq_front){.loop = loop};
+    pq_list_init(&f->relays);
+    pq_list_init(&f->lingering);
+    uv_timer_init(loop, &f->linger_timer);
+    f->linger_timer.data = f;
+    uv_timer_start(&f->linger_timer, on_linger_timer, 1000, 1000);
+    uv_unref((uv_handle_t *)&f->linger_timer);
+}
+
+void pq_front_stop(struct pq_front *f)
+{
+    struct pq_list *n;
+    f->stopping = true;
+    while ((n = pq_list_pop(&f->lingering)) || (n = pq_list_pop(&f->relays)))
+        pq_relay_close(PQ_OF(n, struct pq_relay, node), true);
+    uv_close((uv_handle_t *)&f->linger_timer, NULL);
+}

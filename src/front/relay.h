@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* relay.h - joins a TCP socket and a stream until either ends.
+ * Back-pressure both ways: a full stream pauses the socket, a slow socket leaves the stream's
+ * window closed. */
+#ifndef PQ_FRONT_RELAY_H
+#define PQ_FRONT_RELAY_H
+#include "front/front.h"
+
+#define PQ_RELAY_VIEWS 16 /* borrowed pieces of one batch that one write takes */
+
+struct pq_relay {
+    struct pq_front *front;
+    struct pq_list node;  /* in front->relays, or front->lingering */
+    uv_tcp_t *tcp;        /* NULL until there is a connected socket */
+    struct pq_stream *st; /* NULL once ended */
+    uv_buf_t views[PQ_RELAY_VIEWS];
+    unsigned n_views;
+    struct pq_chunkq out; /* bytes for the socket that had to be copied */
+    uv_write_t write_req;
+    size_t writing;              /* bytes of the write under way ... */
+    struct pq_chunk *write_last; /* ... and its last chunk, to which nothing may be added */
+    pq_ns linger_until;
+    void (*gone)(struct pq_relay *r); /* not NULL: told when it ends without a socket */
+    void *user;
+    bool paused; /* the stream is full */
+    bool ended;  /* the peer closed the stream */
+    bool closing;
+};
+
+/* Creates a relay and makes it the owner of the stream.  Until pq_relay_connected what comes from
+ * the stream is kept.  Returns NULL if memory is short (the stream is aborted). */
+struct pq_relay *pq_relay_new(struct pq_front *front);
+void pq_relay_own(struct pq_relay *r, struct pq_stream *st);
+
+extern const struct pq_stream_events pq_relay_events; /* for pq_open_fn, with the relay as ctx */
+
+/* Gives it the socket (malloc'ed handle, connected, not reading): bytes flow from now on.  Takes
+ * the handle. */
+void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp);
+
+/* Bytes from the stream that came before the relay owned it; copied. */
+void pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n);
+
+/* Ends both sides at once; `reset`: the socket's other end sees a reset instead of an end. */
+void pq_relay_close(struct pq_relay *r, bool reset);
+
+/* A new handle of the loop, or NULL; and closing it (freed when closed). */
+uv_tcp_t *pq_tcp_new(uv_loop_t *loop);
+void pq_tcp_close(uv_tcp_t *tcp, bool reset);
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/serve.h"
+
+#include "front/dial.h"
+#include "front/relay.h"
+#include "header/header.h"
+
+#include <stdlib.h>
+
+#define LOG_PERIOD (10 * PQ_SEC)
+#define BUFFER_MAX (512 * 1024) /* header and what follows it before it is complete: one window */
+
+struct serve { /* a stream whose header is being read */
+    struct pq_front *front;
+    struct pq_stream *st;
+    uint8_t *buf; /* the bytes so far */
+    size_t len, cap;
+    bool too_long;
+};
+
+struct target { /* a stream whose target is being dialled */
+    struct pq_relay *relay;
+    struct pq_dial *dial;
+    struct pq_front *front;
+    char host[PQ_HOST_MAX + 1];
+    uint16_t port;
+};
+
+static void serve_free(struct serve *s)
+{
+    free(s->buf);
+    free(s);
+}
+
+/* ---- TCP: dial, then relay */
+
+static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
+{
+    struct target *t = ctx;
+    struct pq_relay *r = t->relay;
+    r->gone = NULL;
+    if (tcp) {
+        PQ_LOG(PQ_LOG_DEBUG, "connected to %s:%u", t->host, t->port);
+        pq_relay_connected(r, tcp);
+    } else {
+        uint64_t n = pq_log_due(&t->front->dial_failed, LOG_PERIOD, uv_hrtime());
+        if (n)
+            PQ_LOG(PQ_LOG_WARN,
+                   "cannot connect to %s:%u: %s (%llu failed connections since the "
+                   "last such line)",
+                   t->host, t->port, uv_strerror(err), (unsigned long long)n);
+        pq_relay_close(r, false);
+    }
+    free(t);
+}
+
+/* The stream went away while its target was being dialled. */
+static void on_gone(struct pq_relay *r)
+{
+    struct target *t = r->user;
+    r->user = NULL;
+    r->gone = NULL;
+    pq_dial_cancel(t->dial);
+    free(t);
+}
+
+static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used)
+{
+    struct target *t = calloc(1, sizeof *t);
+    struct pq_relay *r = t ? pq_relay_new(s->front) : NULL;
+    if (!r) {
+        free(t);
+        pq_stream_abort(s->st);
+        return;
+    }
+    t->relay = r;
+    t->front = s->front;
+    t->port = req->port;
+    memcpy(t->host, req->host, sizeof t->host);
+    pq_relay_own(r, s->st);
+    pq_stream_consumed(s->st, used);
+    pq_relay_feed(r, s->buf + used, s->len - used);
+    struct pq_dial *d = pq_dial_start(s->front->loop, req->host, req->port, on_dialled, t);
+    if (d) { /* else the callback has come already */
+        t->dial = d;
+        r->user = t;
+        r->gone = on_gone;
+    }
+}
+
+/* ---- the header */
+
+static void serve_ping(struct serve *s, enum pq_family family)
+{
+    const struct pq_request pong = {.type = PQ_REQ_PONG};
+    uint8_t buf[512];
+    int n = pq_header_encode(family, &pong, buf, sizeof buf);
+    struct pq_chunk *c = n > 0 ? pq_chunk_copy(pq_stream_chunks(s->st), buf, (size_t)n) : NULL;
+    if (c)
+        pq_stream_send(s->st, c);
+}
+
+static const char *name_of(enum pq_request_type t)
+{
+    return t == PQ_REQ_UDP ? "UDP" : t == PQ_REQ_TUN ? "TUN" : "PONG";
+}
+
+static void say_unsupported(struct serve *s, enum pq_request_type type)
+{
+    char peer[PQ_ADDR_STRLEN];
+    uint64_t n = pq_log_due(&s->front->bad_header, LOG_PERIOD, uv_hrtime());
+    if (n)
+        PQ_LOG(PQ_LOG_WARN, "client %s asked for %s, which this version does not support yet",
+               pq_addr_str(pq_stream_peer(s->st), peer), name_of(type));
+}
+
+static void dispatch(struct serve *s, const struct pq_request *req, enum pq_family family,
+                     size_t used)
+{
+    if (req->type == PQ_REQ_TCP) {
+        serve_tcp(s, req, used);
+        serve_free(s);
+        return;
+    }
+    if (req->type == PQ_REQ_PING)
+        serve_ping(s, family);
+    else if (req->type == PQ_REQ_TCPF)
+        pq_stream_set_peer_flags(s->st, &req->flags);
+    else
+        say_unsupported(s, req->type);
+    pq_stream_close(s->st);
+    serve_free(s);
+}
+
+static void reject(struct serve *s)
+{
+    char peer[PQ_ADDR_STRLEN];
+    uint64_t n = pq_log_due(&s->front->bad_header, LOG_PERIOD, uv_hrtime());
+    if (n)
+        PQ_LOG(PQ_LOG_WARN,
+               "client %s sent %llu stream headers that are not paqet's; the streams "
+               "were closed",
+               pq_addr_str(pq_stream_peer(s->st), peer), (unsigned long long)n);
+    pq_stream_abort(s->st);
+    serve_free(s);
+}
+
+static void on_data(void *ctx, struct pq_view v, bool last)
+{
+    struct serve *s = ctx;
+    (void)last;
+    if (s->len + v.n > s->cap) {
+        size_t cap = s->cap ? s->cap : 512;
+        while (cap < s->len + v.n)
+            cap *= 2;
+        uint8_t *buf = cap <= BUFFER_MAX ? realloc(s->buf, cap) : NULL;
+        if (!buf) {
+            s->too_long = true;
+            return;
+        }
+        s->buf = buf;
+        s->cap = cap;
+    }
+    memcpy(s->buf + s->len, v.p, v.n);
+    s->len += v.n;
+}
+
+static void on_flush(void *ctx)
+{
+    struct serve *s = ctx;
+    struct pq_request req;
+    enum pq_family family;
+    size_t used;
+    int e = s->too_long ? PQ_EPROTO : pq_header_decode(s->buf, s->len, &req, &family, &used);
+    if (e == PQ_EMORE)
+        return;
+    if (e)
+        reject(s);
+    else
+        dispatch(s, &req, family, used);
+}
+
+static void on_room(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_end(void *ctx, int err)
+{
+    struct serve *s = ctx;
+    (void)err;
+    pq_stream_close(s->st); /* an empty stream is a client's liveness check: no word about it */
+    serve_free(s);
+}
+
+static const struct pq_stream_events serve_events = {on_data, on_flush, on_room, on_end};
+
+void pq_serve(struct pq_front *front, struct pq_stream *st)
+{
+    struct serve *s = front->stopping ? NULL : calloc(1, sizeof *s);
+    if (!s)
+        return;
+    s->front = front;
+    s->st = st;
+    pq_stream_own(st, &serve_events, s);
+}
