@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/app.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MEMORY_MAX ((size_t)512 << 20) /* bytes in chunks of one worker */
+
+void pq_say(const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "paqet: %s\n", text);
+}
+
+uint32_t pq_app_t0(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
+}
+
+static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
+{
+    const struct pq_conf_kcp *k = &c->kcp;
+    h->client = c->role == PQ_ROLE_CLIENT;
+    h->cipher = c->cipher;
+    h->mtu = (uint16_t)k->mtu;
+    h->kcp = (struct pq_kcp_conf){.snd_wnd = (uint32_t)k->sndwnd,
+                                  .rcv_wnd = (uint32_t)k->rcvwnd,
+                                  .resend = (uint16_t)k->resend,
+                                  .interval = (pq_ns)k->interval * PQ_MS,
+                                  .nodelay = k->nodelay,
+                                  .use_cwnd = !k->nocongestion,
+                                  .ack_now = k->acknodelay};
+    h->smux = (struct pq_smux_conf){.session_buf = (size_t)k->smuxbuf,
+                                    .stream_buf = (uint32_t)k->streambuf,
+                                    .max_streams = (uint32_t)c->max_streams,
+                                    .keepalive = (pq_ns)k->smuxkalive * PQ_SEC,
+                                    .timeout = (pq_ns)k->smuxktimeout * PQ_SEC};
+    h->flags = c->local_flag;
+    h->max_sessions = 65536;
+    h->memory = MEMORY_MAX;
+}
+
+int pq_app_init(struct pq_app *app, const struct pq_conf *c)
+{
+    memset(app, 0, sizeof *app);
+    app->conf = c;
+    app->n_workers = (unsigned)c->packet_workers;
+    pthread_mutex_init(&app->fw_lock, NULL);
+    hub_conf(&app->hub, c);
+    int e = pq_crypt_global_init();
+    if (!e && pq_cipher_needs_key(c->cipher))
+        e = pq_crypt_derive(c->kcp.key, app->hub.key);
+    if (e)
+        pq_say("the key could not be derived: %s (is libgcrypt in FIPS mode?)", pq_strerror(e));
+    return e;
+}
+
+void pq_app_fini(struct pq_app *app)
+{
+    pq_firewall_close(&app->fw);
+    pthread_mutex_destroy(&app->fw_lock);
+    explicit_bzero(app->hub.key, sizeof app->hub.key);
+}
+
+/* ---- packet backend */
+
+int pq_app_open_io(struct pq_app *app, struct pq_pktio **out)
+{
+    const struct pq_conf *c = app->conf;
+    struct pq_pktio_conf ic = {.sockbuf = (size_t)c->sockbuf};
+    memcpy(ic.ifname, app->path.iface.name, sizeof ic.ifname);
+    if (!app->hub.client && app->n_workers > 1)
+        ic.fanout = (uint16_t)(getpid() & 0xffff);
+    int e = PQ_ENOTSUP;
+    *out = NULL;
+    if (c->backend != PQ_BACKEND_PCAP)
+        e = pq_afpacket_open(out, &ic);
+#ifdef PQ_WITH_PCAP
+    if (c->backend == PQ_BACKEND_PCAP || (c->backend == PQ_BACKEND_AUTO && e == PQ_ENOTSUP))
+        e = pq_pcap_open(out, &ic);
+#else
+    if (c->backend == PQ_BACKEND_PCAP)
+        pq_say("network.backend: this build is without libpcap; use afpacket");
+#endif
+    if (e == -EPERM)
+        pq_say("no permission for raw packets: run as root, or give the program the capabilities "
+               "CAP_NET_RAW and CAP_NET_ADMIN: setcap cap_net_raw,cap_net_admin+ep $(which paqet)");
+    else if (e)
+        pq_say("network.interface: cannot open %s for packets: %s", ic.ifname, pq_strerror(e));
+    return e;
+}
+
+/* ---- firewall */
+
+void pq_app_open_firewall(struct pq_app *app)
+{
+    int e = pq_firewall_open(&app->fw, &app->fw_conf);
+    if (!e) {
+        PQ_LOG(PQ_LOG_INFO, "the kernel's TCP is kept out by %s", pq_firewall_kind(app->fw));
+        return;
+    }
+    char advice[512];
+    uint16_t port = app->conf->own_port;
+    pq_firewall_advice(&app->fw_conf, port, advice, sizeof advice);
+    PQ_LOG(PQ_LOG_WARN,
+           "no firewall rule could be made (nftables: %s): the kernel will answer the "
+           "tunnel's packets with RST, and routers on the way may cut it",
+           pq_strerror(e));
+    pq_say("no firewall rule could be made (nftables: %s). Type this yourself%s:\n  %s",
+           pq_strerror(e),
+           port ? ""
+                : ", with the client's port fixed by network.ipv4.addr in "
+                  "place of 0",
+           advice);
+}
+
+void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on)
+{
+    pthread_mutex_lock(&app->fw_lock);
+    int e = 0;
+    if (app->fw)
+        e = on ? pq_firewall_add(app->fw, port) : pq_firewall_remove(app->fw, port);
+    pthread_mutex_unlock(&app->fw_lock);
+    if (e)
+        PQ_LOG(PQ_LOG_WARN, "the firewall rule for port %u could not be %s", port,
+               on ? "added" : "removed");
+}
+
+/* ---- threads and signals */
+
+static void *thread_main(void *arg)
+{
+    pq_worker_run(arg);
+    return NULL;
+}
+
+int pq_app_run(struct pq_worker *const *w, unsigned n)
+{
+    pthread_t threads[64];
+    sigset_t set;
+    int sig = 0;
+    unsigned started = 0;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by the workers */
+    while (started < n && !pthread_create(&threads[started], NULL, thread_main, w[started]))
+        started++;
+    if (started == n) {
+        while (sigwait(&set, &sig))
+            continue;
+        PQ_LOG(PQ_LOG_INFO, "stopping on %s", sig == SIGINT ? "SIGINT" : "SIGTERM");
+    } else {
+        pq_say("a thread could not be started; lower performance.packet_workers");
+    }
+    for (unsigned i = 0; i < started; i++)
+        pq_worker_stop(w[i]);
+    for (unsigned i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    return started == n ? 0 : 1;
+}

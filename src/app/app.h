@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* app.h - what client and server have in common: what is made once, before the workers run. */
+#ifndef PQ_APP_APP_H
+#define PQ_APP_APP_H
+#include "app/conf.h"
+#include "app/discover.h"
+#include "app/worker.h"
+#include "os/firewall.h"
+
+#include <pthread.h>
+
+struct pq_app {
+    const struct pq_conf *conf;
+    struct pq_hub_conf hub; /* key included: wiped by pq_app_fini */
+    struct pq_path path;
+    unsigned n_workers;
+    pthread_mutex_t fw_lock; /* the firewall is the only thing that workers share */
+    struct pq_firewall *fw;  /* NULL: none could be made, the user was told */
+    struct pq_firewall_conf fw_conf;
+};
+
+/* Runs the role until SIGINT or SIGTERM.  Reports every error itself.  Returns the exit code. */
+int pq_client_run(const struct pq_conf *c);
+int pq_server_run(const struct pq_conf *c);
+
+/* Derives the key and fills app->hub from the configuration.  Returns 0 or PQ_E*. */
+int pq_app_init(struct pq_app *app, const struct pq_conf *c);
+void pq_app_fini(struct pq_app *app);
+
+/* Opens the packet backend for one worker; says why not.  Returns 0 or an error. */
+int pq_app_open_io(struct pq_app *app, struct pq_pktio **out);
+
+/* Makes the firewall table; on failure says what to do instead and goes on without. */
+void pq_app_open_firewall(struct pq_app *app);
+
+/* Covers one port, or one less; from any worker. */
+void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on);
+
+/* Runs the workers in threads of their own until a signal comes, then stops them. */
+int pq_app_run(struct pq_worker *const *w, unsigned n);
+
+/* Prints one line for the user on standard error: "paqet: ...". */
+__attribute__((format(printf, 1, 2))) void pq_say(const char *fmt, ...);
+
+/* Start of the header's clocks: low 32 bits of the Unix time in ms [1.1]. */
+uint32_t pq_app_t0(void);
+#endif

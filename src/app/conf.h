@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* conf.h - the configuration: the YAML of both Go families and a few keys of our own, read against
+ * a table of keys (conf_keys.c), checked as a whole (conf_check.c).  docs/configuration.md is the
+ * user's side of it.  Immutable once loaded; any thread may read it. */
+#ifndef PQ_APP_CONF_H
+#define PQ_APP_CONF_H
+#include "base/addr.h"
+#include "base/flags.h"
+#include "base/log.h"
+#include "crypt/crypt.h"
+#include "header/header.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#define PQ_CONF_SOCKS_MAX   16
+#define PQ_CONF_FORWARD_MAX 64
+#define PQ_CONF_MSGS_MAX    64
+
+enum pq_role { PQ_ROLE_NONE, PQ_ROLE_CLIENT, PQ_ROLE_SERVER };
+enum pq_backend { PQ_BACKEND_AUTO, PQ_BACKEND_AFPACKET, PQ_BACKEND_PCAP };
+
+struct pq_conf_socks5 {
+    char *listen, *username, *password; /* as written */
+    int line;
+    struct pq_addr addr;
+};
+
+struct pq_conf_forward {
+    char *listen, *target, *protocol;
+    int line;
+};
+
+struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
+    char *addr, *router_mac; /* as written */
+    bool has_ip, has_mac;
+    struct pq_addr ip; /* port included; any address if only the port was given */
+    uint8_t mac[6];
+};
+
+struct pq_conf_strings { /* a list of strings */
+    char *v[PQ_FLAGS_MAX];
+    unsigned n;
+    bool set;
+};
+
+struct pq_conf_kcp {
+    char *mode, *block, *key;
+    long nodelay, interval, resend, nocongestion;
+    bool wdelay, acknodelay;
+    long mtu, rcvwnd, sndwnd, dshard, pshard, smuxbuf, streambuf, smuxkalive, smuxktimeout;
+};
+
+struct pq_conf {
+    /* as written; a missing or zero number already replaced by its default */
+    char *role_text, *log_level_text, *listen, *server, *ifname, *guid;
+    char *protocol, *header_text, *backend_text;
+    struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
+    struct pq_conf_forward forward[PQ_CONF_FORWARD_MAX];
+    unsigned n_socks5, n_forward;
+    struct pq_conf_side v4, v6;
+    struct pq_conf_strings local_flag_text, remote_flag_text;
+    struct pq_conf_kcp kcp;
+    bool has_kcp, has_quic, tun_enabled;
+    long sockbuf, conn, packet_workers, max_streams;
+
+    /* what follows from it */
+    enum pq_role role;
+    enum pq_log_level log_level;
+    enum pq_backend backend;
+    enum pq_family header; /* PQ_FAMILY_NONE = auto */
+    enum pq_cipher cipher;
+    struct pq_flags local_flag, remote_flag;
+    char server_host[256]; /* client */
+    uint16_t server_port;  /* client */
+    uint16_t own_port;     /* server: the port; client: fixed port, or 0 */
+};
+
+struct pq_conf_msgs { /* what was wrong, and what was odd */
+    struct pq_conf_msg {
+        bool error;
+        int line; /* 0 = the file as a whole */
+        char *text;
+    } v[PQ_CONF_MSGS_MAX];
+    unsigned n, errors;
+};
+
+/* Reads and checks a file.  *out is owned by the caller (pq_conf_free), also on error.
+ * Returns 0, or PQ_EINVAL if `msgs` holds at least one error. */
+int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msgs);
+
+/* The same from memory, for tests. */
+int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs);
+
+void pq_conf_free(struct pq_conf *c); /* wipes the key */
+
+/* Prints all messages, in the order of the file, "file:line: error: key: text", one a line. */
+void pq_conf_msgs_print(const struct pq_conf_msgs *m, const char *path, FILE *f);
+void pq_conf_msgs_free(struct pq_conf_msgs *m);
+#endif

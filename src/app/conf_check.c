@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/* conf_check.c - what the values mean, and whether they fit together. */
+#include "app/conf_internal.h"
+
+#include "base/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct check {
+    struct pq_conf *c;
+    const struct pq_key_lines *lines;
+    struct pq_conf_msgs *m;
+};
+
+#define FAIL(k, path, ...) pq_conf_say((k)->m, true, pq_key_line((k)->lines, path), __VA_ARGS__)
+#define WARN(k, path, ...) pq_conf_say((k)->m, false, pq_key_line((k)->lines, path), __VA_ARGS__)
+
+static bool set(const char *s)
+{
+    return s && *s;
+}
+
+/* Splits host:port with a port from `min` on; says what is wrong.  Returns false then. */
+static bool hostport(struct check *k, const char *path, int line, const char *text, char *host,
+                     size_t cap, uint16_t *port, unsigned min)
+{
+    if (pq_hostport_split(text, host, cap, port)) {
+        pq_conf_say(k->m, true, line,
+                    "%s: '%s' is not host:port (IPv6 addresses need brackets: [::1]:1080)", path,
+                    text);
+        return false;
+    }
+    if (*port < min) {
+        pq_conf_say(k->m, true, line, "%s: the port must be 1 to 65535", path);
+        return false;
+    }
+    return true;
+}
+
+static void check_role(struct check *k)
+{
+    struct pq_conf *c = k->c;
+    if (c->role_text && strcmp(c->role_text, "client") == 0)
+        c->role = PQ_ROLE_CLIENT;
+    else if (c->role_text && strcmp(c->role_text, "server") == 0)
+        c->role = PQ_ROLE_SERVER;
+    else
+        FAIL(k, "role", "role: must be client or server%s%s", set(c->role_text) ? ", not " : "",
+             set(c->role_text) ? c->role_text : "");
+}
+
+static void check_log(struct check *k)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error", "fatal", "none"};
+    struct pq_conf *c = k->c;
+    c->log_level = PQ_LOG_INFO;
+    if (!set(c->log_level_text))
+        return;
+    for (int i = 0; i < 6; i++) {
+        if (strcmp(c->log_level_text, names[i]) == 0) {
+            c->log_level = (enum pq_log_level)i;
+            return;
+        }
+    }
+    FAIL(k, "log.level", "log.level: '%s' is not one of none, debug, info, warn, error, fatal",
+         c->log_level_text);
+}
+
+static void check_socks5(struct check *k)
+{
+    struct pq_conf *c = k->c;
+    for (unsigned i = 0; i < c->n_socks5; i++) {
+        struct pq_conf_socks5 *s = &c->socks5[i];
+        char path[32], host[256];
+        snprintf(path, sizeof path, "socks5[%u].listen", i);
+        if (!set(s->listen)) {
+            pq_conf_say(k->m, true, s->line, "%s: is missing; for example 127.0.0.1:1080", path);
+            continue;
+        }
+        if (!hostport(k, path, s->line, s->listen, host, sizeof host, &s->addr.port, 1))
+            continue;
+        uint16_t port = s->addr.port;
+        if (pq_addr_parse_ip(&s->addr, !*host                           ? "0.0.0.0"
+                                       : strcmp(host, "localhost") == 0 ? "127.0.0.1"
+                                                                        : host))
+            pq_conf_say(k->m, true, s->line, "%s: '%s' is not an IP address of this machine", path,
+                        host);
+        s->addr.port = port;
+        bool user = set(s->username), pass = set(s->password);
+        if (user != pass)
+            pq_conf_say(k->m, false, s->line,
+                        "socks5[%u]: only %s is set; clients must send the other one empty", i,
+                        user ? "username" : "password");
+    }
+}
+
+static void check_forward(struct check *k)
+{
+    if (k->c->n_forward)
+        FAIL(k, "forward", "forward: not supported yet by this version; remove it");
+    if (k->c->tun_enabled)
+        FAIL(k, "tun.enabled", "tun: not supported yet by this version; set tun.enabled: false");
+}
+
+static bool parse_mac(const char *s, uint8_t mac[6])
+{
+    unsigned v[6];
+    char sep = s[0] && s[1] ? s[2] : 0, more;
+    if ((sep != ':' && sep != '-') || strlen(s) != 17)
+        return false;
+    for (int i = 2; i < 17; i += 3)
+        if (i < 15 && s[i] != sep)
+            return false;
+    char colons[18];
+    memcpy(colons, s, 18);
+    for (int i = 2; i < 15; i += 3)
+        colons[i] = ':';
+    if (sscanf(colons, "%2x:%2x:%2x:%2x:%2x:%2x%c", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5],
+               &more) != 6)
+        return false;
+    for (int i = 0; i < 6; i++)
+        mac[i] = (uint8_t)v[i];
+    return true;
+}
+
+/* network.ipv4 or network.ipv6; either part may be missing: it is found at start. */
+static void check_side(struct check *k, struct pq_conf_side *s, bool is4)
+{
+    const char *addr = is4 ? "network.ipv4.addr" : "network.ipv6.addr";
+    const char *mac = is4 ? "network.ipv4.router_mac" : "network.ipv6.router_mac";
+    char host[256];
+    uint16_t port = 0;
+    if (set(s->addr) &&
+        hostport(k, addr, pq_key_line(k->lines, addr), s->addr, host, sizeof host, &port, 0)) {
+        if (*host && (pq_addr_parse_ip(&s->ip, host) || pq_addr_is4(&s->ip) != is4))
+            FAIL(k, addr, "%s: '%s' is not an %s address", addr, host, is4 ? "IPv4" : "IPv6");
+        s->has_ip = *host && !pq_addr_is_any(&s->ip);
+        s->ip.port = port;
+    }
+    if (set(s->router_mac)) {
+        s->has_mac = parse_mac(s->router_mac, s->mac);
+        if (!s->has_mac)
+            FAIL(k, mac, "%s: '%s' is not a MAC address such as 02:00:5e:10:00:01", mac,
+                 s->router_mac);
+    }
+}
+
+static void check_flags(struct check *k, const char *path, const struct pq_conf_strings *text,
+                        struct pq_flags *out)
+{
+    *out = (struct pq_flags){{PQ_TCP_PSH | PQ_TCP_ACK}, 1};
+    if (!text->n)
+        return;
+    out->n = 0;
+    for (unsigned i = 0; i < text->n; i++) {
+        if (pq_flags_parse(text->v[i], &out->v[out->n]))
+            FAIL(k, path, "%s: '%s' has a letter that is no TCP flag; use F S R P A U E C N", path,
+                 text->v[i]);
+        else
+            out->n++;
+    }
+}
+
+static void check_network(struct check *k)
+{
+    static const char *const backends[] = {"auto", "afpacket", "pcap"};
+    struct pq_conf *c = k->c;
+    if (set(c->ifname) && strlen(c->ifname) > 15)
+        FAIL(k, "network.interface", "network.interface: '%s' is longer than 15 characters",
+             c->ifname);
+    check_side(k, &c->v4, true);
+    check_side(k, &c->v6, false);
+    if (c->v4.ip.port && c->v6.ip.port && c->v4.ip.port != c->v6.ip.port)
+        FAIL(k, "network.ipv6.addr",
+             "network.ipv6.addr: its port %u differs from the %u of "
+             "network.ipv4.addr; they must be the same",
+             c->v6.ip.port, c->v4.ip.port);
+    c->own_port = c->v6.ip.port ? c->v6.ip.port : c->v4.ip.port;
+    check_flags(k, "network.tcp.local_flag", &c->local_flag_text, &c->local_flag);
+    check_flags(k, "network.tcp.remote_flag", &c->remote_flag_text, &c->remote_flag);
+    if (set(c->backend_text)) {
+        int i = 0;
+        while (i < 3 && strcmp(backends[i], c->backend_text))
+            i++;
+        c->backend = (enum pq_backend)(i % 3);
+        if (i == 3)
+            FAIL(k, "network.backend", "network.backend: '%s' is not auto, afpacket or pcap",
+                 c->backend_text);
+    }
+}
+
+/* ---- transport */
+
+static void check_protocol(struct check *k)
+{
+    struct pq_conf *c = k->c;
+    if (set(c->protocol)) {
+        if (strcmp(c->protocol, "quic") == 0)
+            FAIL(k, "transport.protocol",
+                 "transport.protocol: quic is not supported yet by this "
+                 "version; use kcp at both ends");
+        else if (strcmp(c->protocol, "kcp"))
+            FAIL(k, "transport.protocol", "transport.protocol: '%s' is not kcp or quic",
+                 c->protocol);
+    } else if (c->has_quic || !c->has_kcp) {
+        FAIL(k, "transport",
+             "transport.protocol: is missing; say kcp or quic (family A would take "
+             "quic, which this version does not support yet)");
+    }
+    if (!set(c->header_text) || strcmp(c->header_text, "auto") == 0)
+        c->header = PQ_FAMILY_NONE;
+    else if (strcmp(c->header_text, "gob") == 0)
+        c->header = PQ_FAMILY_GOB;
+    else if (strcmp(c->header_text, "binary") == 0)
+        c->header = PQ_FAMILY_BINARY;
+    else
+        FAIL(k, "transport.header",
+             "transport.header: '%s' is not auto, gob (servers of family A) "
+             "or binary (family B)",
+             c->header_text);
+    if (c->role == PQ_ROLE_CLIENT && c->own_port && c->conn > 1)
+        FAIL(k, "transport.conn",
+             "transport.conn: only one connection is possible from the fixed "
+             "port %u; set conn: 1 or port 0",
+             c->own_port);
+}
+
+/* The presets, as in the Go programs [4.3]. */
+static void check_mode(struct check *k)
+{
+    static const struct {
+        const char *name;
+        long nodelay, interval, resend, nocongestion;
+        bool wdelay, acknodelay;
+    } modes[] = {{"normal", 0, 40, 2, 1, true, false},
+                 {"fast", 0, 30, 2, 1, true, false},
+                 {"fast2", 1, 20, 2, 1, false, true},
+                 {"fast3", 1, 10, 2, 1, false, true}};
+    struct pq_conf_kcp *c = &k->c->kcp;
+    const char *name = set(c->mode) ? c->mode : "fast";
+    if (strcmp(name, "manual") == 0) {
+        c->interval = c->interval < 10 ? 10 : c->interval;
+        return;
+    }
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(name, modes[i].name) == 0) {
+            c->nodelay = modes[i].nodelay;
+            c->interval = modes[i].interval;
+            c->resend = modes[i].resend;
+            c->nocongestion = modes[i].nocongestion;
+            c->wdelay = modes[i].wdelay;
+            c->acknodelay = modes[i].acknodelay;
+            return;
+        }
+    }
+    FAIL(k, "transport.kcp.mode",
+         "transport.kcp.mode: '%s' is not normal, fast, fast2, fast3 or manual", name);
+}
+
+static void check_cipher(struct check *k)
+{
+    struct pq_conf *c = k->c;
+    if (pq_cipher_from_name(set(c->kcp.block) ? c->kcp.block : "aes", &c->cipher)) {
+        char names[160] = "";
+        for (unsigned i = 0; i < PQ_CIPHER_COUNT; i++) {
+            strcat(names, i ? ", " : "");
+            strcat(names, pq_cipher_name((enum pq_cipher)i));
+        }
+        FAIL(k, "transport.kcp.block", "transport.kcp.block: '%s' is not one of %s", c->kcp.block,
+             names);
+        return;
+    }
+    if (pq_cipher_needs_key(c->cipher) && !set(c->kcp.key))
+        FAIL(k, "transport.kcp.key",
+             "transport.kcp.key: is missing; both ends need the same one "
+             "(paqet secret makes one)");
+    if (!pq_cipher_needs_key(c->cipher))
+        WARN(k, "transport.kcp.block",
+             "transport.kcp.block: %s does not encrypt: everybody on the "
+             "way can read and use the tunnel",
+             pq_cipher_name(c->cipher));
+}
+
+static void check_kcp(struct check *k)
+{
+    struct pq_conf_kcp *c = &k->c->kcp;
+    check_mode(k);
+    check_cipher(k);
+    if (c->dshard > 0 && c->pshard > 0)
+        WARN(k, "transport.kcp.dshard",
+             "transport.kcp.dshard, pshard: sending FEC is not "
+             "supported yet by this version; what a peer sends with FEC "
+             "is read");
+    if (c->streambuf > c->smuxbuf)
+        FAIL(k, "transport.kcp.streambuf", "transport.kcp.streambuf: %ld is more than smuxbuf, %ld",
+             c->streambuf, c->smuxbuf);
+    if (c->smuxktimeout < c->smuxkalive)
+        FAIL(k, "transport.kcp.smuxktimeout",
+             "transport.kcp.smuxktimeout: %ld s is less than smuxkalive, %ld s", c->smuxktimeout,
+             c->smuxkalive);
+}
+
+/* ---- client and server */
+
+static void check_client(struct check *k)
+{
+    struct pq_conf *c = k->c;
+    if (!set(c->server))
+        FAIL(k, "server.addr",
+             "server.addr: is missing; the server's address and port, for "
+             "example 203.0.113.7:9999");
+    else if (hostport(k, "server.addr", pq_key_line(k->lines, "server.addr"), c->server,
+                      c->server_host, sizeof c->server_host, &c->server_port, 1) &&
+             !*c->server_host)
+        FAIL(k, "server.addr", "server.addr: '%s' has no host", c->server);
+    if (!c->n_socks5 && !c->n_forward && !c->tun_enabled)
+        WARN(k, "socks5", "socks5: none is configured, so nothing can use the tunnel");
+}
+
+static void check_server(struct check *k)
+{
+    struct pq_conf *c = k->c;
+    char host[256];
+    uint16_t port = 0;
+    if (set(c->listen))
+        hostport(k, "listen.addr", pq_key_line(k->lines, "listen.addr"), c->listen, host,
+                 sizeof host, &port, 1);
+    if (c->own_port && port && c->own_port != port)
+        WARN(k, "listen.addr",
+             "listen.addr: its port %u is not used; the port of network.ipv4.addr "
+             "or ipv6.addr, %u, decides",
+             port, c->own_port);
+    if (!c->own_port)
+        c->own_port = port;
+    if (!c->own_port && !set(c->listen))
+        FAIL(k, "listen.addr", "listen.addr: is missing; for example :9999");
+}
+
+void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct pq_conf_msgs *m)
+{
+    struct check k = {c, lines, m};
+    check_role(&k);
+    check_log(&k);
+    check_socks5(&k);
+    check_forward(&k);
+    check_network(&k);
+    check_protocol(&k);
+    check_kcp(&k);
+    if (c->role == PQ_ROLE_CLIENT)
+        check_client(&k);
+    if (c->role == PQ_ROLE_SERVER)
+        check_server(&k);
+}

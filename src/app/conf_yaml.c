@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/* conf_yaml.c - walks the YAML document against the table of keys: types, ranges, unknown and
+ * repeated keys.  A value of null counts as not set. */
+#include "app/conf_internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#define PATH_MAX_LEN 160
+
+struct walk {
+    struct pq_conf *c;
+    struct pq_conf_msgs *m;
+    struct pq_key_lines *lines;
+    yaml_document_t doc;
+};
+
+/* ---- messages */
+
+void pq_conf_say(struct pq_conf_msgs *m, bool error, int line, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    m->errors += error;
+    if (m->n == PQ_CONF_MSGS_MAX)
+        return;
+    m->v[m->n++] = (struct pq_conf_msg){error, line, strdup(text)};
+}
+
+static int by_line(const void *a, const void *b)
+{
+    const struct pq_conf_msg *x = a, *y = b;
+    return (x->line > y->line) - (x->line < y->line);
+}
+
+void pq_conf_msgs_print(const struct pq_conf_msgs *m, const char *path, FILE *f)
+{
+    struct pq_conf_msgs sorted = *m;
+    qsort(sorted.v, sorted.n, sizeof sorted.v[0], by_line);
+    for (unsigned i = 0; i < sorted.n; i++) {
+        const struct pq_conf_msg *v = &sorted.v[i];
+        fprintf(f, "%s:", path);
+        if (v->line)
+            fprintf(f, "%d:", v->line);
+        fprintf(f, " %s: %s\n", v->error ? "error" : "warning", v->text ? v->text : "?");
+    }
+}
+
+void pq_conf_msgs_free(struct pq_conf_msgs *m)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        free(m->v[i].text);
+    m->n = m->errors = 0;
+}
+
+/* ---- values */
+
+static int line_of(const yaml_node_t *n)
+{
+    return (int)n->start_mark.line + 1;
+}
+
+static bool is_plain(const yaml_node_t *n)
+{
+    return n->type == YAML_SCALAR_NODE && n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
+
+static const char *text_of(const yaml_node_t *n)
+{
+    return (const char *)n->data.scalar.value;
+}
+
+static bool is_null(const yaml_node_t *n)
+{
+    const char *t = is_plain(n) ? text_of(n) : "x";
+    return !*t || !strcmp(t, "~") || !strcmp(t, "null") || !strcmp(t, "Null") || !strcmp(t, "NULL");
+}
+
+static void wrong_type(struct walk *w, const yaml_node_t *n, const char *path, const char *want)
+{
+    static const char *const names[] = {"nothing", "a single value", "a list", "a map"};
+    pq_conf_say(w->m, true, line_of(n), "%s: expected %s, found %s", path, want,
+                n->type == YAML_SCALAR_NODE ? text_of(n) : names[n->type]);
+}
+
+static void take_string(struct walk *w, const yaml_node_t *n, const char *path, char **out)
+{
+    if (n->type != YAML_SCALAR_NODE) {
+        wrong_type(w, n, path, "a text");
+        return;
+    }
+    free(*out);
+    *out = strdup(text_of(n));
+}
+
+static void take_int(struct walk *w, const yaml_node_t *n, const struct pq_key *k, const char *path,
+                     void *out)
+{
+    char *end = NULL;
+    errno = 0;
+    long v = is_plain(n) ? strtol(text_of(n), &end, 0) : 0;
+    if (!end || *end || end == text_of(n) || errno) {
+        wrong_type(w, n, path, "a whole number");
+        return;
+    }
+    if (v == 0) /* 0 means the default, as in the Go programs */
+        return;
+    if (v < k->min || v > k->max) {
+        pq_conf_say(w->m, true, line_of(n), "%s: %ld is out of range, it must be %ld to %ld", path,
+                    v, k->min, k->max);
+        return;
+    }
+    if (out)
+        memcpy(out, &v, sizeof v);
+}
+
+static void take_bool(struct walk *w, const yaml_node_t *n, const char *path, bool *out)
+{
+    static const char *const yes[] = {"true", "True", "TRUE", "yes", "on"};
+    static const char *const no[] = {"false", "False", "FALSE", "no", "off"};
+    for (size_t i = 0; is_plain(n) && i < sizeof yes / sizeof yes[0]; i++) {
+        bool t = !strcmp(text_of(n), yes[i]);
+        if (t || !strcmp(text_of(n), no[i])) {
+            if (out)
+                *out = t;
+            return;
+        }
+    }
+    wrong_type(w, n, path, "true or false");
+}
+
+static void take_strings(struct walk *w, const yaml_node_t *n, const char *path,
+                         struct pq_conf_strings *out)
+{
+    if (n->type != YAML_SEQUENCE_NODE) {
+        wrong_type(w, n, path, "a list of texts");
+        return;
+    }
+    out->set = true;
+    for (const yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top;
+         i++) {
+        const yaml_node_t *e = yaml_document_get_node(&w->doc, *i);
+        if (out->n == PQ_FLAGS_MAX) {
+            pq_conf_say(w->m, true, line_of(e), "%s: more than %d entries", path, PQ_FLAGS_MAX);
+            return;
+        }
+        out->v[out->n] = NULL;
+        take_string(w, e, path, &out->v[out->n]);
+        if (out->v[out->n])
+            out->n++;
+    }
+}
+
+/* ---- the walk */
+
+static void take_map(struct walk *w, const yaml_node_t *n, const char *path, const char *shown,
+                     void *base);
+
+/* The next element of a list of maps; NULL (and an error) if there are too many. */
+static void *next_element(struct walk *w, const char *path, int line)
+{
+    struct pq_conf *c = w->c;
+    if (strcmp(path, "socks5") == 0 && c->n_socks5 < PQ_CONF_SOCKS_MAX) {
+        c->socks5[c->n_socks5].line = line;
+        return &c->socks5[c->n_socks5++];
+    }
+    if (strcmp(path, "forward") == 0 && c->n_forward < PQ_CONF_FORWARD_MAX) {
+        c->forward[c->n_forward].line = line;
+        return &c->forward[c->n_forward++];
+    }
+    pq_conf_say(w->m, true, line, "%s: too many entries", path);
+    return NULL;
+}
+
+static void take_list(struct walk *w, const yaml_node_t *n, const char *path)
+{
+    if (n->type != YAML_SEQUENCE_NODE) {
+        wrong_type(w, n, path, "a list");
+        return;
+    }
+    unsigned nth = 0;
+    for (const yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top;
+         i++, nth++) {
+        char inner[PATH_MAX_LEN], shown[PATH_MAX_LEN];
+        const yaml_node_t *e = yaml_document_get_node(&w->doc, *i);
+        void *base = next_element(w, path, line_of(e));
+        snprintf(inner, sizeof inner, "%s[]", path);
+        snprintf(shown, sizeof shown, "%s[%u]", path, nth);
+        if (base)
+            take_map(w, e, inner, shown, base);
+    }
+}
+
+static void take_value(struct walk *w, const yaml_node_t *n, const struct pq_key *k,
+                       const char *shown, void *base)
+{
+    void *out = k->at == SIZE_MAX ? NULL : (char *)base + k->at;
+    char *scratch = NULL;
+    switch (k->kind) {
+    case KEY_MAP:
+        take_map(w, n, k->path, shown, base);
+        break;
+    case KEY_LIST_OF_MAPS:
+        take_list(w, n, k->path);
+        break;
+    case KEY_STRING:
+        take_string(w, n, shown, out ? out : &scratch);
+        free(scratch);
+        break;
+    case KEY_INT:
+        take_int(w, n, k, shown, out);
+        break;
+    case KEY_BOOL:
+        take_bool(w, n, shown, out);
+        break;
+    case KEY_STRINGS:
+        take_strings(w, n, shown, out);
+        break;
+    }
+}
+
+static void take_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t *val,
+                      const char *path, const char *shown, void *base)
+{
+    char full[PATH_MAX_LEN], full_shown[PATH_MAX_LEN];
+    snprintf(full, sizeof full, "%s%s%s", path, *path ? "." : "", text_of(key));
+    snprintf(full_shown, sizeof full_shown, "%s%s%s", shown, *shown ? "." : "", text_of(key));
+    const struct pq_key *k = pq_key_find(full);
+    if (!k) {
+        const char *near = pq_key_nearest(full);
+        pq_conf_say(w->m, false, line_of(key), "%s: unknown key, ignored%s%s%s", full_shown,
+                    near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+        return;
+    }
+    if (is_null(val))
+        return;
+    if (w->lines->n < sizeof w->lines->v / sizeof w->lines->v[0]) {
+        w->lines->v[w->lines->n].path = k->path;
+        w->lines->v[w->lines->n++].line = line_of(key);
+    }
+    if (strcmp(k->path, "transport.kcp") == 0)
+        w->c->has_kcp = true;
+    if (strcmp(k->path, "transport.quic") == 0)
+        w->c->has_quic = true;
+    take_value(w, val, k, full_shown, base);
+}
+
+static void take_map(struct walk *w, const yaml_node_t *n, const char *path, const char *shown,
+                     void *base)
+{
+    if (n->type != YAML_MAPPING_NODE) {
+        wrong_type(w, n, *shown ? shown : "the file", "a map of keys");
+        return;
+    }
+    const yaml_node_pair_t *start = n->data.mapping.pairs.start, *top = n->data.mapping.pairs.top;
+    for (const yaml_node_pair_t *p = start; p < top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(&w->doc, p->key);
+        const yaml_node_t *val = yaml_document_get_node(&w->doc, p->value);
+        bool again = false;
+        if (key->type != YAML_SCALAR_NODE) {
+            wrong_type(w, key, *shown ? shown : "the file", "a key");
+            continue;
+        }
+        for (const yaml_node_pair_t *q = start; q < p; q++) {
+            const yaml_node_t *other = yaml_document_get_node(&w->doc, q->key);
+            again = again ||
+                    (other->type == YAML_SCALAR_NODE && strcmp(text_of(other), text_of(key)) == 0);
+        }
+        if (again)
+            pq_conf_say(w->m, true, line_of(key), "%s%s%s: the key is given twice", shown,
+                        *shown ? "." : "", text_of(key));
+        else
+            take_pair(w, key, val, path, shown, base);
+    }
+}
+
+static int parse(struct pq_conf *c, yaml_parser_t *p, struct pq_conf_msgs *m)
+{
+    struct pq_key_lines lines = {.n = 0};
+    struct walk w = {.c = c, .m = m, .lines = &lines};
+    if (!yaml_parser_load(p, &w.doc)) {
+        pq_conf_say(m, true, (int)p->problem_mark.line + 1, "not valid YAML: %s",
+                    p->problem ? p->problem : "cannot be read");
+        return PQ_EINVAL;
+    }
+    yaml_node_t *root = yaml_document_get_root_node(&w.doc);
+    if (root)
+        take_map(&w, root, "", "", c);
+    else
+        pq_conf_say(m, true, 0, "the file is empty");
+    yaml_document_delete(&w.doc);
+    if (root)
+        pq_conf_check(c, &lines, m);
+    return m->errors ? PQ_EINVAL : 0;
+}
+
+int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs)
+{
+    yaml_parser_t p;
+    pq_conf_defaults(out);
+    memset(msgs, 0, sizeof *msgs);
+    if (!yaml_parser_initialize(&p))
+        return PQ_ENOMEM;
+    yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
+    int e = parse(out, &p, msgs);
+    yaml_parser_delete(&p);
+    return e;
+}
+
+int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msgs)
+{
+    yaml_parser_t p;
+    pq_conf_defaults(out);
+    memset(msgs, 0, sizeof *msgs);
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        pq_conf_say(msgs, true, 0, "cannot be opened: %s", strerror(errno));
+        return PQ_EINVAL;
+    }
+    if (!yaml_parser_initialize(&p)) {
+        fclose(f);
+        return PQ_ENOMEM;
+    }
+    yaml_parser_set_input_file(&p, f);
+    int e = parse(out, &p, msgs);
+    yaml_parser_delete(&p);
+    fclose(f);
+    return e;
+}
+
+/* ---- freeing */
+
+static void free_strings(struct pq_conf_strings *s)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        free(s->v[i]);
+}
+
+void pq_conf_free(struct pq_conf *c)
+{
+    char *const all[] = {c->role_text,     c->log_level_text, c->listen,        c->server,
+                         c->ifname,        c->guid,           c->protocol,      c->header_text,
+                         c->backend_text,  c->v4.addr,        c->v4.router_mac, c->v6.addr,
+                         c->v6.router_mac, c->kcp.mode,       c->kcp.block};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        free(all[i]);
+    if (c->kcp.key) {
+        explicit_bzero(c->kcp.key, strlen(c->kcp.key));
+        free(c->kcp.key);
+    }
+    for (unsigned i = 0; i < c->n_socks5; i++) {
+        free(c->socks5[i].listen);
+        free(c->socks5[i].username);
+        free(c->socks5[i].password);
+    }
+    for (unsigned i = 0; i < c->n_forward; i++) {
+        free(c->forward[i].listen);
+        free(c->forward[i].target);
+        free(c->forward[i].protocol);
+    }
+    free_strings(&c->local_flag_text);
+    free_strings(&c->remote_flag_text);
+    memset(c, 0, sizeof *c);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/discover.h"
+
+#include "base/err.h"
+#include "wire/flow.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NEIGH_PATIENCE (3 * PQ_SEC)
+
+static void list_names(char *buf, size_t cap)
+{
+    struct pq_iface *v;
+    size_t n, len = 0;
+    buf[0] = 0;
+    if (pq_iface_list(&v, &n))
+        return;
+    for (size_t i = 0; i < n && len < cap - 20; i++)
+        len += (size_t)snprintf(buf + len, cap - len, "%s%s", i ? ", " : "", v[i].name);
+    free(v);
+}
+
+static int get_iface(const char *name, int index, struct pq_iface *out, char why[PQ_WHY_LEN])
+{
+    char names[256];
+    int e = pq_iface_get(name, index, out);
+    if (!e && out->up)
+        return 0;
+    if (!e) {
+        snprintf(why, PQ_WHY_LEN, "network.interface: %s is down; try: ip link set %s up",
+                 out->name, out->name);
+    } else {
+        list_names(names, sizeof names);
+        snprintf(why, PQ_WHY_LEN,
+                 "network.interface: there is no interface '%s'; this machine has "
+                 "%s",
+                 name ? name : "?", names);
+    }
+    return PQ_EINVAL;
+}
+
+/* The MTU of the link must hold a datagram and its headers. */
+static int check_mtu(const struct pq_conf *c, const struct pq_iface *f, bool is4,
+                     char why[PQ_WHY_LEN])
+{
+    size_t head = (size_t)(is4 ? PQ_IP4_LEN : PQ_IP6_LEN) + PQ_TCP_LEN;
+    if (!f->mtu || (size_t)c->kcp.mtu + head <= f->mtu)
+        return 0;
+    snprintf(why, PQ_WHY_LEN,
+             "transport.kcp.mtu: %ld does not fit %s, whose MTU is %u; use %zu or "
+             "less at both ends",
+             c->kcp.mtu, f->name, f->mtu, f->mtu - head);
+    return PQ_EINVAL;
+}
+
+static const struct pq_addr *address_on(const struct pq_iface *f, bool is4)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (pq_addr_is4(&f->addr[i].ip) == is4 && !f->addr[i].link_local)
+            return &f->addr[i].ip;
+    return NULL;
+}
+
+static int find_router(const struct pq_conf_side *side, const struct pq_route *r,
+                       const struct pq_addr *server, struct pq_path *out, char why[PQ_WHY_LEN])
+{
+    char ip[PQ_ADDR_STRLEN];
+    bool is4 = pq_addr_is4(server);
+    out->has_mac = side->has_mac;
+    memcpy(out->router_mac, side->mac, 6);
+    if (out->has_mac || !out->iface.has_mac)
+        return 0;
+    struct pq_addr via = r->has_gateway ? r->gateway : *server;
+    if (r->ifindex != out->iface.index) /* another interface than the route's was asked for */
+        via = is4 ? out->iface.gateway4 : out->iface.gateway6;
+    int e = pq_neigh_resolve(out->iface.index, &via, out->router_mac, NEIGH_PATIENCE);
+    if (e) {
+        snprintf(why, PQ_WHY_LEN,
+                 "network.%s.router_mac: the MAC of %s on %s was not found (%s); "
+                 "is the network up? else set it by hand",
+                 is4 ? "ipv4" : "ipv6", pq_addr_ip_str(&via, ip), out->iface.name, pq_strerror(e));
+        return PQ_EINVAL;
+    }
+    out->has_mac = true;
+    return 0;
+}
+
+int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, struct pq_path *out,
+                       char why[PQ_WHY_LEN])
+{
+    char ip[PQ_ADDR_STRLEN];
+    bool is4 = pq_addr_is4(server), named = c->ifname && *c->ifname;
+    const struct pq_conf_side *side = is4 ? &c->v4 : &c->v6;
+    struct pq_route r;
+    memset(out, 0, sizeof *out);
+    int e = pq_route_get(server, &r);
+    if (e && !(named && side->has_ip && side->has_mac)) {
+        snprintf(why, PQ_WHY_LEN, "server.addr: there is no route to %s (%s)",
+                 pq_addr_ip_str(server, ip), pq_strerror(e));
+        return PQ_EINVAL;
+    }
+    e = get_iface(named ? c->ifname : NULL, r.ifindex, &out->iface, why);
+    if (!e)
+        e = check_mtu(c, &out->iface, is4, why);
+    if (e)
+        return e;
+    const struct pq_addr *own = address_on(&out->iface, is4);
+    if (side->has_ip)
+        out->local = side->ip;
+    else if (r.ifindex == out->iface.index && !pq_addr_is_any(&r.src))
+        out->local = r.src;
+    else if (own)
+        out->local = *own;
+    else {
+        snprintf(why, PQ_WHY_LEN, "network.%s.addr: %s has no %s address to reach %s from",
+                 is4 ? "ipv4" : "ipv6", out->iface.name, is4 ? "IPv4" : "IPv6",
+                 pq_addr_ip_str(server, ip));
+        return PQ_EINVAL;
+    }
+    return find_router(side, &r, server, out, why);
+}
+
+static int default_iface(struct pq_iface *out, char why[PQ_WHY_LEN])
+{
+    struct pq_iface *v;
+    size_t n, up = 0, found = 0;
+    int e = pq_iface_list(&v, &n);
+    if (e) {
+        snprintf(why, PQ_WHY_LEN, "network.interface: cannot list interfaces (%s)", pq_strerror(e));
+        return PQ_EINVAL;
+    }
+    for (size_t i = n; i-- > 0;) { /* the first one of each kind is kept */
+        if (!v[i].up || v[i].loopback)
+            continue;
+        bool routed = v[i].has_gateway4 || v[i].has_gateway6;
+        if (routed || !found)
+            *out = v[i];
+        found += routed;
+        up++;
+    }
+    free(v);
+    if (found || up == 1)
+        return 0;
+    char names[256];
+    list_names(names, sizeof names);
+    snprintf(why, PQ_WHY_LEN,
+             "network.interface: there is no default route to choose an interface "
+             "by; name one of %s",
+             names);
+    return PQ_EINVAL;
+}
+
+int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ_WHY_LEN])
+{
+    memset(out, 0, sizeof *out);
+    int e = c->ifname && *c->ifname ? get_iface(c->ifname, 0, &out->iface, why)
+                                    : default_iface(&out->iface, why);
+    return e ? e : check_mtu(c, &out->iface, !c->v6.addr, why);
+}
+
+int pq_discover_resolve(const struct pq_conf *c, struct pq_addr *out, char why[PQ_WHY_LEN])
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *res = NULL;
+    bool want4 = c->v4.addr && !c->v6.addr, want6 = c->v6.addr && !c->v4.addr, found = false;
+    hints.ai_family = want4 ? AF_INET : want6 ? AF_INET6 : AF_UNSPEC;
+    struct pq_addr literal;
+    if (pq_addr_parse_ip(&literal, c->server_host) == 0) {
+        *out = literal;
+        found = true;
+    } else {
+        int e = getaddrinfo(c->server_host, NULL, &hints, &res);
+        if (e) {
+            snprintf(why, PQ_WHY_LEN, "server.addr: the name '%s' cannot be resolved (%s)",
+                     c->server_host, gai_strerror(e));
+            return PQ_EINVAL;
+        }
+    }
+    for (struct addrinfo *a = res; a && !found; a = a->ai_next)
+        found = pq_addr_from_sock(out, a->ai_addr) == 0;
+    if (res)
+        freeaddrinfo(res);
+    out->port = c->server_port;
+    return found ? 0 : PQ_EINVAL;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* server.c - the server: accepts sessions on one port and serves their streams. */
+#include "app/app.h"
+#include "front/serve.h"
+#include "os/port.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct server {
+    struct pq_app app;
+    struct pq_port port;
+    struct pq_worker *w[64];
+};
+
+/* ---- events of a worker's hub */
+
+static void on_stream(void *ctx, struct pq_stream *st)
+{
+    struct pq_worker *w = ctx;
+    pq_serve(&w->front, st);
+}
+
+static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_conf *fc)
+{
+    struct pq_worker *w = ctx;
+    struct server *s = w->role;
+    const struct pq_conf_side *side = pq_addr_is4(&seg->src) ? &s->app.conf->v4 : &s->app.conf->v6;
+    char peer[PQ_ADDR_STRLEN];
+    memcpy(fc->local_mac, s->app.path.iface.mac, 6);
+    if (side->has_mac)
+        memcpy(fc->peer_mac, side->mac, 6);
+    else if (seg->src_mac)
+        memcpy(fc->peer_mac, seg->src_mac, 6);
+    fc->t0 = pq_app_t0();
+    PQ_LOG(PQ_LOG_INFO, "client %s connected", pq_addr_str(&seg->src, peer));
+    return true;
+}
+
+static void on_ended(void *ctx, struct pq_session *ses, int err)
+{
+    char peer[PQ_ADDR_STRLEN];
+    (void)ctx;
+    PQ_LOG(PQ_LOG_INFO, "client %s gone: %s", pq_addr_str(pq_session_peer(ses), peer),
+           pq_strerror(err));
+}
+
+static const struct pq_hub_events hub_events = {on_stream, on_accept, on_ended};
+
+/* ---- life */
+
+/* All workers join the fanout group before the port opens, so that no session starts on a worker
+ * that a later one takes its packets from. */
+static int open_workers(struct server *s)
+{
+    struct pq_app *app = &s->app;
+    for (unsigned i = 0; i < app->n_workers; i++) {
+        struct pq_pktio *io;
+        int e = pq_app_open_io(app, &io);
+        if (e)
+            return e;
+        s->w[i] = calloc(1, sizeof *s->w[i]);
+        if (!s->w[i]) {
+            pq_pktio_close(&io);
+            return PQ_ENOMEM;
+        }
+        e = pq_worker_init(s->w[i], i, io, &app->hub, &hub_events, s);
+        if (e) {
+            pq_say("a worker could not be started: %s", pq_strerror(e));
+            return e;
+        }
+    }
+    const uint16_t none = 0;
+    for (unsigned i = 0; i < app->n_workers && app->n_workers > 1; i++) {
+        int e = pq_pktio_set_ports(s->w[i]->io, &none, 0);
+        if (e) {
+            pq_say("performance.packet_workers: the kernel refused to share the packets among %u "
+                   "workers: %s",
+                   app->n_workers, pq_strerror(e));
+            return e;
+        }
+    }
+    return 0;
+}
+
+static int open_port(struct server *s)
+{
+    uint16_t port = s->app.conf->own_port;
+    int e = pq_port_reserve(&s->port, port);
+    if (e) {
+        pq_say("port %u %s; choose another one for listen.addr and network.*.addr", port,
+               e == -EADDRINUSE ? "is in use by another program (another paqet server?)"
+                                : pq_strerror(e));
+        return e;
+    }
+    pq_app_cover_port(&s->app, port, true);
+    for (unsigned i = 0; i < s->app.n_workers; i++) {
+        e = pq_pktio_set_ports(s->w[i]->io, &port, 1);
+        if (e) {
+            pq_say("the packet filter for port %u was refused: %s", port, pq_strerror(e));
+            return e;
+        }
+    }
+    PQ_LOG(PQ_LOG_INFO, "listening on port %u of %s", port, s->app.path.iface.name);
+    return 0;
+}
+
+static void close_all(struct server *s)
+{
+    for (unsigned i = 0; i < s->app.n_workers; i++) {
+        if (s->w[i])
+            pq_worker_fini(s->w[i]);
+        free(s->w[i]);
+    }
+    pq_port_release(&s->port);
+    pq_app_fini(&s->app);
+}
+
+int pq_server_run(const struct pq_conf *c)
+{
+    static struct server s;
+    char why[PQ_WHY_LEN];
+    s.port.fd4 = s.port.fd6 = -1;
+    if (pq_app_init(&s.app, c)) {
+        close_all(&s);
+        return 1;
+    }
+    const bool fixed_mac = c->v4.has_mac || c->v6.has_mac;
+    s.app.hub.learn_mac = !fixed_mac;
+    int e = pq_discover_server(c, &s.app.path, why);
+    if (e) {
+        pq_say("%s", why);
+    } else {
+        memcpy(s.app.fw_conf.ifname, s.app.path.iface.name, sizeof s.app.fw_conf.ifname);
+        e = open_workers(&s);
+    }
+    if (!e) {
+        pq_app_open_firewall(&s.app);
+        e = open_port(&s);
+    }
+    int code = e ? 1 : pq_app_run(s.w, s.app.n_workers);
+    close_all(&s);
+    return code;
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define RX_BATCH   64   /* frames that are looked at before streams use their bytes */
+#define RX_TURN    256  /* frames of one turn */
+#define TX_TURN    1024 /* packets of one turn */
+#define LOG_PERIOD (60 * PQ_SEC)
+
+/* ---- out: sessions -> slots -> kernel */
+
+/* Hands waiting slots to the kernel.  Returns false if it is full. */
+static bool flush_slots(struct pq_worker *w)
+{
+    while (w->first < w->filled) {
+        int n = pq_pktio_send(w->io, w->slots + w->first, w->filled - w->first);
+        if (n < 0) { /* this one can never go; KCP sends its segments again */
+            uint64_t lost = pq_log_due(&w->send_failed, LOG_PERIOD, w->now);
+            if (lost)
+                PQ_LOG(PQ_LOG_WARN, "the kernel refused %llu packets: %s", (unsigned long long)lost,
+                       pq_strerror(n));
+            n = 1;
+        } else if (n == 0) {
+            return false;
+        }
+        w->first += (unsigned)n;
+    }
+    w->first = w->filled = 0;
+    return true;
+}
+
+static void on_tx(uv_poll_t *p, int status, int events);
+
+static void set_tx_wait(struct pq_worker *w, bool wait)
+{
+    if (wait == w->tx_wait)
+        return;
+    w->tx_wait = wait;
+    if (wait)
+        uv_poll_start(&w->tx, UV_WRITABLE, on_tx);
+    else
+        uv_poll_stop(&w->tx);
+}
+
+static void on_idle(uv_idle_t *i)
+{
+    (void)i; /* its being active keeps the loop from sleeping */
+}
+
+static void set_alarm(struct pq_worker *w)
+{
+    pq_ns at = pq_hub_deadline(w->hub);
+    if (at == w->alarm_at)
+        return;
+    w->alarm_at = at;
+    struct itimerspec it = {0};
+    if (at != PQ_NEVER) {
+        it.it_value.tv_sec = (time_t)(at / PQ_SEC);
+        it.it_value.tv_nsec = (long)(at % PQ_SEC);
+    }
+    timerfd_settime(w->alarm_fd, TFD_TIMER_ABSTIME, &it, NULL);
+}
+
+static void drain(struct pq_worker *w)
+{
+    unsigned sent = 0;
+    bool room = flush_slots(w);
+    while (room && sent < TX_TURN) {
+        w->filled = (unsigned)pq_hub_pull(w->hub, w->slots, PQ_TX_SLOTS, w->now);
+        if (!w->filled)
+            break;
+        sent += w->filled;
+        room = flush_slots(w);
+    }
+    set_tx_wait(w, !room);
+    if (room && pq_hub_ready(w->hub))
+        uv_idle_start(&w->idle, on_idle);
+    else
+        uv_idle_stop(&w->idle);
+    set_alarm(w);
+}
+
+static void on_tx(uv_poll_t *p, int status, int events)
+{
+    struct pq_worker *w = p->data;
+    (void)status;
+    (void)events;
+    w->now = pq_clock();
+    drain(w);
+}
+
+static void on_prepare(uv_prepare_t *p)
+{
+    struct pq_worker *w = p->data;
+    if (!pq_hub_ready(w->hub))
+        return; /* what timers and closing handles did */
+    w->now = pq_clock();
+    drain(w);
+}
+
+static void on_check(uv_check_t *c)
+{
+    struct pq_worker *w = c->data;
+    w->now = pq_clock();
+    drain(w);
+}
+
+/* ---- in: kernel -> sessions */
+
+static void note_failures(struct pq_worker *w)
+{
+    uint64_t n = pq_hub_stats(w->hub)->drops[PQ_DROP_AUTH];
+    if (n == w->auth_seen)
+        return;
+    w->auth_failed.events += n - w->auth_seen - 1;
+    w->auth_seen = n;
+    n = pq_log_due(&w->auth_failed, LOG_PERIOD, w->now);
+    if (n)
+        PQ_LOG(PQ_LOG_WARN,
+               "%llu packets could not be decrypted and were dropped: the other end "
+               "has another key or block, or somebody sends noise",
+               (unsigned long long)n);
+}
+
+static void on_rx(uv_poll_t *p, int status, int events)
+{
+    struct pq_worker *w = p->data;
+    struct pq_frame frames[RX_BATCH];
+    (void)status;
+    (void)events;
+    w->now = pq_clock();
+    for (unsigned turn = 0; turn < RX_TURN;) {
+        size_t n = pq_pktio_recv(w->io, frames, RX_BATCH);
+        for (size_t i = 0; i < n; i++)
+            pq_hub_input(w->hub, &frames[i], w->now);
+        pq_hub_rx_end(w->hub, w->now);
+        pq_pktio_release(w->io);
+        turn += (unsigned)n;
+        if (n < RX_BATCH)
+            break;
+    }
+    note_failures(w);
+}
+
+static void on_alarm(uv_poll_t *p, int status, int events)
+{
+    struct pq_worker *w = p->data;
+    uint64_t times;
+    (void)status;
+    (void)events;
+    if (read(w->alarm_fd, &times, sizeof times) < 0)
+        return;
+    w->alarm_at = PQ_NEVER;
+    w->now = pq_clock();
+    pq_hub_tick(w->hub, w->now);
+}
+
+/* ---- life */
+
+static void on_handle(uv_handle_t *h, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+static void on_stop(uv_async_t *a)
+{
+    struct pq_worker *w = a->data;
+    w->now = pq_clock();
+    if (w->on_stop)
+        w->on_stop(w);
+    pq_front_stop(&w->front);
+    drain(w); /* what streams still had to say */
+    uv_close((uv_handle_t *)&w->rx, NULL);
+    uv_close((uv_handle_t *)&w->tx, NULL);
+    uv_close((uv_handle_t *)&w->alarm, NULL);
+    uv_close((uv_handle_t *)&w->prepare, NULL);
+    uv_close((uv_handle_t *)&w->check, NULL);
+    uv_close((uv_handle_t *)&w->idle, NULL);
+    uv_close((uv_handle_t *)&w->stop, NULL);
+}
+
+static int open_handles(struct pq_worker *w)
+{
+    int e;
+    w->alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (w->alarm_fd < 0)
+        return -errno;
+    w->rx.data = w->tx.data = w->alarm.data = w->prepare.data = w->check.data = w->stop.data = w;
+    if ((e = uv_poll_init(&w->loop, &w->rx, w->io->rx_fd)) ||
+        (e = uv_poll_init(&w->loop, &w->alarm, w->alarm_fd)))
+        return e;
+    if (w->io->tx_fd == w->io->rx_fd) /* the loop wants each descriptor once */
+        w->tx_dup = dup(w->io->tx_fd);
+    if ((e = uv_poll_init(&w->loop, &w->tx, w->tx_dup >= 0 ? w->tx_dup : w->io->tx_fd)) ||
+        (e = uv_async_init(&w->loop, &w->stop, on_stop)))
+        return e;
+    uv_prepare_init(&w->loop, &w->prepare);
+    uv_check_init(&w->loop, &w->check);
+    uv_idle_init(&w->loop, &w->idle);
+    uv_poll_start(&w->rx, UV_READABLE, on_rx);
+    uv_poll_start(&w->alarm, UV_READABLE, on_alarm);
+    uv_prepare_start(&w->prepare, on_prepare);
+    uv_check_start(&w->check, on_check);
+    return 0;
+}
+
+int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
+                   const struct pq_hub_conf *hc, const struct pq_hub_events *ev, void *role)
+{
+    memset(w, 0, sizeof *w);
+    w->id = id;
+    w->io = io;
+    w->role = role;
+    w->alarm_fd = w->tx_dup = -1;
+    w->alarm_at = PQ_NEVER;
+    w->now = pq_clock();
+    pq_rng_init(&w->rng);
+    int e = uv_loop_init(&w->loop);
+    if (e)
+        return e;
+    w->has_loop = true;
+    pq_front_init(&w->front, &w->loop);
+    w->slot_memory = malloc((size_t)PQ_TX_SLOTS * PQ_SLOT_SIZE);
+    if (!w->slot_memory)
+        return PQ_ENOMEM;
+    for (unsigned i = 0; i < PQ_TX_SLOTS; i++)
+        w->slots[i].buf = w->slot_memory + (size_t)i * PQ_SLOT_SIZE;
+    struct pq_hub_conf conf = *hc;
+    conf.link_len = io->link_len;
+    e = pq_hub_new(&w->hub, &conf, ev, w, &w->rng);
+    return e ? e : open_handles(w);
+}
+
+void pq_worker_run(struct pq_worker *w)
+{
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+}
+
+void pq_worker_stop(struct pq_worker *w)
+{
+    uv_async_send(&w->stop);
+}
+
+void pq_worker_fini(struct pq_worker *w)
+{
+    if (!w->has_loop) {
+        pq_pktio_close(&w->io);
+        return;
+    }
+    uv_walk(&w->loop, on_handle, NULL);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    pq_hub_free(&w->hub);
+    uv_run(&w->loop, UV_RUN_DEFAULT); /* handles that ended streams closed */
+    uv_loop_close(&w->loop);
+    pq_pktio_close(&w->io);
+    if (w->alarm_fd >= 0)
+        close(w->alarm_fd);
+    if (w->tx_dup >= 0)
+        close(w->tx_dup);
+    free(w->slot_memory);
+}

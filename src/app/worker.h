@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* worker.h - one thread's share of the work: event loop, packet socket, sessions, memory.
+ * Workers share the configuration, which nobody changes, and nothing else.
+ *
+ * A turn of the loop: packets and socket events come in and only change state; then ready sessions
+ * are drained into slots, round robin, and the slots go to the kernel; then one timer is set for
+ * the earliest deadline. */
+#ifndef PQ_APP_WORKER_H
+#define PQ_APP_WORKER_H
+#include "app/conf.h"
+#include "front/front.h"
+#include "io/pktio.h"
+#include "tunnel/hub.h"
+
+#include <uv.h>
+
+#define PQ_TX_SLOTS 64
+
+struct pq_worker {
+    unsigned id;
+    uv_loop_t loop;
+    struct pq_pktio *io;
+    struct pq_hub *hub;
+    struct pq_front front;
+    struct pq_rng rng;
+    pq_ns now; /* read once for each entry from the loop */
+
+    uv_poll_t rx, tx, alarm;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle; /* active while there is more to send than one turn may */
+    uv_async_t stop;
+    int alarm_fd;   /* timerfd: libuv's timers count in milliseconds */
+    pq_ns alarm_at; /* what it is set to */
+    int tx_dup;     /* second descriptor of a backend that has one for both ways, or -1 */
+    bool has_loop;
+    bool tx_wait; /* the kernel is full */
+    struct pq_slot slots[PQ_TX_SLOTS];
+    unsigned first, filled; /* slots[first .. filled) wait for the kernel */
+    uint8_t *slot_memory;
+
+    struct pq_log_limit send_failed, auth_failed;
+    uint64_t auth_seen;
+    void (*on_stop)(struct pq_worker *w); /* close what the role opened */
+    void *role;
+};
+
+/* Opens the loop, the hub and the packet socket (nothing is received before its ports are set).
+ * Takes `io`.  Returns 0, -errno or PQ_E*; after an error pq_worker_fini is still called. */
+int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
+                   const struct pq_hub_conf *hc, const struct pq_hub_events *ev, void *role);
+
+/* Runs until pq_worker_stop. */
+void pq_worker_run(struct pq_worker *w);
+
+/* Asks a running worker to end; from any thread. */
+void pq_worker_stop(struct pq_worker *w);
+
+/* Frees everything.  The worker is not running. */
+void pq_worker_fini(struct pq_worker *w);
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* cli.h - the commands.  Each is one file with one function; main.c has the table. */
+#ifndef PQ_CLI_CLI_H
+#define PQ_CLI_CLI_H
+#include "app/conf.h"
+
+/* argv[0] is the command's name.  Each returns the exit code. */
+int pq_cmd_run(int argc, char **argv);
+int pq_cmd_ping(int argc, char **argv);
+int pq_cmd_dump(int argc, char **argv);
+int pq_cmd_secret(int argc, char **argv);
+int pq_cmd_iface(int argc, char **argv);
+int pq_cmd_version(int argc, char **argv);
+
+/* Loads a configuration for a command; prints what is wrong with it.  Returns 0 or the exit code.
+ */
+int pq_cli_load(struct pq_conf *c, const char *path);
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/app.h"
+#include "cli/cli.h"
+
+#include <getopt.h>
+
+int pq_cmd_run(int argc, char **argv)
+{
+    static const struct option opts[] = {{"config", required_argument, NULL, 'c'}, {0}};
+    const char *path = "config.yaml";
+    struct pq_conf c;
+    for (int o; (o = getopt_long(argc, argv, "c:", opts, NULL)) != -1;) {
+        if (o != 'c')
+            return 1;
+        path = optarg;
+    }
+    if (optind < argc) {
+        fprintf(stderr, "paqet run: unexpected argument '%s'\n", argv[optind]);
+        return 1;
+    }
+    if (pq_cli_load(&c, path))
+        return 1;
+    pq_log_set_level(c.log_level);
+    int code = c.role == PQ_ROLE_CLIENT ? pq_client_run(&c) : pq_server_run(&c);
+    pq_conf_free(&c);
+    return code;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+#include "version.h"
+
+#include <gcrypt.h>
+#include <sys/utsname.h>
+#include <uv.h>
+
+int pq_cmd_version(int argc, char **argv)
+{
+    struct utsname u;
+    (void)argc;
+    (void)argv;
+    uname(&u);
+    printf("Version:    %s\n", PQ_VERSION);
+    printf("Git Commit: %s\n", PQ_COMMIT);
+    printf("Compiler:   %s\n", __VERSION__);
+    printf("Platform:   %s/%s\n", u.sysname, u.machine);
+    printf("Libraries:  libuv %s, libgcrypt %s\n", uv_version_string(), gcry_check_version(NULL));
+    return 0;
+}
