@@ -71,6 +71,19 @@ void pq_app_fini(struct pq_app *app)
     explicit_bzero(app->hub.key, sizeof app->hub.key);
 }
 
+void pq_app_log_session(const struct pq_session *ses)
+{
+    struct pq_kcp_stats st;
+    pq_session_stats(ses, &st);
+    PQ_LOG(PQ_LOG_DEBUG,
+           "segments: %llu sent, %llu resent (%llu without need, %llu time-outs), %llu received, "
+           "%llu twice; RTT %.2f ms",
+           (unsigned long long)st.sent, (unsigned long long)st.resent,
+           (unsigned long long)st.spurious, (unsigned long long)st.timeouts,
+           (unsigned long long)st.received, (unsigned long long)st.duplicate,
+           (double)st.srtt / (double)PQ_MS);
+}
+
 /* ---- packet backend */
 
 int pq_app_open_io(struct pq_app *app, struct pq_pktio **out)

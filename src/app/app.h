@@ -39,6 +39,9 @@ void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on);
 /* Runs the workers in threads of their own until a signal comes, then stops them. */
 int pq_app_run(struct pq_worker *const *w, unsigned n);
 
+/* Logs, at level debug, how a session's segments fared. */
+void pq_app_log_session(const struct pq_session *ses);
+
 /* Prints one line for the user on standard error: "paqet: ...". */
 __attribute__((format(printf, 1, 2))) void pq_say(const char *fmt, ...);
 

@@ -110,6 +110,7 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     struct link *k = l->link;
     PQ_LOG(err == PQ_ECLOSED ? PQ_LOG_INFO : PQ_LOG_WARN, "session from port %u ended: %s", l->port,
            err == PQ_ETIMEOUT ? "the server did not answer" : pq_strerror(err));
+    pq_app_log_session(ses);
     lease_free(l);
     if (k->ses != ses)
         return; /* it had been replaced */

@@ -44,6 +44,7 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     (void)ctx;
     PQ_LOG(PQ_LOG_INFO, "client %s gone: %s", pq_addr_str(pq_session_peer(ses), peer),
            pq_strerror(err));
+    pq_app_log_session(ses);
 }
 
 static const struct pq_hub_events hub_events = {on_stream, on_accept, on_ended};

@@ -238,9 +238,26 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
     return e ? e : open_handles(w);
 }
 
+static void log_counters(struct pq_worker *w)
+{
+    const struct pq_hub_stats *h = pq_hub_stats(w->hub);
+    struct pq_pktio_stats io;
+    pq_pktio_stats(w->io, &io);
+    PQ_LOG(PQ_LOG_DEBUG,
+           "worker %u: datagrams %llu in, %llu out; %llu dropped by the kernel for "
+           "want of room, %llu cut",
+           w->id, (unsigned long long)h->rx_packets, (unsigned long long)h->tx_packets,
+           (unsigned long long)io.kernel_drops, (unsigned long long)io.truncated);
+    for (int d = PQ_DROP_NONE + 1; d < PQ_DROP_COUNT; d++)
+        if (h->drops[d])
+            PQ_LOG(PQ_LOG_DEBUG, "worker %u: %llu dropped: %s", w->id,
+                   (unsigned long long)h->drops[d], pq_drop_name((enum pq_drop)d));
+}
+
 void pq_worker_run(struct pq_worker *w)
 {
     uv_run(&w->loop, UV_RUN_DEFAULT);
+    log_counters(w);
 }
 
 void pq_worker_stop(struct pq_worker *w)

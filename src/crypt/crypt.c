@@ -95,6 +95,18 @@ int pq_crypt_derive(const char *passphrase, uint8_t key[PQ_KEY_LEN])
     return e ? PQ_ENOTSUP : 0;
 }
 
+/* Keys that the library calls weak (3DES, Blowfish) are set too: the peer uses them. */
+static gcry_error_t set_key(gcry_cipher_hd_t hd, const uint8_t *key, size_t len)
+{
+#if GCRYPT_VERSION_NUMBER >= 0x010a00
+    gcry_cipher_ctl(hd, GCRYCTL_SET_ALLOW_WEAK_KEY, NULL, 1);
+    gcry_error_t e = gcry_cipher_setkey(hd, key, len);
+    return gcry_err_code(e) == GPG_ERR_WEAK_KEY ? 0 : e;
+#else
+    return gcry_cipher_setkey(hd, key, len);
+#endif
+}
+
 int pq_crypt_new(struct pq_crypt **out, enum pq_cipher id, const uint8_t key[PQ_KEY_LEN])
 {
     *out = NULL;
@@ -107,12 +119,8 @@ int pq_crypt_new(struct pq_crypt **out, enum pq_cipher id, const uint8_t key[PQ_
         e = pq_small_init(&c->small, (enum pq_small_id)c->info->algo, key) ? 1 : 0;
     else if (c->info->algo)
         e = gcry_cipher_open(&c->hd, c->info->algo, c->info->mode, 0);
-    /* A weak-key report (3DES) is only a report: the key is set, and the peer uses it too. */
-    if (!e && c->hd) {
-        e = gcry_cipher_setkey(c->hd, key, c->info->key_len);
-        if (gcry_err_code(e) == GPG_ERR_WEAK_KEY)
-            e = 0;
-    }
+    if (!e && c->hd)
+        e = set_key(c->hd, key, c->info->key_len);
     if (!e)
         e = gcry_md_open(&c->crc, GCRY_MD_CRC32, 0);
     if (e) {

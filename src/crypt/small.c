@@ -11,7 +11,7 @@
 int pq_small_init(struct pq_small *s, enum pq_small_id id, const uint8_t *key)
 {
     s->id = id;
-    for (int i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; i++)
         s->k[i] = pq_be32(key + 4 * i);
     if (id != PQ_SMALL_XOR)
         return 0;

@@ -32,8 +32,8 @@ struct pq_request {
     struct pq_flags flags; /* TCPF */
 };
 
-/* Writes the message.  Returns its bytes, or PQ_EINVAL (TUN in family B; TCPF without entries in
- * family B; cap too small).  512 bytes hold any TCP or UDP request; PQ_HEADER_MAX all. */
+/* Writes the message.  Returns its bytes, or PQ_EINVAL (TUN in family B; cap too small).
+ * 512 bytes hold any TCP or UDP request; PQ_HEADER_MAX all. */
 int pq_header_encode(enum pq_family f, const struct pq_request *r, uint8_t *buf, size_t cap);
 
 /* Reads one message of either family, told apart by the first byte [6].  On 0 *out, *family and

@@ -16,7 +16,7 @@
 #define PQ_KCP_ACK       82
 #define PQ_KCP_WASK      83
 #define PQ_KCP_WINS      84
-#define PQ_KCP_BLOCK_LEN (64 * 48) /* bytes of one block of segment records; see kcp_internal.h */
+#define PQ_KCP_BLOCK_LEN ((size_t)64 * 48) /* a block of records, kcp_internal.h */
 
 struct pq_kcp; /* opaque; laid out in kcp_internal.h, for kcp*.c and its test only */
 

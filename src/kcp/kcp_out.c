@@ -45,7 +45,7 @@ static void put_acks(struct writer *w)
 {
     struct pq_kcp *k = w->k;
     unsigned i = 0;
-    for (; i < k->n_acks && left(w) >= 2 * PQ_KCP_HDR_LEN; i++)
+    for (; i < k->n_acks && left(w) >= (size_t)2 * PQ_KCP_HDR_LEN; i++)
         if (pq_sn_diff(k->acks[i].sn, k->rcv_nxt) >= 0 && k->acks[i].sn != k->last_ack.sn)
             put_header(w, PQ_KCP_ACK, k->acks[i].ts, k->acks[i].sn, 0);
     if (i < k->n_acks) { /* the rest goes into the next datagram */
@@ -184,7 +184,7 @@ static bool ack_fits(const struct pq_kcp *k, size_t size)
         n = PQ_OF(k->lost.next, struct pq_kcp_seg, node)->len;
     else if (k->unsent && pq_kcp_window(k))
         n = k->unsent < k->mss ? k->unsent : k->mss;
-    return k->ack_at != PQ_NEVER && n && 2 * PQ_KCP_HDR_LEN + n <= size;
+    return k->ack_at != PQ_NEVER && n && (size_t)2 * PQ_KCP_HDR_LEN + n <= size;
 }
 
 size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)

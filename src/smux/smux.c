@@ -35,8 +35,10 @@ void pq_smux_free(struct pq_smux **sp)
     if (!s)
         return;
     for (size_t i = 0; i < s->streams.cap; i++) {
-        while (s->streams.b[i])
-            pq_smux_stream_free(PQ_OF(s->streams.b[i], struct pq_smux_stream, by_id));
+        for (struct pq_hash_node *n = s->streams.b[i], *next; n; n = next) {
+            next = n->next;
+            pq_smux_stream_free(PQ_OF(n, struct pq_smux_stream, by_id));
+        }
     }
     pq_hash_fini(&s->streams);
     free(s);

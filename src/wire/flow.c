@@ -73,24 +73,22 @@ void pq_flow_set_peer_mac(struct pq_flow *f, const uint8_t mac[6])
 static size_t put_tcp(struct pq_flow *f, uint8_t *t, uint16_t flags)
 {
     uint32_t n = ++f->n;
-    uint32_t tsval = f->t0 + (n >> 3), seq, ack, tsecr;
+    uint32_t tsval = f->t0 + (n >> 3), seq, ack;
     bool syn = flags & PQ_TCP_SYN;
     size_t len = syn ? PQ_TCP_SYN_LEN : PQ_TCP_LEN;
     if (syn) {
         seq = 1 + (n & 7);
         ack = flags & PQ_TCP_ACK ? seq + 1 : 0;
-        tsecr = 0;
         static const uint8_t opts[20] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
                                          0, 0, 0, 0,    0, 0, 1, 3,  3, 8};
         memcpy(t + 20, opts, sizeof opts);
-        pq_put_be32(t + 28, tsval);
+        pq_put_be32(t + 28, tsval); /* TSecr stays 0 */
     } else {
         seq = f->t0 + (n << 7);
         ack = seq - (n & 0x3ff) + 1400;
-        tsecr = tsval - (n % 200 + 50);
         pq_put_be32(t + 20, 0x0101080a); /* NOP NOP timestamps */
         pq_put_be32(t + 24, tsval);
-        pq_put_be32(t + 28, tsecr);
+        pq_put_be32(t + 28, tsval - (n % 200 + 50));
     }
     pq_put_be16(t, f->sport);
     pq_put_be16(t + 2, f->dport);
