@@ -274,6 +274,7 @@ static int find_way(struct client *cl)
         return PQ_EINVAL;
     }
     memcpy(app->fw_conf.ifname, app->path.iface.name, sizeof app->fw_conf.ifname);
+    app->hub.link_mtu = app->path.iface.mtu;
     app->fw_conf.client = true;
     app->fw_conf.server = cl->server;
     return 0;

@@ -62,6 +62,7 @@ struct pq_conf {
     struct pq_conf_strings local_flag_text, remote_flag_text;
     struct pq_conf_kcp kcp;
     bool has_kcp, has_quic, tun_enabled;
+    bool mtu_set; /* else the link may lower it */
     long sockbuf, conn, packet_workers, max_streams;
 
     /* what follows from it */

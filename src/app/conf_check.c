@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MTU_MIN (50 + 12 + 16) /* a KCP datagram and the largest cipher overhead [4.2] */
+
 struct check {
     struct pq_conf *c;
     const struct pq_key_lines *lines;
@@ -240,7 +242,8 @@ static void check_mode(struct check *k)
     struct pq_conf_kcp *c = &k->c->kcp;
     const char *name = set(c->mode) ? c->mode : "fast";
     if (strcmp(name, "manual") == 0) {
-        c->interval = c->interval < 10 ? 10 : c->interval;
+        c->interval = c->interval < 10 ? 10 : c->interval > 5000 ? 5000 : c->interval;
+        c->resend = c->resend < 0 ? 0 : c->resend > UINT8_MAX ? UINT8_MAX : c->resend;
         return;
     }
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
@@ -287,6 +290,11 @@ static void check_kcp(struct check *k)
     struct pq_conf_kcp *c = &k->c->kcp;
     check_mode(k);
     check_cipher(k);
+    k->c->mtu_set = pq_key_is_set(k->lines, "transport.kcp.mtu");
+    if (c->mtu < MTU_MIN)
+        FAIL(k, "transport.kcp.mtu",
+             "transport.kcp.mtu: %ld leaves no room for data; use at least %d (1350 is usual)",
+             c->mtu, MTU_MIN);
     if (c->dshard > 0 && c->pshard > 0)
         WARN(k, "transport.kcp.dshard",
              "transport.kcp.dshard, pshard: sending FEC is not "
@@ -347,8 +355,9 @@ void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct p
     check_network(&k);
     check_protocol(&k);
     check_kcp(&k);
-    if (c->role == PQ_ROLE_CLIENT)
+    /* with a wrong role, at least what is there is checked */
+    if (c->role == PQ_ROLE_CLIENT || (c->role == PQ_ROLE_NONE && c->server))
         check_client(&k);
-    if (c->role == PQ_ROLE_SERVER)
+    if (c->role == PQ_ROLE_SERVER || (c->role == PQ_ROLE_NONE && c->listen))
         check_server(&k);
 }

@@ -37,7 +37,7 @@ const char *pq_key_nearest(const char *path);
 /* Fills in all defaults. */
 void pq_conf_defaults(struct pq_conf *c);
 
-/* Line of a key that was set, or of its nearest parent, or 0. */
+/* Where the keys that were set stand. */
 struct pq_key_lines {
     struct {
         const char *path; /* NULL at the end */
@@ -46,7 +46,9 @@ struct pq_key_lines {
     unsigned n;
 };
 
+/* Line of a key that was set, or of its nearest parent, or 0. */
 int pq_key_line(const struct pq_key_lines *l, const char *path);
+bool pq_key_is_set(const struct pq_key_lines *l, const char *path);
 
 /* Adds a message; `error` false = warning. */
 __attribute__((format(printf, 4, 5))) void pq_conf_say(struct pq_conf_msgs *m, bool error, int line,

@@ -81,17 +81,17 @@ static const struct pq_key keys[] = {
     NUM_UNUSED("transport.tunbuf", 0, 33554432),
     MAP("transport.kcp"),
     STR("transport.kcp.mode", AT(kcp.mode)),
-    INT("transport.kcp.nodelay", AT(kcp.nodelay), 0, 1, 0),
-    INT("transport.kcp.interval", AT(kcp.interval), 0, 5000, 0),
-    INT("transport.kcp.resend", AT(kcp.resend), 0, 100, 0),
-    INT("transport.kcp.nocongestion", AT(kcp.nocongestion), 0, 1, 0),
+    INT("transport.kcp.nodelay", AT(kcp.nodelay), INT_MIN, INT_MAX, 0),
+    INT("transport.kcp.interval", AT(kcp.interval), INT_MIN, INT_MAX, 0),
+    INT("transport.kcp.resend", AT(kcp.resend), INT_MIN, INT_MAX, 0),
+    INT("transport.kcp.nocongestion", AT(kcp.nocongestion), INT_MIN, INT_MAX, 0),
     FLAG("transport.kcp.wdelay", AT(kcp.wdelay)),
     FLAG("transport.kcp.acknodelay", AT(kcp.acknodelay)),
     INT("transport.kcp.mtu", AT(kcp.mtu), 50, 1500, 1350),
     INT("transport.kcp.rcvwnd", AT(kcp.rcvwnd), 1, 32768, 2048),
     INT("transport.kcp.sndwnd", AT(kcp.sndwnd), 1, 32768, 1024),
-    INT("transport.kcp.dshard", AT(kcp.dshard), 0, 255, 0),
-    INT("transport.kcp.pshard", AT(kcp.pshard), 0, 255, 0),
+    INT("transport.kcp.dshard", AT(kcp.dshard), INT_MIN, INT_MAX, 0),
+    INT("transport.kcp.pshard", AT(kcp.pshard), INT_MIN, INT_MAX, 0),
     STR("transport.kcp.block", AT(kcp.block)),
     STR("transport.kcp.key", AT(kcp.key)),
     INT("transport.kcp.smuxbuf", AT(kcp.smuxbuf), 1024, INT_MAX, 8388608),
@@ -193,14 +193,27 @@ void pq_conf_defaults(struct pq_conf *c)
             memcpy((char *)c + keys[i].at, &keys[i].deflt, sizeof keys[i].deflt);
 }
 
+static int line_of(const struct pq_key_lines *l, const char *path)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        if (strcmp(l->v[i].path, path) == 0)
+            return l->v[i].line;
+    return 0;
+}
+
+bool pq_key_is_set(const struct pq_key_lines *l, const char *path)
+{
+    return line_of(l, path) != 0;
+}
+
 int pq_key_line(const struct pq_key_lines *l, const char *path)
 {
     char up[64];
     snprintf(up, sizeof up, "%s", path);
     for (;;) {
-        for (unsigned i = 0; i < l->n; i++)
-            if (strcmp(l->v[i].path, up) == 0)
-                return l->v[i].line;
+        int line = line_of(l, up);
+        if (line)
+            return line;
         char *dot = strrchr(up, '.');
         if (!dot)
             return 0;

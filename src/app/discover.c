@@ -42,16 +42,16 @@ static int get_iface(const char *name, int index, struct pq_iface *out, char why
     return PQ_EINVAL;
 }
 
-/* The MTU of the link must hold a datagram and its headers. */
-static int check_mtu(const struct pq_conf *c, const struct pq_iface *f, bool is4,
+/* A configured MTU must fit the link; the default gives way by itself (tunnel/session.c). */
+static int check_mtu(const struct pq_conf *c, bool is4, const struct pq_iface *f,
                      char why[PQ_WHY_LEN])
 {
     size_t head = (size_t)(is4 ? PQ_IP4_LEN : PQ_IP6_LEN) + PQ_TCP_LEN;
-    if (!f->mtu || (size_t)c->kcp.mtu + head <= f->mtu)
+    if (!f->mtu || !c->mtu_set || (size_t)c->kcp.mtu + head <= f->mtu)
         return 0;
     snprintf(why, PQ_WHY_LEN,
              "transport.kcp.mtu: %ld does not fit %s, whose MTU is %u; use %zu or "
-             "less at both ends",
+             "less, or leave it out",
              c->kcp.mtu, f->name, f->mtu, f->mtu - head);
     return PQ_EINVAL;
 }
@@ -104,7 +104,7 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, st
     }
     e = get_iface(named ? c->ifname : NULL, r.ifindex, &out->iface, why);
     if (!e)
-        e = check_mtu(c, &out->iface, is4, why);
+        e = check_mtu(c, is4, &out->iface, why);
     if (e)
         return e;
     const struct pq_addr *own = address_on(&out->iface, is4);
@@ -158,7 +158,7 @@ int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ
     memset(out, 0, sizeof *out);
     int e = c->ifname && *c->ifname ? get_iface(c->ifname, 0, &out->iface, why)
                                     : default_iface(&out->iface, why);
-    return e ? e : check_mtu(c, &out->iface, !c->v6.addr, why);
+    return e ? e : check_mtu(c, !c->v6.addr, &out->iface, why);
 }
 
 int pq_discover_resolve(const struct pq_conf *c, struct pq_addr *out, char why[PQ_WHY_LEN])

@@ -133,6 +133,7 @@ int pq_server_run(const struct pq_conf *c)
     if (e) {
         pq_say("%s", why);
     } else {
+        s.app.hub.link_mtu = s.app.path.iface.mtu;
         memcpy(s.app.fw_conf.ifname, s.app.path.iface.name, sizeof s.app.fw_conf.ifname);
         e = open_workers(&s);
     }

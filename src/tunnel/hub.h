@@ -22,6 +22,7 @@ struct pq_hub_conf {
     enum pq_cipher cipher;
     uint8_t key[PQ_KEY_LEN];
     uint16_t mtu;             /* bytes of a whole datagram, 50..1500 [4.2] */
+    uint32_t link_mtu;        /* of the interface: bounds mtu for each session; 0 = not known */
     struct pq_kcp_conf kcp;   /* conv and mtu are set for each session */
     struct pq_smux_conf smux; /* client is set */
     struct pq_flags flags;    /* what this side sends with */

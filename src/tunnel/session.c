@@ -126,6 +126,16 @@ static void session_free(struct pq_session *s)
     free(s);
 }
 
+/* Bytes of a datagram that the configuration and the link allow. */
+static size_t datagram_max(const struct pq_hub *h, const struct pq_flow *f)
+{
+    size_t head = pq_flow_overhead(f),
+           least = (size_t)PQ_KCP_MTU_MIN + h->crypt_head + h->crypt_tail;
+    if (!h->conf.link_mtu || h->conf.mtu + head <= h->conf.link_mtu)
+        return h->conf.mtu;
+    return h->conf.link_mtu > head + least ? h->conf.link_mtu - head : least;
+}
+
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now)
 {
@@ -146,7 +156,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
 
     struct pq_kcp_conf kc = h->conf.kcp;
     kc.conv = conv;
-    kc.mtu = (uint16_t)(h->conf.mtu - h->crypt_head - h->crypt_tail);
+    kc.mtu = (uint16_t)(datagram_max(h, &s->flow) - h->crypt_head - h->crypt_tail);
     struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
     int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
     if (!e)

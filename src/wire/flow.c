@@ -131,5 +131,5 @@ void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot)
 
 size_t pq_flow_overhead(const struct pq_flow *f)
 {
-    return (size_t)f->ip_len + PQ_TCP_LEN;
+    return (size_t)f->ip_len + PQ_TCP_SYN_LEN;
 }

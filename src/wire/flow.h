@@ -45,7 +45,7 @@ void pq_flow_set_peer_mac(struct pq_flow *f, const uint8_t mac[6]);
  * the slot over them.  Counts the packet. */
 void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot);
 
-/* Bytes of IP and TCP header of a packet without SYN: what the link MTU must hold besides the
- * datagram. */
+/* Most bytes of IP and TCP header that a packet has: what the link MTU must hold besides the
+ * datagram.  Counts the longer header of packets with SYN, since the peer may ask for them. */
 size_t pq_flow_overhead(const struct pq_flow *f);
 #endif
