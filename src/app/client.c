@@ -12,7 +12,7 @@
 #define SILENCE_MAX                                                                                \
     (3 * PQ_SEC) /* keepalives come every 2 s: after this, new requests go to a                    \
                     fresh session */
-#define RECONNECT_MS 200
+#define RECONNECT_MS 200U
 #define PORT_TRIES   100
 
 /* ---- sessions */
@@ -99,7 +99,7 @@ static void on_reconnect(uv_timer_t *t)
     struct link *k = t->data;
     k->cw->w.now = pq_clock();
     if (!k->ses && connect_link(k))
-        uv_timer_start(t, on_reconnect, 5 * RECONNECT_MS, 0);
+        uv_timer_start(t, on_reconnect, UINT64_C(5) * RECONNECT_MS, 0);
 }
 
 static void on_ended(void *ctx, struct pq_session *ses, int err)

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MTU_MIN (50 + 12 + 16) /* a KCP datagram and the largest cipher overhead [4.2] */
+#define HOST_LEN 256
+#define MTU_MIN  (50 + 12 + 16) /* a KCP datagram and the largest cipher overhead [4.2] */
 
 struct check {
     struct pq_conf *c;
@@ -24,10 +25,10 @@ static bool set(const char *s)
 }
 
 /* Splits host:port with a port from `min` on; says what is wrong.  Returns false then. */
-static bool hostport(struct check *k, const char *path, int line, const char *text, char *host,
-                     size_t cap, uint16_t *port, unsigned min)
+static bool hostport(struct check *k, const char *path, int line, const char *text,
+                     char host[HOST_LEN], uint16_t *port, unsigned min)
 {
-    if (pq_hostport_split(text, host, cap, port)) {
+    if (pq_hostport_split(text, host, HOST_LEN, port)) {
         pq_conf_say(k->m, true, line,
                     "%s: '%s' is not host:port (IPv6 addresses need brackets: [::1]:1080)", path,
                     text);
@@ -74,13 +75,13 @@ static void check_socks5(struct check *k)
     struct pq_conf *c = k->c;
     for (unsigned i = 0; i < c->n_socks5; i++) {
         struct pq_conf_socks5 *s = &c->socks5[i];
-        char path[32], host[256];
+        char path[32], host[HOST_LEN];
         snprintf(path, sizeof path, "socks5[%u].listen", i);
         if (!set(s->listen)) {
             pq_conf_say(k->m, true, s->line, "%s: is missing; for example 127.0.0.1:1080", path);
             continue;
         }
-        if (!hostport(k, path, s->line, s->listen, host, sizeof host, &s->addr.port, 1))
+        if (!hostport(k, path, s->line, s->listen, host, &s->addr.port, 1))
             continue;
         uint16_t port = s->addr.port;
         if (pq_addr_parse_ip(&s->addr, !*host                           ? "0.0.0.0"
@@ -105,24 +106,23 @@ static void check_forward(struct check *k)
         FAIL(k, "tun.enabled", "tun: not supported yet by this version; set tun.enabled: false");
 }
 
+static int hex_digit(char c)
+{
+    const char *digits = "0123456789abcdef0123456789ABCDEF", *at = c ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) % 16 : -1;
+}
+
+/* Six pairs of hex digits, separated by ':' or by '-'. */
 static bool parse_mac(const char *s, uint8_t mac[6])
 {
-    unsigned v[6];
-    char sep = s[0] && s[1] ? s[2] : 0, more;
-    if ((sep != ':' && sep != '-') || strlen(s) != 17)
+    if (strlen(s) != 17 || (s[2] != ':' && s[2] != '-'))
         return false;
-    for (int i = 2; i < 17; i += 3)
-        if (i < 15 && s[i] != sep)
+    for (size_t i = 0; i < 6; i++, s += 3) {
+        int hi = hex_digit(s[0]), lo = hex_digit(s[1]);
+        if (hi < 0 || lo < 0 || (i < 5 && s[2] != s[i ? -1 : 2]))
             return false;
-    char colons[18];
-    memcpy(colons, s, 18);
-    for (int i = 2; i < 15; i += 3)
-        colons[i] = ':';
-    if (sscanf(colons, "%2x:%2x:%2x:%2x:%2x:%2x%c", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5],
-               &more) != 6)
-        return false;
-    for (int i = 0; i < 6; i++)
-        mac[i] = (uint8_t)v[i];
+        mac[i] = (uint8_t)(hi << 4 | lo);
+    }
     return true;
 }
 
@@ -131,10 +131,9 @@ static void check_side(struct check *k, struct pq_conf_side *s, bool is4)
 {
     const char *addr = is4 ? "network.ipv4.addr" : "network.ipv6.addr";
     const char *mac = is4 ? "network.ipv4.router_mac" : "network.ipv6.router_mac";
-    char host[256];
+    char host[HOST_LEN];
     uint16_t port = 0;
-    if (set(s->addr) &&
-        hostport(k, addr, pq_key_line(k->lines, addr), s->addr, host, sizeof host, &port, 0)) {
+    if (set(s->addr) && hostport(k, addr, pq_key_line(k->lines, addr), s->addr, host, &port, 0)) {
         if (*host && (pq_addr_parse_ip(&s->ip, host) || pq_addr_is4(&s->ip) != is4))
             FAIL(k, addr, "%s: '%s' is not an %s address", addr, host, is4 ? "IPv4" : "IPv6");
         s->has_ip = *host && !pq_addr_is_any(&s->ip);
@@ -183,7 +182,7 @@ static void check_network(struct check *k)
     check_flags(k, "network.tcp.remote_flag", &c->remote_flag_text, &c->remote_flag);
     if (set(c->backend_text)) {
         int i = 0;
-        while (i < 3 && strcmp(backends[i], c->backend_text))
+        while (i < 3 && strcmp(backends[i], c->backend_text) != 0)
             i++;
         c->backend = (enum pq_backend)(i % 3);
         if (i == 3)
@@ -202,7 +201,7 @@ static void check_protocol(struct check *k)
             FAIL(k, "transport.protocol",
                  "transport.protocol: quic is not supported yet by this "
                  "version; use kcp at both ends");
-        else if (strcmp(c->protocol, "kcp"))
+        else if (strcmp(c->protocol, "kcp") != 0)
             FAIL(k, "transport.protocol", "transport.protocol: '%s' is not kcp or quic",
                  c->protocol);
     } else if (c->has_quic || !c->has_kcp) {
@@ -319,7 +318,7 @@ static void check_client(struct check *k)
              "server.addr: is missing; the server's address and port, for "
              "example 203.0.113.7:9999");
     else if (hostport(k, "server.addr", pq_key_line(k->lines, "server.addr"), c->server,
-                      c->server_host, sizeof c->server_host, &c->server_port, 1) &&
+                      c->server_host, &c->server_port, 1) &&
              !*c->server_host)
         FAIL(k, "server.addr", "server.addr: '%s' has no host", c->server);
     if (!c->n_socks5 && !c->n_forward && !c->tun_enabled)
@@ -329,11 +328,10 @@ static void check_client(struct check *k)
 static void check_server(struct check *k)
 {
     struct pq_conf *c = k->c;
-    char host[256];
+    char host[HOST_LEN];
     uint16_t port = 0;
     if (set(c->listen))
-        hostport(k, "listen.addr", pq_key_line(k->lines, "listen.addr"), c->listen, host,
-                 sizeof host, &port, 1);
+        hostport(k, "listen.addr", pq_key_line(k->lines, "listen.addr"), c->listen, host, &port, 1);
     if (c->own_port && port && c->own_port != port)
         WARN(k, "listen.addr",
              "listen.addr: its port %u is not used; the port of network.ipv4.addr "

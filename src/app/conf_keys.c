@@ -182,7 +182,7 @@ const char *pq_key_nearest(const char *path)
             best = keys[i].path;
         }
     }
-    return least <= 3 || least * 3 <= strlen(path) ? best : NULL;
+    return least <= 3 || strlen(path) / 3 >= least ? best : NULL;
 }
 
 void pq_conf_defaults(struct pq_conf *c)

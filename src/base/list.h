@@ -49,7 +49,8 @@ static inline struct pq_list *pq_list_pop(struct pq_list *l)
     if (pq_list_empty(l))
         return NULL;
     struct pq_list *n = l->next;
-    pq_list_remove(n);
+    /* the analyzer takes a node that was removed, then freed, for one that is still linked */
+    pq_list_remove(n); /* NOLINT(clang-analyzer-unix.Malloc) */
     return n;
 }
 #endif

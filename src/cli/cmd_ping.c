@@ -33,7 +33,8 @@ static int send_one(const struct pq_conf *c, const char *text)
 
     uint8_t buf[PQ_SLOT_SIZE];
     struct pq_slot slot = {buf, PQ_SLOT_HEAD, (uint16_t)strlen(text)};
-    memcpy(buf + PQ_SLOT_HEAD, text, strlen(text));
+    for (size_t i = 0; text[i]; i++)
+        buf[PQ_SLOT_HEAD + i] = (uint8_t)text[i];
     pq_flow_craft(&flow, &slot);
     int sent = pq_pktio_send(io, &slot, 1);
     pq_pktio_close(&io);

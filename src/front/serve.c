@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 #define LOG_PERIOD (10 * PQ_SEC)
-#define BUFFER_MAX (512 * 1024) /* header and what follows it before it is complete: one window */
+#define BUFFER_MAX                                                                                 \
+    ((size_t)512 * 1024) /* header and what follows it before it is complete: one window */
 
 struct serve { /* a stream whose header is being read */
     struct pq_front *front;

@@ -24,13 +24,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FRAME_SIZE  2048
-#define FRAMES      1024 /* 2 MiB, all of which counts as resident */
-#define BLOCK_SIZE  (128 * 1024)
-#define SOCKBUF_MIN (8 * 1024 * 1024) /* below it the kernel cuts glued frames of a burst */
-#define COPIES      8                 /* glued frames of one batch */
-#define COPY_SIZE   (sizeof(struct virtio_net_hdr) + 18 + 65535 + 64)
-#define BATCH       64
+#define FRAME_SIZE 2048U
+#define FRAMES     1024U /* 2 MiB, all of which counts as resident */
+#define BLOCK_SIZE (128U * 1024)
+#define SOCKBUF_MIN                                                                                \
+    ((size_t)8 * 1024 * 1024) /* below it the kernel cuts glued frames of a burst                  \
+                               */
+#define COPIES    8           /* glued frames of one batch */
+#define COPY_SIZE (sizeof(struct virtio_net_hdr) + 18 + 65535 + 64)
+#define BATCH     64
 
 struct afp {
     struct pq_pktio io;

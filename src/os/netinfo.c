@@ -63,7 +63,8 @@ static int on_attr(const struct nlattr *at, void *tb)
 /* Sorts the attributes behind a payload of `skip` bytes by type; absent ones are NULL. */
 static void get_attrs(const struct nlmsghdr *nlh, size_t skip, const struct nlattr *tb[ATTRS])
 {
-    memset(tb, 0, ATTRS * sizeof tb[0]);
+    for (int i = 0; i < ATTRS; i++)
+        tb[i] = NULL;
     mnl_attr_parse(nlh, (unsigned)skip, on_attr, tb);
 }
 
@@ -219,9 +220,8 @@ int pq_iface_get(const char *name, int index, struct pq_iface *out)
 static int on_route(const struct nlmsghdr *nlh, void *arg)
 {
     struct pq_route *r = arg;
-    const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
     const struct nlattr *tb[ATTRS];
-    get_attrs(nlh, sizeof *m, tb);
+    get_attrs(nlh, sizeof(struct rtmsg), tb);
     r->ifindex = (int)u32_attr(tb[RTA_OIF]);
     addr_attr(&r->src, tb[RTA_PREFSRC]);
     r->has_gateway = addr_attr(&r->gateway, tb[RTA_GATEWAY]);
@@ -309,7 +309,7 @@ int pq_neigh_resolve(int ifindex, const struct pq_addr *ip, uint8_t mac[6], pq_n
     else
         return e;
     while (!e && (e = pq_neigh_get(ifindex, ip, mac)) == -ENOENT && pq_clock() < until) {
-        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000L}, NULL);
         e = 0;
     }
     return e == -ENOENT ? -EHOSTUNREACH : e;

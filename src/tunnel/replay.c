@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#define TABLE (2 * PQ_REPLAY_MAX) /* half full at most */
+#define TABLE ((size_t)2 * PQ_REPLAY_MAX) /* half full at most */
 
 void pq_replay_fini(struct pq_replay *r)
 {
