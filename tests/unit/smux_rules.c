@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/* smux_rules.c - streams: windows [5.3], closing [5.4], turns, corks, bounds. */
+#include "smux_peer.h"
+#include "unit.h"
+
+static struct sess x;
+static struct sframe f[1200];
+
+static void start(bool client)
+{
+    struct pq_smux_conf c = sconf(client);
+    sess_init(&x, &c);
+}
+
+static size_t pull(void)
+{
+    return sess_pull_all(&x, f, COUNT_OF(f));
+}
+
+/* Bytes of PSH in the last `n` frames pulled. */
+static size_t pushed(size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += f[i].cmd == SMUX_PSH ? f[i].len : 0;
+    return bytes;
+}
+
+/* UPD after the first read and whenever half the buffer was read since the last [5.3]. */
+static void window_updates(void **state)
+{
+    (void)state;
+    struct pq_smux_conf c = sconf(false);
+    c.stream_buf = 65536;
+    sess_init(&x, &c);
+    sess_give(&x, SMUX_SYN, 3, NULL, 0);
+    struct pq_smux_stream *st = x.user[0].st;
+    for (int i = 0; i < 4; i++)
+        sess_give(&x, SMUX_PSH, 3, NULL, 60000);
+    assert_int_equal(pull(), 0); /* nothing was read yet */
+    static const struct {
+        uint32_t n, upd;
+    } t[] = {{1, 1},          {32767, 0}, {1, 32769}, {32767, 0},     {1, 65537},
+             {50000, 115537}, {100, 0},   {0, 0},     {70000, 185637}};
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        pq_smux_consumed(st, t[i].n);
+        size_t n = pull();
+        assert_int_equal(n, t[i].upd ? 1 : 0);
+        if (n) {
+            assert_int_equal(f[0].cmd, SMUX_UPD);
+            assert_int_equal(f[0].id, 3);
+            assert_int_equal(f[0].consumed, t[i].upd);
+            assert_int_equal(f[0].window, 65536);
+        }
+    }
+    sess_fini(&x);
+}
+
+/* 262144 bytes before the first UPD; then what the peer says. */
+static void send_window(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(sess_send(u, 16000, 1), 0);
+    size_t n = pull();
+    assert_int_equal(f[0].cmd, SMUX_SYN);
+    assert_int_equal(pushed(n), 262144); /* the last frame is cut to the credit */
+    assert_int_equal(f[n - 1].len, 262144 - 16 * 16000);
+    assert_false(pq_smux_pending(x.s));
+    sess_upd(&x, 3, 100, 262144);
+    assert_int_equal(pushed(pull()), 100);
+    sess_upd(&x, 3, 100, 262145);
+    assert_int_equal(pushed(pull()), 1);
+    sess_upd(&x, 3, 262245, 65536); /* all read, smaller window */
+    assert_int_equal(pushed(pull()), 320000 - 262245);
+    sess_fini(&x);
+}
+
+/* The peer's buffer is smaller than the initial window: while more is on its way than the window
+ * it tells, nothing more may go, also not for a stream that already has its turn. */
+static void shrinking_window(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    for (int i = 0; i < 8; i++)
+        sess_send(u, 16000, 1);
+    for (int i = 0; i < 7; i++) /* SYN, and six of the eight */
+        sess_pull(&x, f, COUNT_OF(f));
+    sess_upd(&x, 3, 100, 65536);
+    assert_int_equal(pull(), 0);
+    sess_upd(&x, 3, 96000 - 65536, 65536); /* exactly full */
+    assert_int_equal(pull(), 0);
+    sess_upd(&x, 3, 96000 - 65536 + 5, 65536);
+    assert_int_equal(pushed(pull()), 5);
+    sess_upd(&x, 3, 96005, 0);
+    assert_int_equal(pull(), 0);
+    sess_upd(&x, 3, 96005, 65536);
+    assert_int_equal(pushed(pull()), 8 * 16000 - 96005);
+    sess_fini(&x);
+}
+
+/* A peer that claims more than was sent: writes fail [5.3]. */
+static void false_claim(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    sess_send(u, 100, 1);
+    pull();
+    assert_int_equal(sess_upd(&x, 3, 100, 1000), 1);
+    assert_int_equal(sess_send(u, 100, 1), 0);
+    assert_int_equal(sess_upd(&x, 3, 201, 1000), 1);
+    assert_int_equal(sess_send(u, 100, 1), PQ_ECLOSED);
+    sess_fini(&x);
+}
+
+/* The counter of bytes wraps at 2^32. */
+static void counters_wrap(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    pull();
+    u->st->sent = u->st->peer_consumed = 0xffffff00;
+    sess_send(u, 1000, 1);
+    assert_int_equal(pushed(pull()), 1000);
+    sess_upd(&x, 3, 0xffffff80, 900);
+    sess_send(u, 1000, 1);
+    assert_int_equal(pushed(pull()), 900 - (1000 - 128));
+    sess_upd(&x, 3, 772, 100);
+    assert_int_equal(pushed(pull()), 100);
+    sess_fini(&x);
+}
+
+static void own_close(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    sess_send(u, 10, 1);
+    sess_send(u, 20, 2);
+    pq_smux_close(u->st);
+    assert_int_equal(pull(), 4); /* SYN, two frames, then FIN [5.4] */
+    static const uint8_t want[] = {SMUX_SYN, SMUX_PSH, SMUX_PSH, SMUX_FIN};
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(f[i].cmd, want[i]);
+    assert_int_equal(pq_smux_count(x.s), 0);
+    sess_give(&x, SMUX_PSH, 3, NULL, 100); /* what still arrives is dropped */
+    sess_give(&x, SMUX_FIN, 3, NULL, 0);
+    assert_int_equal(u->rx_len + u->fins, 0);
+
+    u = sess_open(&x); /* data in the middle of a frame, when the stream closes */
+    pull();
+    sess_bytes(&x, (const uint8_t *)"\2\2\12\0\5\0\0\0abcd", 12);
+    assert_int_equal(u->rx_len, 4);
+    pq_smux_close(u->st);
+    assert_int_equal(pull(), 1);
+    assert_int_equal(sess_bytes(&x, (const uint8_t *)"efghij", 6), 1);
+    assert_int_equal(u->rx_len, 4);
+    assert_int_equal(x.s->unread, 0);
+    u = sess_open(&x); /* dropped instead of sent */
+    sess_send(u, 10, 1);
+    pq_smux_abort(u->st);
+    assert_int_equal(pull(), 2);
+    assert_int_equal(f[1].cmd, SMUX_FIN);
+    sess_fini(&x);
+}
+
+/* After the peer's FIN: one event, no more data of ours, but our FIN when we close. */
+static void peer_close(void **state)
+{
+    (void)state;
+    start(false);
+    sess_give(&x, SMUX_SYN, 3, NULL, 0);
+    struct suser *u = &x.user[0];
+    sess_send(u, 100, 1);
+    sess_give(&x, SMUX_PSH, 3, NULL, 50);
+    sess_give(&x, SMUX_FIN, 3, NULL, 0);
+    sess_give(&x, SMUX_FIN, 3, NULL, 0);
+    assert_int_equal(u->fins, 1);
+    assert_int_equal(u->rx_len, 50);
+    assert_int_equal(pull(), 0); /* what was queued is not sent */
+    assert_int_equal(sess_send(u, 10, 1), PQ_ECLOSED);
+    sess_give(&x, SMUX_PSH, 3, NULL, 50);
+    assert_int_equal(u->rx_len, 50);
+    pq_smux_consumed(u->st, 50); /* no UPD for a peer that forgot the stream */
+    assert_int_equal(pull(), 0);
+    pq_smux_cork(u->st, true);
+    pq_smux_send_first(u->st, pq_chunk_copy(&x.chunks, "header", 6));
+    pq_smux_cork(u->st, false);
+    assert_int_equal(pull(), 0);
+    pq_smux_close(u->st);
+    assert_int_equal(pull(), 1);
+    assert_int_equal(f[0].cmd, SMUX_FIN);
+    assert_int_equal(pq_smux_count(x.s), 0);
+    sess_fini(&x);
+}
+
+/* UPD that waits when the stream closes does not go out; no empty chunk comes instead. */
+static void close_with_update(void **state)
+{
+    (void)state;
+    start(false);
+    sess_give(&x, SMUX_SYN, 3, NULL, 0);
+    sess_give(&x, SMUX_PSH, 3, NULL, 50);
+    pq_smux_consumed(x.user[0].st, 50);
+    pq_smux_close(x.user[0].st);
+    size_t n = pull();
+    assert_int_equal(f[n - 1].cmd, SMUX_FIN);
+    assert_int_equal(n, 1);
+    sess_fini(&x);
+}
+
+static void cork(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    pq_smux_cork(u->st, true);
+    sess_send(u, 10, 1);
+    assert_int_equal(pull(), 1);
+    assert_int_equal(f[0].cmd, SMUX_SYN);
+    sess_send(u, 20, 1);
+    sess_upd(&x, 3, 0, 1000); /* does not lift it */
+    assert_int_equal(pull(), 0);
+    pq_smux_send_first(u->st, pq_chunk_copy(&x.chunks, "header", 6));
+    assert_int_equal(pull(), 0);
+    pq_smux_cork(u->st, false);
+    assert_int_equal(pull(), 3);
+    assert_int_equal(f[0].len, 6); /* a frame of its own, in front [6.2] */
+    assert_int_equal(f[1].len, 10);
+    assert_int_equal(f[2].len, 20);
+    pq_smux_cork(u->st, true); /* closing lifts it, or FIN would never go */
+    sess_send(u, 30, 1);
+    pq_smux_close(u->st);
+    assert_int_equal(pull(), 2);
+    sess_fini(&x);
+}
+
+/* One frame of each stream in turn; a small one does not wait behind a large queue. */
+static void turns(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u[5];
+    for (int i = 0; i < 5; i++) {
+        u[i] = sess_open(&x);
+        for (int k = 0; k < 6; k++)
+            sess_send(u[i], 1000, 1);
+    }
+    sess_pull(&x, f, COUNT_OF(f)); /* all SYN */
+    for (uint32_t i = 0; i < 15; i++) {
+        assert_int_equal(sess_pull(&x, f, COUNT_OF(f)), 1);
+        assert_int_equal(f[0].id, 3 + 2 * (i % 5));
+    }
+    struct suser *late = sess_open(&x);
+    sess_send(late, 1, 1);
+    size_t before = 0;
+    while (sess_pull(&x, f, COUNT_OF(f)) && !(f[0].id == 13 && f[0].cmd == SMUX_PSH))
+        before++;
+    assert_true(before <= 6); /* its SYN, and each other stream once */
+    assert_int_equal(f[0].id, 13);
+    sess_fini(&x);
+}
+
+static void empty_writes(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    pull();
+    assert_int_equal(pq_smux_send(u->st, pq_chunk_new(&x.chunks, 0)), 0);
+    assert_int_equal(pull(), 0);
+    pq_smux_send_first(u->st, pq_chunk_new(&x.chunks, 0));
+    assert_int_equal(pull(), 0);
+    sess_fini(&x);
+}
+
+/* The room event comes once after room was 0, not otherwise. */
+static void room(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    sess_send(u, 1000, 1);
+    pull();
+    assert_int_equal(u->rooms, 0);
+    while (pq_smux_room(u->st))
+        sess_send(u, 16000, 1);
+    while (!u->rooms)
+        assert_true(sess_pull(&x, f, COUNT_OF(f)) > 0);
+    assert_true(pq_smux_room(u->st) >= PQ_SMUX_QUEUE_MAX / 4);
+    pull();
+    assert_int_equal(u->rooms, 1);
+    sess_fini(&x);
+}
+
+static void max_streams(void **state)
+{
+    (void)state;
+    struct pq_smux_conf c = sconf(false);
+    c.max_streams = 3;
+    sess_init(&x, &c);
+    for (uint32_t i = 0; i < 5; i++)
+        sess_give(&x, SMUX_SYN, 3 + 2 * i, NULL, 0);
+    assert_int_equal(x.n_users, 3);
+    assert_int_equal(pull(), 2); /* the others are closed at once */
+    assert_true(f[0].cmd == SMUX_FIN && f[1].cmd == SMUX_FIN);
+    assert_int_equal(f[0].id + f[1].id, 9 + 11);
+    assert_int_equal(pq_smux_count(x.s), 3);
+    pq_smux_close(x.user[0].st);
+    pull();
+    sess_give(&x, SMUX_SYN, 21, NULL, 0); /* there is room again */
+    assert_int_equal(x.n_users, 4);
+    for (uint32_t i = 0; i < 100000; i++) /* a peer that opens and never reads */
+        sess_give(&x, SMUX_SYN, 101 + 2 * i, NULL, 0);
+    assert_true(pq_smux_count(x.s) < 3000);
+    sess_fini(&x);
+}
+
+/* Input stops while the unread bytes of all streams reach the session buffer [5.3]. */
+static void session_buffer(void **state)
+{
+    (void)state;
+    struct pq_smux_conf c = sconf(false);
+    c.session_buf = 10000;
+    c.stream_buf = 5000;
+    sess_init(&x, &c);
+    sess_give(&x, SMUX_SYN, 3, NULL, 0);
+    sess_give(&x, SMUX_SYN, 5, NULL, 0);
+    assert_int_equal(sess_give(&x, SMUX_PSH, 3, NULL, 9999), 1);
+    assert_false(pq_smux_can_resume(x.s));
+    assert_int_equal(sess_give(&x, SMUX_PSH, 5, NULL, 1), 1);
+    assert_int_equal(sess_give(&x, SMUX_PSH, 5, NULL, 1), 0);
+    assert_int_equal(x.user[1].rx_len, 1);
+    assert_false(pq_smux_can_resume(x.s));
+    pq_smux_consumed(x.user[0].st, 1);
+    assert_true(pq_smux_can_resume(x.s));
+    assert_int_equal(sess_give(&x, SMUX_PSH, 5, NULL, 1), 1);
+    assert_false(pq_smux_can_resume(x.s));
+    assert_int_equal(sess_give(&x, SMUX_NOP, 0, NULL, 0), 0);
+    pq_smux_close(x.user[0].st); /* what nobody will read does not count */
+    assert_true(pq_smux_can_resume(x.s));
+    assert_int_equal(sess_give(&x, SMUX_NOP, 0, NULL, 0), 1);
+    sess_fini(&x);
+}
+
+/* Without memory nothing comes out; once there is some again, everything does. */
+static void short_of_memory(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x), *v = sess_open(&x);
+    sess_send(u, 3000, 1);
+    sess_send(v, 3000, 1);
+    sess_upd(&x, 3, 0, 1000);
+    sess_pull(&x, f, COUNT_OF(f));
+    pq_smux_abort(v->st);
+    x.chunks.small.limit = 1;
+    void *hold = pq_pool_get(&x.chunks.small);
+    for (int i = 0; i < 6; i++)
+        assert_null(pq_smux_pull(x.s)); /* neither the cut of 1000 nor the FIN */
+    assert_true(pq_smux_pending(x.s));
+    pq_pool_put(&x.chunks.small, hold);
+    size_t n = pull();
+    assert_int_equal(n, 2);
+    assert_int_equal(pushed(n), 1000);
+    assert_true(f[0].cmd == SMUX_FIN || f[1].cmd == SMUX_FIN);
+    sess_fini(&x);
+}
+
+/* Hundreds of control frames at once: all come, in chunks, before any data. */
+static void many_controls(void **state)
+{
+    (void)state;
+    start(true);
+    for (int i = 0; i < 300; i++)
+        sess_send(sess_open(&x), 1, 1);
+    size_t n = pull();
+    assert_int_equal(n, 600);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(f[i].cmd, i < 300 ? SMUX_SYN : SMUX_PSH);
+    sess_fini(&x);
+}
+
+int smux_rules(void)
+{
+    const struct CMUnitTest rules[] = {
+        cmocka_unit_test(window_updates),    cmocka_unit_test(send_window),
+        cmocka_unit_test(shrinking_window),  cmocka_unit_test(false_claim),
+        cmocka_unit_test(counters_wrap),     cmocka_unit_test(own_close),
+        cmocka_unit_test(peer_close),        cmocka_unit_test(cork),
+        cmocka_unit_test(close_with_update), cmocka_unit_test(turns),
+        cmocka_unit_test(empty_writes),      cmocka_unit_test(room),
+        cmocka_unit_test(max_streams),       cmocka_unit_test(session_buffer),
+        cmocka_unit_test(short_of_memory),   cmocka_unit_test(many_controls),
+    };
+    return ut_run(rules);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/* test_header.c - the stream header of both families: vectors both ways, edges, random input. */
+#include "header/header.h"
+
+#include "header_tests.h"
+#include "unit.h"
+#include "vectors.h"
+
+struct pq_request header_fields(const json_t *message)
+{
+    const json_t *f = vec_get(message, "fields");
+    struct pq_request r = {.type = (enum pq_request_type)vec_int(f, "type")};
+    const char *host = vec_str(f, "host");
+    snprintf(r.host, sizeof r.host, "%s", host ? host : "");
+    r.port = (uint16_t)vec_int(f, "port");
+    size_t i;
+    json_t *set;
+    json_array_foreach(json_object_get(f, "tcpf"), i, set)
+        assert_int_equal(pq_flags_parse(json_string_value(set), &r.flags.v[r.flags.n++]), 0);
+    return r;
+}
+
+void header_same(const struct pq_request *a, const struct pq_request *b, const char *name)
+{
+    if (a->type != b->type || strcmp(a->host, b->host) != 0 || a->port != b->port ||
+        a->flags.n != b->flags.n ||
+        memcmp(a->flags.v, b->flags.v, a->flags.n * sizeof a->flags.v[0]) != 0)
+        fail_msg("%s: decoded differently", name);
+}
+
+static void binary_vectors(void **state)
+{
+    (void)state;
+    json_t *root = vec_load("binary.json"), *m;
+    size_t i, n, used;
+    json_array_foreach(vec_get(root, "messages"), i, m)
+    {
+        uint8_t *want = vec_bytes(m, "hex", &n), got[PQ_HEADER_MAX];
+        struct pq_request r = header_fields(m), out;
+        enum pq_family family;
+        assert_int_equal(pq_header_encode(PQ_FAMILY_BINARY, &r, got, sizeof got), n);
+        assert_memory_equal(got, want, n);
+        for (size_t cap = 0; cap < n; cap++)
+            assert_int_equal(pq_header_encode(PQ_FAMILY_BINARY, &r, got, cap), PQ_EINVAL);
+        for (size_t k = 0; k < n; k++) { /* every cut asks for more */
+            uint8_t *p = ut_exact(want, k);
+            assert_int_equal(pq_header_decode(p, k, &out, &family, &used), PQ_EMORE);
+            free(p);
+        }
+        memcpy(got, want, n);
+        got[n] = 0x50; /* payload may follow in the same frame [6.1] */
+        assert_int_equal(pq_header_decode(got, n + 1, &out, &family, &used), 0);
+        assert_int_equal(family, PQ_FAMILY_BINARY);
+        assert_int_equal(used, n);
+        header_same(&out, &r, vec_str(m, "name"));
+        free(want);
+    }
+    json_decref(root);
+}
+
+static void binary_malformed(void **state)
+{
+    (void)state;
+    json_t *root = vec_load("binary.json"), *m;
+    size_t i, n, used;
+    json_array_foreach(vec_get(root, "malformed"), i, m)
+    {
+        uint8_t *p = vec_bytes(m, "hex", &n);
+        const char *name = vec_str(m, "name"), *result = vec_str(m, "result");
+        struct pq_request out;
+        int r = pq_binary_decode(p, n, &out, &used);
+        if (strncmp(result, "accept", 6) == 0) {
+            assert_int_equal(r, 0);
+            assert_int_equal(used, n);
+        } else if (strstr(result, "waits")) { /* now or when the body is there */
+            uint8_t body[5 + 131] = {0};
+            memcpy(body, p, n);
+            if (r == PQ_EMORE)
+                r = pq_binary_decode(body, sizeof body, &out, &used);
+            assert_int_equal(r, PQ_EPROTO);
+        } else if (r != PQ_EPROTO) {
+            fail_msg("%s gave %d", name, r);
+        }
+        free(p);
+    }
+    json_decref(root);
+}
+
+static void binary_edges(void **state)
+{
+    (void)state;
+    struct pq_request r = {.type = PQ_REQ_TUN}, out;
+    uint8_t b[PQ_HEADER_MAX];
+    size_t used;
+    assert_int_equal(pq_header_encode(PQ_FAMILY_BINARY, &r, b, sizeof b), PQ_EINVAL);
+    r.type = PQ_REQ_TCP;
+    memset(r.host, 'h', PQ_HOST_MAX);
+    r.port = 1;
+    int n = pq_binary_encode(&r, b, 512);
+    assert_int_equal(n, 5 + 3 + 253);
+    assert_int_equal(pq_binary_decode(b, (size_t)n, &out, &used), 0);
+    header_same(&out, &r, "longest host");
+    b[5] = 254; /* a host of 254 is refused, whatever follows */
+    b[4] = (uint8_t)(b[4] + 1);
+    assert_int_equal(pq_binary_decode(b, sizeof b, &out, &used), PQ_EPROTO);
+
+    r = (struct pq_request){.type = PQ_REQ_TCPF};
+    r.flags.n = PQ_FLAGS_MAX;
+    memset(r.flags.v, 1, sizeof r.flags.v);
+    n = pq_binary_encode(&r, b, sizeof b);
+    assert_int_equal(n, 5 + 1 + 128);
+    assert_int_equal(pq_binary_decode(b, (size_t)n, &out, &used), 0);
+    assert_int_equal(out.flags.n, 64);
+    b[6] = 0xff; /* bits above NS do not reach the TCP header */
+    assert_int_equal(pq_binary_decode(b, (size_t)n, &out, &used), 0);
+    assert_int_equal(out.flags.v[0] & ~PQ_TCP_ALL, 0);
+
+    const uint8_t nul[] = {0x50, 1, 4, 0, 5, 2, 'a', 0, 0, 1}; /* NUL in a host */
+    assert_int_equal(pq_binary_decode(nul, sizeof nul, &out, &used), PQ_EPROTO);
+    assert_int_equal(pq_binary_decode((const uint8_t *)"\x50\x01\x04\0\0", 5, &out, &used),
+                     PQ_EPROTO);
+    assert_int_equal(pq_binary_decode((const uint8_t *)"\x50\x01\x03\0\0", 5, &out, &used),
+                     PQ_EPROTO);
+    assert_int_equal(pq_binary_decode((const uint8_t *)"\x50\x01\x00\0\0", 5, &out, &used),
+                     PQ_EPROTO);
+}
+
+/* A PONG with an extension, and any PING, must stay what they are [8]. */
+static void binary_extension(void **state)
+{
+    (void)state;
+    uint8_t b[5 + 4096] = {0x50, 1, 2, 0x10, 0x00};
+    struct pq_request out;
+    size_t used;
+    assert_int_equal(pq_binary_decode(b, sizeof b - 1, &out, &used), PQ_EMORE);
+    assert_int_equal(pq_binary_decode(b, sizeof b, &out, &used), 0);
+    assert_int_equal(out.type, PQ_REQ_PONG);
+    assert_int_equal(used, sizeof b);
+}
+
+static void decode_fuzz(const char *file, uint64_t *seed, int rounds)
+{
+    json_t *root = vec_load(file), *list = vec_get(root, "messages");
+    uint8_t *sample[32], b[700];
+    size_t len[32], count = json_array_size(list);
+    for (size_t i = 0; i < count; i++)
+        sample[i] = vec_bytes(json_array_get(list, i), "hex", &len[i]);
+    for (int i = 0; i < rounds; i++) {
+        size_t k = ut_below(seed, (uint32_t)count), n = len[k];
+        memcpy(b, sample[k], n);
+        if (i % 16 == 0)
+            ut_random(seed, b, n = ut_below(seed, sizeof b));
+        else
+            n = ut_mutate(seed, b, n, sizeof b);
+        uint8_t *p = ut_exact(b, n);
+        struct pq_request out;
+        enum pq_family family;
+        size_t used = 0;
+        int r = pq_header_decode(p, n, &out, &family, &used);
+        if (r == 0) {
+            assert_true(used > 0 && used <= n);
+            assert_true(strlen(out.host) <= PQ_HOST_MAX && out.flags.n <= PQ_FLAGS_MAX);
+            assert_true(out.type >= PQ_REQ_PING && out.type <= PQ_REQ_TUN);
+        } else {
+            assert_true(r == PQ_EMORE || r == PQ_EPROTO);
+        }
+        free(p);
+    }
+    for (size_t i = 0; i < count; i++)
+        free(sample[i]);
+    json_decref(root);
+}
+
+static void fuzz(void **state)
+{
+    (void)state;
+    uint64_t seed = ut_seed("header");
+    decode_fuzz("binary.json", &seed, FUZZ_ROUNDS / 2);
+    decode_fuzz("gob.json", &seed, FUZZ_ROUNDS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest header[] = {
+        cmocka_unit_test(binary_vectors), cmocka_unit_test(binary_malformed),
+        cmocka_unit_test(binary_edges),   cmocka_unit_test(binary_extension),
+        cmocka_unit_test(fuzz),
+    };
+    return ut_run(header) + header_gob();
+}

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: MIT */
+/* wire_tests.h - the groups of test_wire; each returns its failures. */
+#ifndef PQ_TESTS_WIRE_TESTS_H
+#define PQ_TESTS_WIRE_TESTS_H
+int wire_packets(void);
+#endif
