@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""How a test is declared: a function under @test, or add() for a whole family of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+class Skip(Exception):
+    """The test cannot run here; the text says what is missing."""
+
+
+class Failure(Exception):
+    """The test failed; the text says how."""
+
+
+@dataclass
+class Case:
+    name: str
+    function: Callable[[], None]
+    limit: float  # seconds; a test that takes longer has failed
+    full: bool  # only with --full
+
+
+cases: list[Case] = []
+
+
+def add(name: str, function: Callable[[], None], limit: float = 60, full: bool = False) -> None:
+    cases.append(Case(name, function, limit, full))
+
+
+def test(limit: float = 60, full: bool = False) -> Callable:
+    """Declares test_SOMETHING as the test "something"."""
+
+    def declare(function: Callable[[], None]) -> Callable[[], None]:
+        add(function.__name__.removeprefix("test_"), function, limit, full)
+        return function
+
+    return declare
+
+
+def expect(condition: object, message: str) -> None:
+    if not condition:
+        raise Failure(message)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""The Go test peer of tests/interop: found or built, or the reason why not."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pwd
+import re
+import shutil
+import subprocess
+
+from case import Failure, Skip
+from lab import ROOT
+
+NEEDED = (1, 24)
+NETWORK_TROUBLE = r"dial tcp|lookup |i/o timeout|connection refused|proxy|no such host"
+
+
+def as_caller(argv: list[str]) -> list[str]:
+    """The command as the user who called sudo, so that nothing root-owned lies in the build."""
+    user = os.environ.get("BUILD_USER")
+    if os.geteuid() != 0 or not user or user == "root":
+        return argv
+    home = pwd.getpwnam(user).pw_dir
+    return ["runuser", "-u", user, "--", "env", f"HOME={home}", *argv]
+
+
+def find_go() -> tuple[str, str]:
+    """Path and version of the newest go that is installed."""
+    found: list[tuple[tuple[int, ...], str, str]] = []
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"):
+        if candidate and os.access(candidate, os.X_OK):
+            argv = as_caller(["env", "GOTOOLCHAIN=local", candidate, "version"])
+            result = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+            version = re.search(r"go(\d+(?:\.\d+)+)", result.stdout)
+            if version:
+                key = tuple(map(int, version[1].split(".")))
+                found.append((key, candidate, version[1]))
+    if not found:
+        raise Skip("needs Go >= 1.24, found none")
+    key, path, version_text = max(found)
+    if key[:2] < NEEDED:
+        raise Skip(f"needs Go >= 1.24, found {version_text}")
+    return path, version_text
+
+
+@functools.cache
+def outcome() -> tuple[str, Exception | None]:
+    """Builds the peer once. Its path, or the exception that every test of it raises."""
+    try:
+        return build(), None
+    except (Skip, Failure) as reason:
+        return "", reason
+
+
+def build() -> str:
+    ready = os.environ.get("PAQET_PEER")
+    if ready:
+        return ready
+    go, version = find_go()
+    target = ROOT / "build" / "tests" / "peer"
+    build_command = [go, "build", "-buildvcs=false", "-o", str(target), "."]
+    argv = as_caller(["env", "CGO_ENABLED=0", *build_command])
+    try:
+        result = subprocess.run(
+            argv,
+            cwd=ROOT / "tests" / "interop",
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Skip(f"Go {version} could not build the peer within 300 s") from error
+    if result.returncode != 0:
+        message = " | ".join(result.stderr.strip().splitlines()[-2:])
+        if re.search(NETWORK_TROUBLE, result.stderr):
+            raise Skip(f"Go {version} could not fetch the modules of the peer: {message}")
+        raise Failure(f"the peer does not build: {message}")
+    return str(target)
+
+
+def path() -> str:
+    peer, reason = outcome()
+    if reason:
+        raise reason
+    return peer

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""paqet in the lab: its configuration, a running pair, and a small SOCKS5 client."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+from case import Failure
+from lab import ROOT, Host, Lab, Process, wait_until
+
+PORT = 9999
+SOCKS = 1080
+KEY = "a key for the lab"
+BLOCKS = [
+    *("aes", "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish", "twofish", "cast5"),
+    *("3des", "tea", "xtea", "xor", "sm4", "none", "null"),
+]
+
+
+def program() -> str:
+    return os.environ.get("PAQET") or str(ROOT / "build" / "paqet")
+
+
+@dataclass
+class Settings:
+    """What a test may choose. `extra` is YAML put at the end of the file."""
+
+    ip6: bool = False
+    client_port: int = 0
+    block: str = "aes"
+    mode: str = "fast"
+    key: str = KEY
+    header: str = ""
+    interface: str = ""
+    extra: str = ""
+    network_extra: str = ""  # more lines under "network:", indented by two blanks
+    transport: str = ""  # more lines under "transport:", indented by two blanks
+    network: bool = True  # false: no network block, paqet finds out by itself
+
+
+def network_block(me: Host, peer: Host, port: int, settings: Settings) -> str:
+    address, router = (f"[{me.ip6}]", "ipv6") if settings.ip6 else (me.ip4, "ipv4")
+    return (
+        "network:\n"
+        f'  interface: "{settings.interface or me.device}"\n'
+        f"  {router}:\n"
+        f'    addr: "{address}:{port}"\n'
+        f'    router_mac: "{peer.mac}"\n'
+        f"{settings.network_extra}"
+    )
+
+
+def transport_block(settings: Settings) -> str:
+    header = f'  header: "{settings.header}"\n' if settings.header else ""
+    return (
+        "transport:\n"
+        '  protocol: "kcp"\n'
+        f"{header}{settings.transport}"
+        "  kcp:\n"
+        f'    block: "{settings.block}"\n'
+        f'    mode: "{settings.mode}"\n'
+        f'    key: "{settings.key}"\n'
+    )
+
+
+def server_config(lab: Lab, settings: Settings) -> str:
+    text = f'role: "server"\nlog:\n  level: "info"\nlisten:\n  addr: ":{PORT}"\n'
+    if settings.network:
+        text += network_block(lab.s, lab.c, PORT, settings)
+    return text + transport_block(settings) + settings.extra
+
+
+def client_config(lab: Lab, settings: Settings) -> str:
+    server = f"[{lab.s.ip6}]" if settings.ip6 else lab.s.ip4
+    text = 'role: "client"\nlog:\n  level: "info"\n'
+    text += f'server:\n  addr: "{server}:{PORT}"\n'
+    text += f'socks5:\n  - listen: "127.0.0.1:{SOCKS}"\n'
+    if settings.network:
+        text += network_block(lab.c, lab.s, settings.client_port, settings)
+    return text + transport_block(settings) + settings.extra
+
+
+def start(host: Host, name: str, config: str, binary: str = "") -> Process:
+    path = host.lab.new_file(f"{name}.yaml")
+    path.write_text(config)
+    argv = [binary or program(), "run", "-c", str(path)]
+    if "tsan" in argv[0]:  # the sanitizer cannot live with much address randomization
+        argv = ["setarch", "-R", *argv]
+    return host.start(name, argv)
+
+
+def start_server(lab: Lab, settings: Settings, binary: str = "") -> Process:
+    """A server that hears its port."""
+    process = start(lab.s, "server", server_config(lab, settings), binary)
+    wait_ready(process)
+    return process
+
+
+def start_client(lab: Lab, settings: Settings, binary: str = "") -> Process:
+    """A client whose SOCKS port is open."""
+    process = start(lab.c, "client", client_config(lab, settings), binary)
+    wait_ready(process)
+    wait_until(lambda: ended(process) or can_connect(lab), 10, "the client's SOCKS port")
+    return process
+
+
+def ended(process: Process) -> bool:
+    if not process.alive():
+        raise Failure(f"{process.log_path.stem} ended: {process.last_lines()}")
+    return False
+
+
+def wait_ready(process: Process) -> None:
+    wait_until(lambda: ended(process) or process.has_packet_socket(), 10, "its packet socket")
+
+
+def can_connect(lab: Lab, port: int = SOCKS) -> bool:
+    with lab.c.open_socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_working(lab: Lab, limit: float = 20) -> float:
+    """Waits until a request passes through the tunnel; the seconds that took."""
+    begin = time.monotonic()
+
+    def works() -> bool:
+        lab.check_alive()
+        with contextlib.suppress(Failure):
+            options = ("--bytes", 1000, "--timeout", 2)
+            return lab.load("fetch", *options, limit=10)["failed"] == 0
+        return False
+
+    wait_until(works, limit, "the first request through the tunnel")
+    return time.monotonic() - begin
+
+
+@dataclass
+class Pair:
+    client: Process
+    server: Process
+
+    def check_alive(self) -> None:
+        ended(self.client)
+        ended(self.server)
+
+
+def start_pair(
+    lab: Lab,
+    settings: Settings | None = None,
+    client: Settings | None = None,
+    client_binary: str = "",
+    server_binary: str = "",
+) -> Pair:
+    """A working tunnel with the origin behind it. `client`: where it differs from `settings`."""
+    settings = settings or Settings()
+    lab.origin()
+    server = start_server(lab, settings, server_binary)
+    pair = Pair(start_client(lab, client or settings, client_binary), server)
+    wait_working(lab)
+    return pair
+
+
+class SocksError(Exception):
+    pass
+
+
+def socks_socket(lab: Lab, limit: float = 10) -> socket.socket:
+    """A connection to the client's SOCKS port."""
+    connection = lab.c.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+    connection.settimeout(limit)
+    connection.connect(("127.0.0.1", SOCKS))
+    return connection
+
+
+def socks_connect(lab: Lab, host: str, port: int, limit: float = 10) -> socket.socket:
+    """A connection to host:port through the tunnel; SocksError if the proxy says no."""
+    connection = socks_socket(lab, limit)
+    try:
+        connection.sendall(b"\x05\x01\x00")
+        if read_exactly(connection, 2) != b"\x05\x00":
+            raise SocksError("no authentication method")
+        name = host.encode()
+        request = b"\x05\x01\x00\x03" + bytes([len(name)]) + name + struct.pack("!H", port)
+        connection.sendall(request)
+        reply = read_exactly(connection, 4)
+        if reply[1] != 0:
+            raise SocksError(f"reply {reply[1]}")
+        read_exactly(connection, 6 if reply[3] == 1 else 18)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def read_exactly(connection: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = connection.recv(count - len(data))
+        if not piece:
+            raise SocksError("closed")
+        data += piece
+    return data
+
+
+def seconds_to_end(connection: socket.socket, limit: float) -> float:
+    """Reads until the other side ends the connection; how long that took."""
+    begin = time.monotonic()
+    connection.settimeout(limit)
+    try:
+        while connection.recv(65536):
+            if time.monotonic() - begin > limit:
+                raise TimeoutError
+    except ConnectionError:
+        pass
+    except TimeoutError as error:
+        raise Failure(f"the connection is still open after {limit:g} s") from error
+    return time.monotonic() - begin
+
+
+class Echo:
+    """A long-lived connection to the origin's echo, to see whether it lives on."""
+
+    def __init__(self, lab: Lab):
+        self.connection = socks_connect(lab, "127.0.0.1", 8080)
+        self.connection.sendall(b"ECHO\r\n\r\n")
+        self.check()
+
+    def check(self) -> None:
+        message = os.urandom(32)
+        self.connection.sendall(message)
+        try:
+            answer = read_exactly(self.connection, len(message))
+        except (SocksError, OSError) as error:
+            raise Failure(f"a connection that lived before is broken: {error}") from error
+        if answer != message:
+            raise Failure("the echo answered other bytes")
+
+    def close(self) -> None:
+        self.connection.close()
