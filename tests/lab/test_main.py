@@ -153,7 +153,7 @@ def test_two_workers() -> None:
         two_workers(lab)
 
 
-@test(limit=120, full=True)
+@test(limit=120)
 def test_two_workers_under_tsan() -> None:
     binary = os.environ.get("PAQET_TSAN") or str(ROOT / "build-tsan" / "paqet")
     if not os.path.exists(binary):

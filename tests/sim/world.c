@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+#include "world.h"
+
+#define SERVER_PORT 9999
+
+/* ---- content */
+
+static uint8_t content(unsigned side, unsigned index, uint64_t at)
+{
+    uint64_t z = (at >> 3) + ((uint64_t)(index * 2 + side + 1) << 40);
+    z *= UINT64_C(0x9E3779B97F4A7C15);
+    z = (z ^ z >> 29) * UINT64_C(0xBF58476D1CE4E5B9);
+    z ^= z >> 32;
+    return (uint8_t)(z >> (at & 7) * 8);
+}
+
+static void check_bytes(struct half *h, const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != content(!h->side, h->index, h->rx_at + i))
+            fail_msg("stream %u of side %u: byte %llu is wrong", h->index, h->side,
+                     (unsigned long long)(h->rx_at + i));
+    h->rx_at += n;
+}
+
+/* ---- a stream's owner */
+
+void half_pump(struct half *h)
+{
+    h->starved = false;
+    while (h->st && h->tx_at < h->tx_len && pq_stream_room(h->st)) {
+        uint64_t left = h->tx_len - h->tx_at;
+        size_t n = 1 + (size_t)(h->tx_at * 7919 + h->index * 4099) % PQ_CHUNK_BIG;
+        n = n < left ? n : (size_t)left;
+        struct pq_chunk *c = pq_chunk_new(pq_stream_chunks(h->st), n);
+        if (!c) {
+            h->starved = true;
+            return;
+        }
+        for (size_t i = 0; i < n; i++)
+            pq_chunk_data(c)[i] = content(h->side, h->index, h->tx_at + i);
+        c->len = (uint32_t)n;
+        if (pq_stream_send(h->st, c))
+            return;
+        h->tx_at += n;
+    }
+}
+
+void half_close(struct half *h, bool abort)
+{
+    struct pq_stream *st = h->st;
+    h->st = NULL;
+    h->n_views = 0;
+    if (st && abort)
+        pq_stream_abort(st);
+    else if (st)
+        pq_stream_close(st);
+}
+
+static uint64_t expected(const struct half *h)
+{
+    return h->w->half[!h->side][h->index].tx_len;
+}
+
+static void use_views(struct half *h)
+{
+    unsigned n = h->n_views;
+    h->n_views = 0;
+    for (unsigned i = 0; i < n; i++) {
+        check_bytes(h, h->views[i].p, h->views[i].n);
+        h->unread += h->views[i].n;
+    }
+    if (!h->lazy)
+        half_consume(h);
+}
+
+void half_consume(struct half *h)
+{
+    size_t n = (size_t)h->unread;
+    h->unread = 0;
+    if (h->st && n)
+        pq_stream_consumed(h->st, n);
+}
+
+static void close_if_done(struct half *h)
+{
+    if (!h->st)
+        return;
+    if (h->close_at && h->rx_at >= h->close_at)
+        half_close(h, h->abort_then);
+    else if (h->side == CLIENT && !h->keep_open && h->tx_at == h->tx_len &&
+             h->rx_at == expected(h) && h->rx_at)
+        half_close(h, false);
+}
+
+static void on_data(void *ctx, struct pq_view v, bool last)
+{
+    struct half *h = ctx;
+    (void)last;
+    assert_non_null(h->st);
+    assert_int_equal(h->ends, 0);
+    assert_true(v.n > 0);
+    if (h->n_views == VIEWS_MAX)
+        use_views(h);
+    h->views[h->n_views++] = v;
+}
+
+static void on_flush(void *ctx)
+{
+    struct half *h = ctx;
+    assert_non_null(h->st);
+    use_views(h);
+    close_if_done(h);
+}
+
+static void on_room(void *ctx)
+{
+    struct half *h = ctx;
+    assert_non_null(h->st);
+    assert_int_equal(h->ends, 0);
+    assert_true(pq_stream_room(h->st) > 0);
+    half_pump(h);
+    close_if_done(h);
+}
+
+static void on_end(void *ctx, int err)
+{
+    struct half *h = ctx;
+    assert_non_null(h->st);
+    use_views(h); /* they stay until the flush event, which closing takes away */
+    h->ends++;
+    h->end_err = err;
+    if (!h->keep_open)
+        half_close(h, false);
+}
+
+static const struct pq_stream_events stream_events = {on_data, on_flush, on_room, on_end};
+
+/* ---- a hub's owner */
+
+static void on_stream(void *ctx, struct pq_stream *st)
+{
+    struct end *e = ctx;
+    assert_int_equal(e->side, SERVER);
+    if (e->streams >= PAIRS_MAX)
+        return; /* not owned: the hub closes it */
+    struct half *h = &e->w->half[SERVER][e->streams++];
+    h->st = st;
+    pq_stream_own(st, &stream_events, h);
+    half_pump(h);
+}
+
+static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_conf *fc)
+{
+    struct end *e = ctx;
+    assert_int_equal(e->side, SERVER);
+    assert_true(pq_addr_eq(&fc->peer, &seg->src) && pq_addr_eq(&fc->local, &seg->dst));
+    e->accepts++;
+    return true;
+}
+
+static void on_ended(void *ctx, struct pq_session *s, int err)
+{
+    struct end *e = ctx;
+    e->ended++;
+    e->ended_err = (unsigned)-err;
+    if (e->w->ses == s)
+        e->w->ses = NULL;
+}
+
+static const struct pq_hub_events hub_events = {on_stream, on_accept, on_ended};
+
+/* ---- making */
+
+struct world_conf world_conf(pq_ns delay)
+{
+    struct world_conf c = {0};
+    for (int i = 0; i < 2; i++) {
+        c.hub[i] = (struct pq_hub_conf){
+            .client = i == CLIENT,
+            .cipher = PQ_CIPHER_AES,
+            .key = "a key of thirty-two bytes length",
+            .mtu = 1350,
+            .kcp = {.snd_wnd = 1024, .rcv_wnd = 2048, .resend = 2, .interval = 30 * PQ_MS},
+            .smux = {.session_buf = 8 << 20,
+                     .stream_buf = 4 << 20,
+                     .max_streams = 65536,
+                     .keepalive = 2 * PQ_SEC,
+                     .timeout = 8 * PQ_SEC},
+            .link_len = 14,
+            .max_sessions = 1000,
+            .memory = (size_t)64 << 20};
+        c.link[i] = (struct link_conf){.delay = delay};
+    }
+    return c;
+}
+
+static void end_init(struct end *e, const struct pq_hub_conf *c, uint64_t seed)
+{
+    e->conf = *c;
+    pq_rng_init_seed(&e->rng, seed);
+    assert_int_equal(pq_hub_new(&e->hub, &e->conf, &hub_events, e, &e->rng), 0);
+}
+
+struct world *world_new(const struct world_conf *c, uint64_t seed)
+{
+    static const uint8_t ip[2][4] = {{192, 0, 2, 1}, {198, 51, 100, 2}};
+    assert_int_equal(pq_crypt_global_init(), 0);
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->now = WORLD_T0;
+    for (unsigned i = 0; i < 2; i++) {
+        struct end *e = &w->end[i];
+        e->w = w;
+        e->side = i;
+        pq_addr_set4(&e->addr, ip[i], i == SERVER ? SERVER_PORT : 0);
+        link_init(&e->out, &c->link[i], seed * 2 + i + 1);
+        end_init(e, &c->hub[i], seed * 2 + i + 1001);
+    }
+    world_connect(w, 40000);
+    return w;
+}
+
+void world_connect(struct world *w, uint16_t port)
+{
+    struct end *e = &w->end[CLIENT];
+    struct pq_flow_conf fc = {
+        .local = e->addr, .peer = w->end[SERVER].addr, .link_len = 14, .t0 = 12345};
+    fc.local.port = port;
+    assert_int_equal(pq_hub_connect(e->hub, &w->ses, &fc, w, w->now), 0);
+    assert_ptr_equal(pq_session_user(w->ses), w);
+}
+
+static void end_free(struct end *e)
+{
+    pq_hub_free(&e->hub);
+    assert_null(e->hub);
+}
+
+void world_restart_server(struct world *w)
+{
+    struct end *e = &w->end[SERVER];
+    end_free(e);
+    e->accepts = e->streams = e->ended = 0;
+    end_init(e, &e->conf, w->now);
+}
+
+void world_free(struct world *w)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        end_free(&w->end[i]);
+        for (unsigned k = 0; k < PAIRS_MAX; k++)
+            half_close(&w->half[i][k], false); /* of a session that has ended */
+    }
+    for (unsigned i = 0; i < 2; i++)
+        link_fini(&w->end[i].out);
+    free(w);
+}
+
+struct half *world_open(struct world *w, uint64_t up, uint64_t down)
+{
+    assert_true(w->pairs < PAIRS_MAX);
+    unsigned k = w->pairs++;
+    for (unsigned i = 0; i < 2; i++)
+        w->half[i][k] = (struct half){
+            .w = w, .side = i, .index = k, .tx_len = i == CLIENT ? up : down};
+    struct half *h = &w->half[CLIENT][k];
+    h->st = pq_session_open(w->ses, &stream_events, h);
+    assert_non_null(h->st);
+    half_pump(h);
+    return h;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* world.h - two whole tunnel ends in virtual time, a link in each direction, and pairs of streams
+ * whose bytes are a function of their offset.  Nothing sleeps; no kernel. */
+#ifndef PQ_TESTS_SIM_WORLD_H
+#define PQ_TESTS_SIM_WORLD_H
+#include "link.h"
+#include "tunnel/hub.h"
+#include "unit.h"
+
+#define PAIRS_MAX  256
+#define VIEWS_MAX  4096
+#define CLIENT     0
+#define SERVER     1
+#define WORLD_T0   (1000 * PQ_SEC) /* the clock does not start at 0 */
+
+struct world;
+
+struct half { /* one end of a stream */
+    struct world *w;
+    unsigned side, index;
+    struct pq_stream *st;    /* NULL: not open, or closed by its owner */
+    uint64_t tx_len, tx_at;  /* bytes to send, sent */
+    uint64_t rx_at;          /* bytes received and found right */
+    uint64_t unread;         /* of them not yet reported as consumed */
+    bool lazy;               /* does not consume what comes */
+    bool keep_open;          /* does not close when both directions are done */
+    bool starved;            /* no chunk could be had */
+    unsigned ends;           /* end events */
+    bool closed_in_event;
+    int end_err;
+    uint64_t close_at;       /* closes when so many bytes have come; 0 = never */
+    bool abort_then;         /* aborts instead */
+    struct pq_view views[VIEWS_MAX];
+    unsigned n_views;
+};
+
+struct end {
+    struct world *w;
+    unsigned side;
+    struct pq_hub *hub;
+    struct pq_hub_conf conf;
+    struct pq_rng rng;
+    struct pq_addr addr;
+    struct link out;       /* what this end sends */
+    uint64_t packets;      /* that it pulled out of its hub */
+    unsigned accepts, streams, ended, ended_err;
+    uint64_t ticks;        /* calls of pq_hub_tick */
+    size_t chunks_high;    /* most bytes of chunks at a time */
+    bool glue;             /* takes runs of full datagrams as one frame */
+    uint64_t frames;       /* that it took */
+};
+
+struct world {
+    struct end end[2];
+    struct half half[2][PAIRS_MAX];
+    unsigned pairs;
+    struct pq_session *ses; /* the client's, NULL when it has ended */
+    pq_ns now;
+    bool (*tap)(struct world *w, unsigned from, struct link_packet *k); /* false: takes it out */
+    void *tap_ctx;
+};
+
+struct world_conf {
+    struct pq_hub_conf hub[2];
+    struct link_conf link[2];
+};
+
+/* Settings like those of the program, mode fast; a link of `delay` one way. */
+struct world_conf world_conf(pq_ns delay);
+
+/* Both hubs and one session of the client. */
+struct world *world_new(const struct world_conf *c, uint64_t seed);
+void world_free(struct world *w); /* fails if memory is missing in a hub's pools */
+
+void world_connect(struct world *w, uint16_t port);
+void world_restart_server(struct world *w);
+
+/* Opens a pair: the client sends `up` bytes, the server answers with `down` bytes. */
+struct half *world_open(struct world *w, uint64_t up, uint64_t down);
+void half_consume(struct half *h);  /* reports all that was left unread */
+void half_close(struct half *h, bool abort);
+void half_pump(struct half *h); /* sends as much as there is room for */
+
+/* Runs to `end`, or until `done` says so.  Returns whether it did. */
+bool world_run(struct world *w, pq_ns end, bool (*done)(const struct world *));
+bool world_transferred(const struct world *w); /* every byte of every pair has come */
+bool world_closed(const struct world *w);      /* and no stream is left in the session */
+void world_check(const struct world *w);       /* all pairs complete, ends right */
+
+/* Gives one frame to an end, from an exact heap copy; and runs a whole turn. */
+void world_inject(struct world *w, unsigned side, const uint8_t *p, size_t n, uint16_t gso);
+
+size_t world_chunk_bytes(const struct end *e); /* in use */
+uint64_t world_drops(const struct end *e);     /* all reasons together */
+#endif
