@@ -4,6 +4,7 @@
 
 #define SLOTS    64
 #define BATCH    64
+#define RX_TURN  256 /* as in worker.c */
 #define COALESCE (20 * PQ_US) /* packets of this long arrive together */
 
 size_t world_chunk_bytes(const struct end *e)
@@ -93,7 +94,7 @@ static void receive(struct world *w, struct end *e)
 {
     struct end *from = &w->end[!e->side];
     struct link_packet *k[BATCH];
-    for (;;) {
+    for (unsigned taken = 0; taken < RX_TURN;) {
         unsigned n = 0;
         struct link_packet *p;
         while (n < BATCH && (p = link_recv(&from->out, w->now))) {
@@ -104,6 +105,7 @@ static void receive(struct world *w, struct end *e)
         }
         if (!n)
             return;
+        taken += n;
         if (e->glue)
             n = glue(k, n);
         give(e, k, n, w->now);
