@@ -44,6 +44,10 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
                                     .max_streams = (uint32_t)c->max_streams,
                                     .keepalive = (pq_ns)k->smuxkalive * PQ_SEC,
                                     .timeout = (pq_ns)k->smuxktimeout * PQ_SEC};
+    if (k->dshard > 0 && k->pshard > 0) {
+        h->dshard = (uint16_t)k->dshard;
+        h->pshard = (uint16_t)k->pshard;
+    }
     h->flags = c->local_flag;
     h->max_sessions = 65536;
     h->memory = MEMORY_MAX;

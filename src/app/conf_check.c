@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define HOST_LEN 256
-#define MTU_MIN  (50 + 12 + 16) /* a KCP datagram and the largest cipher overhead [4.2] */
+#define MTU_MIN  (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
 
 struct check {
     struct pq_conf *c;
@@ -294,11 +294,15 @@ static void check_kcp(struct check *k)
         FAIL(k, "transport.kcp.mtu",
              "transport.kcp.mtu: %ld leaves no room for data; use at least %d (1350 is usual)",
              c->mtu, MTU_MIN);
+    if (c->dshard > 0 && c->pshard > 0 && (c->dshard > 255 || c->dshard + c->pshard > 256))
+        FAIL(k, "transport.kcp.dshard",
+             "transport.kcp.dshard: dshard and pshard together must be at most 256");
+#ifndef PQ_WITH_FEC
     if (c->dshard > 0 && c->pshard > 0)
-        WARN(k, "transport.kcp.dshard",
-             "transport.kcp.dshard, pshard: sending FEC is not "
-             "supported yet by this version; what a peer sends with FEC "
-             "is read");
+        FAIL(k, "transport.kcp.dshard",
+             "transport.kcp.dshard: this build is without FEC; leave "
+             "dshard and pshard out (what a peer sends with FEC is read)");
+#endif
     if (c->streambuf > c->smuxbuf)
         FAIL(k, "transport.kcp.streambuf", "transport.kcp.streambuf: %ld is more than smuxbuf, %ld",
              c->streambuf, c->smuxbuf);

@@ -245,9 +245,10 @@ static void log_counters(struct pq_worker *w)
     pq_pktio_stats(w->io, &io);
     PQ_LOG(PQ_LOG_DEBUG,
            "worker %u: datagrams %llu in, %llu out; %llu dropped by the kernel for "
-           "want of room, %llu cut",
+           "want of room, %llu cut; %llu rebuilt by FEC",
            w->id, (unsigned long long)h->rx_packets, (unsigned long long)h->tx_packets,
-           (unsigned long long)io.kernel_drops, (unsigned long long)io.truncated);
+           (unsigned long long)io.kernel_drops, (unsigned long long)io.truncated,
+           (unsigned long long)h->rebuilt);
     for (int d = PQ_DROP_NONE + 1; d < PQ_DROP_COUNT; d++)
         if (h->drops[d])
             PQ_LOG(PQ_LOG_DEBUG, "worker %u: %llu dropped: %s", w->id,

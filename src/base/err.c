@@ -44,7 +44,7 @@ const char *pq_drop_name(enum pq_drop d)
         [PQ_DROP_NOT_PEER] = "not from the server",
         [PQ_DROP_SHORT] = "short datagram",
         [PQ_DROP_AUTH] = "wrong key or cipher",
-        [PQ_DROP_FEC] = "FEC parity not used",
+        [PQ_DROP_FEC] = "FEC of no use",
         [PQ_DROP_OOB] = "out-of-band not supported",
         [PQ_DROP_CONV] = "other conversation",
         [PQ_DROP_SEGMENT] = "bad KCP segment",

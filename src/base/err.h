@@ -32,7 +32,7 @@ enum pq_drop {
     PQ_DROP_NOT_PEER,    /* client: not from the server's address and port */
     PQ_DROP_SHORT,       /* datagram shorter than its layer's header */
     PQ_DROP_AUTH,        /* CRC or tag wrong: other key, other cipher, or noise */
-    PQ_DROP_FEC,         /* FEC parity, which this version does not use */
+    PQ_DROP_FEC,         /* FEC packet that is malformed, too old or fits nothing */
     PQ_DROP_OOB,         /* out-of-band packets, which nothing uses yet */
     PQ_DROP_CONV,        /* KCP: another conversation */
     PQ_DROP_SEGMENT,     /* KCP: unknown command or a length that lies */

@@ -7,6 +7,11 @@
 
 #define BLOCKS_KEPT 64 /* of 64 segment records each */
 
+size_t pq_hub_mtu_min(const struct pq_hub *h)
+{
+    return (size_t)PQ_KCP_MTU_MIN + h->crypt_head + h->fec_head + h->crypt_tail;
+}
+
 static int hub_init(struct pq_hub *h)
 {
     int e = pq_crypt_new(&h->crypt, h->conf.cipher, h->conf.key);

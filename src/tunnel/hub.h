@@ -25,6 +25,7 @@ struct pq_hub_conf {
     uint32_t link_mtu;        /* of the interface: bounds mtu for each session; 0 = not known */
     struct pq_kcp_conf kcp;   /* conv and mtu are set for each session */
     struct pq_smux_conf smux; /* client is set */
+    uint16_t dshard, pshard;  /* both > 0: sends FEC [3]; reading needs no setting */
     struct pq_flags flags;    /* what this side sends with */
     uint16_t link_len;        /* 14 or 0 */
     uint32_t max_sessions;    /* server; more are not accepted */
@@ -46,6 +47,7 @@ struct pq_hub_stats {
     uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes; /* datagrams, their bytes */
     uint64_t drops[PQ_DROP_COUNT];
     uint64_t sessions; /* opened since start */
+    uint64_t rebuilt;  /* datagrams that FEC brought back */
 };
 
 /* Creates a hub in *out, owned by the caller; `ev` is borrowed for good, `rng` until the end.

@@ -68,6 +68,7 @@ static void on_room(void *user)
 static void on_fin(void *user)
 {
     struct pq_stream *st = user;
+    st->ended = true;
     st->ev->end(st->ctx, 0);
 }
 
@@ -123,14 +124,14 @@ static void session_free(struct pq_session *s)
     pq_heap_remove(&h->timers, &s->timer);
     pq_smux_free(&s->smux);
     pq_kcp_free(&s->kcp);
+    pq_session_fec_close(s);
     free(s);
 }
 
 /* Bytes of a datagram that the configuration and the link allow. */
 static size_t datagram_max(const struct pq_hub *h, const struct pq_flow *f)
 {
-    size_t head = pq_flow_overhead(f),
-           least = (size_t)PQ_KCP_MTU_MIN + h->crypt_head + h->crypt_tail;
+    size_t head = pq_flow_overhead(f), least = pq_hub_mtu_min(h);
     if (!h->conf.link_mtu || h->conf.mtu + head <= h->conf.link_mtu)
         return h->conf.mtu;
     return h->conf.link_mtu > head + least ? h->conf.link_mtu - head : least;
@@ -156,11 +157,13 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
 
     struct pq_kcp_conf kc = h->conf.kcp;
     kc.conv = conv;
-    kc.mtu = (uint16_t)(datagram_max(h, &s->flow) - h->crypt_head - h->crypt_tail);
+    kc.mtu = (uint16_t)(datagram_max(h, &s->flow) - h->crypt_head - h->fec_head - h->crypt_tail);
     struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
     int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
     if (!e)
         e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &h->chunks, now);
+    if (!e)
+        e = pq_session_fec_open(s);
     if (!e)
         e = pq_hash_add(&h->by_peer, &s->by_peer, key_of(h, &s->peer, s->local_port));
     if (!e)
@@ -187,9 +190,12 @@ void pq_session_end(struct pq_session *s, int err)
     struct pq_list *n;
     while ((n = pq_list_pop(&s->streams))) {
         struct pq_stream *st = PQ_OF(n, struct pq_stream, node);
+        bool again = st->ended; /* the peer has closed it before */
         st->ses = NULL;
         st->ss = NULL;
-        st->ev->end(st->ctx, err); /* the owner frees it with pq_stream_close */
+        st->ended = true;
+        if (!again)
+            st->ev->end(st->ctx, err); /* the owner frees it with pq_stream_close */
     }
     h->ev->ended(h->ctx, s, err);
     session_free(s);

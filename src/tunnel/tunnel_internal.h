@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/heap.h"
 #include "base/list.h"
+#include "fec/fec.h"
 #include "tunnel/hub.h"
 #include "tunnel/replay.h"
 
@@ -14,6 +15,7 @@ struct pq_stream {
     const struct pq_stream_events *ev;
     void *ctx;
     void *tag;            /* malloc'ed */
+    bool ended;           /* the end event has come: the last one */
     struct pq_list node;  /* in ses->streams */
     struct pq_list dirty; /* in hub->dirty: bytes delivered, flush owed */
 };
@@ -31,7 +33,10 @@ struct pq_session {
     struct pq_flow flow;
     struct pq_kcp *kcp;
     struct pq_smux *smux;
+    struct pq_fec_enc *fec_tx; /* NULL = sends without FEC */
+    struct pq_fec_dec *fec_rx; /* NULL = the peer has sent none */
     struct pq_list streams;
+    pq_ns now;   /* of the batch being taken in, for what FEC rebuilds */
     pq_ns heard; /* when the last good datagram came, or the session was made */
     int dead;    /* not 0: to be ended with this at the next safe point */
     void *user;
@@ -43,7 +48,7 @@ struct pq_hub {
     void *ctx;
     struct pq_rng *rng;
     struct pq_crypt *crypt;
-    uint16_t crypt_head, crypt_tail;
+    uint16_t crypt_head, fec_head, crypt_tail; /* bytes around a KCP datagram */
     uint64_t hash_seed;
     struct pq_hash by_peer;
     struct pq_list sessions, ready, rx, dirty;
@@ -54,11 +59,21 @@ struct pq_hub {
     struct pq_hub_stats stats;
 };
 
+/* session_fec.c; without FEC in the build, sending is refused and parity is of no use */
+int pq_session_fec_open(
+    struct pq_session *s); /* as configured; 0, PQ_EINVAL, PQ_ENOMEM, PQ_ENOTSUP */
+void pq_session_fec_close(struct pq_session *s);
+size_t pq_session_fec_parity(struct pq_session *s, uint8_t *p, size_t cap);
+size_t pq_session_fec_data(struct pq_session *s, uint8_t *p, size_t n, pq_ns now);
+enum pq_drop pq_session_fec_take(struct pq_session *s, struct pq_view packet, pq_ns now);
+void pq_session_fec_done(struct pq_session *s);
+
 /* session.c */
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now);
 struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_addr *peer, uint16_t port);
-void pq_session_wake(struct pq_session *s);   /* pull may have something */
-void pq_session_resume(struct pq_session *s); /* deliver what waited for room */
-void pq_hub_flush(struct pq_hub *h);          /* flush events that are owed */
+void pq_session_wake(struct pq_session *s);    /* pull may have something */
+void pq_session_resume(struct pq_session *s);  /* deliver what waited for room */
+void pq_hub_flush(struct pq_hub *h);           /* flush events that are owed */
+size_t pq_hub_mtu_min(const struct pq_hub *h); /* smallest mtu that leaves room for KCP */
 #endif

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* tunnel_rx.c - the way of a byte from the wire to a stream, top to bottom:
  *
- *   frame -> TCP segment -> one or more datagrams -> decrypt in place -> session -> KCP -> smux
+ *   frame -> TCP segment -> one or more datagrams -> decrypt in place -> session -> FEC -> KCP ->
+ * smux
  *         -> data event of the stream (borrowed bytes) -> flush event at the end of the batch
  *
  * Nothing is copied while segments come in order.  Nobody is answered before the datagram has
  * been authenticated. */
 #include "tunnel/tunnel_internal.h"
 
-#define INNER_MIN 12          /* [2.4] */
-#define FEC_HEAD  (4 + 2 + 2) /* seqid, type, size [3.1] */
+#define INNER_MIN 12 /* [2.4] */
 
-enum { TYPE_FEC_DATA = 0xf1, TYPE_FEC_PARITY = 0xf2, TYPE_OOB = 0xf3 }; /* [2.4] */
+#define TYPE_OOB 0xf3 /* [2.4] */
 
 /* ---- 3. which session */
 
@@ -54,24 +54,32 @@ static enum pq_drop find_or_accept(struct pq_hub *h, const struct pq_segment *se
     return PQ_DROP_NONE;
 }
 
+/* Parity names no conversation: it belongs to the session of its address, if there is one [4.7]. */
+static enum pq_drop find_known(struct pq_hub *h, const struct pq_segment *seg,
+                               struct pq_session **out)
+{
+    *out = pq_session_find(h, &seg->src, seg->dst.port);
+    return *out ? PQ_DROP_NONE : PQ_DROP_NO_SESSION;
+}
+
 /* ---- 2. one datagram */
 
-/* Tells by the 16 bits at offset 4 what the datagram is, and cuts it down to the KCP part.  Data of
- * a peer that sends FEC is read; its parity is not used [3.1]. */
-static enum pq_drop unwrap(struct pq_view *inner)
+/* Tells by the 16 bits at offset 4 what the datagram is, and finds its KCP part, which parity has
+ * not (n = 0) [2.4]. */
+static enum pq_drop unwrap(struct pq_view inner, bool *fec, struct pq_view *kcp)
 {
-    if (inner->n < INNER_MIN)
+    if (inner.n < INNER_MIN)
         return PQ_DROP_SHORT;
-    uint16_t type = pq_le16(inner->p + 4);
+    uint16_t type = pq_le16(inner.p + 4);
+    *fec = type == PQ_FEC_DATA || type == PQ_FEC_PARITY;
+    *kcp = *fec ? (struct pq_view){inner.p, 0} : inner;
     if (type == TYPE_OOB)
         return PQ_DROP_OOB;
-    if (type == TYPE_FEC_PARITY)
-        return PQ_DROP_FEC;
-    if (type == TYPE_FEC_DATA) {
-        size_t size = pq_le16(inner->p + 6); /* counts itself */
-        if (size < 2 || size - 2 > inner->n - FEC_HEAD)
+    if (type == PQ_FEC_DATA) {
+        size_t size = pq_le16(inner.p + 6); /* counts itself */
+        if (size < 2 + PQ_KCP_HDR_LEN || size - 2 > inner.n - PQ_FEC_HEAD)
             return PQ_DROP_SHORT;
-        *inner = (struct pq_view){inner->p + FEC_HEAD, size - 2};
+        *kcp = (struct pq_view){inner.p + PQ_FEC_HEAD, size - 2};
     }
     return PQ_DROP_NONE;
 }
@@ -86,20 +94,25 @@ static uint64_t nonce_hash(struct pq_hub *h, const uint8_t *p, size_t n)
 static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
                                   size_t n, pq_ns now)
 {
-    struct pq_view inner;
+    struct pq_view inner, kcp;
     struct pq_session *s;
+    bool fec;
     uint64_t nonce = nonce_hash(h, p, n); /* before decryption in place destroys it */
     enum pq_drop d = pq_crypt_open(h->crypt, p, n, &inner);
     if (!d)
-        d = unwrap(&inner);
+        d = unwrap(inner, &fec, &kcp);
     if (!d)
-        d = find_or_accept(h, seg, inner, nonce, &s, now);
+        d = kcp.n ? find_or_accept(h, seg, kcp, nonce, &s, now) : find_known(h, seg, &s);
     if (d)
         return d;
     s->heard = now;
     if (h->conf.learn_mac && seg->src_mac)
         pq_flow_set_peer_mac(&s->flow, seg->src_mac);
-    d = pq_kcp_input(s->kcp, inner, true, now); /* -> on_kcp_data in session.c -> smux -> stream */
+    if (kcp.n)
+        d = pq_kcp_input(s->kcp, kcp, true,
+                         now); /* -> on_kcp_data in session.c -> smux -> stream */
+    if (fec)
+        d = pq_session_fec_take(s, inner, now); /* what it rebuilds goes to KCP too */
     if (pq_list_empty(&s->rx))
         pq_list_push(&h->rx, &s->rx);
     pq_session_wake(s);
@@ -137,6 +150,7 @@ void pq_hub_rx_end(struct pq_hub *h, pq_ns now)
     while ((n = pq_list_pop(&h->rx))) {
         struct pq_session *s = PQ_OF(n, struct pq_session, rx);
         pq_kcp_rx_done(s->kcp);
+        pq_session_fec_done(s);
         if (s->dead)
             pq_session_end(s, s->dead);
         else

@@ -6,7 +6,7 @@
  *
  * KCP's write into the slot is the only copy.  A slot leaves room in front for every header:
  *
- *   [ link, IP, TCP ... PQ_SLOT_HEAD ][ nonce, crc ][ KCP segments ][ tag ] */
+ *   [ link, IP, TCP ... PQ_SLOT_HEAD ][ nonce, crc ][ FEC ][ KCP segments ][ tag ] */
 #include "tunnel/tunnel_internal.h"
 
 #define TURN_MAX 16 /* packets of one session before the next has its turn */
@@ -22,13 +22,24 @@ static void feed_kcp(struct pq_session *s, pq_ns now)
     }
 }
 
+/* Writes what is between nonce and tag: parity of a completed group first, else the next KCP
+ * datagram, behind its FEC header if there is FEC.  Returns its bytes; 0 = nothing is due. */
+static size_t fill_inner(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now)
+{
+    size_t fec_head = s->hub->fec_head, n = pq_session_fec_parity(s, p, cap);
+    if (n)
+        return n;
+    feed_kcp(s, now);
+    n = pq_kcp_pull(s->kcp, p + fec_head, cap - fec_head, now);
+    return n && fec_head ? pq_session_fec_data(s, p, n, now) : n;
+}
+
 /* Writes one datagram into the slot.  Returns false if nothing is due. */
 static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
 {
     struct pq_hub *h = s->hub;
     size_t at = (size_t)PQ_SLOT_HEAD + h->crypt_head;
-    feed_kcp(s, now);
-    size_t n = pq_kcp_pull(s->kcp, slot->buf + at, PQ_SLOT_SIZE - at - h->crypt_tail, now);
+    size_t n = fill_inner(s, slot->buf + at, PQ_SLOT_SIZE - at - h->crypt_tail, now);
     if (!n)
         return false;
     slot->off = PQ_SLOT_HEAD;

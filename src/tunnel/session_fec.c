@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* session_fec.c - a session's FEC, where the build has it [3]. */
+#include "tunnel/tunnel_internal.h"
+
+#ifdef PQ_WITH_FEC
+
+int pq_session_fec_open(struct pq_session *s)
+{
+    const struct pq_hub_conf *c = &s->hub->conf;
+    return c->dshard && c->pshard ? pq_fec_enc_new(&s->fec_tx, c->dshard, c->pshard) : 0;
+}
+
+void pq_session_fec_close(struct pq_session *s)
+{
+    pq_fec_enc_free(&s->fec_tx);
+    pq_fec_dec_free(&s->fec_rx);
+}
+
+size_t pq_session_fec_parity(struct pq_session *s, uint8_t *p, size_t cap)
+{
+    return s->fec_tx ? pq_fec_enc_parity(s->fec_tx, p, cap) : 0;
+}
+
+size_t pq_session_fec_data(struct pq_session *s, uint8_t *p, size_t n, pq_ns now)
+{
+    return pq_fec_enc_data(s->fec_tx, p, n, now);
+}
+
+static void on_rebuilt(void *ctx, struct pq_view datagram)
+{
+    struct pq_session *s = ctx;
+    s->hub->stats.rebuilt++;
+    pq_kcp_input(s->kcp, datagram, false, s->now);
+}
+
+enum pq_drop pq_session_fec_take(struct pq_session *s, struct pq_view packet, pq_ns now)
+{
+    const struct pq_hub_conf *c = &s->hub->conf;
+    unsigned d = c->dshard && c->pshard ? c->dshard : 1; /* a first guess [3.4] */
+    unsigned p = c->dshard && c->pshard ? c->pshard : 1;
+    if (!s->fec_rx && pq_fec_dec_new(&s->fec_rx, d, p, &s->hub->chunks, on_rebuilt, s))
+        return PQ_DROP_FULL;
+    s->now = now;
+    return pq_fec_dec_input(s->fec_rx, packet);
+}
+
+void pq_session_fec_done(struct pq_session *s)
+{
+    if (s->fec_rx)
+        pq_fec_dec_done(s->fec_rx);
+}
+
+#else
+
+int pq_session_fec_open(struct pq_session *s)
+{
+    return s->hub->conf.dshard && s->hub->conf.pshard ? PQ_ENOTSUP : 0;
+}
+
+void pq_session_fec_close(struct pq_session *s)
+{
+    (void)s;
+}
+
+size_t pq_session_fec_parity(struct pq_session *s, uint8_t *p, size_t cap)
+{
+    (void)s;
+    (void)p;
+    (void)cap;
+    return 0;
+}
+
+size_t pq_session_fec_data(struct pq_session *s, uint8_t *p, size_t n, pq_ns now)
+{
+    (void)s;
+    (void)p;
+    (void)now;
+    return n;
+}
+
+enum pq_drop pq_session_fec_take(struct pq_session *s, struct pq_view packet, pq_ns now)
+{
+    (void)s;
+    (void)now;
+    return pq_le16(packet.p + 4) == PQ_FEC_DATA ? PQ_DROP_NONE : PQ_DROP_FEC;
+}
+
+void pq_session_fec_done(struct pq_session *s)
+{
+    (void)s;
+}
+#endif
