@@ -101,7 +101,7 @@ uint32_t pq_smux_credit(const struct pq_smux_stream *st)
 void pq_smux_schedule(struct pq_smux_stream *st)
 {
     bool may = st->q.head && !st->corked && pq_smux_credit(st);
-    bool fin = st->need_fin && !st->q.head;
+    bool fin = !st->q.head && (st->need_fin || (st->need_eof && !st->corked));
     if (!may && !fin)
         pq_list_remove(&st->turn);
     else if (pq_list_empty(&st->turn))
@@ -196,6 +196,29 @@ void pq_smux_abort(struct pq_smux_stream *st)
 uint32_t pq_smux_stream_id(const struct pq_smux_stream *st)
 {
     return st->id;
+}
+
+void pq_smux_finish(struct pq_smux_stream *st)
+{
+    st->need_eof = !st->closed && !st->peer_closed;
+    pq_smux_schedule(st);
+}
+
+void pq_smux_extend(struct pq_smux *s, pq_ns timeout)
+{
+    s->extended = true;
+    s->conf.timeout = timeout;
+    s->seen = true; /* the period under way is one of the old length */
+}
+
+void pq_smux_bye(struct pq_smux *s)
+{
+    s->need_bye = s->extended;
+}
+
+uint64_t pq_smux_heard(const struct pq_smux *s)
+{
+    return s->heard;
 }
 
 size_t pq_smux_count(const struct pq_smux *s)

@@ -35,6 +35,10 @@ struct pq_smux_events {
     void (*room)(void *user);
     /* The peer closed the stream, in both directions [5.4].  No more events for it. */
     void (*fin)(void *user);
+    /* Only after pq_smux_extend: the peer sends no more on this stream, but still reads [8.3]. */
+    void (*eof)(void *user);
+    /* Only after pq_smux_extend: the peer ends the session [8.5]. */
+    void (*bye)(void *ctx);
 };
 
 /* Creates a session in *out, owned by the caller; `ev` and `chunks` are borrowed and must outlive
@@ -64,10 +68,20 @@ bool pq_smux_pending(const struct pq_smux *s);
 int pq_smux_tick(struct pq_smux *s, pq_ns now);
 pq_ns pq_smux_deadline(const struct pq_smux *s);
 
+/* The peer is one of our own kind: it understands EOF and BYE [8.3] [8.5], and is given `timeout`
+ * to answer from now on. */
+void pq_smux_extend(struct pq_smux *s, pq_ns timeout);
+
+/* Tells the peer that the session ends; for a peer that was extended. */
+void pq_smux_bye(struct pq_smux *s);
+
+/* Frames that came so far, NOPs not counted: what only a peer with a living session sends. */
+uint64_t pq_smux_heard(const struct pq_smux *s);
+
 /* Opens a stream.  Returns it, or NULL (PQ_ENOMEM, or the ids are used up). */
 struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user);
 
-/* Queues a chunk as one frame; takes it.  A stream in datagram mode sends it whole or not yet.
+/* Queues a chunk, which becomes one frame, or two where the peer's window ends; takes it.
  * Returns 0 or PQ_ECLOSED (the peer closed the stream; the chunk is freed). */
 int pq_smux_send(struct pq_smux_stream *st, struct pq_chunk *c);
 
@@ -82,6 +96,10 @@ void pq_smux_send_first(struct pq_smux_stream *st, struct pq_chunk *c);
 
 /* n delivered bytes were used up: opens the window. */
 void pq_smux_consumed(struct pq_smux_stream *st, size_t n);
+
+/* Nothing more will be queued: what is queued still goes out, then EOF; bytes of the peer keep
+ * coming.  For a peer that was extended [8.3]. */
+void pq_smux_finish(struct pq_smux_stream *st);
 
 /* The user is done: what is queued still goes out, then FIN; no more events.  The stream must not
  * be used afterwards. */

@@ -32,6 +32,7 @@ static void on_fin(struct pq_smux_stream *st)
     if (st->peer_closed)
         return;
     st->peer_closed = true;
+    st->need_eof = false;
     pq_chunkq_clear(&st->q); /* the peer has forgotten the stream: nothing sent would arrive */
     pq_smux_schedule(st);
     if (st->user)
@@ -55,9 +56,10 @@ static int on_header(struct pq_smux *s)
     uint8_t cmd = s->head[1];
     uint16_t len = pq_le16(s->head + 2);
     uint32_t id = pq_le32(s->head + 4);
-    if (s->head[0] != SMUX_VERSION || cmd > SMUX_UPD)
+    if (s->head[0] != SMUX_VERSION || cmd > (s->extended ? SMUX_BYE : SMUX_UPD))
         return PQ_EPROTO;
     s->seen = true;
+    s->heard += cmd != SMUX_NOP;
     struct pq_smux_stream *st = find(s, id);
     if (cmd == SMUX_SYN) {
         on_syn(s, id);
@@ -71,6 +73,10 @@ static int on_header(struct pq_smux *s)
         return 0;
     } else if (cmd == SMUX_UPD && st) {
         on_upd(st, pq_le32(s->head + 8), pq_le32(s->head + 12));
+    } else if (cmd == SMUX_EOF && st && st->user && !st->peer_closed) {
+        s->ev->eof(st->user);
+    } else if (cmd == SMUX_BYE) {
+        s->ev->bye(s->ctx);
     }
     s->head_len = 0;
     s->head_need = PQ_SMUX_HDR_LEN;

@@ -12,6 +12,8 @@ enum { /* commands [5.1] */
        SMUX_PSH = 2,
        SMUX_NOP = 3,
        SMUX_UPD = 4,
+       SMUX_EOF = 5, /* between peers of our own kind [8.3] */
+       SMUX_BYE = 6, /* likewise [8.5] */
 };
 
 #define SMUX_VERSION 2
@@ -34,6 +36,7 @@ struct pq_smux_stream {
     size_t unread;
 
     bool need_syn, need_upd, need_fin; /* FIN goes out once q is empty */
+    bool need_eof;                     /* likewise EOF */
     bool closed;                       /* by the user */
     bool peer_closed;
     bool corked;
@@ -48,7 +51,9 @@ struct pq_smux {
     struct pq_hash streams;
     struct pq_list ctl, turn;
     uint32_t next_id;
-    bool ids_used_up, need_nop;
+    bool ids_used_up, need_nop, need_bye;
+    bool extended;  /* the peer understands EOF and BYE */
+    uint64_t heard; /* frames other than NOP */
 
     /* the reader: a header, then the rest of a payload */
     uint8_t head[PQ_SMUX_HDR_LEN + UPD_LEN];

@@ -13,7 +13,7 @@ static void put_header(uint8_t *p, uint8_t cmd, uint16_t len, uint32_t id)
 
 bool pq_smux_pending(const struct pq_smux *s)
 {
-    return s->need_nop || !pq_list_empty(&s->ctl) || !pq_list_empty(&s->turn);
+    return s->need_nop || s->need_bye || !pq_list_empty(&s->ctl) || !pq_list_empty(&s->turn);
 }
 
 static void append(struct pq_chunk *c, uint8_t cmd, uint16_t len, uint32_t id)
@@ -77,6 +77,17 @@ static struct pq_chunk *pull_data(struct pq_smux_stream *st)
     return c;
 }
 
+static struct pq_chunk *pull_eof(struct pq_smux_stream *st)
+{
+    struct pq_chunk *c = pq_chunk_new(st->s->chunks, PQ_SMUX_HDR_LEN);
+    if (c) {
+        append(c, SMUX_EOF, 0, st->id);
+        st->need_eof = false;
+    }
+    pq_smux_schedule(st);
+    return c;
+}
+
 static struct pq_chunk *pull_fin(struct pq_smux_stream *st)
 {
     struct pq_chunk *c = pq_chunk_new(st->s->chunks, PQ_SMUX_HDR_LEN);
@@ -89,16 +100,26 @@ static struct pq_chunk *pull_fin(struct pq_smux_stream *st)
     return c;
 }
 
+/* After everything else: what streams still had to say has been said. */
+static struct pq_chunk *pull_bye(struct pq_smux *s)
+{
+    struct pq_chunk *c = pq_chunk_new(s->chunks, PQ_SMUX_HDR_LEN);
+    if (c)
+        append(c, SMUX_BYE, 0, 0);
+    s->need_bye = false;
+    return c;
+}
+
 struct pq_chunk *pq_smux_pull(struct pq_smux *s)
 {
     if (s->need_nop || !pq_list_empty(&s->ctl))
         return pull_control(s);
     struct pq_list *n = pq_list_pop(&s->turn);
     if (!n)
-        return NULL;
+        return s->need_bye ? pull_bye(s) : NULL;
     struct pq_smux_stream *st = PQ_OF(n, struct pq_smux_stream, turn);
     if (!st->q.head)
-        return pull_fin(st);
+        return st->need_fin ? pull_fin(st) : pull_eof(st);
     struct pq_chunk *c = pull_data(st);
     pq_smux_schedule(st);
     if (st->full && pq_smux_room(st) >= PQ_SMUX_QUEUE_MAX / 2) {

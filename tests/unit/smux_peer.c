@@ -59,7 +59,7 @@ static void on_fin(void *user)
     assert_int_equal(u->fins, 1);
 }
 
-static const struct pq_smux_events events = {on_open, on_data, on_room, on_fin};
+static const struct pq_smux_events events = {on_open, on_data, on_room, on_fin, NULL, NULL};
 
 void sess_init(struct sess *x, const struct pq_smux_conf *c)
 {

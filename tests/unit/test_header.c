@@ -160,7 +160,7 @@ static void decode_fuzz(const char *file, uint64_t *seed, int rounds)
         if (r == 0) {
             assert_true(used > 0 && used <= n);
             assert_true(strlen(out.host) <= PQ_HOST_MAX && out.flags.n <= PQ_FLAGS_MAX);
-            assert_true(out.type >= PQ_REQ_PING && out.type <= PQ_REQ_TUN);
+            assert_true(out.type >= PQ_REQ_PING && out.type <= PQ_REQ_RESULT);
         } else {
             assert_true(r == PQ_EMORE || r == PQ_EPROTO);
         }

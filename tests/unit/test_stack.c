@@ -59,7 +59,7 @@ static void on_fin(void *user)
     ((struct rx *)user)->fin = true;
 }
 
-static const struct pq_smux_events events = {on_open, on_bytes, on_room, on_fin};
+static const struct pq_smux_events events = {on_open, on_bytes, on_room, on_fin, NULL, NULL};
 
 static bool on_data(void *ctx, struct pq_view v)
 {
