@@ -9,12 +9,17 @@
 
 int pq_binary_encode(const struct pq_request *r, uint8_t *buf, size_t cap)
 {
+    uint8_t ext[PQ_EXT_MAX];
     size_t host_len = strlen(r->host), body = 0;
     if (r->type == PQ_REQ_TCP || r->type == PQ_REQ_UDP)
         body = 1 + host_len + 2;
     else if (r->type == PQ_REQ_TCPF)
         body = 1 + 2 * (size_t)r->flags.n;
-    else if (r->type != PQ_REQ_PING && r->type != PQ_REQ_PONG)
+    else if (r->type == PQ_REQ_PING || r->type == PQ_REQ_PONG)
+        body = r->abilities ? pq_ext_encode(r->abilities, ext) : 0;
+    else if (r->type == PQ_REQ_RESULT)
+        body = 1;
+    else
         return PQ_EINVAL;
     struct pq_wr w = pq_wr_init(buf, cap);
     pq_wr_u8(&w, MAGIC);
@@ -29,6 +34,10 @@ int pq_binary_encode(const struct pq_request *r, uint8_t *buf, size_t cap)
         pq_wr_u8(&w, r->flags.n);
         for (unsigned i = 0; i < r->flags.n; i++)
             pq_wr_be16(&w, r->flags.v[i]);
+    } else if (r->type == PQ_REQ_RESULT) {
+        pq_wr_u8(&w, r->result);
+    } else {
+        pq_wr_bytes(&w, ext, body);
     }
     return w.bad ? PQ_EINVAL : (int)pq_wr_len(&w);
 }
@@ -65,7 +74,8 @@ int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t 
     if (n < HEAD_LEN)
         return PQ_EMORE;
     size_t body = pq_be16(p + 3);
-    if (body > BODY_MAX || p[2] < PQ_REQ_PING || p[2] > PQ_REQ_UDP)
+    bool known = (p[2] >= PQ_REQ_PING && p[2] <= PQ_REQ_UDP) || p[2] == PQ_REQ_RESULT;
+    if (body > BODY_MAX || !known)
         return PQ_EPROTO;
     if (n < HEAD_LEN + body)
         return PQ_EMORE;
@@ -76,6 +86,12 @@ int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t 
         e = decode_addr(&r, body, out);
     else if (out->type == PQ_REQ_TCPF)
         e = decode_flags(&r, body, out);
+    else if (out->type == PQ_REQ_RESULT && body != 1)
+        e = PQ_EPROTO;
+    else if (out->type == PQ_REQ_RESULT)
+        out->result = pq_rd_u8(&r);
+    else
+        out->abilities = pq_ext_decode(r.p, body);
     *used = HEAD_LEN + body;
     return e;
 }

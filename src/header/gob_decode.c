@@ -274,6 +274,13 @@ static void read_flags(struct gob *g, int64_t id, struct pq_request *out)
         out->flags.v[out->flags.n++] = read_flag_set(g, t);
 }
 
+static void read_ext(struct gob *g, struct pq_request *out)
+{
+    struct pq_view v = get_bytes(&g->r);
+    if (v.n)
+        out->abilities = pq_ext_decode(v.p, v.n);
+}
+
 static void read_message(struct gob *g, int64_t id, struct pq_request *out)
 {
     const struct type *t = struct_type(g, id);
@@ -286,6 +293,8 @@ static void read_message(struct gob *g, int64_t id, struct pq_request *out)
             read_addr(g, field_type(g, t, f), out);
         else if (is(t, f, "TCPF"))
             read_flags(g, field_type(g, t, f), out);
+        else if (is(t, f, "Ext") && field_type(g, t, f) == ID_BYTES)
+            read_ext(g, out);
         else
             skip_value(g, field_type(g, t, f), 0);
     }

@@ -3,11 +3,21 @@
  * [6.2]. */
 #include "header/header.h"
 
-/* The descriptions of the four types, 202 bytes that never change [6.2]. */
-static const uint8_t prefix[] = {
-    0x2f, 0x7f, 0x03, 0x01, 0x01, 0x05, 'P', 'r', 'o', 't', 'o', 0x01, 0xff, 0x80, 0x00, 0x01, 0x03,
-    0x01, 0x04, 'T', 'y', 'p', 'e', 0x01, 0x06, 0x00, 0x01, 0x04, 'A', 'd', 'd', 'r', 0x01, 0xff,
-    0x82, 0x00, 0x01, 0x04, 'T', 'C', 'P', 'F', 0x01, 0xff, 0x86, 0x00, 0x00, 0x00,
+/* The description of the message's type, in 48 bytes that never change [6.2] ... */
+static const uint8_t proto[] = {
+    0x2f, 0x7f, 0x03, 0x01, 0x01, 0x05, 'P', 'r',  'o',  't',  'o',  0x01, 0xff, 0x80, 0x00, 0x01,
+    0x03, 0x01, 0x04, 'T',  'y',  'p',  'e', 0x01, 0x06, 0x00, 0x01, 0x04, 'A',  'd',  'd',  'r',
+    0x01, 0xff, 0x82, 0x00, 0x01, 0x04, 'T', 'C',  'P',  'F',  0x01, 0xff, 0x86, 0x00, 0x00, 0x00};
+
+/* ... or with a fourth field, "Ext" of type []byte, which Go skips [8.2] ... */
+static const uint8_t proto_ext[] = {
+    0x37, 0x7f, 0x03, 0x01, 0x01, 0x05, 'P',  'r',  'o',  't',  'o',  0x01, 0xff, 0x80,
+    0x00, 0x01, 0x04, 0x01, 0x04, 'T',  'y',  'p',  'e',  0x01, 0x06, 0x00, 0x01, 0x04,
+    'A',  'd',  'd',  'r',  0x01, 0xff, 0x82, 0x00, 0x01, 0x04, 'T',  'C',  'P',  'F',
+    0x01, 0xff, 0x86, 0x00, 0x01, 0x03, 'E',  'x',  't',  0x01, 0x0a, 0x00, 0x00, 0x00};
+
+/* ... and those of the three types in it. */
+static const uint8_t parts[] = {
     /* Addr */
     0x24, 0xff, 0x81, 0x03, 0x01, 0x01, 0x04, 'A', 'd', 'd', 'r', 0x01, 0xff, 0x82, 0x00, 0x01,
     0x02, 0x01, 0x04, 'H', 'o', 's', 't', 0x01, 0x0c, 0x00, 0x01, 0x04, 'P', 'o', 'r', 't', 0x01,
@@ -23,7 +33,8 @@ static const uint8_t prefix[] = {
     'E', 'C', 'E', 0x01, 0x02, 0x00, 0x01, 0x03, 'C', 'W', 'R', 0x01, 0x02, 0x00, 0x01, 0x02, 'N',
     'S', 0x01, 0x02, 0x00, 0x00, 0x00};
 
-_Static_assert(sizeof prefix == 202, "the descriptions of [6.2]");
+_Static_assert(sizeof proto + sizeof parts == 202, "the descriptions of [6.2]");
+_Static_assert(sizeof proto_ext == 1 + 0x37, "its length stands in front");
 
 static void put_uint(struct pq_wr *w, uint64_t v)
 {
@@ -74,6 +85,8 @@ int pq_gob_encode(const struct pq_request *r, uint8_t *buf, size_t cap)
 {
     uint8_t body[PQ_HEADER_MAX / 4];
     struct pq_wr b = pq_wr_init(body, sizeof body);
+    if (r->type > PQ_REQ_TUN)
+        return PQ_EINVAL;
     put_uint(&b, 128); /* type id 64 */
     put_uint(&b, 1);
     put_uint(&b, (uint64_t)r->type);
@@ -86,10 +99,19 @@ int pq_gob_encode(const struct pq_request *r, uint8_t *buf, size_t cap)
         for (unsigned i = 0; i < r->flags.n; i++)
             put_flag_set(&b, r->flags.v[i]);
     }
+    if (r->abilities) {
+        uint8_t ext[PQ_EXT_MAX];
+        size_t n = pq_ext_encode(r->abilities, ext);
+        put_uint(&b, 3); /* from Type, the first field, to Ext, the fourth */
+        put_uint(&b, n);
+        pq_wr_bytes(&b, ext, n);
+    }
     put_uint(&b, 0);
 
     struct pq_wr w = pq_wr_init(buf, cap);
-    pq_wr_bytes(&w, prefix, sizeof prefix);
+    pq_wr_bytes(&w, r->abilities ? proto_ext : proto,
+                r->abilities ? sizeof proto_ext : sizeof proto);
+    pq_wr_bytes(&w, parts, sizeof parts);
     put_uint(&w, pq_wr_len(&b));
     pq_wr_bytes(&w, body, pq_wr_len(&b));
     return b.bad || w.bad ? PQ_EINVAL : (int)pq_wr_len(&w);

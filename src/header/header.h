@@ -20,6 +20,8 @@ enum pq_request_type { /* [6] */
                        PQ_REQ_TCP = 4,
                        PQ_REQ_UDP = 5,
                        PQ_REQ_TUN = 6,
+                       PQ_REQ_RESULT =
+                           7, /* between peers of our own kind: how dialling went [8.4] */
 };
 
 #define PQ_HOST_MAX   253  /* bytes of a host name or address text; family B reads no more [6.1] */
@@ -30,10 +32,29 @@ struct pq_request {
     char host[PQ_HOST_MAX + 1]; /* TCP, UDP: name, IPv4 or IPv6 text without brackets */
     uint16_t port;
     struct pq_flags flags; /* TCPF */
+    uint8_t result;        /* RESULT: a SOCKS5 reply code; 0 = connected */
+    uint32_t abilities;    /* PING, PONG: PQ_ABLE_*, sent as an extension if not 0 [8.2] */
 };
 
-/* Writes the message.  Returns its bytes, or PQ_EINVAL (TUN in family B; cap too small).
- * 512 bytes hold any TCP or UDP request; PQ_HEADER_MAX all. */
+enum {                               /* what a peer of our own kind can do [8.2] */
+       PQ_ABLE_HELLO = 1u << 0,      /* the extension was there at all */
+       PQ_ABLE_HALF_CLOSE = 1u << 1, /* type 1 */
+       PQ_ABLE_RESULT = 1u << 2,     /* type 2 */
+       PQ_ABLE_BYE = 1u << 3,        /* type 3 */
+       PQ_ABLE_ALL = (1u << 4) - 1,
+};
+
+#define PQ_RESULT_FAILURE 1 /* general failure, of SOCKS5's reply codes */
+
+#define PQ_EXT_MAX 255 /* bytes of an extension */
+
+/* Writes the extension that says `abilities`; returns its bytes.  Reads one: unknown types and
+ * whatever is malformed count as not there; returns 0 if it is no extension at all. */
+size_t pq_ext_encode(uint32_t abilities, uint8_t buf[PQ_EXT_MAX]);
+uint32_t pq_ext_decode(const uint8_t *p, size_t n);
+
+/* Writes the message.  Returns its bytes, or PQ_EINVAL (TUN in family B, RESULT in family A; cap
+ * too small). 512 bytes hold any TCP or UDP request; PQ_HEADER_MAX all. */
 int pq_header_encode(enum pq_family f, const struct pq_request *r, uint8_t *buf, size_t cap);
 
 /* Reads one message of either family, told apart by the first byte [6].  On 0 *out, *family and
