@@ -88,6 +88,14 @@ pq_ns pq_hub_deadline(const struct pq_hub *h)
     return n ? n->at : PQ_NEVER;
 }
 
+void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), void *ctx)
+{
+    for (struct pq_list *n = h->sessions.next, *next; n != &h->sessions; n = next) {
+        next = n->next;
+        fn(ctx, PQ_OF(n, struct pq_session, node));
+    }
+}
+
 size_t pq_hub_sessions(const struct pq_hub *h)
 {
     return h->by_peer.n;

@@ -14,6 +14,9 @@
 #include "wire/flow.h"
 #include "wire/segment.h"
 
+#define PQ_PEER_TIMEOUT                                                                            \
+    (60 * PQ_SEC) /* for peers of our own kind, which close what they end [8.2] */
+
 struct pq_hub;
 struct pq_session;
 
@@ -102,6 +105,19 @@ void pq_session_each(struct pq_session *s, void (*fn)(void *ctx, struct pq_strea
 
 /* When the last authenticated datagram of the peer came (at first: when the session was made). */
 pq_ns pq_session_heard(const struct pq_session *s);
+
+/* Notes that the peer should answer from now on; and since when it has not, 0 = it has.  A
+ * restarted Go server acknowledges the packets of sessions that it does not know: only frames of
+ * streams are a sign of life. */
+void pq_session_expect(struct pq_session *s, pq_ns now);
+pq_ns pq_session_asked(const struct pq_session *s);
+
+/* Tells the peer, if it is able to hear it, that the session ends; pq_session_end comes after the
+ * next pull. */
+void pq_session_bye(struct pq_session *s);
+
+/* Calls fn for each session; fn may end the one it is given. */
+void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), void *ctx);
 
 /* Changes where the session's packets go on the link (the router's MAC was found anew). */
 void pq_session_set_mac(struct pq_session *s, const uint8_t mac[6]);

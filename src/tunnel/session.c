@@ -14,6 +14,10 @@ static bool on_kcp_data(void *ctx, struct pq_view v)
     int r = pq_smux_input(s->smux, v);
     if (r < 0)
         s->dead = r;
+    if (pq_smux_heard(s->smux) != s->heard_frames) {
+        s->heard_frames = pq_smux_heard(s->smux);
+        s->asked = 0;
+    }
     return r != 0;
 }
 
@@ -72,7 +76,20 @@ static void on_fin(void *user)
     st->ev->end(st->ctx, 0);
 }
 
-static const struct pq_smux_events smux_events = {on_open, on_data, on_room, on_fin};
+static void on_eof(void *user)
+{
+    struct pq_stream *st = user;
+    st->ev->eof(st->ctx);
+}
+
+static void on_bye(void *ctx)
+{
+    struct pq_session *s = ctx;
+    s->dead = PQ_ECLOSED;
+}
+
+static const struct pq_smux_events smux_events = {on_open, on_data, on_room,
+                                                  on_fin,  on_eof,  on_bye};
 
 void pq_hub_flush(struct pq_hub *h)
 {
@@ -243,6 +260,23 @@ void pq_session_each(struct pq_session *s, void (*fn)(void *ctx, struct pq_strea
     }
 }
 
+void pq_session_expect(struct pq_session *s, pq_ns now)
+{
+    if (!s->asked)
+        s->asked = now;
+}
+
+pq_ns pq_session_asked(const struct pq_session *s)
+{
+    return s->asked;
+}
+
+void pq_session_bye(struct pq_session *s)
+{
+    pq_smux_bye(s->smux);
+    pq_session_wake(s);
+}
+
 pq_ns pq_session_heard(const struct pq_session *s)
 {
     return s->heard;
@@ -317,6 +351,28 @@ void pq_stream_close(struct pq_stream *st)
 void pq_stream_abort(struct pq_stream *st)
 {
     stream_finish(st, pq_smux_abort);
+}
+
+void pq_stream_finish(struct pq_stream *st)
+{
+    if (!st->ses)
+        return;
+    pq_smux_finish(st->ss);
+    pq_session_wake(st->ses);
+}
+
+uint32_t pq_stream_abilities(const struct pq_stream *st)
+{
+    return st->ses ? st->ses->abilities : 0;
+}
+
+void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
+{
+    if (!st->ses)
+        return;
+    st->ses->abilities = abilities;
+    if (abilities)
+        pq_smux_extend(st->ses->smux, PQ_PEER_TIMEOUT);
 }
 
 void pq_stream_set_tag(struct pq_stream *st, void *tag)

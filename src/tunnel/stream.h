@@ -22,6 +22,8 @@ struct pq_stream_events {
     /* No more events: 0 = closed by the peer (bytes delivered before count), else why the session
      * ended.  The owner still calls pq_stream_close. */
     void (*end)(void *ctx, int err);
+    /* The peer sends no more on this stream, but still reads; only if it is able to [8.3]. */
+    void (*eof)(void *ctx);
 };
 
 /* Names the owner of the stream; `ev` is borrowed for good. */
@@ -39,6 +41,10 @@ int pq_stream_send(struct pq_stream *st, struct pq_chunk *c);
 
 /* n bytes of what was delivered are used up: the peer may send as many more. */
 void pq_stream_consumed(struct pq_stream *st, size_t n);
+
+/* Nothing more will be sent: the peer sees an end after what is queued, and bytes of the peer keep
+ * coming.  Only if PQ_ABLE_HALF_CLOSE is among pq_stream_abilities [8.3]. */
+void pq_stream_finish(struct pq_stream *st);
 
 /* Done with the stream: what is queued still goes out, then it ends in both directions [5.4].  No
  * more events; the stream must not be used afterwards. */
@@ -58,6 +64,11 @@ void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first);
 
 /* What this side sends to the peer of this stream is flagged with this list from now on [1.3]. */
 void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags);
+
+/* What the peer of the session has said that it is able to do, PQ_ABLE_* [8.2]; and taking note of
+ * it, from its PING or PONG. */
+uint32_t pq_stream_abilities(const struct pq_stream *st);
+void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities);
 
 /* Address of the other end of the session. */
 const struct pq_addr *pq_stream_peer(const struct pq_stream *st);

@@ -36,8 +36,11 @@ struct pq_session {
     struct pq_fec_enc *fec_tx; /* NULL = sends without FEC */
     struct pq_fec_dec *fec_rx; /* NULL = the peer has sent none */
     struct pq_list streams;
-    pq_ns now;   /* of the batch being taken in, for what FEC rebuilds */
-    pq_ns heard; /* when the last good datagram came, or the session was made */
+    pq_ns now;             /* of the batch being taken in, for what FEC rebuilds */
+    pq_ns heard;           /* when the last good datagram came, or the session was made */
+    uint32_t abilities;    /* of the peer, PQ_ABLE_* [8.2] */
+    uint64_t heard_frames; /* as smux counted them last */
+    pq_ns asked; /* when an answer was first expected that no frame has given; 0 = none is */
     int dead;    /* not 0: to be ended with this at the next safe point */
     void *user;
 };
