@@ -18,8 +18,9 @@ struct pq_front {
     uv_loop_t *loop;
     pq_open_fn open; /* client */
     void *open_ctx;
-    struct pq_list relays;    /* all joined pairs, for the end */
-    struct pq_list lingering; /* closed by us, waiting for the other end's FIN */
+    struct pq_list relays;      /* all joined pairs, for the end */
+    struct pq_list lingering;   /* closed by us, waiting for the other end's FIN */
+    struct pq_list half_closed; /* one direction has ended: not kept for ever without a byte */
     uv_timer_t linger_timer;
     bool stopping;
     struct pq_log_limit bad_header, dial_failed;

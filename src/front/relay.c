@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "front/relay.h"
 
+#include "header/header.h"
+
 #include <stdlib.h>
 
-#define LINGER (2 * PQ_SEC) /* how long the other end of a socket may take to close its side */
+#define RESULT_LEN 6U           /* 0x50 0x01 type length(2) code [8.4] */
+#define LINGER     (2 * PQ_SEC) /* how long the other end of a socket may take to close its side */
+#define HALF_IDLE  (120 * PQ_SEC) /* how long a half-closed pair may be without a byte */
 
 /* ---- handles */
 
@@ -110,7 +114,6 @@ static bool keep(struct pq_relay *r, const uint8_t *p, size_t n)
 }
 
 static void linger(struct pq_relay *r);
-
 static void write_out(struct pq_relay *r);
 
 static void on_written(uv_write_t *req, int status)
@@ -135,6 +138,44 @@ static void on_written(uv_write_t *req, int status)
     write_out(r);
 }
 
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    (void)status;
+    free(req);
+}
+
+/* Passes the end of the stream on to the socket.  Returns false if that failed. */
+static bool shut(struct pq_relay *r)
+{
+    uv_shutdown_t *req = malloc(sizeof *req);
+    r->shut = req && uv_shutdown(req, (uv_stream_t *)r->tcp, on_shutdown) == 0;
+    if (!r->shut)
+        free(req);
+    return r->shut;
+}
+
+/* Each direction has ended, or one of them: then the other goes on, but not for ever. */
+static void half_closed(struct pq_relay *r)
+{
+    r->linger_until = uv_hrtime() + HALF_IDLE;
+    pq_list_remove(&r->node);
+    pq_list_push(&r->front->half_closed, &r->node);
+}
+
+static void all_written(struct pq_relay *r)
+{
+    if (r->ended) {
+        linger(r);
+    } else if (r->stream_eof && r->sock_eof) {
+        pq_relay_close(r, false);
+    } else if (r->stream_eof && !r->shut) {
+        if (shut(r))
+            half_closed(r);
+        else
+            pq_relay_close(r, true);
+    }
+}
+
 /* Starts a write of what was kept; when nothing is left and the stream has ended, says so. */
 static void write_out(struct pq_relay *r)
 {
@@ -148,8 +189,7 @@ static void write_out(struct pq_relay *r)
         r->write_last = c;
     }
     if (!n) {
-        if (r->ended)
-            linger(r);
+        all_written(r);
         return;
     }
     r->write_req.data = r;
@@ -183,12 +223,40 @@ static void flush_views(struct pq_relay *r)
     write_out(r);
 }
 
+/* Takes the server's word on how dialling went from the front of the bytes [8.4].  Returns false if
+ * nothing is left to do with them. */
+static bool take_result(struct pq_relay *r, struct pq_view *v)
+{
+    if (!(pq_stream_abilities(r->st) & PQ_ABLE_RESULT)) {
+        r->want_result = false;
+        return true;
+    }
+    struct pq_request req;
+    size_t used, n = RESULT_LEN - r->n_head < v->n ? RESULT_LEN - r->n_head : v->n;
+    memcpy(r->head + r->n_head, v->p, n);
+    r->n_head = (uint8_t)(r->n_head + n);
+    *v = (struct pq_view){v->p + n, v->n - n};
+    pq_stream_consumed(r->st, n);
+    int e = pq_binary_decode(r->head, r->n_head, &req, &used);
+    if (e == PQ_EMORE)
+        return false;
+    r->want_result = false;
+    uint8_t code = e || req.type != PQ_REQ_RESULT ? PQ_RESULT_FAILURE : req.result;
+    if (r->result)
+        r->result(r, code);
+    else if (code)
+        pq_relay_close(r, true);
+    return code == 0 && v->n;
+}
+
 static void on_data(void *ctx, struct pq_view v, bool last)
 {
     struct pq_relay *r = ctx;
     (void)last;
-    if (r->closing)
+    if (r->closing || (r->want_result && !take_result(r, &v)))
         return;
+    if (r->sock_eof)
+        r->linger_until = uv_hrtime() + HALF_IDLE;
     if (!r->tcp || r->out.head) {
         if (!keep(r, v.p, v.n))
             pq_relay_close(r, true);
@@ -226,17 +294,49 @@ static struct pq_chunk *chunk_of(const uv_buf_t *buf)
     return buf->base ? PQ_OF(buf->base - PQ_CHUNK_HEADROOM, struct pq_chunk, data) : NULL;
 }
 
+/* The program or the target sends no more.  With a peer that can be told, the other direction goes
+ * on; else this ends both [5.4]. */
+static void on_socket_eof(struct pq_relay *r)
+{
+    r->sock_eof = true;
+    bool can = pq_stream_abilities(r->st) & PQ_ABLE_HALF_CLOSE;
+    if (!can || (r->stream_eof && r->shut)) {
+        pq_relay_close(r, false);
+        return;
+    }
+    uv_read_stop((uv_stream_t *)r->tcp);
+    pq_stream_finish(r->st);
+    half_closed(r);
+}
+
+static void on_eof(void *ctx)
+{
+    struct pq_relay *r = ctx;
+    if (r->closing)
+        return;
+    if (r->tcp)
+        flush_views(r);
+    if (r->closing)
+        return;
+    r->stream_eof = true;
+    write_out(r);
+}
+
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
     struct pq_relay *r = s->data;
     struct pq_chunk *c = chunk_of(buf);
     if (n <= 0) {
         pq_chunk_free(c);
-        if (n < 0)
-            pq_relay_close(r, n != UV_EOF);
+        if (n == UV_EOF)
+            on_socket_eof(r);
+        else if (n < 0)
+            pq_relay_close(r, true);
         return;
     }
     c->len = (uint32_t)n;
+    if (r->stream_eof)
+        r->linger_until = uv_hrtime() + HALF_IDLE;
     if (n <= PQ_CHUNK_SMALL) { /* a small read does not pin a big chunk */
         struct pq_chunk *small =
             pq_chunk_copy(pq_stream_chunks(r->st), pq_chunk_data(c), (size_t)n);
@@ -294,17 +394,9 @@ static void on_linger_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
         pq_relay_close(s->data, false);
 }
 
-static void on_shutdown(uv_shutdown_t *req, int status)
-{
-    (void)status;
-    free(req);
-}
-
 static void linger(struct pq_relay *r)
 {
-    uv_shutdown_t *req = malloc(sizeof *req);
-    if (!req || uv_shutdown(req, (uv_stream_t *)r->tcp, on_shutdown)) {
-        free(req);
+    if (r->sock_eof || (!r->shut && !shut(r))) {
         pq_relay_close(r, false);
         return;
     }
@@ -335,7 +427,7 @@ static void on_end(void *ctx, int err)
     write_out(r);
 }
 
-const struct pq_stream_events pq_relay_events = {on_data, on_flush, on_room, on_end};
+const struct pq_stream_events pq_relay_events = {on_data, on_flush, on_room, on_end, on_eof};
 
 /* ---- all relays of the worker */
 
@@ -350,6 +442,12 @@ static void on_linger_timer(uv_timer_t *t)
         pq_list_remove(&r->node);
         pq_relay_close(r, false);
     }
+    for (struct pq_list *n = f->half_closed.next, *next; n != &f->half_closed; n = next) {
+        struct pq_relay *r = PQ_OF(n, struct pq_relay, node);
+        next = n->next; /* not in order: bytes put the end off */
+        if (r->linger_until <= now)
+            pq_relay_close(r, true);
+    }
 }
 
 void pq_front_init(struct pq_front *f, uv_loop_t *loop)
@@ -357,6 +455,7 @@ void pq_front_init(struct pq_front *f, uv_loop_t *loop)
     *f = (struct pq_front){.loop = loop};
     pq_list_init(&f->relays);
     pq_list_init(&f->lingering);
+    pq_list_init(&f->half_closed);
     uv_timer_init(loop, &f->linger_timer);
     f->linger_timer.data = f;
     uv_timer_start(&f->linger_timer, on_linger_timer, 1000, 1000);
@@ -367,7 +466,8 @@ void pq_front_stop(struct pq_front *f)
 {
     struct pq_list *n;
     f->stopping = true;
-    while ((n = pq_list_pop(&f->lingering)) || (n = pq_list_pop(&f->relays)))
+    while ((n = pq_list_pop(&f->lingering)) || (n = pq_list_pop(&f->half_closed)) ||
+           (n = pq_list_pop(&f->relays)))
         pq_relay_close(PQ_OF(n, struct pq_relay, node), true);
     uv_close((uv_handle_t *)&f->linger_timer, NULL);
 }

@@ -10,7 +10,7 @@
 
 struct pq_relay {
     struct pq_front *front;
-    struct pq_list node;  /* in front->relays, or front->lingering */
+    struct pq_list node;  /* in front->relays, ->lingering or ->half_closed */
     uv_tcp_t *tcp;        /* NULL until there is a connected socket */
     struct pq_stream *st; /* NULL once ended */
     uv_buf_t views[PQ_RELAY_VIEWS];
@@ -22,8 +22,17 @@ struct pq_relay {
     pq_ns linger_until;
     void (*gone)(struct pq_relay *r); /* not NULL: told when it ends without a socket */
     void *user;
-    bool paused; /* the stream is full */
-    bool ended;  /* the peer closed the stream */
+    /* client: the server first says how dialling went [8.4]; not NULL: told, 0 = connected, else a
+     * SOCKS5 reply code, and decides; NULL: a failure resets the socket */
+    void (*result)(struct pq_relay *r, uint8_t code);
+    bool want_result;
+    uint8_t head[8]; /* the bytes of the result so far */
+    uint8_t n_head;
+    bool paused;     /* the stream is full */
+    bool sock_eof;   /* the socket's other end sends no more ... */
+    bool stream_eof; /* ... the stream's other end: each direction may go on alone [8.3] */
+    bool shut;       /* the end was passed on to the socket */
+    bool ended;      /* the peer closed the stream */
     bool closing;
 };
 

@@ -33,13 +33,54 @@ static void serve_free(struct serve *s)
     free(s);
 }
 
-/* ---- TCP: dial, then relay */
+/* ---- TCP: dial, say how it went if the client wants to know, then relay */
+
+/* The SOCKS5 reply code for an error of dialling (RFC 1928, 6). */
+static uint8_t result_of(int err)
+{
+    if (err <= UV_EAI_ADDRFAMILY && err > UV_EAI_ADDRFAMILY - 100)
+        return 4; /* any error of resolving: the name is not known, or nobody can tell */
+    switch (err) {
+    case 0:
+        return 0;
+    case UV_ENETUNREACH:
+        return 3;
+    case UV_EHOSTUNREACH:
+    case UV_ETIMEDOUT:
+        return 4;
+    case UV_ECONNREFUSED:
+        return 5;
+    default:
+        return PQ_RESULT_FAILURE;
+    }
+}
+
+static void send_message(struct pq_stream *st, enum pq_family family, const struct pq_request *req)
+{
+    struct pq_chunks *chunks = pq_stream_chunks(st);
+    struct pq_chunk *c = chunks ? pq_chunk_new(chunks, PQ_CHUNK_SMALL) : NULL;
+    int n = c ? pq_header_encode(family, req, pq_chunk_data(c), PQ_CHUNK_SMALL) : PQ_ENOMEM;
+    if (n < 0) {
+        pq_chunk_free(c);
+        return;
+    }
+    c->len = (uint32_t)n;
+    pq_stream_send(st, c);
+}
+
+static void send_result(struct pq_stream *st, int err)
+{
+    const struct pq_request req = {.type = PQ_REQ_RESULT, .result = result_of(err)};
+    if (pq_stream_abilities(st) & PQ_ABLE_RESULT)
+        send_message(st, PQ_FAMILY_BINARY, &req);
+}
 
 static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
 {
     struct target *t = ctx;
     struct pq_relay *r = t->relay;
     r->gone = NULL;
+    send_result(r->st, tcp ? 0 : err);
     if (tcp) {
         PQ_LOG(PQ_LOG_DEBUG, "connected to %s:%u", t->host, t->port);
         pq_relay_connected(r, tcp);
@@ -91,19 +132,20 @@ static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used
 
 /* ---- the header */
 
-static void serve_ping(struct serve *s, enum pq_family family)
+/* A client of our own kind says what it is able to do, and learns what we are [8.2]. */
+static void serve_ping(struct serve *s, const struct pq_request *req, enum pq_family family)
 {
-    const struct pq_request pong = {.type = PQ_REQ_PONG};
-    uint8_t buf[512];
-    int n = pq_header_encode(family, &pong, buf, sizeof buf);
-    struct pq_chunk *c = n > 0 ? pq_chunk_copy(pq_stream_chunks(s->st), buf, (size_t)n) : NULL;
-    if (c)
-        pq_stream_send(s->st, c);
+    struct pq_request pong = {.type = PQ_REQ_PONG};
+    if (req->abilities) {
+        pong.abilities = PQ_ABLE_ALL;
+        pq_stream_set_abilities(s->st, req->abilities);
+    }
+    send_message(s->st, family, &pong);
 }
 
 static const char *name_of(enum pq_request_type t)
 {
-    return t == PQ_REQ_UDP ? "UDP" : t == PQ_REQ_TUN ? "TUN" : "PONG";
+    return t == PQ_REQ_UDP ? "UDP" : t == PQ_REQ_TUN ? "TUN" : "what only servers send";
 }
 
 static void say_unsupported(struct serve *s, enum pq_request_type type)
@@ -124,7 +166,7 @@ static void dispatch(struct serve *s, const struct pq_request *req, enum pq_fami
         return;
     }
     if (req->type == PQ_REQ_PING)
-        serve_ping(s, family);
+        serve_ping(s, req, family);
     else if (req->type == PQ_REQ_TCPF)
         pq_stream_set_peer_flags(s->st, &req->flags);
     else
@@ -194,7 +236,12 @@ static void on_end(void *ctx, int err)
     serve_free(s);
 }
 
-static const struct pq_stream_events serve_events = {on_data, on_flush, on_room, on_end};
+static void on_eof(void *ctx)
+{
+    on_end(ctx, 0); /* before the header was complete */
+}
+
+static const struct pq_stream_events serve_events = {on_data, on_flush, on_room, on_end, on_eof};
 
 void pq_serve(struct pq_front *front, struct pq_stream *st)
 {

@@ -2,6 +2,7 @@
 #include "front/socks5.h"
 
 #include "front/relay.h"
+#include "header/header.h"
 #include "header/socks.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@ struct pq_socks5 {
     bool closed;
 };
 
-enum step { STEP_GREETING, STEP_PASSWORD, STEP_REQUEST };
+enum step { STEP_GREETING, STEP_PASSWORD, STEP_REQUEST, STEP_RESULT };
 
 struct talk { /* one negotiation; gone once the relay runs */
     struct pq_socks5 *s;
@@ -31,6 +32,7 @@ struct talk { /* one negotiation; gone once the relay runs */
     uv_tcp_t *tcp;
     uv_timer_t timer;
     enum step step;
+    struct pq_relay *relay; /* STEP_RESULT: waits for the server's word */
     size_t len;
     uint8_t buf[BUF_SIZE];
 };
@@ -57,9 +59,16 @@ static void talk_end(struct talk *t)
 {
     if (uv_is_closing((uv_handle_t *)&t->timer))
         return;
+    struct pq_relay *r = t->relay;
     if (t->tcp)
         pq_tcp_close(t->tcp, false);
     t->tcp = NULL;
+    t->relay = NULL;
+    if (r) {
+        r->gone = NULL;
+        r->result = NULL;
+        pq_relay_close(r, true);
+    }
     uv_close((uv_handle_t *)&t->timer, on_timer_closed);
 }
 
@@ -133,40 +142,83 @@ static bool password(struct talk *t, size_t *used)
     return ok && t->tcp;
 }
 
-/* Opens the stream, answers and turns the socket over to a relay. */
+/* ---- the stream */
+
+/* Turns the socket over to the relay, which has the stream. */
+static void hand_over(struct talk *t)
+{
+    struct pq_relay *r = t->relay;
+    uv_tcp_t *tcp = t->tcp;
+    r->result = NULL;
+    r->gone = NULL;
+    t->relay = NULL;
+    t->tcp = NULL;
+    uv_read_stop((uv_stream_t *)tcp);
+    talk_end(t);
+    pq_relay_connected(r, tcp);
+}
+
+/* The server has said how dialling went. */
+static void on_result(struct pq_relay *r, uint8_t code)
+{
+    struct talk *t = r->user;
+    reply(t, (enum pq_socks_reply)code);
+    if (!code && t->tcp)
+        hand_over(t);
+    else
+        talk_end(t);
+}
+
+/* The stream ended before that. */
+static void on_gone(struct pq_relay *r)
+{
+    struct talk *t = r->user;
+    t->relay = NULL;
+    reply(t, PQ_SOCKS_FAILURE);
+    talk_end(t);
+}
+
+/* Bytes that the program sent without waiting for the answer.  Returns false if memory is short. */
+static bool send_rest(struct talk *t, struct pq_stream *st, size_t used)
+{
+    size_t rest = t->len - used;
+    struct pq_chunk *c = rest ? pq_chunk_copy(pq_stream_chunks(st), t->buf + used, rest) : NULL;
+    if (c)
+        pq_stream_send(st, c);
+    t->len = 0;
+    return c || !rest;
+}
+
+/* Opens the stream and answers: at once, or, if asked for and the server can tell, when the target
+ * has answered. */
 static void connect_through(struct talk *t, const struct pq_socks_request *req, size_t used)
 {
     struct pq_front *f = t->s->front;
     struct pq_relay *r = pq_relay_new(f);
     struct pq_stream *st =
         r ? f->open(f->open_ctx, req->host, req->port, &pq_relay_events, r) : NULL;
-    if (!st) {
+    if (st)
+        pq_relay_own(r, st);
+    if (!st || !send_rest(t, st, used)) {
         if (r)
             pq_relay_close(r, true);
         reply(t, PQ_SOCKS_FAILURE);
         talk_end(t);
         return;
     }
-    pq_relay_own(r, st);
-    reply(t, PQ_SOCKS_OK);
-    if (!t->tcp) {
-        pq_relay_close(r, true);
+    r->want_result = true;
+    r->user = t;
+    t->relay = r;
+    if (t->s->conf.real_reply && pq_stream_abilities(st) & PQ_ABLE_RESULT) {
+        t->step = STEP_RESULT;
+        r->result = on_result;
+        r->gone = on_gone;
+        uv_timer_stop(&t->timer); /* the server has a limit of its own */
         return;
     }
-    size_t rest = t->len - used; /* bytes that the program sent without waiting for the answer */
-    struct pq_chunk *c = rest ? pq_chunk_copy(pq_stream_chunks(st), t->buf + used, rest) : NULL;
-    if (c)
-        pq_stream_send(st, c);
-    uv_tcp_t *tcp = t->tcp;
-    uv_read_stop((uv_stream_t *)tcp);
-    t->tcp = NULL;
-    talk_end(t);
-    if (rest && !c) {
-        r->tcp = tcp;
-        pq_relay_close(r, true);
-    } else {
-        pq_relay_connected(r, tcp);
-    }
+    reply(t, PQ_SOCKS_OK);
+    if (t->tcp)
+        hand_over(t);
 }
 
 static void request(struct talk *t)
@@ -191,14 +243,14 @@ static void advance(struct talk *t)
 {
     size_t used = 0;
     bool more = true;
-    while (more && t->step != STEP_REQUEST) {
+    while (more && t->step < STEP_REQUEST) {
         more = t->step == STEP_GREETING ? greeting(t, &used) : password(t, &used);
         if (more) {
             memmove(t->buf, t->buf + used, t->len - used);
             t->len -= used;
         }
     }
-    if (more && t->tcp)
+    if (more && t->tcp && t->step == STEP_REQUEST)
         request(t);
 }
 

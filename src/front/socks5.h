@@ -11,7 +11,8 @@ struct pq_socks5;
 struct pq_socks5_conf {
     struct pq_addr listen;
     const char *username, *password; /* borrowed for good; both "" = no authentication */
-    bool share_port;                 /* several workers listen on the same port */
+    bool real_reply; /* answer when the target has, if the server is able to tell [8.4] */
+    bool share_port; /* several workers listen on the same port */
 };
 
 /* Opens the listener.  Returns 0, -errno (-EADDRINUSE, -EADDRNOTAVAIL, -EACCES) or PQ_ENOMEM. */
