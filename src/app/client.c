@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SILENCE_MAX                                                                                \
-    (3 * PQ_SEC) /* keepalives come every 2 s: after this, new requests go to a                    \
-                    fresh session */
+/* When new requests go to a fresh session: nothing at all came for so long (keepalives come every
+ * 2 s), a request got no answer for so long, or the first PING got none. */
+#define SILENCE_MAX  (2500 * PQ_MS)
+#define ANSWER_MAX   (2 * PQ_SEC)
+#define GREET_MAX    (5 * PQ_SEC)
 #define RECONNECT_MS 200U
 #define PORT_TRIES   100
 
@@ -65,6 +67,7 @@ static int connect_link(struct link *k)
         return PQ_ENOMEM;
     l->cw = cw;
     l->link = k;
+    l->since = cw->w.now;
     pq_list_init(&l->node);
     int e = take_port(cw, l);
     if (e) {
@@ -137,19 +140,37 @@ static const struct pq_hub_events hub_events = {on_stream, on_accept, on_ended};
 
 /* ---- streams for the listeners */
 
+/* Why the session should get no more requests, or NULL.  Its streams live on until its own
+ * time-out, and go on if the server answers again. */
+static const char *why_stale(const struct client_worker *cw, struct pq_session *ses)
+{
+    const struct lease *l = pq_session_user(ses);
+    pq_ns now = cw->w.now, asked = pq_session_asked(ses);
+    if (now > pq_session_heard(ses) + SILENCE_MAX)
+        return "is silent";
+    if (asked && now > asked + ANSWER_MAX)
+        return "does not answer requests";
+    if (!l->greeted && now > l->since + GREET_MAX)
+        return "does not answer the first PING";
+    return NULL;
+}
+
 /* The next session in turn that can be used; makes one if need be. */
 static struct pq_session *pick_session(struct client_worker *cw)
 {
     for (unsigned i = 0; i < cw->n_links; i++) {
         struct link *k = &cw->links[cw->next_link];
         cw->next_link = (cw->next_link + 1) % cw->n_links;
-        if (k->ses && cw->w.now > pq_session_heard(k->ses) + SILENCE_MAX) {
+        const char *why = k->ses ? why_stale(cw, k->ses) : NULL;
+        if (why) {
             struct pq_session *old = k->ses;
-            PQ_LOG(PQ_LOG_WARN, "the server has been silent for %llu s: opening a fresh session",
-                   (unsigned long long)((cw->w.now - pq_session_heard(old)) / PQ_SEC));
-            k->ses = NULL; /* its streams live on until its own time-out ... */
+            const struct lease *l = pq_session_user(old);
+            PQ_LOG(PQ_LOG_WARN, "the server %s: opening a fresh session", why);
+            if (!l->greeted)
+                pq_client_forget(cw);
+            k->ses = NULL;
             if (cw->cl->app.conf->own_port)
-                pq_session_end(old, PQ_ETIMEOUT); /* ... but not if both need one port */
+                pq_session_end(old, PQ_ETIMEOUT); /* both would need the one port */
         }
         if (k->ses || connect_link(k) == 0)
             return k->ses;
@@ -168,6 +189,8 @@ static struct pq_stream *open_stream(void *ctx, const char *host, uint16_t port,
     cw->w.now = pq_clock();
     struct pq_session *ses = pick_session(cw);
     struct pq_stream *st = ses ? pq_session_open(ses, ev, evctx) : NULL;
+    if (st)
+        pq_session_expect(ses, cw->w.now);
     if (st && pq_client_ask(cw, st, &req)) {
         pq_stream_abort(st);
         st = NULL;
@@ -196,6 +219,7 @@ static int open_listeners(struct client_worker *cw)
         struct pq_socks5_conf sc = {.listen = s->addr,
                                     .username = s->username ? s->username : "",
                                     .password = s->password ? s->password : "",
+                                    .real_reply = s->real_reply,
                                     .share_port = cw->cl->app.n_workers > 1};
         int e = pq_socks5_open(&cw->socks5[i], &cw->w.front, &sc);
         if (e) {

@@ -18,6 +18,8 @@ struct lease { /* what a session holds until it has ended: its port; user data o
     struct client_worker *cw;
     struct link *link;
     struct pq_list node; /* in cw->leases */
+    bool greeted;        /* the server has answered the first PING */
+    pq_ns since;         /* when the session was made */
     struct pq_port reserved;
     uint16_t port;
 };
@@ -30,6 +32,7 @@ struct client_worker {
     struct pq_list leases;
     struct pq_socks5 *socks5[PQ_CONF_SOCKS_MAX];
     enum pq_family family; /* of the server's headers; NONE until a probe has told */
+    uint32_t abilities;    /* of the server, as its last PONG said */
     bool stopping;
 };
 
@@ -39,9 +42,12 @@ struct client {
     struct client_worker *cw[64];
 };
 
-/* First words on a new session: how the server is to flag its packets [1.3], after finding out
- * which header family it speaks if that is not known yet [8]. */
+/* First words on a new session: a PING with our abilities, and how the server is to flag its
+ * packets [1.3], which waits for the answer if the server's family is not known yet [8.1]. */
 void pq_client_greet(struct client_worker *cw, struct lease *l, struct pq_session *ses);
+
+/* What was found out no longer holds: the next session probes anew. */
+void pq_client_forget(struct client_worker *cw);
 
 /* Puts the request in front of a new stream, now or, while the family is being found out, as soon
  * as it is known.  Returns 0, PQ_ENOMEM or PQ_EINVAL. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* client_family.c - which header family the server speaks, and the headers sent to it.
+/* client_family.c - which header family the server speaks, whether it is one of our own kind, and
+ * the headers sent to it.
  *
- * The probe is a gob PING: family A answers with PONG, family B closes the stream at once.  A
- * binary PING first would hang a server of family A [8].  No answer means a dead peer or lost
- * packets, never a family. */
+ * Each session begins with a PING that carries our abilities [8.2].  As long as the family is not
+ * known it is a gob PING: family A answers with PONG, family B closes the stream at once, a server
+ * of our kind answers with its abilities.  A binary PING would hang a server of family A [8.1].  No
+ * answer means a dead peer or lost packets, never a family. */
 #include "app/client.h"
 
 #include <stdlib.h>
@@ -11,17 +13,23 @@
 
 struct probe {
     struct client_worker *cw;
+    struct lease *lease;
     struct pq_session *ses;
     struct pq_stream *st;
     size_t len;
     uint8_t buf[512];
 };
 
+static enum pq_family family_of(const struct client_worker *cw)
+{
+    return cw->family == PQ_FAMILY_NONE ? PQ_FAMILY_GOB : cw->family;
+}
+
 static struct pq_chunk *encode(struct client_worker *cw, struct pq_stream *st,
                                const struct pq_request *req)
 {
     struct pq_chunk *c = pq_chunk_new(pq_stream_chunks(st), PQ_CHUNK_SMALL);
-    int n = c ? pq_header_encode(cw->family, req, pq_chunk_data(c), PQ_CHUNK_SMALL) : PQ_ENOMEM;
+    int n = c ? pq_header_encode(family_of(cw), req, pq_chunk_data(c), PQ_CHUNK_SMALL) : PQ_ENOMEM;
     if (n < 0) {
         pq_chunk_free(c);
         return NULL;
@@ -50,7 +58,7 @@ static void no_end(void *ctx, int err)
     (void)err;
 }
 
-static const struct pq_stream_events mute_events = {no_data, no_event, no_event, no_end};
+static const struct pq_stream_events mute_events = {no_data, no_event, no_event, no_end, no_event};
 
 static void send_flags(struct client_worker *cw, struct pq_session *ses)
 {
@@ -94,14 +102,21 @@ int pq_client_ask(struct client_worker *cw, struct pq_stream *st, const struct p
 
 /* ---- the probe */
 
-static void settle(struct probe *p, enum pq_family f)
+/* The family is known: says how packets are to be flagged, and lets go what waited. */
+static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
 {
     struct client_worker *cw = p->cw;
-    if (cw->family == PQ_FAMILY_NONE) {
-        cw->family = f;
-        PQ_LOG(PQ_LOG_INFO, "the server speaks %s headers",
-               f == PQ_FAMILY_GOB ? "gob (family A)" : "binary (family B)");
-    }
+    bool news = cw->family == PQ_FAMILY_NONE;
+    p->lease->greeted = true;
+    cw->abilities = abilities;
+    pq_stream_set_abilities(p->st, abilities);
+    if (!news)
+        return;
+    cw->family = abilities ? PQ_FAMILY_BINARY : f; /* our kind reads both; binary is shorter */
+    PQ_LOG(PQ_LOG_INFO, "the server is %s",
+           abilities            ? "a paqet of this kind"
+           : f == PQ_FAMILY_GOB ? "of family A (gob headers)"
+                                : "of family B (binary headers)");
     send_flags(cw, p->ses);
     pq_session_each(p->ses, release, cw);
 }
@@ -121,53 +136,67 @@ static void on_probe_data(void *ctx, struct pq_view v, bool last)
     p->len += n;
 }
 
-static bool got_pong(const struct probe *p)
+static bool got_pong(const struct probe *p, struct pq_request *req, enum pq_family *f)
 {
-    struct pq_request req;
-    enum pq_family f;
     size_t used;
-    return pq_header_decode(p->buf, p->len, &req, &f, &used) == 0 && req.type == PQ_REQ_PONG;
+    return pq_header_decode(p->buf, p->len, req, f, &used) == 0 && req->type == PQ_REQ_PONG;
 }
 
 static void on_probe_flush(void *ctx)
 {
     struct probe *p = ctx;
-    if (!got_pong(p))
+    struct pq_request req;
+    enum pq_family f;
+    if (!got_pong(p, &req, &f))
         return; /* not complete yet */
-    settle(p, PQ_FAMILY_GOB);
+    settle(p, f, req.abilities);
     probe_end(p);
 }
 
+/* Closed without a PONG: a gob PING says family B, of a binary one nothing is known. */
 static void on_probe_end(void *ctx, int err)
 {
     struct probe *p = ctx;
-    if (!err)
-        settle(p, got_pong(p) ? PQ_FAMILY_GOB : PQ_FAMILY_BINARY);
+    struct pq_request req;
+    enum pq_family f;
+    if (!err && got_pong(p, &req, &f))
+        settle(p, f, req.abilities);
+    else if (!err && p->cw->family == PQ_FAMILY_NONE)
+        settle(p, PQ_FAMILY_BINARY, 0);
+    else if (!err && p->cw->family != p->cw->cl->app.conf->header)
+        pq_client_forget(p->cw); /* the server has become another one */
     probe_end(p);
 }
 
 static const struct pq_stream_events probe_events = {on_probe_data, on_probe_flush, no_event,
-                                                     on_probe_end};
+                                                     on_probe_end, no_event};
+
+void pq_client_forget(struct client_worker *cw)
+{
+    cw->family = cw->cl->app.conf->header;
+    cw->abilities = 0;
+}
 
 void pq_client_greet(struct client_worker *cw, struct lease *l, struct pq_session *ses)
 {
-    (void)l;
-    if (cw->family != PQ_FAMILY_NONE) {
-        send_flags(cw, ses);
-        return;
-    }
-    const struct pq_request ping = {.type = PQ_REQ_PING};
+    const struct pq_request ping = {.type = PQ_REQ_PING, .abilities = PQ_ABLE_ALL};
     struct probe *p = calloc(1, sizeof *p);
     if (!p)
         return;
     p->cw = cw;
+    p->lease = l;
     p->ses = ses;
     p->st = pq_session_open(ses, &probe_events, p);
     struct pq_chunk *c = p->st ? encode(cw, p->st, &ping) : NULL;
-    if (c)
-        pq_stream_send(p->st, c);
-    else if (p->st)
-        probe_end(p);
-    else
+    if (!c) {
+        if (p->st)
+            pq_stream_close(p->st);
         free(p);
+        return;
+    }
+    pq_stream_send(p->st, c);
+    if (cw->family != PQ_FAMILY_NONE) {
+        pq_stream_set_abilities(p->st, cw->abilities); /* as remembered; the PONG confirms */
+        send_flags(cw, ses);
+    }
 }

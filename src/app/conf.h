@@ -21,7 +21,8 @@ enum pq_role { PQ_ROLE_NONE, PQ_ROLE_CLIENT, PQ_ROLE_SERVER };
 enum pq_backend { PQ_BACKEND_AUTO, PQ_BACKEND_AFPACKET, PQ_BACKEND_PCAP };
 
 struct pq_conf_socks5 {
-    char *listen, *username, *password; /* as written */
+    char *listen, *username, *password, *reply; /* as written */
+    bool real_reply;
     int line;
     struct pq_addr addr;
 };

@@ -90,6 +90,10 @@ static void check_socks5(struct check *k)
             pq_conf_say(k->m, true, s->line, "%s: '%s' is not an IP address of this machine", path,
                         host);
         s->addr.port = port;
+        s->real_reply = set(s->reply) && strcmp(s->reply, "real") == 0;
+        if (set(s->reply) && !s->real_reply && strcmp(s->reply, "early") != 0)
+            pq_conf_say(k->m, true, s->line, "socks5[%u].reply: '%s' is not early or real", i,
+                        s->reply);
         bool user = set(s->username), pass = set(s->password);
         if (user != pass)
             pq_conf_say(k->m, false, s->line,

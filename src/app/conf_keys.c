@@ -47,6 +47,7 @@ static const struct pq_key keys[] = {
     STR("socks5[].listen", offsetof(struct pq_conf_socks5, listen)),
     STR("socks5[].username", offsetof(struct pq_conf_socks5, username)),
     STR("socks5[].password", offsetof(struct pq_conf_socks5, password)),
+    STR("socks5[].reply", offsetof(struct pq_conf_socks5, reply)),
     {"forward", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
     STR("forward[].listen", offsetof(struct pq_conf_forward, listen)),
     STR("forward[].target", offsetof(struct pq_conf_forward, target)),

@@ -82,11 +82,19 @@ static bool is_null(const yaml_node_t *n)
     return !*t || !strcmp(t, "~") || !strcmp(t, "null") || !strcmp(t, "Null") || !strcmp(t, "NULL");
 }
 
+/* Does not show the text: "key:secret", without a space, is a single value in place of a map. */
 static void wrong_type(struct walk *w, const yaml_node_t *n, const char *path, const char *want)
 {
     static const char *const names[] = {"nothing", "a single value", "a list", "a map"};
-    pq_conf_say(w->m, true, line_of(n), "%s: expected %s, found %s", path, want,
-                n->type == YAML_SCALAR_NODE ? text_of(n) : names[n->type]);
+    pq_conf_say(w->m, true, line_of(n), "%s: expected %s, found %s", path, want, names[n->type]);
+}
+
+static void wrong_value(struct walk *w, const yaml_node_t *n, const char *path, const char *want)
+{
+    if (n->type == YAML_SCALAR_NODE)
+        pq_conf_say(w->m, true, line_of(n), "%s: expected %s, found %s", path, want, text_of(n));
+    else
+        wrong_type(w, n, path, want);
 }
 
 static void take_string(struct walk *w, const yaml_node_t *n, const char *path, char **out)
@@ -106,7 +114,7 @@ static void take_int(struct walk *w, const yaml_node_t *n, const struct pq_key *
     errno = 0;
     long v = is_plain(n) ? strtol(text_of(n), &end, 0) : 0;
     if (!end || *end || end == text_of(n) || errno) {
-        wrong_type(w, n, path, "a whole number");
+        wrong_value(w, n, path, "a whole number");
         return;
     }
     if (v == 0) /* 0 means the default, as in the Go programs */
@@ -132,7 +140,7 @@ static void take_bool(struct walk *w, const yaml_node_t *n, const char *path, bo
             return;
         }
     }
-    wrong_type(w, n, path, "true or false");
+    wrong_value(w, n, path, "true or false");
 }
 
 static void take_strings(struct walk *w, const yaml_node_t *n, const char *path,
@@ -358,6 +366,7 @@ void pq_conf_free(struct pq_conf *c)
         free(c->socks5[i].listen);
         free(c->socks5[i].username);
         free(c->socks5[i].password);
+        free(c->socks5[i].reply);
     }
     for (unsigned i = 0; i < c->n_forward; i++) {
         free(c->forward[i].listen);

@@ -169,6 +169,12 @@ static void on_handle(uv_handle_t *h, void *arg)
         uv_close(h, NULL);
 }
 
+static void say_bye(void *ctx, struct pq_session *s)
+{
+    (void)ctx;
+    pq_session_bye(s);
+}
+
 static void on_stop(uv_async_t *a)
 {
     struct pq_worker *w = a->data;
@@ -176,7 +182,8 @@ static void on_stop(uv_async_t *a)
     if (w->on_stop)
         w->on_stop(w);
     pq_front_stop(&w->front);
-    drain(w); /* what streams still had to say */
+    pq_hub_each(w->hub, say_bye, NULL);
+    drain(w); /* what streams still had to say, and that this is the end */
     uv_close((uv_handle_t *)&w->rx, NULL);
     uv_close((uv_handle_t *)&w->tx, NULL);
     uv_close((uv_handle_t *)&w->alarm, NULL);
