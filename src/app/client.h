@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* client.h - state of a client; between client.c and client_family.c. */
+/* client.h - state of a client; between client.c (its life), client_session.c (sessions and their
+ * ports), client_family.c (first words, headers) and client_way.c (servers and how to reach them).
+ */
 #ifndef PQ_APP_CLIENT_H
 #define PQ_APP_CLIENT_H
 #include "app/app.h"
@@ -11,6 +13,7 @@ struct client_worker;
 struct link { /* one of transport.conn places for a session */
     struct client_worker *cw;
     struct pq_session *ses; /* NULL = none now */
+    unsigned server;        /* that it goes to */
     uv_timer_t timer;       /* reconnect */
 };
 
@@ -18,10 +21,16 @@ struct lease { /* what a session holds until it has ended: its port; user data o
     struct client_worker *cw;
     struct link *link;
     struct pq_list node; /* in cw->leases */
-    bool greeted;        /* the server has answered the first PING */
-    pq_ns since;         /* when the session was made */
+    unsigned server;
+    bool greeted; /* the server has answered the first PING */
+    pq_ns since;  /* when the session was made */
     struct pq_port reserved;
     uint16_t port;
+};
+
+struct known {             /* what has been found out of a server */
+    enum pq_family family; /* NONE until a probe has told */
+    uint32_t abilities;    /* as its last PONG said */
 };
 
 struct client_worker {
@@ -30,26 +39,56 @@ struct client_worker {
     struct link *links;
     unsigned n_links, next_link;
     struct pq_list leases;
+    struct known known[PQ_CONF_SERVERS_MAX];
     struct pq_socks5 *socks5[PQ_CONF_SOCKS_MAX];
-    enum pq_family family; /* of the server's headers; NONE until a probe has told */
-    uint32_t abilities;    /* of the server, as its last PONG said */
     bool stopping;
+};
+
+struct server_way {
+    struct pq_addr addr;
+    struct pq_path path;
 };
 
 struct client {
     struct pq_app app;
-    struct pq_addr server;
+    pthread_mutex_t way_lock; /* of `way`, which a worker renews before it opens a session */
+    struct server_way way[PQ_CONF_SERVERS_MAX];
+    unsigned n_servers;
     struct client_worker *cw[64];
 };
 
+/* ---- client_way.c */
+
+/* Resolves the servers and finds the way to each; says what is wrong with which.  Returns 0 if one
+ * can be used. */
+int pq_client_find_ways(struct client *cl);
+
+/* Looks again how the server is reached from here, since addresses and routes change; moves to
+ * another interface if need be.  Fills *out; if nothing better is known, with what was. */
+void pq_client_renew_way(struct client_worker *cw, unsigned server, struct server_way *out);
+
+/* ---- client_session.c */
+
+extern const struct pq_hub_events pq_client_hub_events;
+
+/* Opens a session in this place.  Returns 0 or an error, which was reported. */
+int pq_client_connect(struct link *k);
+
+/* A stream for a listener; see pq_open_fn. */
+struct pq_stream *pq_client_open(void *ctx, const char *host, uint16_t port,
+                                 const struct pq_stream_events *ev, void *evctx);
+
+/* ---- client_family.c */
+
 /* First words on a new session: a PING with our abilities, and how the server is to flag its
  * packets [1.3], which waits for the answer if the server's family is not known yet [8.1]. */
-void pq_client_greet(struct client_worker *cw, struct lease *l, struct pq_session *ses);
+void pq_client_greet(struct lease *l, struct pq_session *ses);
 
 /* What was found out no longer holds: the next session probes anew. */
-void pq_client_forget(struct client_worker *cw);
+void pq_client_forget(struct client_worker *cw, unsigned server);
 
-/* Puts the request in front of a new stream, now or, while the family is being found out, as soon
- * as it is known.  Returns 0, PQ_ENOMEM or PQ_EINVAL. */
-int pq_client_ask(struct client_worker *cw, struct pq_stream *st, const struct pq_request *req);
+/* Puts the request in front of a new stream of the session, now or, while the family is being found
+ * out, as soon as it is known.  Returns 0, PQ_ENOMEM or PQ_EINVAL. */
+int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_stream *st,
+                  const struct pq_request *req);
 #endif

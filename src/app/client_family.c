@@ -12,7 +12,6 @@
 #include <string.h>
 
 struct probe {
-    struct client_worker *cw;
     struct lease *lease;
     struct pq_session *ses;
     struct pq_stream *st;
@@ -20,16 +19,22 @@ struct probe {
     uint8_t buf[512];
 };
 
-static enum pq_family family_of(const struct client_worker *cw)
+static enum pq_family family_of(const struct known *k)
 {
-    return cw->family == PQ_FAMILY_NONE ? PQ_FAMILY_GOB : cw->family;
+    return k->family == PQ_FAMILY_NONE ? PQ_FAMILY_GOB : k->family;
 }
 
-static struct pq_chunk *encode(struct client_worker *cw, struct pq_stream *st,
+static struct known *known_of(const struct lease *l)
+{
+    return &l->cw->known[l->server];
+}
+
+static struct pq_chunk *encode(const struct lease *l, struct pq_stream *st,
                                const struct pq_request *req)
 {
     struct pq_chunk *c = pq_chunk_new(pq_stream_chunks(st), PQ_CHUNK_SMALL);
-    int n = c ? pq_header_encode(family_of(cw), req, pq_chunk_data(c), PQ_CHUNK_SMALL) : PQ_ENOMEM;
+    int n = c ? pq_header_encode(family_of(known_of(l)), req, pq_chunk_data(c), PQ_CHUNK_SMALL)
+              : PQ_ENOMEM;
     if (n < 0) {
         pq_chunk_free(c);
         return NULL;
@@ -60,11 +65,11 @@ static void no_end(void *ctx, int err)
 
 static const struct pq_stream_events mute_events = {no_data, no_event, no_event, no_end, no_event};
 
-static void send_flags(struct client_worker *cw, struct pq_session *ses)
+static void send_flags(const struct lease *l, struct pq_session *ses)
 {
-    const struct pq_request req = {.type = PQ_REQ_TCPF, .flags = cw->cl->app.conf->remote_flag};
+    const struct pq_request req = {.type = PQ_REQ_TCPF, .flags = l->cw->cl->app.conf->remote_flag};
     struct pq_stream *st = pq_session_open(ses, &mute_events, NULL);
-    struct pq_chunk *c = st ? encode(cw, st, &req) : NULL;
+    struct pq_chunk *c = st ? encode(l, st, &req) : NULL;
     if (c)
         pq_stream_send(st, c);
     if (st)
@@ -75,20 +80,20 @@ static void send_flags(struct client_worker *cw, struct pq_session *ses)
 
 static void release(void *ctx, struct pq_stream *st)
 {
-    struct client_worker *cw = ctx;
     const struct pq_request *req = pq_stream_tag(st);
     if (!req)
         return;
-    struct pq_chunk *c = encode(cw, st, req);
+    struct pq_chunk *c = encode(ctx, st, req);
     pq_stream_set_tag(st, NULL);
     if (c)
         pq_stream_uncork(st, c);
 }
 
-int pq_client_ask(struct client_worker *cw, struct pq_stream *st, const struct pq_request *req)
+int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_stream *st,
+                  const struct pq_request *req)
 {
-    if (cw->family != PQ_FAMILY_NONE) {
-        struct pq_chunk *c = encode(cw, st, req);
+    if (cw->known[l->server].family != PQ_FAMILY_NONE) {
+        struct pq_chunk *c = encode(l, st, req);
         return c ? pq_stream_send(st, c) : PQ_EINVAL;
     }
     struct pq_request *copy = malloc(sizeof *copy);
@@ -105,20 +110,20 @@ int pq_client_ask(struct client_worker *cw, struct pq_stream *st, const struct p
 /* The family is known: says how packets are to be flagged, and lets go what waited. */
 static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
 {
-    struct client_worker *cw = p->cw;
-    bool news = cw->family == PQ_FAMILY_NONE;
+    struct known *k = known_of(p->lease);
+    bool news = k->family == PQ_FAMILY_NONE;
     p->lease->greeted = true;
-    cw->abilities = abilities;
+    k->abilities = abilities;
     pq_stream_set_abilities(p->st, abilities);
     if (!news)
         return;
-    cw->family = abilities ? PQ_FAMILY_BINARY : f; /* our kind reads both; binary is shorter */
+    k->family = abilities ? PQ_FAMILY_BINARY : f; /* our kind reads both; binary is shorter */
     PQ_LOG(PQ_LOG_INFO, "the server is %s",
            abilities            ? "a paqet of this kind"
            : f == PQ_FAMILY_GOB ? "of family A (gob headers)"
                                 : "of family B (binary headers)");
-    send_flags(cw, p->ses);
-    pq_session_each(p->ses, release, cw);
+    send_flags(p->lease, p->ses);
+    pq_session_each(p->ses, release, p->lease);
 }
 
 static void probe_end(struct probe *p)
@@ -161,33 +166,31 @@ static void on_probe_end(void *ctx, int err)
     enum pq_family f;
     if (!err && got_pong(p, &req, &f))
         settle(p, f, req.abilities);
-    else if (!err && p->cw->family == PQ_FAMILY_NONE)
+    else if (!err && known_of(p->lease)->family == PQ_FAMILY_NONE)
         settle(p, PQ_FAMILY_BINARY, 0);
-    else if (!err && p->cw->family != p->cw->cl->app.conf->header)
-        pq_client_forget(p->cw); /* the server has become another one */
+    else if (!err)
+        pq_client_forget(p->lease->cw, p->lease->server); /* it has become another one */
     probe_end(p);
 }
 
 static const struct pq_stream_events probe_events = {on_probe_data, on_probe_flush, no_event,
                                                      on_probe_end, no_event};
 
-void pq_client_forget(struct client_worker *cw)
+void pq_client_forget(struct client_worker *cw, unsigned server)
 {
-    cw->family = cw->cl->app.conf->header;
-    cw->abilities = 0;
+    cw->known[server] = (struct known){.family = cw->cl->app.conf->header};
 }
 
-void pq_client_greet(struct client_worker *cw, struct lease *l, struct pq_session *ses)
+void pq_client_greet(struct lease *l, struct pq_session *ses)
 {
     const struct pq_request ping = {.type = PQ_REQ_PING, .abilities = PQ_ABLE_ALL};
     struct probe *p = calloc(1, sizeof *p);
     if (!p)
         return;
-    p->cw = cw;
     p->lease = l;
     p->ses = ses;
     p->st = pq_session_open(ses, &probe_events, p);
-    struct pq_chunk *c = p->st ? encode(cw, p->st, &ping) : NULL;
+    struct pq_chunk *c = p->st ? encode(l, p->st, &ping) : NULL;
     if (!c) {
         if (p->st)
             pq_stream_close(p->st);
@@ -195,8 +198,8 @@ void pq_client_greet(struct client_worker *cw, struct lease *l, struct pq_sessio
         return;
     }
     pq_stream_send(p->st, c);
-    if (cw->family != PQ_FAMILY_NONE) {
-        pq_stream_set_abilities(p->st, cw->abilities); /* as remembered; the PONG confirms */
-        send_flags(cw, ses);
+    if (known_of(l)->family != PQ_FAMILY_NONE) { /* as remembered; the PONG confirms it */
+        pq_stream_set_abilities(p->st, known_of(l)->abilities);
+        send_flags(l, ses);
     }
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #define PQ_CONF_SOCKS_MAX   16
+#define PQ_CONF_SERVERS_MAX 8
 #define PQ_CONF_FORWARD_MAX 64
 #define PQ_CONF_MSGS_MAX    64
 
@@ -25,6 +26,13 @@ struct pq_conf_socks5 {
     bool real_reply;
     int line;
     struct pq_addr addr;
+};
+
+struct pq_conf_server { /* of a client: server.addr, or an entry of servers[] */
+    char *addr;         /* as written */
+    int line;
+    char host[256];
+    uint16_t port;
 };
 
 struct pq_conf_forward {
@@ -54,11 +62,12 @@ struct pq_conf_kcp {
 
 struct pq_conf {
     /* as written; a missing or zero number already replaced by its default */
-    char *role_text, *log_level_text, *listen, *server, *ifname, *guid;
+    char *role_text, *log_level_text, *listen, *ifname, *guid;
     char *protocol, *header_text, *backend_text;
     struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
     struct pq_conf_forward forward[PQ_CONF_FORWARD_MAX];
-    unsigned n_socks5, n_forward;
+    struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
+    unsigned n_socks5, n_forward, n_servers;
     struct pq_conf_side v4, v6;
     struct pq_conf_strings local_flag_text, remote_flag_text;
     struct pq_conf_kcp kcp;
@@ -73,9 +82,7 @@ struct pq_conf {
     enum pq_family header; /* PQ_FAMILY_NONE = auto */
     enum pq_cipher cipher;
     struct pq_flags local_flag, remote_flag;
-    char server_host[256]; /* client */
-    uint16_t server_port;  /* client */
-    uint16_t own_port;     /* server: the port; client: fixed port, or 0 */
+    uint16_t own_port; /* server: the port; client: fixed port, or 0 */
 };
 
 struct pq_conf_msgs { /* what was wrong, and what was odd */

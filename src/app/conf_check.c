@@ -277,7 +277,8 @@ static void check_cipher(struct check *k)
              names);
         return;
     }
-    if (pq_cipher_needs_key(c->cipher) && !set(c->kcp.key))
+    bool is_kcp = c->has_kcp || (set(c->protocol) && strcmp(c->protocol, "kcp") == 0);
+    if (is_kcp && pq_cipher_needs_key(c->cipher) && !set(c->kcp.key))
         FAIL(k, "transport.kcp.key",
              "transport.kcp.key: is missing; both ends need the same one "
              "(paqet secret makes one)");
@@ -318,17 +319,36 @@ static void check_kcp(struct check *k)
 
 /* ---- client and server */
 
+static void check_one_server(struct check *k, struct pq_conf_server *s, const char *path, int line)
+{
+    if (!set(s->addr))
+        pq_conf_say(k->m, true, line,
+                    "%s: is missing; the server's address and port, for example "
+                    "203.0.113.7:9999",
+                    path);
+    else if (hostport(k, path, line, s->addr, s->host, &s->port, 1) && !*s->host)
+        pq_conf_say(k->m, true, line, "%s: '%s' has no host", path, s->addr);
+}
+
 static void check_client(struct check *k)
 {
     struct pq_conf *c = k->c;
-    if (!set(c->server))
-        FAIL(k, "server.addr",
-             "server.addr: is missing; the server's address and port, for "
-             "example 203.0.113.7:9999");
-    else if (hostport(k, "server.addr", pq_key_line(k->lines, "server.addr"), c->server,
-                      c->server_host, &c->server_port, 1) &&
-             !*c->server_host)
-        FAIL(k, "server.addr", "server.addr: '%s' has no host", c->server);
+    char path[32];
+    if (set(c->server[0].addr) || c->n_servers == 1)
+        check_one_server(k, &c->server[0], "server.addr", pq_key_line(k->lines, "server.addr"));
+    for (unsigned i = 1; i < c->n_servers; i++) {
+        snprintf(path, sizeof path, "servers[%u].addr", i - 1);
+        check_one_server(k, &c->server[i], path, c->server[i].line);
+    }
+    if (!set(c->server[0].addr) && c->n_servers > 1) { /* only a list */
+        struct pq_conf_server none = c->server[0];
+        memmove(&c->server[0], &c->server[1], --c->n_servers * sizeof none);
+        c->server[c->n_servers] = none;
+    }
+    if (c->n_servers > 1 && c->own_port)
+        FAIL(k, "servers",
+             "servers: several servers need a free choice of the client's port; use "
+             "port 0 in network.ipv4.addr and ipv6.addr");
     if (!c->n_socks5 && !c->n_forward && !c->tun_enabled)
         WARN(k, "socks5", "socks5: none is configured, so nothing can use the tunnel");
 }
@@ -362,7 +382,7 @@ void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct p
     check_protocol(&k);
     check_kcp(&k);
     /* with a wrong role, at least what is there is checked */
-    if (c->role == PQ_ROLE_CLIENT || (c->role == PQ_ROLE_NONE && c->server))
+    if (c->role == PQ_ROLE_CLIENT || (c->role == PQ_ROLE_NONE && set(c->server[0].addr)))
         check_client(&k);
     if (c->role == PQ_ROLE_SERVER || (c->role == PQ_ROLE_NONE && c->listen))
         check_server(&k);

@@ -42,7 +42,9 @@ static const struct pq_key keys[] = {
     MAP("listen"),
     STR("listen.addr", AT(listen)),
     MAP("server"),
-    STR("server.addr", AT(server)),
+    STR("server.addr", AT(server[0].addr)),
+    {"servers", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
+    STR("servers[].addr", offsetof(struct pq_conf_server, addr)),
     {"socks5", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
     STR("socks5[].listen", offsetof(struct pq_conf_socks5, listen)),
     STR("socks5[].username", offsetof(struct pq_conf_socks5, username)),
@@ -189,6 +191,7 @@ const char *pq_key_nearest(const char *path)
 void pq_conf_defaults(struct pq_conf *c)
 {
     memset(c, 0, sizeof *c);
+    c->n_servers = 1; /* the first place is server.addr's */
     for (size_t i = 0; i < N_KEYS; i++)
         if (keys[i].kind == KEY_INT && keys[i].at != NOWHERE)
             memcpy((char *)c + keys[i].at, &keys[i].deflt, sizeof keys[i].deflt);

@@ -182,6 +182,10 @@ static void *next_element(struct walk *w, const char *path, int line)
         c->forward[c->n_forward].line = line;
         return &c->forward[c->n_forward++];
     }
+    if (strcmp(path, "servers") == 0 && c->n_servers < PQ_CONF_SERVERS_MAX) {
+        c->server[c->n_servers].line = line;
+        return &c->server[c->n_servers++];
+    }
     pq_conf_say(w->m, true, line, "%s: too many entries", path);
     return NULL;
 }
@@ -197,9 +201,13 @@ static void take_list(struct walk *w, const yaml_node_t *n, const char *path)
          i++, nth++) {
         char inner[PATH_MAX_LEN], shown[PATH_MAX_LEN];
         const yaml_node_t *e = yaml_document_get_node(&w->doc, *i);
-        void *base = next_element(w, path, line_of(e));
         snprintf(inner, sizeof inner, "%s[]", path);
         snprintf(shown, sizeof shown, "%s[%u]", path, nth);
+        void *base = NULL;
+        if (e->type != YAML_MAPPING_NODE)
+            wrong_type(w, e, shown, "a map of keys");
+        else
+            base = next_element(w, path, line_of(e));
         if (base)
             take_map(w, e, inner, shown, base);
     }
@@ -352,10 +360,10 @@ static void free_strings(struct pq_conf_strings *s)
 
 void pq_conf_free(struct pq_conf *c)
 {
-    char *const all[] = {c->role_text,     c->log_level_text, c->listen,        c->server,
-                         c->ifname,        c->guid,           c->protocol,      c->header_text,
-                         c->backend_text,  c->v4.addr,        c->v4.router_mac, c->v6.addr,
-                         c->v6.router_mac, c->kcp.mode,       c->kcp.block};
+    char *const all[] = {c->role_text, c->log_level_text, c->listen,      c->ifname,
+                         c->guid,      c->protocol,       c->header_text, c->backend_text,
+                         c->v4.addr,   c->v4.router_mac,  c->v6.addr,     c->v6.router_mac,
+                         c->kcp.mode,  c->kcp.block};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
     if (c->kcp.key) {
@@ -368,6 +376,8 @@ void pq_conf_free(struct pq_conf *c)
         free(c->socks5[i].password);
         free(c->socks5[i].reply);
     }
+    for (unsigned i = 0; i < PQ_CONF_SERVERS_MAX; i++)
+        free(c->server[i].addr);
     for (unsigned i = 0; i < c->n_forward; i++) {
         free(c->forward[i].listen);
         free(c->forward[i].target);

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEIGH_PATIENCE (3 * PQ_SEC)
-
 static void list_names(char *buf, size_t cap)
 {
     struct pq_iface *v;
@@ -65,7 +63,8 @@ static const struct pq_addr *address_on(const struct pq_iface *f, bool is4)
 }
 
 static int find_router(const struct pq_conf_side *side, const struct pq_route *r,
-                       const struct pq_addr *server, struct pq_path *out, char why[PQ_WHY_LEN])
+                       const struct pq_addr *server, pq_ns patience, struct pq_path *out,
+                       char why[PQ_WHY_LEN])
 {
     char ip[PQ_ADDR_STRLEN];
     bool is4 = pq_addr_is4(server);
@@ -76,7 +75,7 @@ static int find_router(const struct pq_conf_side *side, const struct pq_route *r
     struct pq_addr via = r->has_gateway ? r->gateway : *server;
     if (r->ifindex != out->iface.index) /* another interface than the route's was asked for */
         via = is4 ? out->iface.gateway4 : out->iface.gateway6;
-    int e = pq_neigh_resolve(out->iface.index, &via, out->router_mac, NEIGH_PATIENCE);
+    int e = pq_neigh_resolve(out->iface.index, &via, out->router_mac, patience);
     if (e) {
         snprintf(why, PQ_WHY_LEN,
                  "network.%s.router_mac: the MAC of %s on %s was not found (%s); "
@@ -88,8 +87,8 @@ static int find_router(const struct pq_conf_side *side, const struct pq_route *r
     return 0;
 }
 
-int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, struct pq_path *out,
-                       char why[PQ_WHY_LEN])
+int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq_ns patience,
+                       struct pq_path *out, char why[PQ_WHY_LEN])
 {
     char ip[PQ_ADDR_STRLEN];
     bool is4 = pq_addr_is4(server), named = c->ifname && *c->ifname;
@@ -120,7 +119,7 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, st
                  pq_addr_ip_str(server, ip));
         return PQ_EINVAL;
     }
-    return find_router(side, &r, server, out, why);
+    return find_router(side, &r, server, patience, out, why);
 }
 
 static int default_iface(struct pq_iface *out, char why[PQ_WHY_LEN])
@@ -161,20 +160,21 @@ int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ
     return e ? e : check_mtu(c, !c->v6.addr, &out->iface, why);
 }
 
-int pq_discover_resolve(const struct pq_conf *c, struct pq_addr *out, char why[PQ_WHY_LEN])
+int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
+                        struct pq_addr *out, char why[PQ_WHY_LEN])
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *res = NULL;
     bool want4 = c->v4.addr && !c->v6.addr, want6 = c->v6.addr && !c->v4.addr, found = false;
     hints.ai_family = want4 ? AF_INET : want6 ? AF_INET6 : AF_UNSPEC;
     struct pq_addr literal;
-    if (pq_addr_parse_ip(&literal, c->server_host) == 0) {
+    if (pq_addr_parse_ip(&literal, s->host) == 0) {
         *out = literal;
         found = true;
     } else {
-        int e = getaddrinfo(c->server_host, NULL, &hints, &res);
+        int e = getaddrinfo(s->host, NULL, &hints, &res);
         if (e) {
-            snprintf(why, PQ_WHY_LEN, "server.addr: the name '%s' cannot be resolved (%s)",
-                     c->server_host, gai_strerror(e));
+            snprintf(why, PQ_WHY_LEN, "server.addr: the name '%s' cannot be resolved (%s)", s->host,
+                     gai_strerror(e));
             return PQ_EINVAL;
         }
     }
@@ -182,6 +182,6 @@ int pq_discover_resolve(const struct pq_conf *c, struct pq_addr *out, char why[P
         found = pq_addr_from_sock(out, a->ai_addr) == 0;
     if (res)
         freeaddrinfo(res);
-    out->port = c->server_port;
+    out->port = s->port;
     return found ? 0 : PQ_EINVAL;
 }

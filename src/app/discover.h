@@ -15,16 +15,17 @@ struct pq_path { /* how packets leave this machine */
 };
 
 /* Client: the way to the server.  What the configuration says wins; the rest comes from the route,
- * the interface and the neighbour table (asking the neighbour if need be, up to 3 s).
- * Returns 0, or PQ_EINVAL with the reason and the remedy in `why`. */
-int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, struct pq_path *out,
-                       char why[PQ_WHY_LEN]);
+ * the interface and the neighbour table; the neighbour is asked if need be, for up to `patience`
+ * ns. Returns 0, or PQ_EINVAL with the reason and the remedy in `why`. */
+int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq_ns patience,
+                       struct pq_path *out, char why[PQ_WHY_LEN]);
 
 /* Server: the interface to listen on: the configured one, or that of the default route.  The
  * router's MAC may stay unknown: it is learned from the packets. */
 int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ_WHY_LEN]);
 
-/* Resolves the server's name; prefers the IP version for which an address is configured.
+/* Resolves a server's name; prefers the IP version for which an address is configured.
  * Returns 0 or PQ_EINVAL with the reason in `why`. */
-int pq_discover_resolve(const struct pq_conf *c, struct pq_addr *out, char why[PQ_WHY_LEN]);
+int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
+                        struct pq_addr *out, char why[PQ_WHY_LEN]);
 #endif

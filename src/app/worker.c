@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -42,9 +43,9 @@ static void set_tx_wait(struct pq_worker *w, bool wait)
         return;
     w->tx_wait = wait;
     if (wait)
-        uv_poll_start(&w->tx, UV_WRITABLE, on_tx);
+        uv_poll_start(w->tx, UV_WRITABLE, on_tx);
     else
-        uv_poll_stop(&w->tx);
+        uv_poll_stop(w->tx);
 }
 
 static void on_idle(uv_idle_t *i)
@@ -112,6 +113,8 @@ static void on_check(uv_check_t *c)
 
 /* ---- in: kernel -> sessions */
 
+static void on_rx(uv_poll_t *p, int status, int events);
+
 static void note_failures(struct pq_worker *w)
 {
     uint64_t n = pq_hub_stats(w->hub)->drops[PQ_DROP_AUTH];
@@ -127,13 +130,27 @@ static void note_failures(struct pq_worker *w)
                (unsigned long long)n);
 }
 
+/* An interface that goes down leaves an error on its socket, which stops the polling; it receives
+ * again when the interface comes up. */
+static void clear_error(struct pq_worker *w)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+    getsockopt(w->io->rx_fd, SOL_SOCKET, SO_ERROR, &err, &len);
+    uint64_t n = pq_log_due(&w->io_failed, LOG_PERIOD, w->now);
+    if (n)
+        PQ_LOG(PQ_LOG_WARN, "the network interface reports: %s", pq_strerror(err));
+    uv_poll_start(w->rx, UV_READABLE, on_rx);
+}
+
 static void on_rx(uv_poll_t *p, int status, int events)
 {
     struct pq_worker *w = p->data;
     struct pq_frame frames[RX_BATCH];
-    (void)status;
     (void)events;
     w->now = pq_clock();
+    if (status < 0)
+        clear_error(w);
     for (unsigned turn = 0; turn < RX_TURN;) {
         size_t n = pq_pktio_recv(w->io, frames, RX_BATCH);
         for (size_t i = 0; i < n; i++)
@@ -169,6 +186,43 @@ static void on_handle(uv_handle_t *h, void *arg)
         uv_close(h, NULL);
 }
 
+static void free_poll(uv_handle_t *h)
+{
+    free(h);
+}
+
+static void close_polls(struct pq_worker *w)
+{
+    if (w->rx)
+        uv_close((uv_handle_t *)w->rx, free_poll);
+    if (w->tx)
+        uv_close((uv_handle_t *)w->tx, free_poll);
+    w->rx = w->tx = NULL;
+}
+
+static uv_poll_t *new_poll(struct pq_worker *w, int fd)
+{
+    uv_poll_t *p = malloc(sizeof *p);
+    if (p && uv_poll_init(&w->loop, p, fd)) {
+        free(p);
+        return NULL;
+    }
+    if (p)
+        p->data = w;
+    return p;
+}
+
+static int open_polls(struct pq_worker *w)
+{
+    if (w->io->tx_fd == w->io->rx_fd) /* the loop wants each descriptor once */
+        w->tx_dup = dup(w->io->tx_fd);
+    w->rx = new_poll(w, w->io->rx_fd);
+    w->tx = new_poll(w, w->tx_dup >= 0 ? w->tx_dup : w->io->tx_fd);
+    if (!w->rx || !w->tx)
+        return PQ_ENOMEM;
+    return uv_poll_start(w->rx, UV_READABLE, on_rx);
+}
+
 static void say_bye(void *ctx, struct pq_session *s)
 {
     (void)ctx;
@@ -184,8 +238,7 @@ static void on_stop(uv_async_t *a)
     pq_front_stop(&w->front);
     pq_hub_each(w->hub, say_bye, NULL);
     drain(w); /* what streams still had to say, and that this is the end */
-    uv_close((uv_handle_t *)&w->rx, NULL);
-    uv_close((uv_handle_t *)&w->tx, NULL);
+    close_polls(w);
     uv_close((uv_handle_t *)&w->alarm, NULL);
     uv_close((uv_handle_t *)&w->prepare, NULL);
     uv_close((uv_handle_t *)&w->check, NULL);
@@ -199,23 +252,30 @@ static int open_handles(struct pq_worker *w)
     w->alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (w->alarm_fd < 0)
         return -errno;
-    w->rx.data = w->tx.data = w->alarm.data = w->prepare.data = w->check.data = w->stop.data = w;
-    if ((e = uv_poll_init(&w->loop, &w->rx, w->io->rx_fd)) ||
-        (e = uv_poll_init(&w->loop, &w->alarm, w->alarm_fd)))
-        return e;
-    if (w->io->tx_fd == w->io->rx_fd) /* the loop wants each descriptor once */
-        w->tx_dup = dup(w->io->tx_fd);
-    if ((e = uv_poll_init(&w->loop, &w->tx, w->tx_dup >= 0 ? w->tx_dup : w->io->tx_fd)) ||
+    w->alarm.data = w->prepare.data = w->check.data = w->stop.data = w;
+    if ((e = open_polls(w)) || (e = uv_poll_init(&w->loop, &w->alarm, w->alarm_fd)) ||
         (e = uv_async_init(&w->loop, &w->stop, on_stop)))
         return e;
     uv_prepare_init(&w->loop, &w->prepare);
     uv_check_init(&w->loop, &w->check);
     uv_idle_init(&w->loop, &w->idle);
-    uv_poll_start(&w->rx, UV_READABLE, on_rx);
     uv_poll_start(&w->alarm, UV_READABLE, on_alarm);
     uv_prepare_start(&w->prepare, on_prepare);
     uv_check_start(&w->check, on_check);
     return 0;
+}
+
+int pq_worker_change_io(struct pq_worker *w, struct pq_pktio *io)
+{
+    close_polls(w);
+    if (w->tx_dup >= 0)
+        close(w->tx_dup);
+    w->tx_dup = -1;
+    pq_pktio_close(&w->io);
+    w->io = io;
+    w->tx_wait = false;
+    w->first = w->filled = 0; /* what waited for the old one is sent again by KCP */
+    return open_polls(w);
 }
 
 int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
@@ -279,6 +339,7 @@ void pq_worker_fini(struct pq_worker *w)
         pq_pktio_close(&w->io);
         return;
     }
+    close_polls(w);
     uv_walk(&w->loop, on_handle, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     pq_hub_free(&w->hub);

@@ -25,7 +25,8 @@ struct pq_worker {
     struct pq_rng rng;
     pq_ns now; /* read once for each entry from the loop */
 
-    uv_poll_t rx, tx, alarm;
+    uv_poll_t *rx, *tx; /* of io; made anew when it changes */
+    uv_poll_t alarm;
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle; /* active while there is more to send than one turn may */
@@ -39,7 +40,7 @@ struct pq_worker {
     unsigned first, filled; /* slots[first .. filled) wait for the kernel */
     uint8_t *slot_memory;
 
-    struct pq_log_limit send_failed, auth_failed;
+    struct pq_log_limit send_failed, auth_failed, io_failed;
     uint64_t auth_seen;
     void (*on_stop)(struct pq_worker *w); /* close what the role opened */
     void *role;
@@ -49,6 +50,10 @@ struct pq_worker {
  * Takes `io`.  Returns 0, -errno or PQ_E*; after an error pq_worker_fini is still called. */
 int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
                    const struct pq_hub_conf *hc, const struct pq_hub_events *ev, void *role);
+
+/* Goes on with another packet socket (the way out is another interface now); takes `io`, closes the
+ * old one.  From the worker's own thread.  Returns 0 or an error: then nothing is received. */
+int pq_worker_change_io(struct pq_worker *w, struct pq_pktio *io);
 
 /* Runs until pq_worker_stop. */
 void pq_worker_run(struct pq_worker *w);

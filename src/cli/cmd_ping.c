@@ -14,7 +14,8 @@ static int send_one(const struct pq_conf *c, const char *text)
     struct pq_addr server;
     struct pq_pktio *io;
     app.hub.client = true;
-    if (pq_discover_resolve(c, &server, why) || pq_discover_client(c, &server, &app.path, why)) {
+    if (pq_discover_resolve(c, &c->server[0], &server, why) ||
+        pq_discover_client(c, &server, 3 * PQ_SEC, &app.path, why)) {
         pq_say("%s", why);
         return 1;
     }

@@ -44,8 +44,8 @@ int pq_fec_dec_new(struct pq_fec_dec **out, unsigned d, unsigned p, struct pq_ch
 void pq_fec_dec_free(struct pq_fec_dec **d);
 
 /* Takes a packet with its FEC header.  A data packet's own datagram is for the caller to use, from
- * PQ_FEC_HEAD on; this only keeps a copy.  Returns PQ_DROP_NONE, or PQ_DROP_FEC if it is malformed
- * or of no use (too old, parity that fits nothing). */
+ * PQ_FEC_HEAD on; this only keeps a copy.  Returns PQ_DROP_NONE, PQ_DROP_FEC if it is malformed or
+ * of no use (too old, parity that fits nothing), or PQ_DROP_FULL if no chunk is left for it. */
 enum pq_drop pq_fec_dec_input(struct pq_fec_dec *d, struct pq_view packet);
 
 /* Rebuilt datagrams are no longer looked at: frees them. */

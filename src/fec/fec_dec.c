@@ -27,6 +27,7 @@ struct pq_fec_dec {
     struct group group[GROUPS];
     bool started;
     uint32_t newest; /* group number */
+    uint32_t slot;   /* of the newest group; the one behind it has the slot before */
     struct pq_chunks *chunks;
     pq_fec_fn rebuilt;
     void *ctx;
@@ -120,6 +121,16 @@ static int by_id(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
+/* Keeps one of samples that are equal: the network may copy packets.  Returns how many remain. */
+static unsigned drop_copies(struct sample *s, unsigned n)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (!kept || s[i].id != s[kept - 1].id || s[i].data != s[kept - 1].data)
+            s[kept++] = s[i];
+    return kept;
+}
+
 /* Length of the first complete run of one kind: neighbours of the other kind on both sides and no
  * gap in the ids.  0 if there is none. */
 static unsigned find_run(const struct sample *s, unsigned n, bool data)
@@ -146,7 +157,8 @@ static void learn(struct pq_fec_dec *d)
     d->since_try = 0;
     memcpy(s, d->sample, d->n_samples * sizeof s[0]);
     qsort(s, d->n_samples, sizeof s[0], by_id);
-    unsigned data = find_run(s, d->n_samples, true), parity = find_run(s, d->n_samples, false);
+    unsigned n = drop_copies(s, d->n_samples);
+    unsigned data = find_run(s, n, true), parity = find_run(s, n, false);
     if (data && parity && data + parity < PQ_RS_SHARDS_MAX && !set_shape(d, data, parity))
         d->learning = false;
 }
@@ -216,11 +228,17 @@ static struct group *group_of(struct pq_fec_dec *d, uint32_t number)
     int64_t groups = d->limit / (d->d + d->p), ahead = (int64_t)number - d->newest;
     if (ahead < -groups / 2)
         ahead += groups; /* the ids have wrapped */
+    else if (ahead > groups / 2)
+        ahead -= groups; /* sent before they wrapped */
     if (ahead <= -GROUPS)
         return NULL;
-    if (ahead > 0)
+    uint32_t slot =
+        (d->slot + (uint32_t)ahead) % GROUPS; /* numbers wrap at no multiple of GROUPS */
+    if (ahead > 0) {
         d->newest = number;
-    struct group *g = &d->group[number % GROUPS];
+        d->slot = slot;
+    }
+    struct group *g = &d->group[slot];
     if (!g->used || g->number != number) {
         clear_group(d, g);
         g->used = true;
@@ -271,8 +289,10 @@ enum pq_drop pq_fec_dec_input(struct pq_fec_dec *d, struct pq_view v)
             return PQ_DROP_FEC;
         shard.n = size;
     }
+    if (!d->learning && id >= d->limit)
+        return PQ_DROP_FEC; /* no id of any group [3.1] */
     note_sample(d, id, data);
-    if (!d->learning && (d->limit == 0 || id >= d->limit || (id % (d->d + d->p) < d->d) != data))
+    if (!d->learning && (id % (d->d + d->p) < d->d) != data)
         d->learning = true;
     if (d->learning) {
         learn(d);

@@ -49,7 +49,7 @@ static int make_matrix(struct pq_rs *r)
 int pq_rs_new(struct pq_rs **out, unsigned data, unsigned parity)
 {
     *out = NULL;
-    if (!data || !parity || data + parity > PQ_RS_SHARDS_MAX)
+    if (!data || !parity || data > PQ_RS_SHARDS_MAX || parity > PQ_RS_SHARDS_MAX - data)
         return PQ_EINVAL;
     struct pq_rs *r = calloc(1, sizeof *r);
     if (!r)

@@ -35,7 +35,7 @@ struct pq_firewall {
 
 __attribute__((format(printf, 2, 3))) static int run(struct nft_ctx *nft, const char *fmt, ...)
 {
-    char cmd[1024];
+    char cmd[2048];
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(cmd, sizeof cmd, fmt, ap);
@@ -65,22 +65,31 @@ static void sweep(struct nft_ctx *nft)
     free(text);
 }
 
+/* The rules: what is dropped of all that comes in for one of our ports. */
+static void rules(const struct pq_firewall_conf *c, char *buf, size_t cap)
+{
+    char ip[PQ_ADDR_STRLEN];
+    size_t n = 0;
+    if (!c->client)
+        snprintf(buf, cap, "tcp dport @ports drop\n");
+    for (unsigned i = 0; c->client && i < c->n_servers; i++)
+        n += (size_t)snprintf(buf + n, cap - n, "%s saddr %s tcp sport %u tcp dport @ports drop\n",
+                              pq_addr_is4(&c->server[i]) ? "ip" : "ip6",
+                              pq_addr_ip_str(&c->server[i], ip), c->server[i].port);
+}
+
 static int install(struct pq_firewall *f, const struct pq_firewall_conf *c, const struct variant *v)
 {
-    char device[32] = "", match[PQ_ADDR_STRLEN + 64] = "", ip[PQ_ADDR_STRLEN];
+    char device[32] = "", match[PQ_FIREWALL_SERVERS * 120];
     if (strcmp(v->family, "netdev") == 0)
         snprintf(device, sizeof device, "device \"%s\"", c->ifname);
-    if (c->client)
-        snprintf(match, sizeof match, "%s saddr %s tcp sport %u",
-                 pq_addr_is4(&c->server) ? "ip" : "ip6", pq_addr_ip_str(&c->server, ip),
-                 c->server.port);
+    rules(c, match, sizeof match);
     return run(f->nft,
                "table %s %s {\n"
                "%s"
                "set ports { type inet_service; }\n"
                "chain in { type filter hook %s %s priority -350;\n"
-               "%s tcp dport @ports drop\n"
-               "}\n}\n",
+               "%s}\n}\n",
                v->family, f->table, v->owner ? "flags owner;\n" : "", v->hook, device, match);
 }
 
@@ -141,10 +150,10 @@ void pq_firewall_close(struct pq_firewall **fp)
 void pq_firewall_advice(const struct pq_firewall_conf *c, uint16_t port, char *buf, size_t cap)
 {
     char match[PQ_ADDR_STRLEN + 32] = "", ip[PQ_ADDR_STRLEN];
-    bool is4 = !c->client || pq_addr_is4(&c->server);
+    bool is4 = !c->client || pq_addr_is4(&c->server[0]);
     if (c->client)
-        snprintf(match, sizeof match, "-s %s --sport %u ", pq_addr_ip_str(&c->server, ip),
-                 c->server.port);
+        snprintf(match, sizeof match, "-s %s --sport %u ", pq_addr_ip_str(&c->server[0], ip),
+                 c->server[0].port);
     const char *tool = is4 ? "iptables" : "ip6tables";
     snprintf(buf, cap,
              "%s -t raw -I PREROUTING -p tcp %s--dport %u -j DROP\n"

@@ -7,12 +7,15 @@
 #define PQ_OS_FIREWALL_H
 #include "base/addr.h"
 
+#define PQ_FIREWALL_SERVERS 8
+
 struct pq_firewall;
 
 struct pq_firewall_conf {
     char ifname[16];
     bool client;
-    struct pq_addr server; /* client: only packets from this address and port are dropped */
+    struct pq_addr server[PQ_FIREWALL_SERVERS]; /* client: only packets from these are dropped */
+    unsigned n_servers;
 };
 
 /* Makes the table, without any port yet: netdev ingress, or else inet prerouting at priority -350.

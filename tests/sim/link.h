@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 struct link_conf {
-    pq_ns delay;                           /* one way */
-    unsigned loss, reorder, dup, corrupt;  /* of 1000 packets */
-    pq_ns reorder_by;                      /* extra delay of a reordered packet */
-    uint64_t rate;                         /* bytes a second; 0 = no limit */
-    uint64_t queue;                        /* bytes that wait for the rate; more are dropped */
-    bool cut;                              /* nothing arrives any more */
+    pq_ns delay;                          /* one way */
+    unsigned loss, reorder, dup, corrupt; /* of 1000 packets */
+    pq_ns reorder_by;                     /* extra delay of a reordered packet */
+    uint64_t rate;                        /* bytes a second; 0 = no limit */
+    uint64_t queue;                       /* bytes that wait for the rate; more are dropped */
+    bool cut;                             /* nothing arrives any more */
 };
 
 struct link_packet { /* a frame on its way, of exactly `len` bytes on the heap */

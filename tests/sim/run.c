@@ -4,7 +4,7 @@
 
 #define SLOTS    64
 #define BATCH    64
-#define RX_TURN  256 /* as in worker.c */
+#define RX_TURN  256          /* as in worker.c */
 #define COALESCE (20 * PQ_US) /* packets of this long arrive together */
 
 size_t world_chunk_bytes(const struct end *e)
@@ -138,7 +138,7 @@ static void feed_starved(struct world *w)
     for (unsigned i = 0; i < 2; i++)
         for (unsigned k = 0; k < w->pairs; k++)
             if (w->half[i][k].starved)
-                half_pump(&w->half[i][k]);
+                half_feed(&w->half[i][k]);
 }
 
 static void turn(struct world *w)

@@ -17,7 +17,7 @@ static uint8_t content(unsigned side, unsigned index, uint64_t at)
 static void check_bytes(struct half *h, const uint8_t *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (p[i] != content(!h->side, h->index, h->rx_at + i))
+        if (!h->w->sloppy && p[i] != content(!h->side, h->index, h->rx_at + i))
             fail_msg("stream %u of side %u: byte %llu is wrong", h->index, h->side,
                      (unsigned long long)(h->rx_at + i));
     h->rx_at += n;
@@ -25,7 +25,7 @@ static void check_bytes(struct half *h, const uint8_t *p, size_t n)
 
 /* ---- a stream's owner */
 
-void half_pump(struct half *h)
+static void pump(struct half *h)
 {
     h->starved = false;
     while (h->st && h->tx_at < h->tx_len && pq_stream_room(h->st)) {
@@ -93,6 +93,12 @@ static void close_if_done(struct half *h)
         half_close(h, false);
 }
 
+void half_feed(struct half *h)
+{
+    pump(h);
+    close_if_done(h);
+}
+
 static void on_data(void *ctx, struct pq_view v, bool last)
 {
     struct half *h = ctx;
@@ -119,8 +125,7 @@ static void on_room(void *ctx)
     assert_non_null(h->st);
     assert_int_equal(h->ends, 0);
     assert_true(pq_stream_room(h->st) > 0);
-    half_pump(h);
-    close_if_done(h);
+    half_feed(h);
 }
 
 static void on_end(void *ctx, int err)
@@ -134,7 +139,7 @@ static void on_end(void *ctx, int err)
         half_close(h, false);
 }
 
-static const struct pq_stream_events stream_events = {on_data, on_flush, on_room, on_end};
+static const struct pq_stream_events stream_events = {on_data, on_flush, on_room, on_end, NULL};
 
 /* ---- a hub's owner */
 
@@ -145,9 +150,11 @@ static void on_stream(void *ctx, struct pq_stream *st)
     if (e->streams >= PAIRS_MAX)
         return; /* not owned: the hub closes it */
     struct half *h = &e->w->half[SERVER][e->streams++];
+    h->w = e->w;
+    h->side = SERVER;
     h->st = st;
     pq_stream_own(st, &stream_events, h);
-    half_pump(h);
+    pump(h);
 }
 
 static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_conf *fc)
@@ -163,7 +170,7 @@ static void on_ended(void *ctx, struct pq_session *s, int err)
 {
     struct end *e = ctx;
     e->ended++;
-    e->ended_err = (unsigned)-err;
+    e->ended_err = err;
     if (e->w->ses == s)
         e->w->ses = NULL;
 }
@@ -262,11 +269,11 @@ struct half *world_open(struct world *w, uint64_t up, uint64_t down)
     assert_true(w->pairs < PAIRS_MAX);
     unsigned k = w->pairs++;
     for (unsigned i = 0; i < 2; i++)
-        w->half[i][k] = (struct half){
-            .w = w, .side = i, .index = k, .tx_len = i == CLIENT ? up : down};
+        w->half[i][k] =
+            (struct half){.w = w, .side = i, .index = k, .tx_len = i == CLIENT ? up : down};
     struct half *h = &w->half[CLIENT][k];
     h->st = pq_session_open(w->ses, &stream_events, h);
     assert_non_null(h->st);
-    half_pump(h);
+    pump(h);
     return h;
 }

@@ -7,29 +7,29 @@
 #include "tunnel/hub.h"
 #include "unit.h"
 
-#define PAIRS_MAX  256
-#define VIEWS_MAX  4096
-#define CLIENT     0
-#define SERVER     1
-#define WORLD_T0   (1000 * PQ_SEC) /* the clock does not start at 0 */
+#define PAIRS_MAX 256
+#define VIEWS_MAX 4096
+#define CLIENT    0
+#define SERVER    1
+#define WORLD_T0  (1000 * PQ_SEC) /* the clock does not start at 0 */
 
 struct world;
 
 struct half { /* one end of a stream */
     struct world *w;
     unsigned side, index;
-    struct pq_stream *st;    /* NULL: not open, or closed by its owner */
-    uint64_t tx_len, tx_at;  /* bytes to send, sent */
-    uint64_t rx_at;          /* bytes received and found right */
-    uint64_t unread;         /* of them not yet reported as consumed */
-    bool lazy;               /* does not consume what comes */
-    bool keep_open;          /* does not close when both directions are done */
-    bool starved;            /* no chunk could be had */
-    unsigned ends;           /* end events */
+    struct pq_stream *st;   /* NULL: not open, or closed by its owner */
+    uint64_t tx_len, tx_at; /* bytes to send, sent */
+    uint64_t rx_at;         /* bytes received and found right */
+    uint64_t unread;        /* of them not yet reported as consumed */
+    bool lazy;              /* does not consume what comes */
+    bool keep_open;         /* does not close when both directions are done */
+    bool starved;           /* no chunk could be had */
+    unsigned ends;          /* end events */
     bool closed_in_event;
     int end_err;
-    uint64_t close_at;       /* closes when so many bytes have come; 0 = never */
-    bool abort_then;         /* aborts instead */
+    uint64_t close_at; /* closes when so many bytes have come; 0 = never */
+    bool abort_then;   /* aborts instead */
     struct pq_view views[VIEWS_MAX];
     unsigned n_views;
 };
@@ -41,13 +41,14 @@ struct end {
     struct pq_hub_conf conf;
     struct pq_rng rng;
     struct pq_addr addr;
-    struct link out;       /* what this end sends */
-    uint64_t packets;      /* that it pulled out of its hub */
-    unsigned accepts, streams, ended, ended_err;
-    uint64_t ticks;        /* calls of pq_hub_tick */
-    size_t chunks_high;    /* most bytes of chunks at a time */
-    bool glue;             /* takes runs of full datagrams as one frame */
-    uint64_t frames;       /* that it took */
+    struct link out;  /* what this end sends */
+    uint64_t packets; /* that it pulled out of its hub */
+    unsigned accepts, streams, ended;
+    int ended_err;
+    uint64_t ticks;     /* calls of pq_hub_tick */
+    size_t chunks_high; /* most bytes of chunks at a time */
+    bool glue;          /* takes runs of full datagrams as one frame */
+    uint64_t frames;    /* that it took */
 };
 
 struct world {
@@ -58,6 +59,7 @@ struct world {
     pq_ns now;
     bool (*tap)(struct world *w, unsigned from, struct link_packet *k); /* false: takes it out */
     void *tap_ctx;
+    bool sloppy; /* content does not matter any more */
 };
 
 struct world_conf {
@@ -77,9 +79,9 @@ void world_restart_server(struct world *w);
 
 /* Opens a pair: the client sends `up` bytes, the server answers with `down` bytes. */
 struct half *world_open(struct world *w, uint64_t up, uint64_t down);
-void half_consume(struct half *h);  /* reports all that was left unread */
+void half_consume(struct half *h); /* reports all that was left unread */
 void half_close(struct half *h, bool abort);
-void half_pump(struct half *h); /* sends as much as there is room for */
+void half_feed(struct half *h); /* sends as much as there is room for */
 
 /* Runs to `end`, or until `done` says so.  Returns whether it did. */
 bool world_run(struct world *w, pq_ns end, bool (*done)(const struct world *));
