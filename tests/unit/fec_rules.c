@@ -298,6 +298,24 @@ static void malformed(void **state)
     fend_fini(&end);
 }
 
+/* Bytes behind a datagram's size are no part of its shard. */
+static void trailing_bytes(void **state)
+{
+    (void)state;
+    uint64_t seed = ut_seed("fec trailing");
+    fend_init(&end, 4, 2, MEMORY);
+    for (uint32_t i = 0; i < 50; i++) {
+        ref_group(&grp[0], 4, 2, 6 * i, &seed, 60);
+        for (unsigned at = 1; at < 4; at++) {
+            struct fpkt *k = &grp[0].pkt[at];
+            memset(k->b + k->n, 0xaa, i);
+            k->n += i;
+        }
+        assert_true(fend_group(&end, &grp[0], (bool[6]){true}, NULL));
+    }
+    fend_fini(&end);
+}
+
 /* What the parity says of the size of a rebuilt datagram is not believed: 1+1, a copy. */
 static void rebuilt_sizes(void **state)
 {
@@ -375,13 +393,13 @@ static void no_memory(void **state)
 int fec_rules(void)
 {
     const struct CMUnitTest rules[] = {
-        cmocka_unit_test(every_loss),    cmocka_unit_test(more_loss),
-        cmocka_unit_test(mixed_groups),  cmocka_unit_test(duplicates),
-        cmocka_unit_test(late_groups),   cmocka_unit_test(jumps),
-        cmocka_unit_test(id_wrap),       cmocka_unit_test(late_wrap),
-        cmocka_unit_test(id_limit),      cmocka_unit_test(malformed),
-        cmocka_unit_test(rebuilt_sizes), cmocka_unit_test(wrong_parity),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(every_loss),     cmocka_unit_test(more_loss),
+        cmocka_unit_test(mixed_groups),   cmocka_unit_test(duplicates),
+        cmocka_unit_test(late_groups),    cmocka_unit_test(jumps),
+        cmocka_unit_test(id_wrap),        cmocka_unit_test(late_wrap),
+        cmocka_unit_test(id_limit),       cmocka_unit_test(malformed),
+        cmocka_unit_test(trailing_bytes), cmocka_unit_test(rebuilt_sizes),
+        cmocka_unit_test(wrong_parity),   cmocka_unit_test(no_memory),
     };
     return ut_run(rules);
 }
