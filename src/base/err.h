@@ -37,7 +37,7 @@ enum pq_drop {
     PQ_DROP_CONV,        /* KCP: another conversation */
     PQ_DROP_SEGMENT,     /* KCP: unknown command or a length that lies */
     PQ_DROP_NO_SESSION,  /* no session, and the datagram may not open one */
-    PQ_DROP_REPLAY,      /* would open a session with a nonce seen before */
+    PQ_DROP_REPLAY,      /* would open a session, but has been seen before */
     PQ_DROP_FULL,        /* the limit of sessions or memory is reached */
     PQ_DROP_COUNT
 };

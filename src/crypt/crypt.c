@@ -247,13 +247,3 @@ enum pq_drop pq_crypt_open(struct pq_crypt *c, uint8_t *p, size_t n, struct pq_v
     *inner = (struct pq_view){p + CRC_HEAD, n - CRC_HEAD};
     return PQ_DROP_NONE;
 }
-
-size_t pq_crypt_nonce(const struct pq_crypt *c, const uint8_t *p, size_t n,
-                      uint8_t out[PQ_NONCE_MAX])
-{
-    size_t len = c->info->shape == SHAPE_NULL ? 0 : c->info->shape == SHAPE_AEAD ? GCM_NONCE : 16;
-    if (n < len)
-        return 0;
-    memcpy(out, p, len);
-    return len;
-}

@@ -27,8 +27,7 @@ enum pq_cipher { /* order as in the documentation; [2.1] */
                  PQ_CIPHER_COUNT
 };
 
-#define PQ_KEY_LEN   32 /* bytes that the key derivation gives; each cipher uses the first ones */
-#define PQ_NONCE_MAX 16
+#define PQ_KEY_LEN 32 /* bytes that the key derivation gives; each cipher uses the first ones */
 
 struct pq_crypt;
 
@@ -69,9 +68,4 @@ void pq_crypt_seal(struct pq_crypt *c, const struct pq_span *spans, size_t n, st
 /* Opens a datagram in place.  On PQ_DROP_NONE *inner is the inner part of p.  Otherwise
  * PQ_DROP_SHORT or PQ_DROP_AUTH, and the bytes are spoiled. */
 enum pq_drop pq_crypt_open(struct pq_crypt *c, uint8_t *p, size_t n, struct pq_view *inner);
-
-/* Copies the bytes of a still sealed datagram that no two honest ones share (its nonce) to out.
- * Returns how many: 12, 16 or 0 (null: there is none). */
-size_t pq_crypt_nonce(const struct pq_crypt *c, const uint8_t *p, size_t n,
-                      uint8_t out[PQ_NONCE_MAX]);
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* replay.h - remembers the nonces of datagrams that could open a session [4.7], so that a recorded
- * one opens none.  The newest PQ_REPLAY_MAX are kept; memory is taken with the first. */
+/* replay.h - remembers the datagrams that could open a session [4.7], so that a recorded one opens
+ * none.  The newest PQ_REPLAY_MAX are kept; memory is taken with the first. */
 #ifndef PQ_TUNNEL_REPLAY_H
 #define PQ_TUNNEL_REPLAY_H
 #include <stdbool.h>
@@ -17,7 +17,7 @@ struct pq_replay {
 
 void pq_replay_fini(struct pq_replay *r);
 
-/* Remembers a nonce by its keyed 64-bit hash.  Returns true if it was there already.  If memory is
- * short it remembers nothing and returns false. */
+/* Remembers a datagram by its keyed 64-bit hash.  Returns true if it was there already.  If memory
+ * is short it remembers nothing and returns false. */
 bool pq_replay_seen(struct pq_replay *r, uint64_t hash);
 #endif

@@ -25,11 +25,12 @@ static struct pq_session *accept_session(struct pq_hub *h, const struct pq_segme
     return s;
 }
 
-/* What would open a session must carry the first segment of a conversation and a nonce never seen;
- * everything else from strangers is dropped without an answer [4.7]. */
+/* What would open a session must carry the first segment of a conversation and be a datagram never
+ * seen; everything else from strangers is dropped without an answer [4.7].  It is known again by
+ * what was sealed: bytes of the nonce can be changed under some ciphers, and each copy that a
+ * client sends has another conversation or time stamp. */
 static enum pq_drop find_or_accept(struct pq_hub *h, const struct pq_segment *seg,
-                                   struct pq_view inner, uint64_t nonce, struct pq_session **out,
-                                   pq_ns now)
+                                   struct pq_view inner, struct pq_session **out, pq_ns now)
 {
     uint32_t conv, sn;
     bool push;
@@ -40,7 +41,7 @@ static enum pq_drop find_or_accept(struct pq_hub *h, const struct pq_segment *se
         return !s ? PQ_DROP_NOT_PEER : s->conv != conv ? PQ_DROP_CONV : PQ_DROP_NONE;
 
     bool opens = push && sn == 0;
-    bool seen = opens && nonce && pq_replay_seen(&h->replay, nonce);
+    bool seen = opens && pq_replay_seen(&h->replay, pq_hash_bytes(inner.p, inner.n, h->hash_seed));
     if (s && s->conv == conv)
         return PQ_DROP_NONE;
     if (!opens)
@@ -84,25 +85,17 @@ static enum pq_drop unwrap(struct pq_view inner, bool *fec, struct pq_view *kcp)
     return PQ_DROP_NONE;
 }
 
-static uint64_t nonce_hash(struct pq_hub *h, const uint8_t *p, size_t n)
-{
-    uint8_t nonce[PQ_NONCE_MAX];
-    size_t len = h->conf.client ? 0 : pq_crypt_nonce(h->crypt, p, n, nonce);
-    return len ? pq_hash_bytes(nonce, len, h->hash_seed) : 0;
-}
-
 static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
                                   size_t n, pq_ns now)
 {
     struct pq_view inner, kcp;
     struct pq_session *s;
     bool fec;
-    uint64_t nonce = nonce_hash(h, p, n); /* before decryption in place destroys it */
     enum pq_drop d = pq_crypt_open(h->crypt, p, n, &inner);
     if (!d)
         d = unwrap(inner, &fec, &kcp);
     if (!d)
-        d = kcp.n ? find_or_accept(h, seg, kcp, nonce, &s, now) : find_known(h, seg, &s);
+        d = kcp.n ? find_or_accept(h, seg, kcp, &s, now) : find_known(h, seg, &s);
     if (d)
         return d;
     s->heard = now;

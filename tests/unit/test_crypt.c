@@ -76,7 +76,7 @@ static void check_case(struct pq_crypt *c, const json_t *kase, const uint8_t *in
     assert_int_equal(n, head + len + pq_crypt_tail(c));
     open_ok(c, packet, n, inner, len);
 
-    uint8_t *p = malloc(n), got[PQ_NONCE_MAX];
+    uint8_t *p = malloc(n);
     struct pq_rng rng;
     fix_rng(&rng, nonce, nonce_len);
     memset(p, 0xee, n);
@@ -85,8 +85,6 @@ static void check_case(struct pq_crypt *c, const json_t *kase, const uint8_t *in
     pq_crypt_seal(c, &span, 1, &rng);
     assert_int_equal(rng.left, 0); /* exactly the nonce was taken */
     assert_memory_equal(p, packet, n);
-    assert_int_equal(pq_crypt_nonce(c, p, n, got), head - (json_object_get(kase, "crc32") ? 4 : 0));
-    assert_memory_equal(got, packet, head == 12 ? 12 : 16);
 
     p[n - 1] ^= 0x80; /* the last byte counts */
     struct pq_view v;
@@ -177,10 +175,9 @@ static void round_trips(void **state)
             }
         }
         for (size_t n = 0; n < over; n++) {
-            uint8_t *p = ut_exact(key, n < sizeof key ? n : sizeof key), out[PQ_NONCE_MAX];
+            uint8_t *p = ut_exact(key, n < sizeof key ? n : sizeof key);
             struct pq_view v;
             assert_int_equal(pq_crypt_open(c, p, n, &v), PQ_DROP_SHORT);
-            assert_int_equal(pq_crypt_nonce(c, p, n, out) > n, 0);
             free(p);
         }
         pq_crypt_free(&c);
