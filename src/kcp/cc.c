@@ -3,10 +3,11 @@
 
 #include "kcp/kcp.h"
 
-static void none_acked(struct pq_cc *c, uint32_t segments)
+static void none_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
     (void)c;
-    (void)segments;
+    (void)s;
+    (void)now;
 }
 
 static void none_event(struct pq_cc *c, uint32_t in_flight)
@@ -15,12 +16,13 @@ static void none_event(struct pq_cc *c, uint32_t in_flight)
     (void)in_flight;
 }
 
-static void reno_acked(struct pq_cc *c, uint32_t segments)
+static void reno_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
-    if (c->cwnd < c->ssthresh) {
-        c->cwnd += segments;
-    } else if ((c->acked += segments) >= c->cwnd) {
-        c->acked -= c->cwnd;
+    (void)now;
+    if (c->cwnd < c->reno.ssthresh) {
+        c->cwnd += s->acked;
+    } else if ((c->reno.acked += s->acked) >= c->cwnd) {
+        c->reno.acked -= c->cwnd;
         c->cwnd++;
     }
     if (c->cwnd > PQ_KCP_WND_MAX)
@@ -29,14 +31,14 @@ static void reno_acked(struct pq_cc *c, uint32_t segments)
 
 static void reno_halve(struct pq_cc *c, uint32_t in_flight)
 {
-    c->ssthresh = in_flight / 2 > 2 ? in_flight / 2 : 2;
-    c->acked = 0;
+    c->reno.ssthresh = in_flight / 2 > 2 ? in_flight / 2 : 2;
+    c->reno.acked = 0;
 }
 
 static void reno_lost(struct pq_cc *c, uint32_t in_flight)
 {
     reno_halve(c, in_flight);
-    c->cwnd = c->ssthresh + c->resend;
+    c->cwnd = c->reno.ssthresh + c->reno.resend;
 }
 
 static void reno_timeout(struct pq_cc *c, uint32_t in_flight)
@@ -55,5 +57,7 @@ void pq_cc_init_none(struct pq_cc *c)
 
 void pq_cc_init_reno(struct pq_cc *c, uint32_t resend)
 {
-    *c = (struct pq_cc){.ops = &reno_ops, .cwnd = 2, .ssthresh = PQ_KCP_WND_MAX, .resend = resend};
+    *c = (struct pq_cc){.ops = &reno_ops, .cwnd = 2};
+    c->reno.ssthresh = PQ_KCP_WND_MAX;
+    c->reno.resend = resend;
 }

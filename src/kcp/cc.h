@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* cc.h - how many segments may be in flight.  A controller is a table of functions over one small
- * state; `none` is the origin's nocongestion = 1, `reno` its nocongestion = 0 [4.5].  For kcp*.c.
- */
+ * state: `none` (the windows alone), `reno` (the origin's nocongestion = 0 [4.5]) and `bbr`.
+ * For kcp*.c and their test.  No system calls; time is passed in. */
 #ifndef PQ_KCP_CC_H
 #define PQ_KCP_CC_H
 #include "base/time.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#define PQ_CC_ROUNDS 10 /* round trips over which the rate is the largest seen */
 
 struct pq_cc;
 
+struct pq_cc_sample {   /* what one datagram's acknowledgements tell */
+    uint32_t acked;     /* segments */
+    uint32_t delivered; /* all acknowledged so far */
+    uint32_t prior;     /* `delivered` when the newest of these segments was sent */
+    pq_ns interval;     /* in which delivered - prior arrived; 0 = not known */
+    pq_ns rtt;          /* 0 = no sample */
+    bool app_limited;   /* there was not enough to send */
+};
+
 struct pq_cc_ops {
-    void (*acked)(struct pq_cc *c, uint32_t segments);
+    void (*acked)(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now);
     void (*lost)(struct pq_cc *c, uint32_t in_flight); /* once per round trip at most */
     void (*timeout)(struct pq_cc *c, uint32_t in_flight);
 };
@@ -19,9 +31,27 @@ struct pq_cc_ops {
 struct pq_cc {
     const struct pq_cc_ops *ops;
     uint32_t cwnd; /* segments */
-    uint32_t ssthresh, acked, resend;
+    union {
+        struct {
+            uint32_t ssthresh, acked, resend;
+        } reno;
+        struct {
+            uint64_t rate[PQ_CC_ROUNDS]; /* largest of each round, segments a second */
+            uint32_t
+                extra[PQ_CC_ROUNDS]; /* largest surplus of acknowledgements that came at once */
+            uint32_t round, round_end;
+            pq_ns min_rtt, min_rtt_at; /* and when it was last seen */
+            pq_ns probe_until;         /* not 0: the queue is being emptied to see min_rtt */
+            pq_ns epoch;
+            uint32_t epoch_acked;
+            uint64_t full_rate; /* start-up ends when the rate has stopped growing */
+            uint8_t full_rounds;
+            bool filled;
+        } bbr;
+    };
 };
 
 void pq_cc_init_none(struct pq_cc *c);
 void pq_cc_init_reno(struct pq_cc *c, uint32_t resend);
+void pq_cc_init_bbr(struct pq_cc *c);
 #endif

@@ -44,7 +44,9 @@ int pq_kcp_new(struct pq_kcp **out, const struct pq_kcp_conf *conf, const struct
     k->block_mask = n - 1;
     pq_list_init(&k->flight);
     pq_list_init(&k->lost);
-    if (conf->use_cwnd)
+    if (conf->congestion == PQ_CONGESTION_BBR)
+        pq_cc_init_bbr(&k->cc);
+    else if (conf->congestion == PQ_CONGESTION_RENO)
         pq_cc_init_reno(&k->cc, conf->resend);
     else
         pq_cc_init_none(&k->cc);
@@ -102,6 +104,11 @@ size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now)
         return 0;
     size_t could = (size_t)pq_kcp_window(k) * k->mss;
     return could > k->unsent ? could - k->unsent : 0;
+}
+
+void pq_kcp_extend(struct pq_kcp *k)
+{
+    k->repeat_acks = true;
 }
 
 bool pq_kcp_idle(const struct pq_kcp *k)

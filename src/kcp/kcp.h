@@ -16,9 +16,15 @@
 #define PQ_KCP_ACK       82
 #define PQ_KCP_WASK      83
 #define PQ_KCP_WINS      84
-#define PQ_KCP_BLOCK_LEN ((size_t)64 * 48) /* a block of records, kcp_internal.h */
+#define PQ_KCP_BLOCK_LEN ((size_t)64 * 72) /* a block of records, kcp_internal.h */
 
 struct pq_kcp; /* opaque; laid out in kcp_internal.h, for kcp*.c and its test only */
+
+enum pq_congestion {
+    PQ_CONGESTION_NONE, /* the send window and the peer's alone */
+    PQ_CONGESTION_RENO, /* as nocongestion = 0 of the origin [4.5] */
+    PQ_CONGESTION_BBR,  /* by a model of the path; see cc_bbr.c */
+};
 
 struct pq_kcp_conf {
     uint32_t conv;             /* conversation id [4.1] */
@@ -28,8 +34,8 @@ struct pq_kcp_conf {
                                   time alone [4.3] */
     pq_ns interval;            /* longest delay of an acknowledgement that is not due at once */
     bool nodelay;              /* smallest RTO 30 ms instead of 100 ms [4.5] */
-    bool use_cwnd;             /* congestion window; off = peer and send window alone */
-    bool ack_now;              /* acknowledge after each batch of datagrams, not after `interval` */
+    enum pq_congestion congestion;
+    bool ack_now; /* acknowledge after each batch of datagrams, not after `interval` */
 };
 
 struct pq_kcp_mem {           /* borrowed, must outlive the conversation; one worker's */
@@ -61,6 +67,10 @@ void pq_kcp_free(struct pq_kcp **k); /* sets *k to NULL; freeing NULL does nothi
  * first segment that is wrong; those before it count [4.6].
  * Returns PQ_DROP_NONE, PQ_DROP_SHORT, PQ_DROP_CONV or PQ_DROP_SEGMENT. */
 enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
+
+/* The peer is one of our own kind: it takes a repeated acknowledgement for what it is, where the Go
+ * programs count it towards a resend. */
+void pq_kcp_extend(struct pq_kcp *k);
 
 /* Delivers what waits because the consumer had no room. */
 void pq_kcp_resume(struct pq_kcp *k);

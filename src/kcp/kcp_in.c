@@ -148,7 +148,7 @@ static void note_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, pq_ns now)
 {
     bool in_order = pq_sn_diff(sn, k->rcv_nxt) < 0;
     if (!in_order && k->n_acks < ACKS_MAX)
-        k->acks[k->n_acks++] = (struct pq_kcp_ack){sn, ts};
+        k->old[k->next_old++ % OLD_ACKS] = k->acks[k->n_acks++] = (struct pq_kcp_ack){sn, ts};
     k->last_ack = (struct pq_kcp_ack){sn, ts};
     k->acks_waiting++;
     pq_ns delay = pq_ns_min(k->conf.interval, ACK_DELAY);
@@ -213,6 +213,7 @@ enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_n
         v.p += h.len;
         v.n -= h.len;
     }
+    pq_kcp_report_acks(k, now);
     pq_kcp_detect_loss(k, now);
     return d;
 }

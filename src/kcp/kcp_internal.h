@@ -21,6 +21,7 @@
 #include "kcp/kcp.h"
 
 #define SEGS_PER_BLOCK 64
+#define OLD_ACKS       16  /* of them are repeated in the next flush; a power of two */
 #define ACKS_MAX       256 /* out-of-order acknowledgements that wait for one flush */
 
 enum pq_kcp_state { SEG_FLIGHT, SEG_LOST, SEG_ACKED };
@@ -28,13 +29,16 @@ enum pq_kcp_state { SEG_FLIGHT, SEG_LOST, SEG_ACKED };
 struct pq_kcp_seg {
     struct pq_list node;
     struct pq_chunk *chunk;
-    pq_ns sent; /* last transmission */
+    pq_ns sent;                     /* last transmission */
+    pq_ns delivered_at, first_sent; /* of the conversation, when this was sent: for the rate */
     uint32_t sn;
     uint32_t ts; /* as on the wire in the last transmission */
     uint32_t off;
+    uint32_t delivered;
     uint16_t len;
     uint8_t state; /* enum pq_kcp_state */
     uint8_t xmit;  /* transmissions, saturating */
+    bool app_limited;
 };
 
 struct pq_kcp_block {
@@ -66,6 +70,12 @@ struct pq_kcp {
     struct pq_list flight, lost;
     uint32_t n_flight;
     struct pq_cc cc;
+    uint32_t delivered;     /* segments acknowledged so far */
+    pq_ns delivered_at;     /* the last of them */
+    pq_ns first_sent;       /* when the newest acknowledged segment was sent */
+    uint32_t limited_until; /* app-limited until so many are delivered; see app_limited */
+    bool app_limited;
+    struct pq_cc_sample sample; /* of the datagram being read */
 
     /* loss and time */
     pq_ns srtt, rttvar, rto, min_rtt;
@@ -86,6 +96,9 @@ struct pq_kcp {
 
     /* acknowledgements and probes to send */
     struct pq_kcp_ack last_ack, acks[ACKS_MAX];
+    struct pq_kcp_ack old[OLD_ACKS]; /* the last out-of-order ones, a ring */
+    unsigned next_old;
+    bool repeat_acks;
     unsigned n_acks, acks_waiting; /* acks[]; all, the in-order ones included */
     pq_ns ack_at;                  /* PQ_NEVER = none waits */
     bool tell_wnd, ask_wnd;
@@ -107,6 +120,7 @@ static inline struct pq_kcp_seg *pq_kcp_seg_at(const struct pq_kcp *k, uint32_t 
 
 /* kcp_loss.c */
 void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns now);
+void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now); /* to the congestion control */
 void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now);
 void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now);
 pq_ns pq_kcp_rto_at(const struct pq_kcp *k);

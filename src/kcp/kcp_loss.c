@@ -34,7 +34,9 @@ void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns 
     pq_list_remove(&s->node);
     s->state = SEG_ACKED;
     k->backoff = 0;
-    k->cc.ops->acked(&k->cc, 1);
+    k->delivered++;
+    k->delivered_at = now;
+    k->sample.acked++;
     bool newer =
         s->sent > k->rack_sent || (s->sent == k->rack_sent && pq_sn_diff(s->sn, k->rack_sn) > 0);
     if (sample) {
@@ -47,7 +49,27 @@ void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns 
         k->rack_sent = s->sent;
         k->rack_sn = s->sn;
         k->rack_rtt = now - s->sent;
+        /* the rate at which the path delivered between this segment's sending and now; the longer
+         * of the two ends' intervals, since bunched acknowledgements would show too much */
+        pq_ns acked = now - s->delivered_at, sent = s->sent - s->first_sent;
+        k->sample.prior = s->delivered;
+        k->sample.interval = acked > sent ? acked : sent;
+        k->sample.app_limited = s->app_limited;
+        k->first_sent = s->sent;
     }
+    if (sample)
+        k->sample.rtt = now - s->sent;
+}
+
+void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now)
+{
+    if (!k->sample.acked)
+        return;
+    if (k->app_limited && pq_sn_diff(k->delivered, k->limited_until) >= 0)
+        k->app_limited = false;
+    k->sample.delivered = k->delivered;
+    k->cc.ops->acked(&k->cc, &k->sample, now);
+    k->sample = (struct pq_cc_sample){.prior = k->delivered};
 }
 
 static void mark_lost(struct pq_kcp *k, struct pq_kcp_seg *s)

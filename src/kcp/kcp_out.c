@@ -39,6 +39,20 @@ static uint32_t wire_ms(pq_ns now)
 
 /* ---- control segments */
 
+/* Once more the last out-of-order ACKs, to a peer that does not count them: where one was lost, a
+ * segment that has arrived would be sent again. */
+static void put_old_acks(struct writer *w)
+{
+    struct pq_kcp *k = w->k;
+    unsigned first = k->next_old - k->n_acks; /* those of this flush have been written */
+    for (unsigned i = 1; k->repeat_acks && i + k->n_acks <= OLD_ACKS; i++) {
+        const struct pq_kcp_ack *a = &k->old[(first - i) % OLD_ACKS];
+        if (left(w) < PQ_KCP_HDR_LEN || pq_sn_diff(a->sn, k->rcv_nxt) < 0)
+            return; /* older ones are covered by una too, or soon will be */
+        put_header(w, PQ_KCP_ACK, a->ts, a->sn, 0);
+    }
+}
+
 /* Out-of-order arrivals each get an ACK; of the in-order ones the last: una tells the rest [4.6].
  */
 static void put_acks(struct writer *w)
@@ -54,6 +68,7 @@ static void put_acks(struct writer *w)
         return;
     }
     put_header(w, PQ_KCP_ACK, k->last_ack.ts, k->last_ack.sn, 0);
+    put_old_acks(w);
     k->n_acks = k->acks_waiting = 0;
     k->ack_at = PQ_NEVER;
 }
@@ -113,6 +128,12 @@ static void put_push(struct writer *w, struct pq_kcp_seg *s)
     s->state = SEG_FLIGHT;
     if (s->xmit < UINT8_MAX)
         s->xmit++;
+    if (!k->n_flight) /* the path was empty: its rate is measured from here */
+        k->first_sent = k->delivered_at = w->now;
+    s->delivered = k->delivered;
+    s->delivered_at = k->delivered_at;
+    s->first_sent = k->first_sent;
+    s->app_limited = k->app_limited;
     pq_list_push(&k->flight, &s->node);
     k->n_flight++;
     put_header(w, PQ_KCP_PUSH, s->ts, s->sn, s->len);
@@ -187,6 +208,16 @@ static bool ack_fits(const struct pq_kcp *k, size_t size)
     return k->ack_at != PQ_NEVER && n && (size_t)2 * PQ_KCP_HDR_LEN + n <= size;
 }
 
+/* Nothing more to send although it could go out: what is in flight now shows what there was to
+ * send, not what the path can carry. */
+static void note_app_limit(struct pq_kcp *k)
+{
+    if (k->unsent || !pq_list_empty(&k->lost) || !pq_kcp_window(k))
+        return;
+    k->app_limited = true;
+    k->limited_until = k->delivered + k->n_flight + 1;
+}
+
 size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
 {
     size_t size = cap < k->conf.mtu ? cap : k->conf.mtu;
@@ -198,6 +229,7 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
     put_probes(&w);
     while (put_lost(&w) || put_new(&w))
         continue;
+    note_app_limit(k);
     /* an acknowledgement that is not due yet rides along where there is room */
     if (w.p != dst && k->ack_at != PQ_NEVER && left(&w) >= PQ_KCP_HDR_LEN)
         put_acks(&w);

@@ -110,7 +110,7 @@ static void congestion_window(void **state)
     (void)state;
     struct pq_kcp_conf c = kconf();
     struct pq_kcp_stats st;
-    c.use_cwnd = true;
+    c.congestion = PQ_CONGESTION_RENO;
     const struct klink ok = {.delay = 10 * PQ_MS}, bad = {.delay = 10 * PQ_MS, .loss = 10};
     assert_true(transfer(&c, &ok, BULK, false, 0, &st) < 1);
     assert_int_equal(st.resent, 0);
