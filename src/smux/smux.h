@@ -33,6 +33,8 @@ struct pq_smux_events {
     void (*data)(void *user, struct pq_view v, bool last);
     /* The queue has room again after pq_smux_room was 0. */
     void (*room)(void *user);
+    /* Comes before fin and eof: use the bytes delivered so far. */
+    void (*flush)(void *user);
     /* The peer closed the stream, in both directions [5.4].  No more events for it. */
     void (*fin)(void *user);
     /* Only after pq_smux_extend: the peer sends no more on this stream, but still reads [8.3]. */

@@ -36,6 +36,8 @@ static void on_fin(struct pq_smux_stream *st)
     pq_chunkq_clear(&st->q); /* the peer has forgotten the stream: nothing sent would arrive */
     pq_smux_schedule(st);
     if (st->user)
+        st->s->ev->flush(st->user);
+    if (st->user)
         st->s->ev->fin(st->user);
 }
 
@@ -74,7 +76,9 @@ static int on_header(struct pq_smux *s)
     } else if (cmd == SMUX_UPD && st) {
         on_upd(st, pq_le32(s->head + 8), pq_le32(s->head + 12));
     } else if (cmd == SMUX_EOF && st && st->user && !st->peer_closed) {
-        s->ev->eof(st->user);
+        s->ev->flush(st->user);
+        if (st->user)
+            s->ev->eof(st->user);
     } else if (cmd == SMUX_BYE) {
         s->ev->bye(s->ctx);
     }

@@ -22,6 +22,21 @@ static void append(struct pq_chunk *c, uint8_t cmd, uint16_t len, uint32_t id)
     c->len += PQ_SMUX_HDR_LEN;
 }
 
+/* The window to tell: all of stream_buf, but less where the unread bytes of other streams fill the
+ * session's buffer, so that a few streams that nobody reads do not stop the others.  What was
+ * promised before is not taken back: the peer counts from what was consumed. */
+static uint32_t window_of(const struct pq_smux_stream *st)
+{
+    const struct pq_smux *s = st->s;
+    size_t others = s->unread - st->unread;
+    if (others < s->conf.session_buf / 2)
+        return s->conf.stream_buf;
+    size_t left = others < s->conf.session_buf ? (s->conf.session_buf - others) / 4 : 0;
+    if (left < PQ_SMUX_WINDOW)
+        left = PQ_SMUX_WINDOW;
+    return left < s->conf.stream_buf ? (uint32_t)left : s->conf.stream_buf;
+}
+
 static void put_control(struct pq_chunk *c, struct pq_smux_stream *st)
 {
     if (st->need_syn)
@@ -29,7 +44,7 @@ static void put_control(struct pq_chunk *c, struct pq_smux_stream *st)
     if (st->need_upd) {
         append(c, SMUX_UPD, UPD_LEN, st->id);
         pq_put_le32(pq_chunk_data(c) + c->len, st->consumed);
-        pq_put_le32(pq_chunk_data(c) + c->len + 4, st->s->conf.stream_buf);
+        pq_put_le32(pq_chunk_data(c) + c->len + 4, window_of(st));
         c->len += UPD_LEN;
     }
     st->need_syn = st->need_upd = false;

@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 
-#define BLOCKS_KEPT 64 /* of 64 segment records each */
+#define SILENT_MAX  (180 * PQ_SEC) /* a living peer asks for the window every 120 s [4.5] */
+#define BLOCKS_KEPT 64             /* of 64 segment records each */
 
 size_t pq_hub_mtu_min(const struct pq_hub *h)
 {
@@ -19,7 +20,8 @@ static int hub_init(struct pq_hub *h)
         return e;
     h->crypt_head = (uint16_t)pq_crypt_head(h->crypt);
     h->crypt_tail = (uint16_t)pq_crypt_tail(h->crypt);
-    if (h->conf.mtu > PQ_DGRAM_MAX || h->conf.mtu < PQ_KCP_MTU_MIN + h->crypt_head + h->crypt_tail)
+    h->fec_head = h->conf.dshard && h->conf.pshard ? PQ_FEC_HEAD : 0;
+    if (h->conf.mtu > PQ_DGRAM_MAX || h->conf.mtu < pq_hub_mtu_min(h))
         return PQ_EINVAL;
     return 0;
 }
@@ -73,6 +75,8 @@ void pq_hub_tick(struct pq_hub *h, pq_ns now)
     while ((n = pq_heap_top(&h->timers)) && n->at <= now) {
         struct pq_session *s = PQ_OF(n, struct pq_session, timer);
         int e = pq_smux_tick(s->smux, now);
+        if (now > s->heard + SILENT_MAX) /* also where a full session asks for no keepalive */
+            e = PQ_ETIMEOUT;
         if (e) {
             pq_session_end(s, e);
             continue;

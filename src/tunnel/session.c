@@ -69,6 +69,15 @@ static void on_room(void *user)
     st->ev->room(st->ctx);
 }
 
+static void on_flush(void *user)
+{
+    struct pq_stream *st = user;
+    if (pq_list_empty(&st->dirty))
+        return;
+    pq_list_remove(&st->dirty);
+    st->ev->flush(st->ctx);
+}
+
 static void on_fin(void *user)
 {
     struct pq_stream *st = user;
@@ -88,7 +97,7 @@ static void on_bye(void *ctx)
     s->dead = PQ_ECLOSED;
 }
 
-static const struct pq_smux_events smux_events = {on_open, on_data, on_room,
+static const struct pq_smux_events smux_events = {on_open, on_data, on_room, on_flush,
                                                   on_fin,  on_eof,  on_bye};
 
 void pq_hub_flush(struct pq_hub *h)
@@ -371,8 +380,10 @@ void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
     if (!st->ses)
         return;
     st->ses->abilities = abilities;
-    if (abilities)
-        pq_smux_extend(st->ses->smux, PQ_PEER_TIMEOUT);
+    if (!abilities)
+        return;
+    pq_smux_extend(st->ses->smux, PQ_PEER_TIMEOUT);
+    pq_kcp_extend(st->ses->kcp);
 }
 
 void pq_stream_set_tag(struct pq_stream *st, void *tag)

@@ -59,7 +59,12 @@ static void on_fin(void *user)
     assert_int_equal(u->fins, 1);
 }
 
-static const struct pq_smux_events events = {on_open, on_data, on_room, on_fin, NULL, NULL};
+static void on_flush(void *user)
+{
+    (void)user;
+}
+
+static const struct pq_smux_events events = {on_open, on_data, on_room, on_flush, on_fin, NULL, NULL};
 
 void sess_init(struct sess *x, const struct pq_smux_conf *c)
 {
