@@ -5,9 +5,10 @@
 
 #include <stdlib.h>
 
-#define RESULT_LEN 6U           /* 0x50 0x01 type length(2) code [8.4] */
-#define LINGER     (2 * PQ_SEC) /* how long the other end of a socket may take to close its side */
-#define HALF_IDLE  (120 * PQ_SEC) /* how long a half-closed pair may be without a byte */
+#define RESULT_LEN   6U           /* 0x50 0x01 type length(2) code [8.4] */
+#define LINGER       (2 * PQ_SEC) /* how long the other end of a socket may take to close its side */
+#define LINGER_BYTES 65536        /* what it may send meanwhile */
+#define HALF_IDLE    (120 * PQ_SEC) /* how long a half-closed pair may be without a byte */
 
 /* ---- handles */
 
@@ -223,8 +224,8 @@ static void flush_views(struct pq_relay *r)
     write_out(r);
 }
 
-/* Takes the server's word on how dialling went from the front of the bytes [8.4].  Returns false if
- * nothing is left to do with them. */
+/* Takes the server's word on how dialling went from the front of the bytes [8.4].  Returns true if
+ * the server sends none, and the bytes are still to be used. */
 static bool take_result(struct pq_relay *r, struct pq_view *v)
 {
     if (!(pq_stream_abilities(r->st) & PQ_ABLE_RESULT)) {
@@ -242,11 +243,15 @@ static bool take_result(struct pq_relay *r, struct pq_view *v)
         return false;
     r->want_result = false;
     uint8_t code = e || req.type != PQ_REQ_RESULT ? PQ_RESULT_FAILURE : req.result;
+    if (!code && v->n && !keep(r, v->p, v->n)) /* the target's first bytes, in the same frame */
+        code = PQ_RESULT_FAILURE;
     if (r->result)
-        r->result(r, code);
+        r->result(r, code); /* may free r */
     else if (code)
         pq_relay_close(r, true);
-    return code == 0 && v->n;
+    else
+        write_out(r);
+    return false;
 }
 
 static void on_data(void *ctx, struct pq_view v, bool last)
@@ -272,10 +277,9 @@ static void on_flush(void *ctx)
     flush_views(ctx);
 }
 
-void pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n)
+bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n)
 {
-    if (!r->closing && !keep(r, p, n))
-        pq_relay_close(r, true);
+    return keep(r, p, n);
 }
 
 /* ---- socket -> stream */
@@ -389,9 +393,15 @@ static void on_linger_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
 
 static void on_linger_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
+    struct pq_relay *r = s->data;
     (void)buf;
-    if (n < 0)
-        pq_relay_close(s->data, false);
+    if (n < 0) {
+        pq_relay_close(r, false);
+        return;
+    }
+    r->junk += (size_t)n;
+    if (r->junk > LINGER_BYTES) /* it goes on sending to nobody: that is traffic that costs */
+        pq_relay_close(r, true);
 }
 
 static void linger(struct pq_relay *r)
@@ -419,11 +429,12 @@ static void on_end(void *ctx, int err)
     pq_stream_close(r->st);
     r->st = NULL;
     r->ended = true;
-    if (err || !r->tcp) {
+    if (err || (!r->tcp && !(r->gone && r->out.head && !r->want_result))) {
         pq_relay_close(r, err != 0);
         return;
     }
-    uv_read_stop((uv_stream_t *)r->tcp);
+    if (r->tcp)
+        uv_read_stop((uv_stream_t *)r->tcp);
     write_out(r);
 }
 

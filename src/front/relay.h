@@ -28,6 +28,7 @@ struct pq_relay {
     bool want_result;
     uint8_t head[8]; /* the bytes of the result so far */
     uint8_t n_head;
+    size_t junk;     /* bytes that came after the stream had ended */
     bool paused;     /* the stream is full */
     bool sock_eof;   /* the socket's other end sends no more ... */
     bool stream_eof; /* ... the stream's other end: each direction may go on alone [8.3] */
@@ -47,8 +48,9 @@ extern const struct pq_stream_events pq_relay_events; /* for pq_open_fn, with th
  * the handle. */
 void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp);
 
-/* Bytes from the stream that came before the relay owned it; copied. */
-void pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n);
+/* Bytes from the stream that came before the relay owned it; copied.  Returns false if memory is
+ * short: then close the relay. */
+bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n);
 
 /* Ends both sides at once; `reset`: the socket's other end sees a reset instead of an end. */
 void pq_relay_close(struct pq_relay *r, bool reset);

@@ -80,7 +80,8 @@ static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
     struct target *t = ctx;
     struct pq_relay *r = t->relay;
     r->gone = NULL;
-    send_result(r->st, tcp ? 0 : err);
+    if (r->st)
+        send_result(r->st, tcp ? 0 : err);
     if (tcp) {
         PQ_LOG(PQ_LOG_DEBUG, "connected to %s:%u", t->host, t->port);
         pq_relay_connected(r, tcp);
@@ -121,7 +122,11 @@ static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used
     memcpy(t->host, req->host, sizeof t->host);
     pq_relay_own(r, s->st);
     pq_stream_consumed(s->st, used);
-    pq_relay_feed(r, s->buf + used, s->len - used);
+    if (!pq_relay_feed(r, s->buf + used, s->len - used)) {
+        free(t);
+        pq_relay_close(r, true);
+        return;
+    }
     struct pq_dial *d = pq_dial_start(s->front->loop, req->host, req->port, on_dialled, t);
     if (d) { /* else the callback has come already */
         t->dial = d;

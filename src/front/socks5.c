@@ -213,6 +213,7 @@ static void connect_through(struct talk *t, const struct pq_socks_request *req, 
         t->step = STEP_RESULT;
         r->result = on_result;
         r->gone = on_gone;
+        uv_read_stop((uv_stream_t *)t->tcp);
         uv_timer_stop(&t->timer); /* the server has a limit of its own */
         return;
     }
