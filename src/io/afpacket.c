@@ -42,7 +42,8 @@ struct afp {
     unsigned copies;
     int ifindex;
     bool opened; /* bound to the interface */
-    uint16_t fanout;
+    int *fanout;
+    struct sockaddr_ll to[2]; /* link without a header: where IPv4 and IPv6 packets go */
     struct pq_pktio_stats stats;
 };
 
@@ -57,8 +58,11 @@ static struct tpacket2_hdr *frame_at(struct afp *a, unsigned i)
 /* Fetches the whole of a frame that was too large for the ring.  Returns false if it is lost. */
 static bool take_copy(struct afp *a, struct pq_frame *f, uint32_t wire_len)
 {
-    if (!a->copy[a->copies] && !(a->copy[a->copies] = malloc(COPY_SIZE)))
+    if (!a->copy[a->copies] && !(a->copy[a->copies] = malloc(COPY_SIZE))) {
+        uint8_t byte; /* its place in the socket's queue must go all the same */
+        a->stats.truncated += recv(a->io.rx_fd, &byte, 1, MSG_DONTWAIT) > 0;
         return false;
+    }
     uint8_t *buf = a->copy[a->copies];
     ssize_t n = recv(a->io.rx_fd, buf, COPY_SIZE, MSG_DONTWAIT | MSG_TRUNC);
     if (n <= (ssize_t)sizeof(struct virtio_net_hdr) || n > (ssize_t)COPY_SIZE) {
@@ -124,6 +128,7 @@ static void afp_release(struct pq_pktio *io)
 
 static int afp_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
 {
+    struct afp *a = (struct afp *)io;
     struct mmsghdr mm[BATCH];
     struct iovec iov[BATCH];
     size_t done = 0;
@@ -133,6 +138,11 @@ static int afp_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
             const struct pq_slot *s = &slots[done + i];
             iov[i] = (struct iovec){s->buf + s->off, s->len};
             mm[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
+            if (!io->link_len) { /* nothing in the packet tells the driver the protocol */
+                bool is6 = s->buf[s->off] >> 4 == 6;
+                mm[i].msg_hdr.msg_name = &a->to[is6];
+                mm[i].msg_hdr.msg_namelen = sizeof a->to[is6];
+            }
         }
         int r = sendmmsg(io->tx_fd, mm, (unsigned)k, MSG_DONTWAIT);
         if (r > 0) {
@@ -141,9 +151,9 @@ static int afp_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
         }
         if (errno == EINTR)
             continue;
-        if (done || errno == EAGAIN || errno == ENOBUFS)
+        if (done || errno == EAGAIN)
             break;
-        return -errno;
+        return errno == ENOBUFS ? PQ_EAGAIN : -errno; /* the queue of the interface is full */
     }
     return (int)done;
 }
@@ -164,10 +174,20 @@ static int bind_to(int fd, int ifindex, uint16_t protocol)
     return bind(fd, (struct sockaddr *)&ll, sizeof ll) ? -errno : 0;
 }
 
-static int join_fanout(int fd, uint16_t group)
+/* The first socket gets an id that no other program of this network uses, the others join it. */
+static int join_fanout(int fd, int *group)
 {
-    int arg = group | (PACKET_FANOUT_HASH << 16);
-    return setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &arg, sizeof arg) ? -errno : 0;
+    int first = (PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+    int arg = *group < 0 ? first : *group | PACKET_FANOUT_HASH << 16;
+    socklen_t len = sizeof arg;
+    if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &arg, sizeof arg))
+        return -errno;
+    if (*group < 0) {
+        if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &arg, &len))
+            return -errno;
+        *group = arg & 0xffff;
+    }
+    return 0;
 }
 
 /* The socket is bound (and so starts to see packets) only once it has a filter. */
@@ -295,6 +315,10 @@ int pq_afpacket_open(struct pq_pktio **out, const struct pq_pktio_conf *conf)
         afp_close(&a->io);
         return e;
     }
+    for (int i = 0; i < 2; i++)
+        a->to[i] = (struct sockaddr_ll){.sll_family = AF_PACKET,
+                                        .sll_protocol = htons(i ? ETH_P_IPV6 : ETH_P_IP),
+                                        .sll_ifindex = a->ifindex};
     set_int(a->io.tx_fd, SOL_SOCKET, SO_SNDBUFFORCE, 4 * 1024 * 1024);
     *out = &a->io;
     return 0;

@@ -130,8 +130,10 @@ static int pc_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
         errno = 0;
         if (c->lib.inject(c->p, slots[i].buf + slots[i].off, slots[i].len) >= 0)
             continue;
-        if (i || errno == EAGAIN || errno == ENOBUFS)
+        if (i || errno == EAGAIN)
             return (int)i;
+        if (errno == ENOBUFS)
+            return PQ_EAGAIN;
         return errno ? -errno : -EIO;
     }
     return (int)n;

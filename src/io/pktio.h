@@ -13,8 +13,9 @@
 
 struct pq_pktio_conf {
     char ifname[16];
-    size_t sockbuf;  /* bytes of the socket's receive buffer; 0 = default */
-    uint16_t fanout; /* not 0: share the input with other sockets of this group id */
+    size_t sockbuf; /* bytes of the socket's receive buffer; 0 = default */
+    int *fanout;    /* not NULL: share the input with the other sockets that name the same place,
+                       which holds -1 before the first of them, then the group's id */
 };
 
 struct pq_pktio_stats {
@@ -73,7 +74,8 @@ static inline void pq_pktio_release(struct pq_pktio *io)
 }
 
 /* Hands whole packets to the kernel.  Returns how many it took: fewer than n means wait until
- * tx_fd is writable; or -errno, and then the first one is to be given up (-ENETDOWN, -EMSGSIZE). */
+ * tx_fd is writable; PQ_EAGAIN: it has no room, and tx_fd does not tell when it has (try again in a
+ * millisecond); or -errno, and then the first one is to be given up (-ENETDOWN, -EMSGSIZE). */
 static inline int pq_pktio_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
 {
     return io->ops->send(io, slots, n);

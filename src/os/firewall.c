@@ -4,11 +4,14 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { VARIANTS = 4 };
@@ -55,11 +58,12 @@ static void sweep(struct nft_ctx *nft)
          line = strtok_r(NULL, "\n", &save)) {
         char family[8];
         int pid;
-        if (sscanf(line, "table %7s paqet_%d", family, &pid) == 2 && pid != getpid()) {
+        unsigned salt;
+        if (sscanf(line, "table %7s paqet_%d_%x", family, &pid, &salt) == 3 && pid != getpid()) {
             char proc[32];
             snprintf(proc, sizeof proc, "/proc/%d", pid);
             if (access(proc, F_OK))
-                run(nft, "delete table %s paqet_%d", family, pid);
+                run(nft, "delete table %s paqet_%d_%04x", family, pid, salt);
         }
     }
     free(text);
@@ -80,22 +84,35 @@ static void rules(const struct pq_firewall_conf *c, char *buf, size_t cap)
 
 static int install(struct pq_firewall *f, const struct pq_firewall_conf *c, const struct variant *v)
 {
-    char device[32] = "", match[PQ_FIREWALL_SERVERS * 120];
+    char device[32] = "", only[40] = "", match[PQ_FIREWALL_SERVERS * 120];
     if (strcmp(v->family, "netdev") == 0)
         snprintf(device, sizeof device, "device \"%s\"", c->ifname);
+    else
+        snprintf(only, sizeof only, "iifname != \"%s\" accept\n", c->ifname);
     rules(c, match, sizeof match);
     return run(f->nft,
                "table %s %s {\n"
                "%s"
                "set ports { type inet_service; }\n"
                "chain in { type filter hook %s %s priority -350;\n"
-               "%s}\n}\n",
-               v->family, f->table, v->owner ? "flags owner;\n" : "", v->hook, device, match);
+               "%s%s}\n}\n",
+               v->family, f->table, v->owner ? "flags owner;\n" : "", v->hook, device, only, match);
+}
+
+/* Where the kernel has no netfilter at all, libnftables would end the program. */
+static bool has_netfilter(void)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf)
 {
     *out = NULL;
+    if (!has_netfilter())
+        return PQ_ENOTSUP;
     struct pq_firewall *f = calloc(1, sizeof *f);
     if (!f)
         return PQ_ENOMEM;
@@ -106,7 +123,11 @@ int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *co
     }
     nft_ctx_buffer_output(f->nft);
     nft_ctx_buffer_error(f->nft);
-    snprintf(f->table, sizeof f->table, "paqet_%d", (int)getpid());
+    /* two containers may share the network, but not the numbers of processes */
+    unsigned salt = 0;
+    if (getrandom(&salt, sizeof salt, 0) < 0)
+        salt = (unsigned)getppid();
+    snprintf(f->table, sizeof f->table, "paqet_%d_%04x", (int)getpid(), salt & 0xffff);
     sweep(f->nft);
     for (int i = 0; i < VARIANTS; i++) {
         if (install(f, conf, &variants[i]) == 0) {
@@ -154,9 +175,11 @@ void pq_firewall_advice(const struct pq_firewall_conf *c, uint16_t port, char *b
     if (c->client)
         snprintf(match, sizeof match, "-s %s --sport %u ", pq_addr_ip_str(&c->server[0], ip),
                  c->server[0].port);
+    char number[16];
+    snprintf(number, sizeof number, port ? "%u" : "PORT", port);
     const char *tool = is4 ? "iptables" : "ip6tables";
     snprintf(buf, cap,
-             "%s -t raw -I PREROUTING -p tcp %s--dport %u -j DROP\n"
-             "  (or, if that is refused: %s -I INPUT -p tcp %s--dport %u -j DROP)",
-             tool, match, port, tool, match, port);
+             "%s -t raw -I PREROUTING -i %s -p tcp %s--dport %s -j DROP\n"
+             "  (or, if that is refused: %s -I INPUT -i %s -p tcp %s--dport %s -j DROP)",
+             tool, c->ifname, match, number, tool, c->ifname, match, number);
 }
