@@ -4,10 +4,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
-#define MEMORY_MAX ((size_t)512 << 20) /* bytes in chunks of one worker */
+#define MEMORY_MIN ((uint64_t)16 << 20) /* bound of the bytes in chunks of one worker ... */
+#define MEMORY_MAX ((uint64_t)512 << 20)
 
 void pq_say(const char *fmt, ...)
 {
@@ -26,6 +30,14 @@ uint32_t pq_app_t0(void)
     return (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
 }
 
+/* ... a quarter of what the machine has, shared by the workers. */
+static size_t memory_bound(unsigned workers)
+{
+    struct sysinfo si;
+    uint64_t bytes = sysinfo(&si) ? MEMORY_MAX : (uint64_t)si.totalram * si.mem_unit / 4 / workers;
+    return (size_t)(bytes < MEMORY_MIN ? MEMORY_MIN : bytes > MEMORY_MAX ? MEMORY_MAX : bytes);
+}
+
 static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
 {
     const struct pq_conf_kcp *k = &c->kcp;
@@ -37,7 +49,7 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
                                   .resend = (uint16_t)k->resend,
                                   .interval = (pq_ns)k->interval * PQ_MS,
                                   .nodelay = k->nodelay,
-                                  .use_cwnd = !k->nocongestion,
+                                  .congestion = c->congestion,
                                   .ack_now = k->acknodelay};
     h->smux = (struct pq_smux_conf){.session_buf = (size_t)k->smuxbuf,
                                     .stream_buf = (uint32_t)k->streambuf,
@@ -50,13 +62,17 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
     }
     h->flags = c->local_flag;
     h->max_sessions = 65536;
-    h->memory = MEMORY_MAX;
+    h->memory = memory_bound((unsigned)c->packet_workers);
+    if (h->smux.session_buf > h->memory / 2) /* a small machine */
+        h->smux.session_buf =
+            h->memory / 2 > h->smux.stream_buf ? h->memory / 2 : h->smux.stream_buf;
 }
 
 int pq_app_init(struct pq_app *app, const struct pq_conf *c)
 {
     memset(app, 0, sizeof *app);
     app->conf = c;
+    app->fanout = -1;
     app->n_workers = (unsigned)c->packet_workers;
     pthread_mutex_init(&app->fw_lock, NULL);
     hub_conf(&app->hub, c);
@@ -96,7 +112,7 @@ int pq_app_open_io(struct pq_app *app, struct pq_pktio **out)
     struct pq_pktio_conf ic = {.sockbuf = (size_t)c->sockbuf};
     memcpy(ic.ifname, app->path.iface.name, sizeof ic.ifname);
     if (!app->hub.client && app->n_workers > 1)
-        ic.fanout = (uint16_t)(getpid() & 0xffff);
+        ic.fanout = &app->fanout;
     int e = PQ_ENOTSUP;
     *out = NULL;
     if (c->backend != PQ_BACKEND_PCAP)
@@ -110,7 +126,8 @@ int pq_app_open_io(struct pq_app *app, struct pq_pktio **out)
 #endif
     if (e == -EPERM)
         pq_say("no permission for raw packets: run as root, or give the program the capabilities "
-               "CAP_NET_RAW and CAP_NET_ADMIN: setcap cap_net_raw,cap_net_admin+ep $(which paqet)");
+               "CAP_NET_RAW and CAP_NET_ADMIN: setcap "
+               "cap_net_raw,cap_net_admin,cap_net_bind_service+ep $(which paqet)");
     else if (e)
         pq_say("network.interface: cannot open %s for packets: %s", ic.ifname, pq_strerror(e));
     return e;
@@ -154,6 +171,19 @@ void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on)
 
 /* ---- threads and signals */
 
+/* Each connection takes a descriptor; the usual soft limit of 1024 is for programs with select().
+ */
+static void raise_limits(void)
+{
+    struct rlimit r;
+    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+    setenv("UV_THREADPOOL_SIZE", "32",
+           0); /* names are resolved there, and slow ones block a thread */
+}
+
 static void *thread_main(void *arg)
 {
     pq_worker_run(arg);
@@ -167,6 +197,7 @@ int pq_app_run(struct pq_worker *const *w, unsigned n)
     int sig = 0;
     unsigned started = 0;
     signal(SIGPIPE, SIG_IGN);
+    raise_limits();
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);

@@ -14,6 +14,7 @@ struct pq_app {
     struct pq_hub_conf hub; /* key included: wiped by pq_app_fini */
     struct pq_path path;
     unsigned n_workers;
+    int fanout;              /* of a server's workers; -1 until the first has joined */
     pthread_mutex_t fw_lock; /* the firewall is the only thing that workers share */
     struct pq_firewall *fw;  /* NULL: none could be made, the user was told */
     struct pq_firewall_conf fw_conf;

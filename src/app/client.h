@@ -20,6 +20,7 @@ struct link { /* one of transport.conn places for a session */
 struct lease { /* what a session holds until it has ended: its port; user data of the session */
     struct client_worker *cw;
     struct link *link;
+    struct pq_session *ses;
     struct pq_list node; /* in cw->leases */
     unsigned server;
     bool greeted; /* the server has answered the first PING */

@@ -16,6 +16,7 @@ struct probe {
     struct pq_session *ses;
     struct pq_stream *st;
     size_t len;
+    bool blind; /* sent while the family was not known: flags and requests wait */
     uint8_t buf[512];
 };
 
@@ -87,6 +88,8 @@ static void release(void *ctx, struct pq_stream *st)
     pq_stream_set_tag(st, NULL);
     if (c)
         pq_stream_uncork(st, c);
+    else
+        PQ_LOG(PQ_LOG_ERROR, "a request was dropped for want of memory");
 }
 
 int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_stream *st,
@@ -115,14 +118,15 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
     p->lease->greeted = true;
     k->abilities = abilities;
     pq_stream_set_abilities(p->st, abilities);
-    if (!news)
-        return;
-    k->family = abilities ? PQ_FAMILY_BINARY : f; /* our kind reads both; binary is shorter */
-    PQ_LOG(PQ_LOG_INFO, "the server is %s",
-           abilities            ? "a paqet of this kind"
-           : f == PQ_FAMILY_GOB ? "of family A (gob headers)"
-                                : "of family B (binary headers)");
-    send_flags(p->lease, p->ses);
+    if (news) {
+        k->family = abilities ? PQ_FAMILY_BINARY : f; /* our kind reads both; binary is shorter */
+        PQ_LOG(PQ_LOG_INFO, "the server is %s",
+               abilities            ? "a paqet of this kind"
+               : f == PQ_FAMILY_GOB ? "of family A (gob headers)"
+                                    : "of family B (binary headers)");
+    }
+    if (p->blind)
+        send_flags(p->lease, p->ses);
     pq_session_each(p->ses, release, p->lease);
 }
 
@@ -158,6 +162,13 @@ static void on_probe_flush(void *ctx)
     probe_end(p);
 }
 
+/* What was known of the server is wrong: asks again, on the same session. */
+static void start_over(struct probe *p)
+{
+    pq_client_forget(p->lease->cw, p->lease->server);
+    pq_client_greet(p->lease, p->ses);
+}
+
 /* Closed without a PONG: a gob PING says family B, of a binary one nothing is known. */
 static void on_probe_end(void *ctx, int err)
 {
@@ -169,7 +180,7 @@ static void on_probe_end(void *ctx, int err)
     else if (!err && known_of(p->lease)->family == PQ_FAMILY_NONE)
         settle(p, PQ_FAMILY_BINARY, 0);
     else if (!err)
-        pq_client_forget(p->lease->cw, p->lease->server); /* it has become another one */
+        start_over(p); /* it has become another one */
     probe_end(p);
 }
 
@@ -189,6 +200,7 @@ void pq_client_greet(struct lease *l, struct pq_session *ses)
         return;
     p->lease = l;
     p->ses = ses;
+    p->blind = known_of(l)->family == PQ_FAMILY_NONE;
     p->st = pq_session_open(ses, &probe_events, p);
     struct pq_chunk *c = p->st ? encode(l, p->st, &ping) : NULL;
     if (!c) {

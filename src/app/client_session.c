@@ -20,7 +20,7 @@ static int set_filter(struct client_worker *cw)
 {
     uint16_t ports[PQ_IO_PORTS_MAX];
     size_t n = 0;
-    for (struct pq_list *l = cw->leases.next; l != &cw->leases && n < PQ_IO_PORTS_MAX; l = l->next)
+    for (struct pq_list *l = cw->leases.prev; l != &cw->leases && n < PQ_IO_PORTS_MAX; l = l->prev)
         ports[n++] = PQ_OF(l, struct lease, node)->port;
     return pq_pktio_set_ports(cw->w.io, ports, n);
 }
@@ -53,6 +53,17 @@ static int take_port(struct client_worker *cw, struct lease *l)
     else if (e)
         pq_say("no local port could be had: %s", pq_strerror(e));
     return e;
+}
+
+/* Ends sessions that were replaced and carry nothing more. */
+static void end_replaced(struct client_worker *cw)
+{
+    for (struct pq_list *n = cw->leases.next, *next; n != &cw->leases; n = next) {
+        struct lease *l = PQ_OF(n, struct lease, node);
+        next = n->next;
+        if (l->ses && l->link->ses != l->ses && pq_session_streams(l->ses) == 0)
+            pq_session_end(l->ses, PQ_ECLOSED);
+    }
 }
 
 int pq_client_connect(struct link *k)
@@ -89,6 +100,8 @@ int pq_client_connect(struct link *k)
         k->ses = NULL;
         return e;
     }
+    l->ses = k->ses;
+    end_replaced(cw);
     char server[PQ_ADDR_STRLEN];
     PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, server), l->port);
     pq_client_greet(l, k->ses);
@@ -163,6 +176,7 @@ static const char *why_stale(const struct client_worker *cw, struct pq_session *
 /* The next session in turn that can be used; makes one if need be. */
 static struct pq_session *pick_session(struct client_worker *cw)
 {
+    end_replaced(cw);
     for (unsigned i = 0; i < cw->n_links; i++) {
         struct link *k = &cw->links[cw->next_link];
         cw->next_link = (cw->next_link + 1) % cw->n_links;

@@ -50,7 +50,10 @@ static bool move_to(struct client_worker *cw, const struct pq_path *path)
         return false;
     }
     app->path = *path;
-    if (pq_app_open_io(app, &io) || io->link_len != cw->w.io->link_len) {
+    int e = pq_app_open_io(app, &io);
+    if (e || io->link_len != cw->w.io->link_len) {
+        if (!e)
+            pq_pktio_close(&io);
         app->path = old;
         return false;
     }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "crypt/crypt.h"
 #include "header/header.h"
+#include "kcp/kcp.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -54,7 +55,7 @@ struct pq_conf_strings { /* a list of strings */
 };
 
 struct pq_conf_kcp {
-    char *mode, *block, *key;
+    char *mode, *block, *key, *congestion;
     long nodelay, interval, resend, nocongestion;
     bool wdelay, acknodelay;
     long mtu, rcvwnd, sndwnd, dshard, pshard, smuxbuf, streambuf, smuxkalive, smuxktimeout;
@@ -81,6 +82,7 @@ struct pq_conf {
     enum pq_backend backend;
     enum pq_family header; /* PQ_FAMILY_NONE = auto */
     enum pq_cipher cipher;
+    enum pq_congestion congestion;
     struct pq_flags local_flag, remote_flag;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */
 };

@@ -264,6 +264,25 @@ static void check_mode(struct check *k)
          "transport.kcp.mode: '%s' is not normal, fast, fast2, fast3 or manual", name);
 }
 
+/* bbr unless the configuration asks for the origin's window (nocongestion: 0, manual mode only) or
+ * names another one. */
+static void check_congestion(struct check *k)
+{
+    static const char *const names[] = {"none", "reno", "bbr"}; /* as enum pq_congestion */
+    struct pq_conf *c = k->c;
+    c->congestion = c->kcp.nocongestion ? PQ_CONGESTION_BBR : PQ_CONGESTION_RENO;
+    if (!set(c->kcp.congestion))
+        return;
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(c->kcp.congestion, names[i]) == 0) {
+            c->congestion = (enum pq_congestion)i;
+            return;
+        }
+    }
+    FAIL(k, "transport.kcp.congestion", "transport.kcp.congestion: '%s' is not bbr, reno or none",
+         c->kcp.congestion);
+}
+
 static void check_cipher(struct check *k)
 {
     struct pq_conf *c = k->c;
@@ -293,6 +312,7 @@ static void check_kcp(struct check *k)
 {
     struct pq_conf_kcp *c = &k->c->kcp;
     check_mode(k);
+    check_congestion(k);
     check_cipher(k);
     k->c->mtu_set = pq_key_is_set(k->lines, "transport.kcp.mtu");
     if (c->mtu < MTU_MIN)

@@ -75,6 +75,13 @@ static int find_router(const struct pq_conf_side *side, const struct pq_route *r
     struct pq_addr via = r->has_gateway ? r->gateway : *server;
     if (r->ifindex != out->iface.index) /* another interface than the route's was asked for */
         via = is4 ? out->iface.gateway4 : out->iface.gateway6;
+    if (r->ifindex != out->iface.index && pq_addr_is_any(&via)) {
+        snprintf(why, PQ_WHY_LEN,
+                 "network.interface: %s has no default route, so its router is not "
+                 "known; set network.%s.router_mac, or leave the interface out",
+                 out->iface.name, is4 ? "ipv4" : "ipv6");
+        return PQ_EINVAL;
+    }
     int e = pq_neigh_resolve(out->iface.index, &via, out->router_mac, patience);
     if (e) {
         snprintf(why, PQ_WHY_LEN,

@@ -89,6 +89,13 @@ static int open_port(struct server *s)
 {
     uint16_t port = s->app.conf->own_port;
     int e = pq_port_reserve(&s->port, port);
+    if (e == -EACCES) {
+        PQ_LOG(PQ_LOG_WARN,
+               "port %u could not be reserved (no CAP_NET_BIND_SERVICE): another "
+               "program could take it too",
+               port);
+        e = 0;
+    }
     if (e) {
         pq_say("port %u %s; choose another one for listen.addr and network.*.addr", port,
                e == -EADDRINUSE ? "is in use by another program (another paqet server?)"

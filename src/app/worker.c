@@ -8,18 +8,25 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define RX_BATCH   64   /* frames that are looked at before streams use their bytes */
-#define RX_TURN    256  /* frames of one turn */
-#define TX_TURN    1024 /* packets of one turn */
+#define RX_BATCH   64    /* frames that are looked at before streams use their bytes */
+#define RX_TURN    256   /* frames of one turn */
+#define TX_TURN    1024  /* packets of one turn */
+#define RETRY      PQ_MS /* after the interface's queue was full */
 #define LOG_PERIOD (60 * PQ_SEC)
 
 /* ---- out: sessions -> slots -> kernel */
 
-/* Hands waiting slots to the kernel.  Returns false if it is full. */
+/* Hands waiting slots to the kernel.  Returns false if it is full: then either the descriptor or,
+ * if w->retry_at is set, the clock tells when to go on. */
 static bool flush_slots(struct pq_worker *w)
 {
+    w->retry_at = PQ_NEVER;
     while (w->first < w->filled) {
         int n = pq_pktio_send(w->io, w->slots + w->first, w->filled - w->first);
+        if (n == PQ_EAGAIN) {
+            w->retry_at = w->now + RETRY;
+            return false;
+        }
         if (n < 0) { /* this one can never go; KCP sends its segments again */
             uint64_t lost = pq_log_due(&w->send_failed, LOG_PERIOD, w->now);
             if (lost)
@@ -55,7 +62,7 @@ static void on_idle(uv_idle_t *i)
 
 static void set_alarm(struct pq_worker *w)
 {
-    pq_ns at = pq_hub_deadline(w->hub);
+    pq_ns at = pq_ns_min(pq_hub_deadline(w->hub), w->retry_at);
     if (at == w->alarm_at)
         return;
     w->alarm_at = at;
@@ -78,7 +85,7 @@ static void drain(struct pq_worker *w)
         sent += w->filled;
         room = flush_slots(w);
     }
-    set_tx_wait(w, !room);
+    set_tx_wait(w, !room && w->retry_at == PQ_NEVER);
     if (room && pq_hub_ready(w->hub))
         uv_idle_start(&w->idle, on_idle);
     else
@@ -286,7 +293,7 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
     w->io = io;
     w->role = role;
     w->alarm_fd = w->tx_dup = -1;
-    w->alarm_at = PQ_NEVER;
+    w->alarm_at = w->retry_at = PQ_NEVER;
     w->now = pq_clock();
     pq_rng_init(&w->rng);
     int e = uv_loop_init(&w->loop);

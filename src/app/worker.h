@@ -32,6 +32,7 @@ struct pq_worker {
     uv_idle_t idle; /* active while there is more to send than one turn may */
     uv_async_t stop;
     int alarm_fd;   /* timerfd: libuv's timers count in milliseconds */
+    pq_ns retry_at; /* when the kernel may have room again; PQ_NEVER = it has, or tx tells */
     pq_ns alarm_at; /* what it is set to */
     int tx_dup;     /* second descriptor of a backend that has one for both ways, or -1 */
     bool has_loop;
