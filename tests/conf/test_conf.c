@@ -131,10 +131,10 @@ static void defaults(void **state)
     assert_true(k->wdelay && !k->acknodelay);
     assert_int_equal(k->mtu, 1350);
     assert_false(p.c.mtu_set);
-    assert_int_equal(k->rcvwnd, 2048);
-    assert_int_equal(k->sndwnd, 1024);
-    assert_int_equal(k->smuxbuf, 8 << 20);
-    assert_int_equal(k->streambuf, 4 << 20);
+    assert_int_equal(k->rcvwnd, 8192);
+    assert_int_equal(k->sndwnd, 8192);
+    assert_int_equal(k->smuxbuf, 64 << 20);
+    assert_int_equal(k->streambuf, 8 << 20);
     assert_int_equal(k->smuxkalive, 2);
     assert_int_equal(k->smuxktimeout, 8);
     assert_int_equal(k->dshard + k->pshard, 0);
@@ -275,7 +275,7 @@ static void nulls(void **state)
     parse(&p, CONF_SERVER "    mtu: 0\n    rcvwnd: 0\n    smuxkalive: 0\n");
     expect_clean(&p);
     assert_int_equal(p.c.kcp.mtu, 1350);
-    assert_int_equal(p.c.kcp.rcvwnd, 2048);
+    assert_int_equal(p.c.kcp.rcvwnd, 8192);
     assert_int_equal(p.c.kcp.smuxkalive, 2);
     release(&p);
     one_error("role: null\nserver: {addr: 'x:1'}\nsocks5: [{listen: ':1'}]\n"
@@ -415,7 +415,7 @@ static void one_by_one(void **state)
     one_error("role: client\nserver:\n  addr: ':1'\nsocks5: [{listen: ':1'}]\n"
               "transport: {kcp: {key: k}}\n",
               3, "server.addr: ");
-    one_error(CONF_SERVER "    streambuf: 9000000\n", 7, "transport.kcp.streambuf: ");
+    one_error(CONF_SERVER "    streambuf: 90000000\n", 7, "transport.kcp.streambuf: ");
     one_error(CONF_SERVER "    mtu: 50\n", 7, "transport.kcp.mtu: "); /* nothing is left of it */
     one_error(CONF_SERVER "    mtu: -1\n", 7, "transport.kcp.mtu: ");
     one_error(CONF_SERVER "    mtu: 1350.5\n", 7, "transport.kcp.mtu: ");
