@@ -91,6 +91,13 @@ static void note_rtt(struct pq_cc *c, pq_ns rtt, pq_ns now)
     }
 }
 
+/* Doubles in each round trip, but not beyond twice what the path has shown to carry. */
+static uint64_t start_up(const struct pq_cc *c, uint32_t acked, uint64_t limit)
+{
+    uint64_t want = (uint64_t)c->cwnd + acked;
+    return want < limit ? want : limit > c->cwnd ? limit : c->cwnd;
+}
+
 static void set_cwnd(struct pq_cc *c, uint32_t acked)
 {
     static const uint8_t gain[8] = {10, 6, 8, 8, 8, 8, 8, 8};
@@ -99,7 +106,7 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
     if (c->bbr.probe_until)
         want = bdp / 2 + MIN_CWND;
     else if (!c->bbr.filled)
-        want = (uint64_t)c->cwnd + acked; /* doubles in each round trip */
+        want = start_up(c, acked, 2 * bdp + in(rate, SLACK) + extra_of(c) + FIRST_CWND);
     c->cwnd = (uint32_t)(want < PQ_KCP_WND_MAX ? want : PQ_KCP_WND_MAX);
 }
 

@@ -106,6 +106,12 @@ size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now)
     return could > k->unsent ? could - k->unsent : 0;
 }
 
+size_t pq_kcp_flight_max(const struct pq_kcp *k)
+{
+    uint32_t n = k->conf.snd_wnd < k->rmt_wnd ? k->conf.snd_wnd : k->rmt_wnd;
+    return (size_t)(n < k->cc.cwnd ? n : k->cc.cwnd) * k->mss;
+}
+
 void pq_kcp_extend(struct pq_kcp *k)
 {
     k->repeat_acks = true;

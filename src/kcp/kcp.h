@@ -85,6 +85,9 @@ void pq_kcp_send(struct pq_kcp *k, struct pq_chunk *c);
  * bytes where they are, so that the choice of stream is made late. */
 size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now);
 
+/* Bytes that the windows and the congestion control allow in flight. */
+size_t pq_kcp_flight_max(const struct pq_kcp *k);
+
 /* Writes the next datagram to dst (cap >= conf.mtu).  Returns its bytes; 0 = nothing due now.
  * A segment counts as sent only once written here, so stopping early loses nothing. */
 size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now);

@@ -20,6 +20,7 @@ int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
     s->ctx = ctx;
     s->chunks = chunks;
     s->next_id = conf->client ? 3 : 2; /* [5.2] */
+    s->queue_max = PQ_SMUX_QUEUE_MAX;
     s->head_need = PQ_SMUX_HDR_LEN;
     s->nop_at = now + conf->keepalive;
     s->check_at = now + conf->timeout;
@@ -140,10 +141,15 @@ void pq_smux_send_first(struct pq_smux_stream *st, struct pq_chunk *c)
     }
 }
 
+void pq_smux_set_queue(struct pq_smux *s, size_t bytes)
+{
+    s->queue_max = bytes > PQ_SMUX_QUEUE_MAX ? bytes : PQ_SMUX_QUEUE_MAX;
+}
+
 size_t pq_smux_room(const struct pq_smux_stream *st)
 {
     size_t n = st->q.bytes;
-    return n < PQ_SMUX_QUEUE_MAX ? PQ_SMUX_QUEUE_MAX - n : 0;
+    return n < st->s->queue_max ? st->s->queue_max - n : 0;
 }
 
 void pq_smux_cork(struct pq_smux_stream *st, bool on)

@@ -11,7 +11,7 @@
 
 #define PQ_SMUX_HDR_LEN   8      /* ver 1, cmd 1, length 2, stream id 4 [5.1] */
 #define PQ_SMUX_WINDOW    262144 /* bytes a sender may send before the first UPD [5.3] */
-#define PQ_SMUX_QUEUE_MAX 131072 /* bytes that wait in one stream for their turn */
+#define PQ_SMUX_QUEUE_MAX 131072 /* bytes that wait in one stream for their turn, at first */
 
 struct pq_smux;        /* a session */
 struct pq_smux_stream; /* owned by the session; named by the user until pq_smux_close */
@@ -79,6 +79,10 @@ void pq_smux_bye(struct pq_smux *s);
 
 /* Frames that came so far, NOPs not counted: what only a peer with a living session sends. */
 uint64_t pq_smux_heard(const struct pq_smux *s);
+
+/* How many bytes may wait in one stream: what the pipe takes in one go, or it would run dry while
+ * the stream is filled again.  At first PQ_SMUX_QUEUE_MAX; less is not set. */
+void pq_smux_set_queue(struct pq_smux *s, size_t bytes);
 
 /* Opens a stream.  Returns it, or NULL (PQ_ENOMEM, or the ids are used up). */
 struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user);

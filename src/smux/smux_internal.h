@@ -51,6 +51,7 @@ struct pq_smux {
     struct pq_hash streams;
     struct pq_list ctl, turn;
     uint32_t next_id;
+    size_t queue_max; /* bytes that may wait in one stream */
     bool ids_used_up, need_nop, need_bye;
     bool extended;  /* the peer understands EOF and BYE */
     uint64_t heard; /* frames other than NOP */

@@ -137,7 +137,7 @@ struct pq_chunk *pq_smux_pull(struct pq_smux *s)
         return st->need_fin ? pull_fin(st) : pull_eof(st);
     struct pq_chunk *c = pull_data(st);
     pq_smux_schedule(st);
-    if (st->full && pq_smux_room(st) >= PQ_SMUX_QUEUE_MAX / 2) {
+    if (st->full && pq_smux_room(st) >= s->queue_max / 2) {
         st->full = false;
         if (st->user)
             s->ev->room(st->user);

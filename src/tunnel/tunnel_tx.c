@@ -9,7 +9,8 @@
  *   [ link, IP, TCP ... PQ_SLOT_HEAD ][ nonce, crc ][ FEC ][ KCP segments ][ tag ] */
 #include "tunnel/tunnel_internal.h"
 
-#define TURN_MAX 16 /* packets of one session before the next has its turn */
+#define STREAM_QUEUE_MAX ((size_t)4 << 20)
+#define TURN_MAX         16 /* packets of one session before the next has its turn */
 
 /* Moves frames from the streams into KCP while KCP could send them at once. */
 static void feed_kcp(struct pq_session *s, pq_ns now)
@@ -64,6 +65,13 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
     return n;
 }
 
+/* A stream alone must be able to fill the path. */
+static size_t stream_queue(const struct pq_session *s)
+{
+    size_t n = pq_kcp_flight_max(s->kcp);
+    return n < STREAM_QUEUE_MAX ? n : STREAM_QUEUE_MAX;
+}
+
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 {
     size_t done = 0;
@@ -75,6 +83,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
             pq_session_end(s, s->dead);
             continue;
         }
+        pq_smux_set_queue(s->smux, stream_queue(s));
         size_t k = pull_session(s, slots + done, max, now);
         done += k;
         if (k == max)
