@@ -165,6 +165,13 @@ static void on_probe_flush(void *ctx)
 /* What was known of the server is wrong: asks again, on the same session. */
 static void start_over(struct probe *p)
 {
+    if (p->lease->cw->cl->app.conf->header != PQ_FAMILY_NONE) {
+        PQ_LOG(PQ_LOG_WARN,
+               "the server refuses our headers: transport.header: %s is not its family; "
+               "use auto",
+               p->lease->cw->cl->app.conf->header_text);
+        return;
+    }
     pq_client_forget(p->lease->cw, p->lease->server);
     pq_client_greet(p->lease, p->ses);
 }

@@ -66,6 +66,21 @@ static void end_replaced(struct client_worker *cw)
     }
 }
 
+/* The server takes our packets but has not answered the first PING: it waits for the rest of what
+ * it takes for another header [8.1]. */
+static void on_greet_limit(uv_timer_t *t)
+{
+    struct link *k = t->data;
+    const struct lease *l = k->ses ? pq_session_user(k->ses) : NULL;
+    pq_ns now = k->cw->w.now = pq_clock();
+    if (!l || l->greeted || now > pq_session_heard(k->ses) + SILENCE_MAX)
+        return;
+    PQ_LOG(PQ_LOG_WARN, "the server does not answer the first PING%s",
+           k->cw->cl->app.conf->header ? ": is transport.header its family? use auto" : "");
+    pq_client_forget(k->cw, l->server);
+    pq_session_end(k->ses, PQ_EFAMILY);
+}
+
 int pq_client_connect(struct link *k)
 {
     struct client_worker *cw = k->cw;
@@ -105,6 +120,7 @@ int pq_client_connect(struct link *k)
     char server[PQ_ADDR_STRLEN];
     PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, server), l->port);
     pq_client_greet(l, k->ses);
+    uv_timer_start(&k->timer, on_greet_limit, GREET_MAX / PQ_MS, 0);
     return 0;
 }
 

@@ -363,6 +363,11 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 static void on_room(void *ctx)
 {
     struct pq_relay *r = ctx;
+    if (r->result && !pq_stream_corked(r->st) && !(pq_stream_abilities(r->st) & PQ_ABLE_RESULT)) {
+        r->want_result = false; /* it has turned out that the server tells nothing */
+        r->result(r, 0);        /* may free r */
+        return;
+    }
     if (!r->paused || r->closing || r->ended)
         return;
     r->paused = false;

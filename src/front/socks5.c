@@ -209,7 +209,8 @@ static void connect_through(struct talk *t, const struct pq_socks_request *req, 
     r->want_result = true;
     r->user = t;
     t->relay = r;
-    if (t->s->conf.real_reply && pq_stream_abilities(st) & PQ_ABLE_RESULT) {
+    bool tells = pq_stream_corked(st) || pq_stream_abilities(st) & PQ_ABLE_RESULT;
+    if (t->s->conf.real_reply && tells) {
         t->step = STEP_RESULT;
         r->result = on_result;
         r->gone = on_gone;

@@ -47,6 +47,7 @@ struct pq_cc {
             uint64_t full_rate; /* start-up ends when the rate has stopped growing */
             uint8_t full_rounds;
             bool filled;
+            bool prompt; /* the peer acknowledges at once */
         } bbr;
     };
 };

@@ -115,6 +115,8 @@ size_t pq_kcp_flight_max(const struct pq_kcp *k)
 void pq_kcp_extend(struct pq_kcp *k)
 {
     k->repeat_acks = true;
+    if (k->conf.congestion == PQ_CONGESTION_BBR)
+        k->cc.bbr.prompt = true;
 }
 
 bool pq_kcp_idle(const struct pq_kcp *k)

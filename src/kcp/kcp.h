@@ -69,7 +69,7 @@ void pq_kcp_free(struct pq_kcp **k); /* sets *k to NULL; freeing NULL does nothi
 enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
 
 /* The peer is one of our own kind: it takes a repeated acknowledgement for what it is, where the Go
- * programs count it towards a resend. */
+ * programs count it towards a resend, and it acknowledges promptly. */
 void pq_kcp_extend(struct pq_kcp *k);
 
 /* Delivers what waits because the consumer had no room. */

@@ -158,6 +158,11 @@ void pq_smux_cork(struct pq_smux_stream *st, bool on)
     pq_smux_schedule(st);
 }
 
+bool pq_smux_corked(const struct pq_smux_stream *st)
+{
+    return st->corked;
+}
+
 void pq_smux_consumed(struct pq_smux_stream *st, size_t n)
 {
     struct pq_smux *s = st->s;

@@ -96,6 +96,7 @@ size_t pq_smux_room(const struct pq_smux_stream *st);
 
 /* Holds the stream's data back (its SYN goes out), or lets it go. */
 void pq_smux_cork(struct pq_smux_stream *st, bool on);
+bool pq_smux_corked(const struct pq_smux_stream *st);
 
 /* Puts a frame in front of everything queued; takes the chunk. */
 void pq_smux_send_first(struct pq_smux_stream *st, struct pq_chunk *c);

@@ -413,6 +413,12 @@ void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first)
         pq_smux_send_first(st->ss, first);
     pq_smux_cork(st->ss, false);
     pq_session_wake(st->ses);
+    st->ev->room(st->ctx);
+}
+
+bool pq_stream_corked(const struct pq_stream *st)
+{
+    return st->ses && pq_smux_corked(st->ss);
 }
 
 void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags)

@@ -17,7 +17,7 @@ struct pq_stream_events {
     void (*data)(void *ctx, struct pq_view v, bool last);
     /* The batch is over: use the bytes or copy what is left. */
     void (*flush)(void *ctx);
-    /* pq_stream_room is above 0 again. */
+    /* pq_stream_room is above 0 again, or a corked stream was let go. */
     void (*room)(void *ctx);
     /* No more events: 0 = closed by the peer (bytes delivered before count), else why the session
      * ended.  The owner still calls pq_stream_close. */
@@ -60,6 +60,7 @@ void *pq_stream_tag(const struct pq_stream *st);
 /* Holds queued bytes back, or lets them go with `first`, if not NULL, in front of them; takes it.
  */
 void pq_stream_cork(struct pq_stream *st);
+bool pq_stream_corked(const struct pq_stream *st);
 void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first);
 
 /* What this side sends to the peer of this stream is flagged with this list from now on [1.3]. */

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -43,3 +45,18 @@ def test(limit: float = 60, full: bool = False) -> Callable:
 def expect(condition: object, message: str) -> None:
     if not condition:
         raise Failure(message)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """What is done inside fails once it has taken that long. Main thread only, and not nested."""
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def on_alarm(_number: int, _frame: object) -> None:
+    raise Failure("took too long")

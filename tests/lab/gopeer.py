@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Go test peer of tests/interop: found or built, or the reason why not."""
+"""The Go test peer of tests/interop: found or built, or the reason why not, and run in the lab."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import pwd
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 
-from case import Failure, Skip
-from lab import ROOT
+from case import Failure, Skip, expect
+from lab import ROOT, Host, Lab, Process
+from paqet import KEY, PORT
 
+ECHO = "127.0.0.1:7007"
 NEEDED = (1, 24)
 NETWORK_TROUBLE = r"dial tcp|lookup |i/o timeout|connection refused|proxy|no such host"
 
@@ -86,3 +89,47 @@ def path() -> str:
     if reason:
         raise reason
     return peer
+
+
+@dataclass
+class Options:
+    block: str = "aes"
+    mode: str = ""  # "message" or "stream", otherwise that of the family
+    flags: str = "PA"
+    ip6: bool = False
+    shards: tuple[int, int] = (0, 0)  # FEC: data and parity
+
+    def address(self, host: Host) -> str:
+        return f"[{host.ip6}]" if self.ip6 else host.ip4
+
+
+def arguments(me: Host, other: Host, port: int, family: str, options: Options) -> list[str]:
+    argv = ["-family", family, "-block", options.block, "-key", KEY, "-drop-rst"]
+    if options.mode:
+        argv += ["-stream=true" if options.mode == "stream" else "-stream=false"]
+    argv += ["-flags", options.flags, "-remote-flags", options.flags]
+    argv += ["-dshard", str(options.shards[0]), "-pshard", str(options.shards[1])]
+    argv += ["-iface", me.device, "-router-mac", other.mac]
+    return [*argv, "-local", f"{options.address(me)}:{port}"]
+
+
+def start_server(lab: Lab, family: str, options: Options, limit: int = 60) -> Process:
+    argv = [path(), "-role", "server", "-timeout", f"{limit}s"]
+    server = lab.s.start("peer", argv + arguments(lab.s, lab.c, PORT, family, options))
+    server.wait_log("^ready", 10)
+    return server
+
+
+def start_echo(lab: Lab, limit: int = 60) -> None:
+    """An echo service on the server host, as the target of the client's jobs."""
+    argv = [path(), "-role", "echo", "-listen", ECHO, "-timeout", f"{limit}s"]
+    lab.s.start("echo", argv).wait_log("^ready", 10)
+
+
+def run_job(lab: Lab, family: str, options: Options, job: str, *more: str, limit: int = 40) -> None:
+    """A client that does one job against our server, then ends."""
+    argv = [path(), "-role", "client", "-server", f"{options.address(lab.s)}:{PORT}"]
+    argv += arguments(lab.c, lab.s, 0, family, options)
+    argv += ["-timeout", f"{limit}s", "-target", ECHO, "-job", job, *more]
+    result = lab.c.run(argv, limit + 10)
+    expect(result.returncode == 0, (result.stdout + result.stderr).strip())

@@ -190,6 +190,7 @@ class Host:
                 text=True,
                 timeout=limit,
                 check=False,
+                preexec_fn=die_with_parent,
             )
         except subprocess.TimeoutExpired as error:
             raise Failure(f"{Path(command[0]).name}: no end within {limit:g} s") from error

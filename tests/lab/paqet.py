@@ -40,7 +40,11 @@ class Settings:
     extra: str = ""
     network_extra: str = ""  # more lines under "network:", indented by two blanks
     transport: str = ""  # more lines under "transport:", indented by two blanks
+    kcp: str = ""  # more lines under "transport: kcp:", indented by four blanks
     network: bool = True  # false: no network block, paqet finds out by itself
+    socks5: str = ""  # more lines under the entry of "socks5:", indented by four blanks
+    server: str = ""  # client: lines instead of the "server:" block
+    level: str = "info"
 
 
 def network_block(me: Host, peer: Host, port: int, settings: Settings) -> str:
@@ -65,11 +69,12 @@ def transport_block(settings: Settings) -> str:
         f'    block: "{settings.block}"\n'
         f'    mode: "{settings.mode}"\n'
         f'    key: "{settings.key}"\n'
+        f"{settings.kcp}"
     )
 
 
 def server_config(lab: Lab, settings: Settings) -> str:
-    text = f'role: "server"\nlog:\n  level: "info"\nlisten:\n  addr: ":{PORT}"\n'
+    text = f'role: "server"\nlog:\n  level: "{settings.level}"\nlisten:\n  addr: ":{PORT}"\n'
     if settings.network:
         text += network_block(lab.s, lab.c, PORT, settings)
     return text + transport_block(settings) + settings.extra
@@ -77,9 +82,9 @@ def server_config(lab: Lab, settings: Settings) -> str:
 
 def client_config(lab: Lab, settings: Settings) -> str:
     server = f"[{lab.s.ip6}]" if settings.ip6 else lab.s.ip4
-    text = 'role: "client"\nlog:\n  level: "info"\n'
-    text += f'server:\n  addr: "{server}:{PORT}"\n'
-    text += f'socks5:\n  - listen: "127.0.0.1:{SOCKS}"\n'
+    text = f'role: "client"\nlog:\n  level: "{settings.level}"\n'
+    text += settings.server or f'server:\n  addr: "{server}:{PORT}"\n'
+    text += f'socks5:\n  - listen: "127.0.0.1:{SOCKS}"\n{settings.socks5}'
     if settings.network:
         text += network_block(lab.c, lab.s, settings.client_port, settings)
     return text + transport_block(settings) + settings.extra
@@ -140,6 +145,28 @@ def wait_working(lab: Lab, limit: float = 20) -> float:
     return time.monotonic() - begin
 
 
+def fetch_by_hand(lab: Lab, limit: float = 3) -> bool:
+    """One small request, as a user makes it with curl."""
+    proxy = f"socks5h://127.0.0.1:{SOCKS}"
+    argv = ["curl", "-s", "-m", str(limit), "-x", proxy, "-o", "/dev/null"]
+    argv += ["-w", "%{size_download}", "http://127.0.0.1:8080/1000"]
+    return lab.c.run(argv).stdout == "1000"
+
+
+def seconds_to_work(lab: Lab, limit: float, patience: float = 3) -> float:
+    """A user tries again until a request passes, each time for `patience` seconds. Returns how long
+    that took; a Failure if it is more than `limit` seconds."""
+    begin = time.monotonic()
+    works = False
+    while not works and time.monotonic() - begin < limit:
+        lab.check_alive()
+        works = fetch_by_hand(lab, patience)
+    seconds = time.monotonic() - begin
+    if not works or seconds > limit:
+        raise Failure(f"{'a' if works else 'no'} request passed within {seconds:.1f} s")
+    return seconds
+
+
 @dataclass
 class Pair:
     client: Process
@@ -167,7 +194,9 @@ def start_pair(
 
 
 class SocksError(Exception):
-    pass
+    def __init__(self, message: str, code: int = -1):
+        super().__init__(message)
+        self.code = code  # the reply of SOCKS5, if there was one
 
 
 def socks_socket(lab: Lab, limit: float = 10) -> socket.socket:
@@ -190,7 +219,7 @@ def socks_connect(lab: Lab, host: str, port: int, limit: float = 10) -> socket.s
         connection.sendall(request)
         reply = read_exactly(connection, 4)
         if reply[1] != 0:
-            raise SocksError(f"reply {reply[1]}")
+            raise SocksError(f"reply {reply[1]}", reply[1])
         read_exactly(connection, 6 if reply[3] == 1 else 18)
     except BaseException:
         connection.close()

@@ -8,16 +8,16 @@ not exist.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import gopeer
 import paqet
 from case import add, expect
-from lab import Host, Lab, Process, wait_until
-from paqet import BLOCKS, KEY, PORT, Settings
+from gopeer import Options
+from lab import Lab, wait_until
+from paqet import BLOCKS, PORT, Settings
 
-ECHO_PORT = 7007
 MB = 1_000_000
 USUAL_BLOCKS = ["aes", "aes-128-gcm", "none", "null", "salsa20"]
 
@@ -25,55 +25,25 @@ USUAL_BLOCKS = ["aes", "aes-128-gcm", "none", "null", "salsa20"]
 # ---- the test peer
 
 
-def peer_arguments(me: Host, other: Host, port: int, family: str, more: Options) -> list[str]:
-    arguments = ["-family", family, "-block", more.block, "-key", KEY, "-drop-rst"]
-    arguments += ["-stream=true" if more.mode == "stream" else "-stream=false"]
-    arguments += ["-flags", more.flags, "-remote-flags", more.flags]
-    arguments += ["-iface", me.device, "-router-mac", other.mac]
-    return [*arguments, "-local", f"{more.address(me)}:{port}"]
-
-
-@dataclass
-class Options:
-    block: str = "aes"
-    mode: str = "message"
-    flags: str = "PA"
-    ip6: bool = False
-
-    def address(self, host: Host) -> str:
-        return f"[{host.ip6}]" if self.ip6 else host.ip4
-
-
 def peer_is_client(family: str, options: Options) -> None:
-    peer = gopeer.path()
+    gopeer.path()
     with Lab() as lab:
-        target = f"127.0.0.1:{ECHO_PORT}"
-        echo = [peer, "-role", "echo", "-listen", target, "-timeout", "60s"]
-        lab.s.start("echo", echo).wait_log("^ready", 10)
+        gopeer.start_echo(lab)
         server = paqet.start_server(lab, Settings(block=options.block, ip6=options.ip6))
-        arguments = [peer, "-role", "client", "-server", f"{options.address(lab.s)}:{PORT}"]
-        arguments += peer_arguments(lab.c, lab.s, 0, family, options)
-        arguments += ["-timeout", "40s", "-target", target]
-        run_job(lab, [*arguments, "-job", "ping"])
-        run_job(lab, [*arguments, "-job", "empty"])
-        run_job(lab, [*arguments, "-job", "refused", "-target", "127.0.0.1:1"])
-        run_job(lab, [*arguments, "-job", "echo", "-bytes", str(3 * MB)])
-        run_job(lab, [*arguments, "-job", "echo", "-bytes", "20000", "-par", "50"])
+        run_job = partial(gopeer.run_job, lab, family, options)
+        run_job("ping")
+        run_job("empty")
+        run_job("refused", "-target", "127.0.0.1:1")
+        run_job("echo", "-bytes", str(3 * MB))
+        run_job("echo", "-bytes", "20000", "-par", "50")
         expect(server.alive(), f"the server ended: {server.last_lines()}")
-
-
-def start_peer_server(lab: Lab, family: str, options: Options) -> Process:
-    arguments = peer_arguments(lab.s, lab.c, PORT, family, options)
-    server = lab.s.start("peer", [gopeer.path(), "-role", "server", *arguments])
-    server.wait_log("^ready", 10)
-    return server
 
 
 def peer_is_server(family: str, options: Options) -> None:
     gopeer.path()
     with Lab() as lab:
         lab.origin()
-        server = start_peer_server(lab, family, options)
+        server = gopeer.start_server(lab, family, options)
         client = paqet.start_client(lab, Settings(block=options.block, ip6=options.ip6))
         paqet.wait_working(lab)
         exchange(lab, 3 * MB)
@@ -86,19 +56,14 @@ def peer_server_restarts(family: str) -> None:
     gopeer.path()
     with Lab() as lab:
         lab.origin()
-        server = start_peer_server(lab, family, Options())
+        server = gopeer.start_server(lab, family, Options())
         client = paqet.start_client(lab, Settings())
         paqet.wait_working(lab)
         server.kill()
-        start_peer_server(lab, family, Options())
+        gopeer.start_server(lab, family, Options())
         paqet.wait_working(lab, 40)
         exchange(lab, MB)
         expect(client.alive(), f"the client ended: {client.last_lines()}")
-
-
-def run_job(lab: Lab, argv: list[str]) -> None:
-    result = lab.c.run(argv, 50)
-    expect(result.returncode == 0, (result.stdout + result.stderr).strip())
 
 
 def exchange(lab: Lab, size: int) -> None:
