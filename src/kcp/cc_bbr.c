@@ -13,7 +13,7 @@
 
 #define MIN_CWND   16
 #define FIRST_CWND 32
-#define SLACK      (1 * PQ_MS) /* two machines' turns: neither runs the moment a packet comes */
+#define SLACK      (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
 #define RTT_WINDOW (10 * PQ_SEC)
 #define EXTRA_LIMIT                                                                                \
     (100 * PQ_MS) /* acknowledgements that come at once: at most so much of the rate */

@@ -172,7 +172,7 @@ def test_server_that_stops_gives_way_at_once() -> None:
         paqet.start_client(lab, Settings(network=False, server=servers))
         paqet.wait_working(lab)
         first.stop()
-        paqet.seconds_to_work(lab, 1.5, patience=1)
+        paqet.seconds_to_work(lab, 1, patience=1)
 
 
 # ---- a path that goes silent
