@@ -60,6 +60,7 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
         h->dshard = (uint16_t)k->dshard;
         h->pshard = (uint16_t)k->pshard;
     }
+    h->fec_auto = c->fec_auto && !h->dshard;
     h->flags = c->local_flag;
     h->max_sessions = 65536;
     h->memory = memory_bound((unsigned)c->packet_workers);

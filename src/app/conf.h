@@ -55,7 +55,7 @@ struct pq_conf_strings { /* a list of strings */
 };
 
 struct pq_conf_kcp {
-    char *mode, *block, *key, *congestion;
+    char *mode, *block, *key, *congestion, *fec;
     long nodelay, interval, resend, nocongestion;
     bool wdelay, acknodelay;
     long mtu, rcvwnd, sndwnd, dshard, pshard, smuxbuf, streambuf, smuxkalive, smuxktimeout;
@@ -83,6 +83,7 @@ struct pq_conf {
     enum pq_family header; /* PQ_FAMILY_NONE = auto */
     enum pq_cipher cipher;
     enum pq_congestion congestion;
+    bool fec_auto;
     struct pq_flags local_flag, remote_flag;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */
 };

@@ -313,6 +313,9 @@ static void check_kcp(struct check *k)
     struct pq_conf_kcp *c = &k->c->kcp;
     check_mode(k);
     check_congestion(k);
+    k->c->fec_auto = !set(c->fec) || strcmp(c->fec, "auto") == 0;
+    if (set(c->fec) && !k->c->fec_auto && strcmp(c->fec, "off") != 0)
+        FAIL(k, "transport.kcp.fec", "transport.kcp.fec: '%s' is not auto or off", c->fec);
     check_cipher(k);
     k->c->mtu_set = pq_key_is_set(k->lines, "transport.kcp.mtu");
     if (c->mtu < MTU_MIN)

@@ -360,10 +360,10 @@ static void free_strings(struct pq_conf_strings *s)
 
 void pq_conf_free(struct pq_conf *c)
 {
-    char *const all[] = {c->role_text, c->log_level_text, c->listen,        c->ifname,
-                         c->guid,      c->protocol,       c->header_text,   c->backend_text,
-                         c->v4.addr,   c->v4.router_mac,  c->v6.addr,       c->v6.router_mac,
-                         c->kcp.mode,  c->kcp.block,      c->kcp.congestion};
+    char *const all[] = {c->role_text, c->log_level_text, c->listen,         c->ifname,
+                         c->guid,      c->protocol,       c->header_text,    c->backend_text,
+                         c->v4.addr,   c->v4.router_mac,  c->v6.addr,        c->v6.router_mac,
+                         c->kcp.mode,  c->kcp.block,      c->kcp.congestion, c->kcp.fec};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
     if (c->kcp.key) {

@@ -22,6 +22,10 @@ struct pq_fec_enc;
 int pq_fec_enc_new(struct pq_fec_enc **out, unsigned d, unsigned p);
 void pq_fec_enc_free(struct pq_fec_enc **e); /* sets *e to NULL; freeing NULL does nothing */
 
+/* Parity for each group, however late its last data packet came; for peers of our own kind [8.6].
+ */
+void pq_fec_enc_set_always(struct pq_fec_enc *e);
+
 /* Writes the header in front of a datagram of n bytes that stands at p + PQ_FEC_HEAD, and takes the
  * datagram into account for parity.  Returns PQ_FEC_HEAD + n. */
 size_t pq_fec_enc_data(struct pq_fec_enc *e, uint8_t *p, size_t n, pq_ns now);

@@ -12,7 +12,7 @@ struct pq_fec_enc {
     uint32_t next, limit; /* id of the next packet; ids wrap at `limit` [3.1] */
     unsigned in_group;    /* data packets of this group so far */
     size_t longest;       /* shard of this group, then of the parity that waits */
-    bool started;
+    bool started, always;
     pq_ns last;       /* when the last data packet went */
     unsigned waiting; /* parity packets still to send */
     uint8_t **parity; /* p shards of PQ_FEC_PAYLOAD, zero while a group begins */
@@ -56,6 +56,11 @@ void pq_fec_enc_free(struct pq_fec_enc **e)
     *e = NULL;
 }
 
+void pq_fec_enc_set_always(struct pq_fec_enc *e)
+{
+    e->always = true;
+}
+
 static void put_head(struct pq_fec_enc *e, uint8_t *p, uint16_t type)
 {
     pq_put_le32(p, e->next);
@@ -79,7 +84,7 @@ size_t pq_fec_enc_data(struct pq_fec_enc *e, uint8_t *p, size_t n, pq_ns now)
     pq_rs_add(e->rs, e->in_group, p + 6, shard, e->parity);
     if (shard > e->longest)
         e->longest = shard;
-    bool prompt = e->started && now - e->last < GAP_MAX;
+    bool prompt = e->always || (e->started && now - e->last < GAP_MAX);
     e->started = true;
     e->last = now;
     if (++e->in_group == e->d) {

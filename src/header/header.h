@@ -41,7 +41,8 @@ enum {                               /* what a peer of our own kind can do [8.2]
        PQ_ABLE_HALF_CLOSE = 1u << 1, /* type 1 */
        PQ_ABLE_RESULT = 1u << 2,     /* type 2 */
        PQ_ABLE_BYE = 1u << 3,        /* type 3 */
-       PQ_ABLE_ALL = (1u << 4) - 1,
+       PQ_ABLE_COPIES = 1u << 4,     /* type 4 */
+       PQ_ABLE_ALL = (1u << 5) - 1,
 };
 
 #define PQ_RESULT_FAILURE 1 /* general failure, of SOCKS5's reply codes */

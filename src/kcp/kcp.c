@@ -106,6 +106,11 @@ size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now)
     return could > k->unsent ? could - k->unsent : 0;
 }
 
+bool pq_kcp_backlog(const struct pq_kcp *k)
+{
+    return k->unsent || !pq_list_empty(&k->lost);
+}
+
 size_t pq_kcp_flight_max(const struct pq_kcp *k)
 {
     uint32_t n = k->conf.snd_wnd < k->rmt_wnd ? k->conf.snd_wnd : k->rmt_wnd;

@@ -85,6 +85,9 @@ void pq_kcp_send(struct pq_kcp *k, struct pq_chunk *c);
  * bytes where they are, so that the choice of stream is made late. */
 size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now);
 
+/* Whether segments wait that could go out at once. */
+bool pq_kcp_backlog(const struct pq_kcp *k);
+
 /* Bytes that the windows and the congestion control allow in flight. */
 size_t pq_kcp_flight_max(const struct pq_kcp *k);
 

@@ -20,7 +20,8 @@ static int hub_init(struct pq_hub *h)
         return e;
     h->crypt_head = (uint16_t)pq_crypt_head(h->crypt);
     h->crypt_tail = (uint16_t)pq_crypt_tail(h->crypt);
-    h->fec_head = h->conf.dshard && h->conf.pshard ? PQ_FEC_HEAD : 0;
+    bool fec = (h->conf.dshard && h->conf.pshard) || h->conf.fec_auto;
+    h->fec_head = fec ? PQ_FEC_HEAD : 0;
     if (h->conf.mtu > PQ_DGRAM_MAX || h->conf.mtu < pq_hub_mtu_min(h))
         return PQ_EINVAL;
     return 0;

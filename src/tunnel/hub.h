@@ -29,6 +29,7 @@ struct pq_hub_conf {
     struct pq_kcp_conf kcp;   /* conv and mtu are set for each session */
     struct pq_smux_conf smux; /* client is set */
     uint16_t dshard, pshard;  /* both > 0: sends FEC [3]; reading needs no setting */
+    bool fec_auto;            /* copies of lone datagrams while the path loses, to our kind [8.6] */
     struct pq_flags flags;    /* what this side sends with */
     uint16_t link_len;        /* 14 or 0 */
     uint32_t max_sessions;    /* server; more are not accepted */

@@ -384,6 +384,8 @@ void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
         return;
     pq_smux_extend(st->ses->smux, PQ_PEER_TIMEOUT);
     pq_kcp_extend(st->ses->kcp);
+    if (abilities & PQ_ABLE_COPIES)
+        pq_session_fec_auto(st->ses);
 }
 
 void pq_stream_set_tag(struct pq_stream *st, void *tag)

@@ -4,10 +4,46 @@
 
 #ifdef PQ_WITH_FEC
 
+#define LOSS_SPAN 64 /* segments between two measurements */
+#define LOSS_MIN  5  /* per thousand: below, a copy is not worth its bytes */
+
 int pq_session_fec_open(struct pq_session *s)
 {
     const struct pq_hub_conf *c = &s->hub->conf;
     return c->dshard && c->pshard ? pq_fec_enc_new(&s->fec_tx, c->dshard, c->pshard) : 0;
+}
+
+void pq_session_fec_auto(struct pq_session *s)
+{
+    if (s->fec_tx || !s->hub->conf.fec_auto || pq_fec_enc_new(&s->fec_tx, 1, 1))
+        return;
+    s->copies = true;
+    pq_fec_enc_set_always(s->fec_tx);
+}
+
+/* Resent segments in each LOSS_SPAN sent, smoothed over some of them. */
+static void measure_loss(struct pq_session *s, const struct pq_kcp_stats *st)
+{
+    uint64_t sent = st->sent + st->resent - s->loss_sent;
+    if (sent < LOSS_SPAN)
+        return;
+    uint64_t lost = 1000 * (st->resent - s->loss_resent) / sent;
+    s->loss = (uint32_t)((3 * s->loss + lost) / 4);
+    s->loss_sent = st->sent + st->resent;
+    s->loss_resent = st->resent;
+}
+
+bool pq_session_fec_wants(struct pq_session *s)
+{
+    if (!s->copies)
+        return s->fec_tx != NULL;
+    struct pq_kcp_stats st;
+    pq_kcp_get_stats(s->kcp, &st);
+    bool data = st.sent + st.resent != s->pulled;
+    s->pulled = st.sent + st.resent;
+    measure_loss(s, &st);
+    /* the last datagram of a burst: nothing sent after it would show soon that it was lost */
+    return data && s->loss >= LOSS_MIN && !pq_kcp_backlog(s->kcp) && !pq_smux_pending(s->smux);
 }
 
 void pq_session_fec_close(struct pq_session *s)
@@ -55,6 +91,17 @@ void pq_session_fec_done(struct pq_session *s)
 int pq_session_fec_open(struct pq_session *s)
 {
     return s->hub->conf.dshard && s->hub->conf.pshard ? PQ_ENOTSUP : 0;
+}
+
+void pq_session_fec_auto(struct pq_session *s)
+{
+    (void)s;
+}
+
+bool pq_session_fec_wants(struct pq_session *s)
+{
+    (void)s;
+    return false;
 }
 
 void pq_session_fec_close(struct pq_session *s)

@@ -6,6 +6,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "fec/fec.h"
+#include "header/header.h"
 #include "tunnel/hub.h"
 #include "tunnel/replay.h"
 
@@ -33,8 +34,12 @@ struct pq_session {
     struct pq_flow flow;
     struct pq_kcp *kcp;
     struct pq_smux *smux;
-    struct pq_fec_enc *fec_tx; /* NULL = sends without FEC */
-    struct pq_fec_dec *fec_rx; /* NULL = the peer has sent none */
+    struct pq_fec_enc *fec_tx;       /* NULL = sends without FEC */
+    uint64_t loss_sent, loss_resent; /* segments when the loss was measured last */
+    uint32_t loss;                   /* per thousand, smoothed */
+    uint64_t pulled;                 /* segments sent before the last pull */
+    bool copies;                     /* fec_tx is for lone datagrams only */
+    struct pq_fec_dec *fec_rx;       /* NULL = the peer has sent none */
     struct pq_list streams;
     pq_ns now;             /* of the batch being taken in, for what FEC rebuilds */
     pq_ns heard;           /* when the last good datagram came, or the session was made */
@@ -66,6 +71,8 @@ struct pq_hub {
 int pq_session_fec_open(
     struct pq_session *s); /* as configured; 0, PQ_EINVAL, PQ_ENOMEM, PQ_ENOTSUP */
 void pq_session_fec_close(struct pq_session *s);
+void pq_session_fec_auto(struct pq_session *s);  /* the peer reads copies */
+bool pq_session_fec_wants(struct pq_session *s); /* whether this datagram, just pulled, gets FEC */
 size_t pq_session_fec_parity(struct pq_session *s, uint8_t *p, size_t cap);
 size_t pq_session_fec_data(struct pq_session *s, uint8_t *p, size_t n, pq_ns now);
 enum pq_drop pq_session_fec_take(struct pq_session *s, struct pq_view packet, pq_ns now);

@@ -23,27 +23,32 @@ static void feed_kcp(struct pq_session *s, pq_ns now)
     }
 }
 
-/* Writes what is between nonce and tag: parity of a completed group first, else the next KCP
- * datagram, behind its FEC header if there is FEC.  Returns its bytes; 0 = nothing is due. */
-static size_t fill_inner(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now)
+/* Writes what is between nonce and tag at p: parity of a completed group first, else the next KCP
+ * datagram, behind its FEC header if it gets one: then *p moves forward over it.  Returns its
+ * bytes; 0 = nothing is due. */
+static size_t fill_inner(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
 {
-    size_t fec_head = s->hub->fec_head, n = pq_session_fec_parity(s, p, cap);
+    size_t n = pq_session_fec_parity(s, *p, cap);
     if (n)
         return n;
     feed_kcp(s, now);
-    n = pq_kcp_pull(s->kcp, p + fec_head, cap - fec_head, now);
-    return n && fec_head ? pq_session_fec_data(s, p, n, now) : n;
+    n = pq_kcp_pull(s->kcp, *p, cap, now);
+    if (!n || !pq_session_fec_wants(s))
+        return n;
+    *p -= PQ_FEC_HEAD;
+    return pq_session_fec_data(s, *p, n, now);
 }
 
 /* Writes one datagram into the slot.  Returns false if nothing is due. */
 static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
 {
     struct pq_hub *h = s->hub;
-    size_t at = (size_t)PQ_SLOT_HEAD + h->crypt_head;
-    size_t n = fill_inner(s, slot->buf + at, PQ_SLOT_SIZE - at - h->crypt_tail, now);
+    uint8_t *p = slot->buf + PQ_SLOT_HEAD + h->fec_head + h->crypt_head;
+    size_t cap = (size_t)(slot->buf + PQ_SLOT_SIZE - p) - h->crypt_tail;
+    size_t n = fill_inner(s, &p, cap, now);
     if (!n)
         return false;
-    slot->off = PQ_SLOT_HEAD;
+    slot->off = (uint16_t)(p - slot->buf - h->crypt_head);
     slot->len = (uint16_t)(h->crypt_head + n + h->crypt_tail);
     h->stats.tx_packets++;
     h->stats.tx_bytes += slot->len;
