@@ -303,12 +303,15 @@ static struct pq_chunk *chunk_of(const uv_buf_t *buf)
 static void on_socket_eof(struct pq_relay *r)
 {
     r->sock_eof = true;
+    uv_read_stop((uv_stream_t *)r->tcp);
+    if (pq_stream_corked(r->st))
+        return; /* whether the server can be told is not known yet: on_room comes back here */
     bool can = pq_stream_abilities(r->st) & PQ_ABLE_HALF_CLOSE;
     if (!can || (r->stream_eof && r->shut)) {
         pq_relay_close(r, false);
         return;
     }
-    uv_read_stop((uv_stream_t *)r->tcp);
+    r->eof_told = true;
     pq_stream_finish(r->st);
     half_closed(r);
 }
@@ -368,7 +371,13 @@ static void on_room(void *ctx)
         r->result(r, 0);        /* may free r */
         return;
     }
-    if (!r->paused || r->closing || r->ended)
+    if (r->closing || r->ended)
+        return;
+    if (r->sock_eof && !r->eof_told) {
+        on_socket_eof(r);
+        return;
+    }
+    if (!r->paused || r->sock_eof)
         return;
     r->paused = false;
     uv_read_start((uv_stream_t *)r->tcp, on_alloc, on_read);

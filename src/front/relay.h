@@ -31,6 +31,7 @@ struct pq_relay {
     size_t junk;     /* bytes that came after the stream had ended */
     bool paused;     /* the stream is full */
     bool sock_eof;   /* the socket's other end sends no more ... */
+    bool eof_told;   /* ... and the stream's has been told */
     bool stream_eof; /* ... the stream's other end: each direction may go on alone [8.3] */
     bool shut;       /* the end was passed on to the socket */
     bool ended;      /* the peer closed the stream */

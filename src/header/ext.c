@@ -11,9 +11,9 @@ size_t pq_ext_encode(uint32_t abilities, uint8_t buf[PQ_EXT_MAX])
 {
     struct pq_wr w = pq_wr_init(buf, PQ_EXT_MAX);
     pq_wr_u8(&w, VERSION);
-    for (uint8_t type = TLV_FIRST; type <= TLV_LAST; type++) {
+    for (int type = TLV_FIRST; type <= TLV_LAST; type++) {
         if (abilities >> type & 1) {
-            pq_wr_u8(&w, type);
+            pq_wr_u8(&w, (uint8_t)type);
             pq_wr_u8(&w, 0); /* these have no value */
         }
     }

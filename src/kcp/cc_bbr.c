@@ -79,15 +79,13 @@ static void note_rtt(struct pq_cc *c, pq_ns rtt, pq_ns now)
 {
     if (!rtt)
         return;
-    if (!c->bbr.min_rtt || rtt <= c->bbr.min_rtt) {
+    bool probing = c->bbr.probe_until != 0;
+    bool longer = probing && now >= c->bbr.probe_until; /* the path itself has become longer */
+    if (!c->bbr.min_rtt || rtt <= c->bbr.min_rtt || longer) {
         c->bbr.min_rtt = rtt;
         c->bbr.min_rtt_at = now;
         c->bbr.probe_until = 0;
-    } else if (c->bbr.probe_until && now >= c->bbr.probe_until) {
-        c->bbr.min_rtt = rtt; /* the path has become longer */
-        c->bbr.min_rtt_at = now;
-        c->bbr.probe_until = 0;
-    } else if (!c->bbr.probe_until && now > c->bbr.min_rtt_at + RTT_WINDOW) {
+    } else if (!probing && now > c->bbr.min_rtt_at + RTT_WINDOW) {
         c->bbr.probe_until = now + 2 * c->bbr.min_rtt + 2 * SLACK;
     }
 }

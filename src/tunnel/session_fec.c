@@ -28,7 +28,7 @@ static void measure_loss(struct pq_session *s, const struct pq_kcp_stats *st)
     if (sent < LOSS_SPAN)
         return;
     uint64_t lost = 1000 * (st->resent - s->loss_resent) / sent;
-    s->loss = (uint32_t)((3 * s->loss + lost) / 4);
+    s->loss = (uint32_t)((3 * (uint64_t)s->loss + lost) / 4);
     s->loss_sent = st->sent + st->resent;
     s->loss_resent = st->resent;
 }

@@ -64,7 +64,7 @@ static void session_stops(void **state)
     struct world_conf c = world_conf(20 * PQ_MS);
     for (int i = 0; i < 2; i++) {
         c.hub[i].smux.stream_buf = 300 * 1024;
-        c.hub[i].smux.session_buf = 300 * 1024;
+        c.hub[i].smux.session_buf = (size_t)300 * 1024;
         c.hub[i].kcp.rcv_wnd = 64;
     }
     struct world *w = world_new(&c, ut_seed("session stops"));
@@ -78,8 +78,8 @@ static void session_stops(void **state)
     uint64_t unread = 0;
     for (unsigned i = 0; i < 6; i++)
         unread += w->half[SERVER][i].unread;
-    assert_true(unread >= 300 * 1024 && unread < 300 * 1024 + 2000);
-    assert_true(world_chunk_bytes(&w->end[SERVER]) <= 64 * 2200);
+    assert_true(unread >= (size_t)300 * 1024 && unread < (size_t)300 * 1024 + 2000);
+    assert_true(world_chunk_bytes(&w->end[SERVER]) <= (size_t)64 * 2200);
     for (unsigned i = 0; i < 6; i++)
         w->half[SERVER][i].lazy = false;
     pq_ns from = w->now;

@@ -28,7 +28,7 @@ static struct world *transfer(const char *what, const struct world_conf *c, unsi
 {
     struct world *w = world_new(c, ut_seed(what));
     for (unsigned i = 0; i < pairs; i++)
-        world_open(w, bytes / pairs + i * 997, bytes / pairs + i * 1009);
+        world_open(w, bytes / pairs + (uint64_t)i * 997, bytes / pairs + (uint64_t)i * 1009);
     bool done = world_run(w, WORLD_T0 + limit, world_closed);
     report(what, w);
     assert_true(done);
@@ -304,7 +304,7 @@ static void little_memory(void **state)
     (void)state;
     struct world_conf c = world_conf(20 * PQ_MS);
     for (int i = 0; i < 2; i++) {
-        c.hub[i].memory = 256 * 1024;
+        c.hub[i].memory = (size_t)256 * 1024;
         c.link[i].loss = 20;
     }
     struct world *w = transfer("256 KiB of chunks", &c, 4, MIB, 120 * PQ_SEC);

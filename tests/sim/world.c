@@ -30,7 +30,7 @@ static void pump(struct half *h)
     h->starved = false;
     while (h->st && h->tx_at < h->tx_len && pq_stream_room(h->st)) {
         uint64_t left = h->tx_len - h->tx_at;
-        size_t n = 1 + (size_t)(h->tx_at * 7919 + h->index * 4099) % PQ_CHUNK_BIG;
+        size_t n = 1 + (size_t)(h->tx_at * 7919 + (uint64_t)h->index * 4099) % PQ_CHUNK_BIG;
         n = n < left ? n : (size_t)left;
         struct pq_chunk *c = pq_chunk_new(pq_stream_chunks(h->st), n);
         if (!c) {
