@@ -125,8 +125,7 @@ static void anchors(void **state)
         "socks5: &a [*a, *a]\nrole: client\n",
         "network: &n\n  ipv4: *n\n  tcp:\n    local_flag: &f [PA, *f]\n",
         "transport: &t\n  kcp: *t\n  quic: *t\n",
-        "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b]\nd: &d "
-        "[*c,*c,*c,*c,*c,*c]\nsocks5: *d\nnetwork:\n  tcp:\n    local_flag: *d\n",
+        "a: &a [x,x,x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b]\nd: &d [*c,*c]\nsocks5: *d\n",
     };
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct pq_conf c;
