@@ -148,6 +148,15 @@ def test_network_found_out_by_itself() -> None:
 
 
 @test()
+def test_libpcap_backend() -> None:
+    with Lab() as lab:
+        pair = paqet.start_pair(lab, Settings(network_extra="  backend: pcap\n"))
+        check_download(lab, 5 * MB)
+        check_upload(lab, 5 * MB)
+        pair.check_alive()
+
+
+@test()
 def test_two_workers() -> None:
     with Lab() as lab:
         two_workers(lab)

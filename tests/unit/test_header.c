@@ -138,6 +138,63 @@ static void binary_extension(void **state)
     assert_int_equal(used, sizeof b);
 }
 
+static uint32_t abilities_of(const json_t *names)
+{
+    static const char *const known[] = {"half-close", "dial result", "bye", "copies"};
+    uint32_t a = json_is_null(names) ? 0 : PQ_ABLE_HELLO;
+    size_t i;
+    json_t *name;
+    json_array_foreach(names, i, name)
+    {
+        for (unsigned k = 0; k < 4; k++)
+            if (strcmp(json_string_value(name), known[k]) == 0)
+                a |= 1u << (k + 1);
+    }
+    return a;
+}
+
+static void hello_one(const json_t *m, enum pq_family family, const char *form)
+{
+    size_t n, used;
+    uint8_t *p = vec_bytes(m, form, &n), b[512];
+    struct pq_request out;
+    enum pq_family f;
+    assert_int_equal(pq_header_decode(p, n, &out, &f, &used), 0);
+    assert_int_equal(f, family);
+    assert_int_equal(used, n);
+    assert_int_equal(out.type, vec_int(m, "type"));
+    assert_int_equal(out.abilities, abilities_of(vec_get(m, "abilities")));
+    if (json_is_true(vec_get(m, "canonical"))) {
+        assert_int_equal(pq_header_encode(family, &out, b, sizeof b), n);
+        assert_memory_equal(b, p, n);
+    }
+    for (size_t cut = 0; cut < n; cut++)
+        assert_int_equal(pq_header_decode(p, cut, &out, &f, &used), PQ_EMORE);
+    free(p);
+}
+
+/* HELLO and RESULT [8.2] [8.4]. */
+static void hello_vectors(void **state)
+{
+    (void)state;
+    json_t *root = vec_load("hello.json"), *m;
+    size_t i, n, used;
+    json_array_foreach(vec_get(root, "messages"), i, m)
+    {
+        hello_one(m, PQ_FAMILY_BINARY, "binary");
+        hello_one(m, PQ_FAMILY_GOB, "gob");
+    }
+    struct pq_request r;
+    uint8_t *p = vec_bytes(vec_get(root, "result"), "binary_refused", &n), b[16];
+    assert_int_equal(pq_binary_decode(p, n, &r, &used), 0);
+    assert_int_equal(r.type, PQ_REQ_RESULT);
+    assert_int_equal(r.result, 5);
+    assert_int_equal(pq_binary_encode(&r, b, sizeof b), n);
+    assert_memory_equal(b, p, n);
+    free(p);
+    json_decref(root);
+}
+
 static void decode_fuzz(const char *file, uint64_t *seed, int rounds)
 {
     json_t *root = vec_load(file), *list = vec_get(root, "messages");
@@ -184,7 +241,7 @@ int main(void)
     const struct CMUnitTest header[] = {
         cmocka_unit_test(binary_vectors), cmocka_unit_test(binary_malformed),
         cmocka_unit_test(binary_edges),   cmocka_unit_test(binary_extension),
-        cmocka_unit_test(fuzz),
+        cmocka_unit_test(hello_vectors),  cmocka_unit_test(fuzz),
     };
     return ut_run(header) + header_gob();
 }
