@@ -272,6 +272,14 @@ static void on_data(void *ctx, struct pq_view v, bool last)
         flush_views(r);
 }
 
+/* Uses what came before an end.  Returns false if the relay is closing. */
+static bool flush_before_end(struct pq_relay *r)
+{
+    if (!r->closing && r->tcp)
+        flush_views(r);
+    return !r->closing;
+}
+
 static void on_flush(void *ctx)
 {
     flush_views(ctx);
@@ -319,11 +327,7 @@ static void on_socket_eof(struct pq_relay *r)
 static void on_eof(void *ctx)
 {
     struct pq_relay *r = ctx;
-    if (r->closing)
-        return;
-    if (r->tcp)
-        flush_views(r);
-    if (r->closing)
+    if (!flush_before_end(r))
         return;
     r->stream_eof = true;
     write_out(r);
@@ -434,11 +438,7 @@ static void linger(struct pq_relay *r)
 static void on_end(void *ctx, int err)
 {
     struct pq_relay *r = ctx;
-    if (r->closing)
-        return;
-    if (r->tcp)
-        flush_views(r);
-    if (r->closing)
+    if (!flush_before_end(r))
         return;
     pq_stream_close(r->st);
     r->st = NULL;
