@@ -4,8 +4,9 @@
 
 #include <stdlib.h>
 
-#define ACK_BATCH 16 /* so many in-order segments are acknowledged at once in any mode */
-#define ACK_DELAY (10 * PQ_MS)
+#define ACK_BATCH     16 /* so many in-order segments are acknowledged at once in any mode */
+#define ACK_DELAY     (10 * PQ_MS)
+#define REORDER_LIMIT 8 /* quarters: at most two round trips of tolerance */
 
 struct header {
     uint32_t conv, ts, sn, una, len;
@@ -37,7 +38,7 @@ static void take_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, bool regular, p
     if (!last_copy) { /* given up or sent again, although the first copy had arrived */
         k->stats.spurious++;
         k->reorder_seen = true;
-        if (k->reorder_mult < 8)
+        if (k->reorder_mult < REORDER_LIMIT)
             k->reorder_mult++;
     }
     pq_kcp_on_acked(k, s, regular && last_copy, now);

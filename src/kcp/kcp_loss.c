@@ -7,8 +7,7 @@
  * or when its RTO ran out (then it alone goes again, as a probe: its ACK tells about the rest). */
 #include "kcp/kcp_internal.h"
 
-#define RTO_MAX       (10 * PQ_SEC)
-#define REORDER_LIMIT 8 /* at most two round trips of tolerance */
+#define RTO_MAX (10 * PQ_SEC)
 
 static void sample_rtt(struct pq_kcp *k, pq_ns rtt)
 {

@@ -120,9 +120,6 @@ void pq_session_bye(struct pq_session *s);
 /* Calls fn for each session; fn may end the one it is given. */
 void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), void *ctx);
 
-/* Changes where the session's packets go on the link (the router's MAC was found anew). */
-void pq_session_set_mac(struct pq_session *s, const uint8_t mac[6]);
-
 size_t pq_hub_sessions(const struct pq_hub *h);
 struct pq_chunks *pq_hub_chunks(struct pq_hub *h);
 const struct pq_hub_stats *pq_hub_stats(const struct pq_hub *h);

@@ -256,11 +256,6 @@ void pq_session_stats(const struct pq_session *s, struct pq_kcp_stats *out)
     pq_kcp_get_stats(s->kcp, out);
 }
 
-void pq_session_set_mac(struct pq_session *s, const uint8_t mac[6])
-{
-    pq_flow_set_peer_mac(&s->flow, mac);
-}
-
 void pq_session_each(struct pq_session *s, void (*fn)(void *ctx, struct pq_stream *st), void *ctx)
 {
     for (struct pq_list *n = s->streams.next, *next; n != &s->streams; n = next) {

@@ -101,11 +101,12 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
     s->heard = now;
     if (h->conf.learn_mac && seg->src_mac)
         pq_flow_set_peer_mac(&s->flow, seg->src_mac);
-    if (kcp.n)
-        d = pq_kcp_input(s->kcp, kcp, true,
-                         now); /* -> on_kcp_data in session.c -> smux -> stream */
-    if (fec)
-        d = pq_session_fec_take(s, inner, now); /* what it rebuilds goes to KCP too */
+    if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
+        d = pq_kcp_input(s->kcp, kcp, true, now);
+    if (fec) { /* what it rebuilds goes to KCP too */
+        enum pq_drop of_fec = pq_session_fec_take(s, inner, now);
+        d = d ? d : of_fec;
+    }
     if (pq_list_empty(&s->rx))
         pq_list_push(&h->rx, &s->rx);
     pq_session_wake(s);
