@@ -123,6 +123,53 @@ static int parse_port(const char *s, uint16_t *port)
     return 0;
 }
 
+int pq_net_parse(struct pq_net *n, const char *text)
+{
+    char ip[PQ_ADDR_STRLEN];
+    const char *slash = strchr(text, '/');
+    size_t len = slash ? (size_t)(slash - text) : strlen(text);
+    struct pq_addr a;
+    if (len >= sizeof ip)
+        return PQ_EINVAL;
+    memcpy(ip, text, len);
+    ip[len] = 0;
+    if (pq_addr_parse_ip(&a, ip))
+        return PQ_EINVAL;
+    const unsigned most = pq_addr_is4(&a) ? 32 : 128;
+    unsigned prefix = most;
+    if (slash) {
+        const char *p = slash + 1;
+        for (prefix = 0; *p >= '0' && *p <= '9' && prefix <= most; p++)
+            prefix = prefix * 10 + (unsigned)(*p - '0');
+        if (!slash[1] || *p || prefix > most)
+            return PQ_EINVAL;
+    }
+    *n = (struct pq_net){.ip = a, .bits = (uint8_t)(128 - most + prefix)};
+    return 0;
+}
+
+bool pq_net_has(const struct pq_net *n, const struct pq_addr *a)
+{
+    size_t whole = n->bits / 8;
+    unsigned rest = n->bits % 8;
+    if (pq_addr_is4(&n->ip) != pq_addr_is4(a) || memcmp(n->ip.ip, a->ip, whole) != 0)
+        return false;
+    return !rest || (n->ip.ip[whole] ^ a->ip[whole]) >> (8 - rest) == 0;
+}
+
+bool pq_net_is_edge(const struct pq_net *n, const struct pq_addr *a)
+{
+    bool zeros = true, ones = pq_addr_is4(a);
+    if (n->bits > 126 || !pq_net_has(n, a))
+        return false;
+    for (unsigned i = n->bits; i < 128; i++) {
+        bool bit = a->ip[i / 8] >> (7 - i % 8) & 1;
+        zeros = zeros && !bit;
+        ones = ones && bit;
+    }
+    return zeros || ones;
+}
+
 int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port)
 {
     const char *h = text, *colon = strrchr(text, ':');

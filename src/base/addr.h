@@ -42,6 +42,23 @@ const char *pq_addr_str(const struct pq_addr *a, char buf[PQ_ADDR_STRLEN]);
 socklen_t pq_addr_to_sock(const struct pq_addr *a, struct sockaddr_storage *ss);
 int pq_addr_from_sock(struct pq_addr *a, const struct sockaddr *sa);
 
+/* A network: an address and how many of its leading bits count. */
+struct pq_net {
+    struct pq_addr ip; /* port 0 */
+    uint8_t bits;      /* of the 128: for IPv4 96 + the prefix length */
+};
+
+/* Reads "10.0.0.0/8", "fd00::/8" or an address alone (all bits); bits of the host part stay in ip.
+ * Returns 0 or PQ_EINVAL (*n unchanged). */
+int pq_net_parse(struct pq_net *n, const char *text);
+
+/* Whether the address is in the network; never for one of the other IP version, ::/0 included. */
+bool pq_net_has(const struct pq_net *n, const struct pq_addr *a);
+
+/* Whether the address is that of the network itself, or IPv4's broadcast in it: no host has one of
+ * these.  Never for networks of one or two addresses. */
+bool pq_net_is_edge(const struct pq_net *n, const struct pq_addr *a);
+
 /* Splits "host:port" or "[v6]:port"; the host is written to host[cap] (empty allowed).
  * Returns 0 or PQ_EINVAL (no port, not a number, above 65535, host too long). */
 int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port);

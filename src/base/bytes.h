@@ -151,4 +151,18 @@ static inline void pq_wr_be16(struct pq_wr *w, uint16_t v)
     pq_put_be16(b, v);
     pq_wr_bytes(w, b, sizeof b);
 }
+
+static inline void pq_wr_le16(struct pq_wr *w, uint16_t v)
+{
+    uint8_t b[2];
+    pq_put_le16(b, v);
+    pq_wr_bytes(w, b, sizeof b);
+}
+
+static inline void pq_wr_le32(struct pq_wr *w, uint32_t v)
+{
+    uint8_t b[4];
+    pq_put_le32(b, v);
+    pq_wr_bytes(w, b, sizeof b);
+}
 #endif

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#define HUGE_SIZE  (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_HUGE)
 #define BIG_SIZE   (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_BIG)
 #define SMALL_SIZE (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_SMALL)
 
@@ -14,20 +15,22 @@ static size_t objects(size_t limit, size_t size)
 
 void pq_chunks_init(struct pq_chunks *c, size_t limit)
 {
+    pq_pool_init(&c->huge, HUGE_SIZE, objects(limit, HUGE_SIZE), 4);
     pq_pool_init(&c->big, BIG_SIZE, objects(limit, BIG_SIZE), 64);
     pq_pool_init(&c->small, SMALL_SIZE, objects(limit, SMALL_SIZE), 256);
 }
 
 void pq_chunks_fini(struct pq_chunks *c)
 {
+    pq_pool_fini(&c->huge);
     pq_pool_fini(&c->big);
     pq_pool_fini(&c->small);
 }
 
 struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n)
 {
-    assert(n <= PQ_CHUNK_BIG);
-    struct pq_pool *pool = n <= PQ_CHUNK_SMALL ? &c->small : &c->big;
+    assert(n <= PQ_CHUNK_HUGE);
+    struct pq_pool *pool = n <= PQ_CHUNK_SMALL ? &c->small : n <= PQ_CHUNK_BIG ? &c->big : &c->huge;
     struct pq_chunk *k = pq_pool_get(pool);
     if (!k)
         return NULL;
@@ -61,6 +64,7 @@ void pq_chunkq_push(struct pq_chunkq *q, struct pq_chunk *c)
         q->head = c;
     q->tail = c;
     q->bytes += c->len;
+    q->n++;
 }
 
 void pq_chunkq_unshift(struct pq_chunkq *q, struct pq_chunk *c)
@@ -70,6 +74,7 @@ void pq_chunkq_unshift(struct pq_chunkq *q, struct pq_chunk *c)
     if (!q->tail)
         q->tail = c;
     q->bytes += c->len;
+    q->n++;
 }
 
 struct pq_chunk *pq_chunkq_pop(struct pq_chunkq *q)
@@ -81,6 +86,7 @@ struct pq_chunk *pq_chunkq_pop(struct pq_chunkq *q)
     if (!q->head)
         q->tail = NULL;
     q->bytes -= c->len;
+    q->n--;
     c->next = NULL;
     return c;
 }

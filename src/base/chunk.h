@@ -10,6 +10,7 @@
 #define PQ_CHUNK_HEADROOM 8     /* bytes kept in front of the data: one smux header [5.1] */
 #define PQ_CHUNK_BIG      16384 /* data bytes of a big chunk: one socket read */
 #define PQ_CHUNK_SMALL    1984  /* reads up to this are moved to a small chunk */
+#define PQ_CHUNK_HUGE     65535 /* one frame, one datagram: never more */
 
 struct pq_chunk {
     struct pq_chunk *next; /* in a queue */
@@ -19,22 +20,22 @@ struct pq_chunk {
     uint8_t data[];
 };
 
-struct pq_chunks { /* the two size classes of one worker */
-    struct pq_pool big, small;
+struct pq_chunks { /* the size classes of one worker */
+    struct pq_pool huge, big, small;
 };
 
 struct pq_chunkq { /* FIFO */
     struct pq_chunk *head, *tail;
-    size_t bytes;
+    size_t n, bytes; /* chunks, and what is in them */
 };
 
-/* Prepares both pools; `limit` bounds the bytes of all chunks together (approximately: each
+/* Prepares the pools; `limit` bounds the bytes of all chunks together (approximately: each
  * class gets it whole). */
 void pq_chunks_init(struct pq_chunks *c, size_t limit);
 void pq_chunks_fini(struct pq_chunks *c);
 
 /* Returns an empty chunk (off = PQ_CHUNK_HEADROOM, len = 0) with room for at least `n` data
- * bytes, n <= PQ_CHUNK_BIG, owned by the caller; NULL when the bound is reached. */
+ * bytes, n <= PQ_CHUNK_HUGE, owned by the caller; NULL when the bound is reached. */
 struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n);
 
 /* The same with a copy of n bytes in it. */

@@ -26,6 +26,8 @@ const char *pq_strerror(int err)
         return "not supported";
     case PQ_EFAMILY:
         return "peer speaks the other header family";
+    case PQ_EDENIED:
+        return "not allowed by the server's rules";
     default:
         return strerror(err < 0 ? -err : err);
     }
@@ -45,7 +47,7 @@ const char *pq_drop_name(enum pq_drop d)
         [PQ_DROP_SHORT] = "short datagram",
         [PQ_DROP_AUTH] = "wrong key or cipher",
         [PQ_DROP_FEC] = "FEC of no use",
-        [PQ_DROP_OOB] = "out-of-band not supported",
+        [PQ_DROP_OOB] = "out-of-band of no use",
         [PQ_DROP_CONV] = "other conversation",
         [PQ_DROP_SEGMENT] = "bad KCP segment",
         [PQ_DROP_NO_SESSION] = "no session",

@@ -15,6 +15,7 @@ enum {
     PQ_EMORE = -10007,    /* the message is not complete yet; call again with more bytes */
     PQ_ENOTSUP = -10008,  /* not supported by this build or system */
     PQ_EFAMILY = -10009,  /* the peer speaks the other header family */
+    PQ_EDENIED = -10010,  /* the rules of this server do not allow the target */
 };
 
 /* Text for any error of this program or the system; static storage, never NULL. */
@@ -33,7 +34,7 @@ enum pq_drop {
     PQ_DROP_SHORT,       /* datagram shorter than its layer's header */
     PQ_DROP_AUTH,        /* CRC or tag wrong: other key, other cipher, or noise */
     PQ_DROP_FEC,         /* FEC packet that is malformed, too old or fits nothing */
-    PQ_DROP_OOB,         /* out-of-band packets, which nothing uses yet */
+    PQ_DROP_OOB,         /* out-of-band packet that is malformed, or of no use here */
     PQ_DROP_CONV,        /* KCP: another conversation */
     PQ_DROP_SEGMENT,     /* KCP: unknown command or a length that lies */
     PQ_DROP_NO_SESSION,  /* no session, and the datagram may not open one */

@@ -12,6 +12,10 @@
 struct pq_slot {
     uint8_t *buf;      /* PQ_SLOT_SIZE bytes, owned by the worker */
     uint16_t off, len; /* bytes in use are buf[off .. off+len) */
+    /* A run: the first slot has the headers for all, `more` slots behind it are bare datagrams of
+     * `gso` bytes, as its own is, but the last may be shorter.  0 and 0: a packet by itself. */
+    uint16_t gso;
+    uint16_t more;
 };
 
 struct pq_frame {
