@@ -33,6 +33,15 @@ static void ip6_template(struct pq_flow *f, const struct pq_flow_conf *c)
     f->pseudo_sum = pq_csum_add(0, h + 8, 32);
 }
 
+static void put_link(struct pq_flow *f, const struct pq_flow_conf *c, bool is4)
+{
+    if (f->link_len != PQ_ETH_LEN)
+        return;
+    memcpy(f->head, c->peer_mac, 6);
+    memcpy(f->head + 6, c->local_mac, 6);
+    pq_put_be16(f->head + 12, is4 ? 0x0800 : 0x86dd);
+}
+
 void pq_flow_init(struct pq_flow *f, const struct pq_flow_conf *c)
 {
     memset(f, 0, sizeof *f);
@@ -42,11 +51,7 @@ void pq_flow_init(struct pq_flow *f, const struct pq_flow_conf *c)
     f->t0 = c->t0;
     f->flags = (struct pq_flags){{PQ_TCP_PSH | PQ_TCP_ACK}, 1};
     bool is4 = pq_addr_is4(&c->peer);
-    if (f->link_len == PQ_ETH_LEN) {
-        memcpy(f->head, c->peer_mac, 6);
-        memcpy(f->head + 6, c->local_mac, 6);
-        pq_put_be16(f->head + 12, is4 ? 0x0800 : 0x86dd);
-    }
+    put_link(f, c, is4);
     if (is4)
         ip4_template(f, c);
     else
@@ -67,6 +72,22 @@ void pq_flow_set_peer_mac(struct pq_flow *f, const uint8_t mac[6])
 {
     if (f->link_len == PQ_ETH_LEN)
         memcpy(f->head, mac, 6);
+}
+
+void pq_flow_set_link(struct pq_flow *f, const struct pq_flow_conf *c)
+{
+    memmove(f->head + c->link_len, f->head + f->link_len, f->ip_len);
+    f->link_len = c->link_len;
+    put_link(f, c, f->ip_len == PQ_IP4_LEN);
+}
+
+bool pq_flow_is_from(const struct pq_flow *f, const struct pq_addr *a)
+{
+    const uint8_t *ip = f->head + f->link_len;
+    bool is4 = f->ip_len == PQ_IP4_LEN;
+    if (pq_addr_is4(a) != is4)
+        return false;
+    return is4 ? memcmp(ip + 12, pq_addr_v4(a), 4) == 0 : memcmp(ip + 8, a->ip, 16) == 0;
 }
 
 /* Sequence, acknowledgement and time stamps are decoration made from the packet counter [1.1]. */
@@ -101,32 +122,62 @@ static size_t put_tcp(struct pq_flow *f, uint8_t *t, uint16_t flags)
     return len;
 }
 
-void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot)
+/* Headers in front of the slot's datagram; its TCP length is `bytes` more than the TCP header.
+ * Returns where the TCP header is, and its pseudo header's sum in *sum. */
+static uint8_t *put_headers(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, size_t bytes,
+                            uint64_t *sum)
 {
-    uint16_t flags = f->flags.v[f->flag_next];
-    if (++f->flag_next >= f->flags.n)
-        f->flag_next = 0;
     size_t tcp_len = flags & PQ_TCP_SYN ? PQ_TCP_SYN_LEN : PQ_TCP_LEN;
-    size_t head = (size_t)f->link_len + f->ip_len + tcp_len;
+    size_t head = (size_t)f->link_len + f->ip_len + tcp_len, seg_len = tcp_len + bytes;
     uint8_t *p = slot->buf + slot->off - head, *ip = p + f->link_len, *tcp = ip + f->ip_len;
     memcpy(p, f->head, (size_t)f->link_len + f->ip_len);
     put_tcp(f, tcp, flags);
-
-    size_t seg_len = tcp_len + slot->len;
     uint8_t len_be[2];
     pq_put_be16(len_be, (uint16_t)seg_len);
-    uint64_t sum = pq_csum_add(f->pseudo_sum, len_be, 2);
-    uint16_t c = pq_csum_fold(pq_csum_add(sum, tcp, seg_len));
-    memcpy(tcp + 16, &c, 2);
+    *sum = pq_csum_add(f->pseudo_sum, len_be, 2);
     if (f->ip_len == PQ_IP4_LEN) {
         pq_put_be16(ip + 2, (uint16_t)(PQ_IP4_LEN + seg_len));
-        c = pq_csum_fold(pq_csum_add(f->ip_sum, ip + 2, 2));
+        uint16_t c = pq_csum_fold(pq_csum_add(f->ip_sum, ip + 2, 2));
         memcpy(ip + 10, &c, 2);
     } else {
         pq_put_be16(ip + 4, (uint16_t)seg_len);
     }
     slot->off = (uint16_t)(slot->off - head);
     slot->len = (uint16_t)(slot->len + head);
+    slot->gso = slot->more = 0;
+    return tcp;
+}
+
+void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot)
+{
+    uint16_t flags = f->flags.v[f->flag_next];
+    if (++f->flag_next >= f->flags.n)
+        f->flag_next = 0;
+    uint64_t sum;
+    uint8_t *tcp = put_headers(f, slot, flags, slot->len, &sum);
+    size_t seg_len = (size_t)(slot->buf + slot->off + slot->len - tcp);
+    uint16_t c = pq_csum_fold(pq_csum_add(sum, tcp, seg_len));
+    memcpy(tcp + 16, &c, 2);
+}
+
+bool pq_flow_can_run(const struct pq_flow *f)
+{
+    return f->flags.n == 1 && f->flags.v[0] == (PQ_TCP_PSH | PQ_TCP_ACK);
+}
+
+void pq_flow_craft_run(struct pq_flow *f, struct pq_slot *slots, size_t n)
+{
+    size_t bytes = 0;
+    uint64_t sum;
+    for (size_t i = 0; i < n; i++)
+        bytes += slots[i].len;
+    uint16_t gso = slots[0].len;
+    uint8_t *tcp = put_headers(f, &slots[0], f->flags.v[0], bytes, &sum);
+    uint16_t c = (uint16_t)~pq_csum_fold(sum); /* of the pseudo header alone */
+    memcpy(tcp + 16, &c, 2);
+    slots[0].gso = gso;
+    slots[0].more = (uint16_t)(n - 1);
+    f->n += (uint32_t)(n - 1);
 }
 
 size_t pq_flow_overhead(const struct pq_flow *f)

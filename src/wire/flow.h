@@ -12,6 +12,7 @@
 #define PQ_IP4_LEN     20
 #define PQ_IP6_LEN     40
 #define PQ_TCP_LEN     (20 + 12) /* with NOP NOP timestamps */
+#define PQ_RUN_MAX     65000     /* bytes of the datagrams of one run */
 #define PQ_TCP_SYN_LEN (20 + 20) /* with MSS, SACK permitted, timestamps, NOP, window scale */
 
 struct pq_flow_conf {
@@ -41,9 +42,23 @@ void pq_flow_set_flags(struct pq_flow *f, const struct pq_flags *flags);
 /* Changes the link destination (a new router was learned). */
 void pq_flow_set_peer_mac(struct pq_flow *f, const uint8_t mac[6]);
 
+/* Goes on over another link: takes the link length and the MACs of the configuration. */
+void pq_flow_set_link(struct pq_flow *f, const struct pq_flow_conf *conf);
+
+/* Whether the flow's packets bear this source address (its port does not matter). */
+bool pq_flow_is_from(const struct pq_flow *f, const struct pq_addr *a);
+
 /* Writes all headers in front of the datagram in the slot (slot->off >= PQ_SLOT_HEAD) and extends
  * the slot over them.  Counts the packet. */
 void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot);
+
+/* Whether runs may be forged: each packet of one has the same flags [1.5]. */
+bool pq_flow_can_run(const struct pq_flow *f);
+
+/* The same for n >= 2 datagrams of equal length, but the last may be shorter: headers in front of
+ * the first for the run as a whole, which whoever sends it cuts and gives its checksums.  At most
+ * PQ_RUN_MAX bytes together. */
+void pq_flow_craft_run(struct pq_flow *f, struct pq_slot *slots, size_t n);
 
 /* Most bytes of IP and TCP header that a packet has: what the link MTU must hold besides the
  * datagram.  Counts the longer header of packets with SYN, since the peer may ask for them. */
