@@ -19,7 +19,7 @@ int pq_binary_encode(const struct pq_request *r, uint8_t *buf, size_t cap)
         body = r->abilities ? pq_ext_encode(r->abilities, ext) : 0;
     else if (r->type == PQ_REQ_RESULT)
         body = 1;
-    else
+    else if (r->type != PQ_REQ_TUN)
         return PQ_EINVAL;
     struct pq_wr w = pq_wr_init(buf, cap);
     pq_wr_u8(&w, MAGIC);
@@ -36,7 +36,7 @@ int pq_binary_encode(const struct pq_request *r, uint8_t *buf, size_t cap)
             pq_wr_be16(&w, r->flags.v[i]);
     } else if (r->type == PQ_REQ_RESULT) {
         pq_wr_u8(&w, r->result);
-    } else {
+    } else if (r->type != PQ_REQ_TUN) {
         pq_wr_bytes(&w, ext, body);
     }
     return w.bad ? PQ_EINVAL : (int)pq_wr_len(&w);
@@ -74,8 +74,7 @@ int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t 
     if (n < HEAD_LEN)
         return PQ_EMORE;
     size_t body = pq_be16(p + 3);
-    bool known = (p[2] >= PQ_REQ_PING && p[2] <= PQ_REQ_UDP) || p[2] == PQ_REQ_RESULT;
-    if (body > BODY_MAX || !known)
+    if (body > BODY_MAX || p[2] < PQ_REQ_PING || p[2] > PQ_REQ_RESULT)
         return PQ_EPROTO;
     if (n < HEAD_LEN + body)
         return PQ_EMORE;
@@ -90,7 +89,7 @@ int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t 
         e = PQ_EPROTO;
     else if (out->type == PQ_REQ_RESULT)
         out->result = pq_rd_u8(&r);
-    else
+    else if (out->type != PQ_REQ_TUN)
         out->abilities = pq_ext_decode(r.p, body);
     *used = HEAD_LEN + body;
     return e;

@@ -42,7 +42,10 @@ enum {                               /* what a peer of our own kind can do [8.2]
        PQ_ABLE_RESULT = 1u << 2,     /* type 2 */
        PQ_ABLE_BYE = 1u << 3,        /* type 3 */
        PQ_ABLE_COPIES = 1u << 4,     /* type 4 */
-       PQ_ABLE_ALL = (1u << 5) - 1,
+       PQ_ABLE_DATAGRAMS = 1u << 5,  /* type 5 */
+       PQ_ABLE_TUN_GSO = 1u << 6,    /* type 6 */
+       PQ_ABLE_SPLIT = 1u << 7,      /* type 7 */
+       PQ_ABLE_ALL = (1u << 8) - 1,
 };
 
 #define PQ_RESULT_FAILURE 1 /* general failure, of SOCKS5's reply codes */
@@ -54,7 +57,7 @@ enum {                               /* what a peer of our own kind can do [8.2]
 size_t pq_ext_encode(uint32_t abilities, uint8_t buf[PQ_EXT_MAX]);
 uint32_t pq_ext_decode(const uint8_t *p, size_t n);
 
-/* Writes the message.  Returns its bytes, or PQ_EINVAL (TUN in family B, RESULT in family A; cap
+/* Writes the message.  Returns its bytes, or PQ_EINVAL (RESULT in family A; cap
  * too small). 512 bytes hold any TCP or UDP request; PQ_HEADER_MAX all. */
 int pq_header_encode(enum pq_family f, const struct pq_request *r, uint8_t *buf, size_t cap);
 

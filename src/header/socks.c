@@ -83,6 +83,20 @@ int pq_socks_read_request(const uint8_t *p, size_t n, size_t *used, struct pq_so
     return 0;
 }
 
+int pq_socks_read_udp(const uint8_t *p, size_t n, size_t *head, struct pq_socks_request *out)
+{
+    struct pq_rd r = pq_rd_init(p, n);
+    pq_rd_be16(&r); /* reserved */
+    uint8_t fragment = pq_rd_u8(&r);
+    if (r.bad || fragment || !read_addr(&r, out))
+        return PQ_EPROTO;
+    out->port = pq_rd_be16(&r);
+    if (r.bad)
+        return PQ_EPROTO;
+    *head = (size_t)(r.p - p);
+    return 0;
+}
+
 size_t pq_socks_write_reply(uint8_t buf[PQ_SOCKS_REPLY_MAX], enum pq_socks_reply code,
                             const struct pq_addr *bound)
 {
@@ -95,4 +109,133 @@ size_t pq_socks_write_reply(uint8_t buf[PQ_SOCKS_REPLY_MAX], enum pq_socks_reply
     pq_wr_bytes(&w, is4 ? pq_addr_v4(bound) : bound->ip, is4 ? 4 : 16);
     pq_wr_be16(&w, bound->port);
     return pq_wr_len(&w);
+}
+
+/* ---- the client's side */
+
+size_t pq_socks_write_greeting(uint8_t buf[4], bool password)
+{
+    struct pq_wr w = pq_wr_init(buf, 4);
+    pq_wr_u8(&w, 5);
+    pq_wr_u8(&w, password ? 2 : 1);
+    pq_wr_u8(&w, PQ_SOCKS_NO_AUTH);
+    if (password)
+        pq_wr_u8(&w, PQ_SOCKS_PASSWORD);
+    return pq_wr_len(&w);
+}
+
+static void write_text(struct pq_wr *w, const char *text, size_t n)
+{
+    pq_wr_u8(w, (uint8_t)n);
+    pq_wr_bytes(w, text, n);
+}
+
+size_t pq_socks_write_password(uint8_t buf[PQ_SOCKS_PASSWORD_MAX], const char *user,
+                               const char *pass)
+{
+    struct pq_wr w = pq_wr_init(buf, PQ_SOCKS_PASSWORD_MAX);
+    const size_t n_user = strlen(user), n_pass = strlen(pass);
+    if (n_user > 255 || n_pass > 255)
+        return 0;
+    pq_wr_u8(&w, 1);
+    write_text(&w, user, n_user);
+    write_text(&w, pass, n_pass);
+    return pq_wr_len(&w);
+}
+
+size_t pq_socks_write_request(uint8_t buf[PQ_SOCKS_REQUEST_MAX], uint8_t cmd, const char *host,
+                              uint16_t port)
+{
+    struct pq_wr w = pq_wr_init(buf, PQ_SOCKS_REQUEST_MAX);
+    const size_t n = strlen(host);
+    struct pq_addr a;
+    if (!n || n > 255)
+        return 0;
+    pq_wr_bytes(&w, (const uint8_t[]){5, cmd, 0}, 3);
+    if (pq_addr_parse_ip(&a, host)) {
+        pq_wr_u8(&w, ATYP_NAME);
+        write_text(&w, host, n);
+    } else if (pq_addr_is4(&a)) {
+        pq_wr_u8(&w, ATYP_IP4);
+        pq_wr_bytes(&w, pq_addr_v4(&a), 4);
+    } else {
+        pq_wr_u8(&w, ATYP_IP6);
+        pq_wr_bytes(&w, a.ip, 16);
+    }
+    pq_wr_be16(&w, port);
+    return pq_wr_len(&w);
+}
+
+int pq_socks_read_reply(const uint8_t *p, size_t n, size_t *used, uint8_t *code)
+{
+    size_t len = 5; /* up to the byte that may be the length of a name */
+    if (n && p[0] != 5)
+        return PQ_EPROTO;
+    if (n >= len) {
+        switch (p[3]) {
+        case ATYP_IP4:
+            len = 4 + 4 + 2;
+            break;
+        case ATYP_IP6:
+            len = 4 + 16 + 2;
+            break;
+        case ATYP_NAME:
+            len += (size_t)p[4] + 2;
+            break;
+        default:
+            return PQ_EPROTO;
+        }
+        *code = p[1];
+    }
+    *used = len;
+    return n < len ? PQ_EMORE : 0;
+}
+
+/* ---- SOCKS4 */
+
+/* Reads text up to its final NUL.  Returns 0, PQ_EMORE, or PQ_EPROTO if it is longer than 255. */
+static int read_text(struct pq_rd *r, char out[256])
+{
+    size_t left = pq_rd_left(r);
+    const uint8_t *nul = left ? memchr(r->p, 0, left) : NULL;
+    size_t n = nul ? (size_t)(nul - r->p) : left;
+    if (n > 255)
+        return PQ_EPROTO;
+    if (!nul)
+        return PQ_EMORE;
+    memcpy(out, pq_rd_bytes(r, n + 1), n + 1);
+    return 0;
+}
+
+int pq_socks4_read_request(const uint8_t *p, size_t n, size_t *used, struct pq_socks_request *out)
+{
+    struct pq_rd r = pq_rd_init(p, n);
+    struct pq_addr a;
+    char text[256];
+    if (n && p[0] != 4)
+        return PQ_EPROTO;
+    pq_rd_u8(&r);
+    out->cmd = pq_rd_u8(&r);
+    out->port = pq_rd_be16(&r);
+    const uint8_t *ip = pq_rd_bytes(&r, 4);
+    if (!ip)
+        return PQ_EMORE;
+    int e = read_text(&r, text);                     /* the user id */
+    if (!e && !ip[0] && !ip[1] && !ip[2] && ip[3]) { /* 0.0.0.x: a name follows (4a) */
+        e = read_text(&r, out->host);
+        if (!e && !*out->host)
+            e = PQ_EPROTO;
+    } else if (!e) {
+        pq_addr_set4(&a, ip, 0);
+        pq_addr_ip_str(&a, out->host);
+    }
+    if (!e)
+        *used = (size_t)(r.p - p);
+    return e;
+}
+
+void pq_socks4_write_reply(uint8_t buf[PQ_SOCKS4_REPLY], bool granted)
+{
+    memset(buf, 0, PQ_SOCKS4_REPLY); /* port and address of the reply mean nothing for CONNECT */
+    buf[1] = granted ? 0x5a : 0x5b;
 }
