@@ -99,9 +99,19 @@ uint32_t pq_smux_credit(const struct pq_smux_stream *st)
     return st->peer_window > on_way ? st->peer_window - on_way : 0;
 }
 
+/* Whether the window lets the next frame go, or a part of it.  A whole frame waits for the next UPD
+ * only while one is sure to come: when half a window or more is on its way [5.3]. */
+static bool has_credit(const struct pq_smux_stream *st)
+{
+    uint32_t credit = pq_smux_credit(st);
+    if (!st->whole || credit >= st->q.head->len)
+        return credit > 0;
+    return credit > 0 && st->sent - st->peer_consumed < st->peer_window / 2;
+}
+
 void pq_smux_schedule(struct pq_smux_stream *st)
 {
-    bool may = st->q.head && !st->corked && pq_smux_credit(st);
+    bool may = st->q.head && !st->corked && has_credit(st);
     bool fin = !st->q.head && (st->need_fin || (st->need_eof && !st->corked));
     if (!may && !fin)
         pq_list_remove(&st->turn);
@@ -120,7 +130,7 @@ static bool sendable(const struct pq_smux_stream *st, struct pq_chunk *c)
 
 static void queued(struct pq_smux_stream *st)
 {
-    st->full = st->full || !pq_smux_room(st);
+    pq_smux_room(st); /* notes that it is full */
     pq_smux_schedule(st);
 }
 
@@ -146,10 +156,17 @@ void pq_smux_set_queue(struct pq_smux *s, size_t bytes)
     s->queue_max = bytes > PQ_SMUX_QUEUE_MAX ? bytes : PQ_SMUX_QUEUE_MAX;
 }
 
-size_t pq_smux_room(const struct pq_smux_stream *st)
+size_t pq_smux_room(struct pq_smux_stream *st)
 {
     size_t n = st->q.bytes;
+    /* queue_max may have shrunk since the last chunk was queued: who sees 0 waits for the event */
+    st->full = st->full || n >= st->s->queue_max;
     return n < st->s->queue_max ? st->s->queue_max - n : 0;
+}
+
+size_t pq_smux_waiting(const struct pq_smux_stream *st)
+{
+    return st->q.n;
 }
 
 void pq_smux_cork(struct pq_smux_stream *st, bool on)
@@ -163,6 +180,22 @@ bool pq_smux_corked(const struct pq_smux_stream *st)
     return st->corked;
 }
 
+void pq_smux_set_whole(struct pq_smux_stream *st)
+{
+    st->whole = true;
+}
+
+bool pq_smux_known(const struct pq_smux_stream *st)
+{
+    return st->known;
+}
+
+void *pq_smux_find(struct pq_smux *s, uint32_t id)
+{
+    const struct pq_smux_stream *st = pq_smux_find_id(s, id);
+    return st && !st->peer_closed ? st->user : NULL;
+}
+
 void pq_smux_consumed(struct pq_smux_stream *st, size_t n)
 {
     struct pq_smux *s = st->s;
@@ -173,7 +206,7 @@ void pq_smux_consumed(struct pq_smux_stream *st, size_t n)
     st->since_upd += (uint32_t)n;
     if (st->peer_closed || st->closed || !n)
         return;
-    if (first || st->since_upd >= s->conf.stream_buf / 2) { /* [5.3] */
+    if (first || st->since_upd >= st->told / 2) { /* [5.3] */
         st->since_upd = 0;
         st->need_upd = true;
         if (pq_list_empty(&st->ctl))

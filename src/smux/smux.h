@@ -92,7 +92,10 @@ struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user);
 int pq_smux_send(struct pq_smux_stream *st, struct pq_chunk *c);
 
 /* Bytes that may be queued now; bulk senders stop at 0 and wait for the room event. */
-size_t pq_smux_room(const struct pq_smux_stream *st);
+size_t pq_smux_room(struct pq_smux_stream *st);
+
+/* Chunks that wait in the stream: small ones take more memory than their bytes tell. */
+size_t pq_smux_waiting(const struct pq_smux_stream *st);
 
 /* Holds the stream's data back (its SYN goes out), or lets it go. */
 void pq_smux_cork(struct pq_smux_stream *st, bool on);
@@ -100,6 +103,16 @@ bool pq_smux_corked(const struct pq_smux_stream *st);
 
 /* Puts a frame in front of everything queued; takes the chunk. */
 void pq_smux_send_first(struct pq_smux_stream *st, struct pq_chunk *c);
+
+/* From now on each chunk goes out as one frame, whole, once the window has room for all of it; one
+ * that is larger than half the window may have to be cut [6.4]. */
+void pq_smux_set_whole(struct pq_smux_stream *st);
+
+/* Whether the peer knows the stream: it opened it, or has told that it read of it [8.7]. */
+bool pq_smux_known(const struct pq_smux_stream *st);
+
+/* The `user` of the stream with this id; NULL if there is none that is open at both ends. */
+void *pq_smux_find(struct pq_smux *s, uint32_t id);
 
 /* n delivered bytes were used up: opens the window. */
 void pq_smux_consumed(struct pq_smux_stream *st, size_t n);

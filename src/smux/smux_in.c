@@ -4,7 +4,7 @@
 
 #define REFUSED_MAX 1024 /* streams beyond max_streams whose FIN waits to go out */
 
-static struct pq_smux_stream *find(struct pq_smux *s, uint32_t id)
+struct pq_smux_stream *pq_smux_find_id(struct pq_smux *s, uint32_t id)
 {
     struct pq_hash_node *n = pq_hash_find(&s->streams, pq_hash_u32(id));
     while (n && PQ_OF(n, struct pq_smux_stream, by_id)->id != id)
@@ -14,13 +14,14 @@ static struct pq_smux_stream *find(struct pq_smux *s, uint32_t id)
 
 static void on_syn(struct pq_smux *s, uint32_t id)
 {
-    if (find(s, id))
+    if (pq_smux_find_id(s, id))
         return; /* an id in use is ignored [5.2] */
     if (s->streams.n >= (size_t)s->conf.max_streams + REFUSED_MAX)
         return; /* a peer that opens without end and takes no FIN */
     struct pq_smux_stream *st = pq_smux_add(s, id);
     if (!st)
         return;
+    st->known = true;
     if (s->streams.n <= s->conf.max_streams)
         st->user = s->ev->open(s->ctx, st);
     if (!st->user)
@@ -49,6 +50,7 @@ static void on_upd(struct pq_smux_stream *st, uint32_t consumed, uint32_t window
     }
     st->peer_consumed = consumed;
     st->peer_window = window;
+    st->known = true;
     pq_smux_schedule(st);
 }
 
@@ -62,7 +64,7 @@ static int on_header(struct pq_smux *s)
         return PQ_EPROTO;
     s->seen = true;
     s->heard += cmd != SMUX_NOP;
-    struct pq_smux_stream *st = find(s, id);
+    struct pq_smux_stream *st = pq_smux_find_id(s, id);
     if (cmd == SMUX_SYN) {
         on_syn(s, id);
     } else if (cmd == SMUX_FIN && st) {

@@ -32,7 +32,7 @@ struct pq_smux_stream {
     uint32_t sent, peer_consumed, peer_window;
 
     /* receiving */
-    uint32_t consumed, since_upd;
+    uint32_t consumed, since_upd, told; /* told: the window of the last UPD */
     size_t unread;
 
     bool need_syn, need_upd, need_fin; /* FIN goes out once q is empty */
@@ -40,7 +40,9 @@ struct pq_smux_stream {
     bool closed;                       /* by the user */
     bool peer_closed;
     bool corked;
-    bool full; /* room was 0: the room event is owed */
+    bool full;  /* room was 0: the room event is owed */
+    bool whole; /* frames are datagrams: never cut */
+    bool known; /* the peer opened it, or has read of it */
 };
 
 struct pq_smux {
@@ -71,5 +73,6 @@ struct pq_smux {
 void pq_smux_stream_free(struct pq_smux_stream *st);
 void pq_smux_schedule(struct pq_smux_stream *st); /* in turn if and only if it has work and may */
 uint32_t pq_smux_credit(const struct pq_smux_stream *st); /* bytes that may go out [5.3] */
+struct pq_smux_stream *pq_smux_find_id(struct pq_smux *s, uint32_t id);
 struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id);
 #endif

@@ -43,8 +43,9 @@ static void put_control(struct pq_chunk *c, struct pq_smux_stream *st)
         append(c, SMUX_SYN, 0, st->id);
     if (st->need_upd) {
         append(c, SMUX_UPD, UPD_LEN, st->id);
+        st->told = window_of(st);
         pq_put_le32(pq_chunk_data(c) + c->len, st->consumed);
-        pq_put_le32(pq_chunk_data(c) + c->len + 4, window_of(st));
+        pq_put_le32(pq_chunk_data(c) + c->len + 4, st->told);
         c->len += UPD_LEN;
     }
     st->need_syn = st->need_upd = false;
