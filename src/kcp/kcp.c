@@ -117,6 +117,13 @@ size_t pq_kcp_flight_max(const struct pq_kcp *k)
     return (size_t)(n < k->cc.cwnd ? n : k->cc.cwnd) * k->mss;
 }
 
+uint32_t pq_kcp_per_ms(const struct pq_kcp *k)
+{
+    uint32_t flight = (uint32_t)(pq_kcp_flight_max(k) / k->mss);
+    pq_ns ms = k->srtt / PQ_MS;
+    return ms && flight >= ms ? flight / (uint32_t)ms : ms ? 1 : flight ? flight : 1;
+}
+
 void pq_kcp_extend(struct pq_kcp *k)
 {
     k->repeat_acks = true;

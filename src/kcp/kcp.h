@@ -91,6 +91,9 @@ bool pq_kcp_backlog(const struct pq_kcp *k);
 /* Bytes that the windows and the congestion control allow in flight. */
 size_t pq_kcp_flight_max(const struct pq_kcp *k);
 
+/* Segments that the path carries in a millisecond, as far as that is known; at least 1. */
+uint32_t pq_kcp_per_ms(const struct pq_kcp *k);
+
 /* Writes the next datagram to dst (cap >= conf.mtu).  Returns its bytes; 0 = nothing due now.
  * A segment counts as sent only once written here, so stopping early loses nothing. */
 size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now);

@@ -45,7 +45,7 @@ static void put_old_acks(struct writer *w)
 {
     struct pq_kcp *k = w->k;
     unsigned first = k->next_old - k->n_acks; /* those of this flush have been written */
-    for (unsigned i = 1; k->repeat_acks && i + k->n_acks <= OLD_ACKS; i++) {
+    for (unsigned i = 1; k->repeat_acks && i + k->n_acks <= OLD_ACKS && i <= first; i++) {
         const struct pq_kcp_ack *a = &k->old[(first - i) % OLD_ACKS];
         if (left(w) < PQ_KCP_HDR_LEN || pq_sn_diff(a->sn, k->rcv_nxt) < 0)
             return; /* older ones are covered by una too, or soon will be */
