@@ -93,12 +93,34 @@ pq_ns pq_hub_deadline(const struct pq_hub *h)
     return n ? n->at : PQ_NEVER;
 }
 
+void pq_hub_no_runs(struct pq_hub *h)
+{
+    h->conf.runs = false;
+}
+
 void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), void *ctx)
 {
     for (struct pq_list *n = h->sessions.next, *next; n != &h->sessions; n = next) {
         next = n->next;
         fn(ctx, PQ_OF(n, struct pq_session, node));
     }
+}
+
+static void change_link(void *ctx, struct pq_session *s)
+{
+    const struct pq_link *l = ctx;
+    s->away = true;
+    for (size_t i = 0; i < l->n && s->away; i++)
+        s->away = !pq_flow_is_from(&s->flow, &l->own[i]);
+    pq_flow_set_link(&s->flow, &l->to);
+}
+
+void pq_hub_change_link(struct pq_hub *h, const struct pq_link *link)
+{
+    struct pq_link l = *link;
+    h->conf.link_len = l.to.link_len;
+    h->conf.link_mtu = l.mtu;
+    pq_hub_each(h, change_link, &l);
 }
 
 size_t pq_hub_sessions(const struct pq_hub *h)

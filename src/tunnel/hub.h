@@ -34,6 +34,8 @@ struct pq_hub_conf {
     uint16_t link_len;        /* 14 or 0 */
     uint32_t max_sessions;    /* server; more are not accepted */
     size_t memory;            /* bound of the bytes in chunks */
+    bool runs;                /* the packet backend sends datagrams as runs ... [8.9] */
+    bool splits;              /* ... and tells of the glued frames that it receives */
     bool learn_mac;           /* server: answer to where the last good packet came from */
 };
 
@@ -73,8 +75,23 @@ void pq_hub_rx_end(struct pq_hub *h, pq_ns now);
 /* Runs the timers that are due. */
 void pq_hub_tick(struct pq_hub *h, pq_ns now);
 
-/* Fills up to n slots with whole packets, the sessions in turn.  Returns how many. */
+/* Fills up to n slots with whole packets and runs, the sessions in turn.  Returns how many slots.
+ */
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now);
+
+/* The backend has turned out not to send runs. */
+void pq_hub_no_runs(struct pq_hub *h);
+
+struct pq_link {               /* what packets come and go over */
+    struct pq_flow_conf to;    /* link length and MACs; nothing else of it is used */
+    uint32_t mtu;              /* bounds sessions that are opened from now on; 0 = not known */
+    const struct pq_addr *own; /* n addresses of this machine there; borrowed */
+    size_t n;
+};
+
+/* All packets go over another link now, also of sessions that are there.  Those whose own address
+ * is not among link->own send nothing until a change brings it back.  Not within a batch. */
+void pq_hub_change_link(struct pq_hub *h, const struct pq_link *link);
 
 /* Whether pq_hub_pull may return more at once. */
 bool pq_hub_ready(const struct pq_hub *h);
@@ -96,6 +113,9 @@ void *pq_session_user(const struct pq_session *s);
 const struct pq_addr *pq_session_peer(const struct pq_session *s);
 size_t pq_session_streams(const struct pq_session *s);
 void pq_session_stats(const struct pq_session *s, struct pq_kcp_stats *out);
+
+/* The session of a stream; NULL once it has ended. */
+struct pq_session *pq_stream_session(const struct pq_stream *st);
 
 /* Opens a stream.  Returns it, or NULL (memory, or the ids are used up). */
 struct pq_stream *pq_session_open(struct pq_session *s, const struct pq_stream_events *ev,

@@ -151,6 +151,7 @@ static void session_free(struct pq_session *s)
     pq_smux_free(&s->smux);
     pq_kcp_free(&s->kcp);
     pq_session_fec_close(s);
+    pq_chunkq_clear(&s->dgrams.out);
     free(s);
 }
 
@@ -184,6 +185,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     struct pq_kcp_conf kc = h->conf.kcp;
     kc.conv = conv;
     kc.mtu = (uint16_t)(datagram_max(h, &s->flow) - h->crypt_head - h->fec_head - h->crypt_tail);
+    s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
     struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
     int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
     if (!e)
@@ -310,12 +312,22 @@ void pq_stream_own(struct pq_stream *st, const struct pq_stream_events *ev, void
     st->ctx = ctx;
 }
 
+struct pq_session *pq_stream_session(const struct pq_stream *st)
+{
+    return st->ses;
+}
+
+pq_ns pq_stream_heard(const struct pq_stream *st)
+{
+    return st->ses ? st->ses->heard : 0;
+}
+
 struct pq_chunks *pq_stream_chunks(struct pq_stream *st)
 {
     return st->ses ? &st->ses->hub->chunks : NULL;
 }
 
-size_t pq_stream_room(const struct pq_stream *st)
+size_t pq_stream_room(struct pq_stream *st)
 {
     return st->ses ? pq_smux_room(st->ss) : 0;
 }
@@ -349,6 +361,8 @@ static void stream_finish(struct pq_stream *st, void (*how)(struct pq_smux_strea
 
 void pq_stream_close(struct pq_stream *st)
 {
+    if (st->ses)
+        pq_session_dgram_close(st);
     stream_finish(st, pq_smux_close);
 }
 
@@ -368,6 +382,12 @@ void pq_stream_finish(struct pq_stream *st)
 uint32_t pq_stream_abilities(const struct pq_stream *st)
 {
     return st->ses ? st->ses->abilities : 0;
+}
+
+uint32_t pq_stream_own_abilities(const struct pq_stream *st)
+{
+    return st->ses && st->ses->hub->conf.splits ? PQ_ABLE_ALL
+                                                : PQ_ABLE_ALL & ~(uint32_t)PQ_ABLE_SPLIT;
 }
 
 void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)

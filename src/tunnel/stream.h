@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/chunk.h"
 #include "base/flags.h"
+#include "base/time.h"
 
 struct pq_stream;
 
@@ -24,6 +25,8 @@ struct pq_stream_events {
     void (*end)(void *ctx, int err);
     /* The peer sends no more on this stream, but still reads; only if it is able to [8.3]. */
     void (*eof)(void *ctx);
+    /* A datagram came beside the stream, borrowed for the call [8.7].  NULL if none is wanted. */
+    void (*datagram)(void *ctx, struct pq_view v);
 };
 
 /* Names the owner of the stream; `ev` is borrowed for good. */
@@ -33,11 +36,27 @@ void pq_stream_own(struct pq_stream *st, const struct pq_stream_events *ev, void
 struct pq_chunks *pq_stream_chunks(struct pq_stream *st);
 
 /* Bytes that may be queued now; stop at 0 and wait for the room event. */
-size_t pq_stream_room(const struct pq_stream *st);
+size_t pq_stream_room(struct pq_stream *st);
 
 /* Queues a chunk, which becomes one frame; takes it.
  * Returns 0 or PQ_ECLOSED (the stream has ended; the chunk is freed). */
 int pq_stream_send(struct pq_stream *st, struct pq_chunk *c);
+
+/* The stream carries datagrams of at most `max` bytes, each in a frame of its own [6.4].  To be
+ * called again when it is known better what the peer takes. */
+void pq_stream_set_datagrams(struct pq_stream *st, size_t max);
+
+/* Sends a datagram, of 1 to PQ_CHUNK_HUGE bytes: beside the reliable stream if the peer is able to
+ * and it fits into one packet, else as one frame of the stream; takes the chunk.
+ * Returns 0, PQ_EAGAIN (too much waits: dropped), PQ_EINVAL (larger than the peer takes: dropped)
+ * or PQ_ECLOSED. */
+int pq_stream_send_datagram(struct pq_stream *st, struct pq_chunk *c);
+
+/* Whether a datagram of n bytes would go beside the stream now. */
+bool pq_stream_beside(const struct pq_stream *st, size_t n);
+
+/* When the peer of the session was last heard, by any packet; 0 once the session has ended. */
+pq_ns pq_stream_heard(const struct pq_stream *st);
 
 /* n bytes of what was delivered are used up: the peer may send as many more. */
 void pq_stream_consumed(struct pq_stream *st, size_t n);
@@ -70,6 +89,9 @@ void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags
  * it, from its PING or PONG. */
 uint32_t pq_stream_abilities(const struct pq_stream *st);
 void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities);
+
+/* What this side is able to do, as it tells the peer. */
+uint32_t pq_stream_own_abilities(const struct pq_stream *st);
 
 /* Address of the other end of the session. */
 const struct pq_addr *pq_stream_peer(const struct pq_stream *st);

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "fec/fec.h"
 #include "header/header.h"
+#include "tunnel/datagram.h"
 #include "tunnel/hub.h"
 #include "tunnel/replay.h"
 
@@ -17,6 +18,8 @@ struct pq_stream {
     void *ctx;
     void *tag;            /* malloc'ed */
     bool ended;           /* the end event has come: the last one */
+    size_t datagram_max;  /* bytes of a datagram that the peer takes; 0 = a stream of bytes */
+    uint32_t dgram_last;  /* number of the last that was queued beside the stream */
     struct pq_list node;  /* in ses->streams */
     struct pq_list dirty; /* in hub->dirty: bytes delivered, flush owed */
 };
@@ -32,6 +35,7 @@ struct pq_session {
     uint16_t local_port;
     uint32_t conv;
     struct pq_flow flow;
+    bool away; /* the link has not our address now: what is sent is lost */
     struct pq_kcp *kcp;
     struct pq_smux *smux;
     struct pq_fec_enc *fec_tx;       /* NULL = sends without FEC */
@@ -40,6 +44,10 @@ struct pq_session {
     uint64_t pulled;                 /* segments sent before the last pull */
     bool copies;                     /* fec_tx is for lone datagrams only */
     struct pq_fec_dec *fec_rx;       /* NULL = the peer has sent none */
+    struct pq_dgrams dgrams;         /* beside the reliable stream [8.7] */
+    uint16_t dgram_max;              /* bytes of such a datagram that a packet has room for */
+    bool dgram_turn;                 /* the last packet was of KCP */
+    uint32_t dgram_first;            /* so many go before KCP: their stream was closed */
     struct pq_list streams;
     pq_ns now;             /* of the batch being taken in, for what FEC rebuilds */
     pq_ns heard;           /* when the last good datagram came, or the session was made */
@@ -77,6 +85,11 @@ size_t pq_session_fec_parity(struct pq_session *s, uint8_t *p, size_t cap);
 size_t pq_session_fec_data(struct pq_session *s, uint8_t *p, size_t n, pq_ns now);
 enum pq_drop pq_session_fec_take(struct pq_session *s, struct pq_view packet, pq_ns now);
 void pq_session_fec_done(struct pq_session *s);
+
+/* session_datagram.c */
+size_t pq_session_dgram(struct pq_session *s, uint8_t *p, size_t cap); /* the next that waits */
+void pq_session_dgram_close(const struct pq_stream *st); /* those that wait go before its FIN */
+enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner);
 
 /* session.c */
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,

@@ -4,14 +4,13 @@
  *   frame -> TCP segment -> one or more datagrams -> decrypt in place -> session -> FEC -> KCP ->
  * smux
  *         -> data event of the stream (borrowed bytes) -> flush event at the end of the batch
+ *   or, beside the reliable stream, -> datagram event of the stream
  *
  * Nothing is copied while segments come in order.  Nobody is answered before the datagram has
  * been authenticated. */
 #include "tunnel/tunnel_internal.h"
 
 #define INNER_MIN 12 /* [2.4] */
-
-#define TYPE_OOB 0xf3 /* [2.4] */
 
 /* ---- 3. which session */
 
@@ -55,7 +54,8 @@ static enum pq_drop find_or_accept(struct pq_hub *h, const struct pq_segment *se
     return PQ_DROP_NONE;
 }
 
-/* Parity names no conversation: it belongs to the session of its address, if there is one [4.7]. */
+/* Parity names no conversation: it belongs to the session of its address, if there is one [4.7].
+ * What is out of band names one, but never opens it. */
 static enum pq_drop find_known(struct pq_hub *h, const struct pq_segment *seg,
                                struct pq_session **out)
 {
@@ -65,18 +65,17 @@ static enum pq_drop find_known(struct pq_hub *h, const struct pq_segment *seg,
 
 /* ---- 2. one datagram */
 
-/* Tells by the 16 bits at offset 4 what the datagram is, and finds its KCP part, which parity has
- * not (n = 0) [2.4]. */
-static enum pq_drop unwrap(struct pq_view inner, bool *fec, struct pq_view *kcp)
+/* Tells by the 16 bits at offset 4 what the datagram is, and finds its KCP part, which parity and
+ * what is out of band have not (n = 0) [2.4]. */
+static enum pq_drop unwrap(struct pq_view inner, uint16_t *type, struct pq_view *kcp)
 {
     if (inner.n < INNER_MIN)
         return PQ_DROP_SHORT;
-    uint16_t type = pq_le16(inner.p + 4);
-    *fec = type == PQ_FEC_DATA || type == PQ_FEC_PARITY;
-    *kcp = *fec ? (struct pq_view){inner.p, 0} : inner;
-    if (type == TYPE_OOB)
-        return PQ_DROP_OOB;
-    if (type == PQ_FEC_DATA) {
+    *type = pq_le16(inner.p + 4);
+    *kcp = (struct pq_view){inner.p, 0};
+    if (*type != PQ_FEC_DATA && *type != PQ_FEC_PARITY && *type != PQ_OOB_TYPE)
+        *kcp = inner;
+    if (*type == PQ_FEC_DATA) {
         size_t size = pq_le16(inner.p + 6); /* counts itself */
         if (size < 2 + PQ_KCP_HDR_LEN || size - 2 > inner.n - PQ_FEC_HEAD)
             return PQ_DROP_SHORT;
@@ -90,12 +89,14 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
 {
     struct pq_view inner, kcp;
     struct pq_session *s;
-    bool fec;
+    uint16_t type;
     enum pq_drop d = pq_crypt_open(h->crypt, p, n, &inner);
     if (!d)
-        d = unwrap(inner, &fec, &kcp);
+        d = unwrap(inner, &type, &kcp);
     if (!d)
         d = kcp.n ? find_or_accept(h, seg, kcp, &s, now) : find_known(h, seg, &s);
+    if (!d && type == PQ_OOB_TYPE)
+        d = pq_session_dgram_take(s, inner);
     if (d)
         return d;
     s->heard = now;
@@ -103,7 +104,7 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
         pq_flow_set_peer_mac(&s->flow, seg->src_mac);
     if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
-    if (fec) { /* what it rebuilds goes to KCP too */
+    if (type == PQ_FEC_DATA || type == PQ_FEC_PARITY) { /* what it rebuilds goes to KCP too */
         enum pq_drop of_fec = pq_session_fec_take(s, inner, now);
         d = d ? d : of_fec;
     }

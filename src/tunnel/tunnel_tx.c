@@ -3,6 +3,7 @@
  *
  *   sessions in turn -> smux frame of the next stream (only when KCP can send it) -> KCP writes
  *   the datagram into a slot -> seal all slots of the turn in place -> forge the headers
+ *                   or a datagram that goes beside the stream
  *
  * KCP's write into the slot is the only copy.  A slot leaves room in front for every header:
  *
@@ -10,7 +11,8 @@
 #include "tunnel/tunnel_internal.h"
 
 #define STREAM_QUEUE_MAX ((size_t)4 << 20)
-#define TURN_MAX         16 /* packets of one session before the next has its turn */
+#define TURN_MIN         16 /* packets of one session before the next has its turn ... */
+#define TURN_MAX         48 /* ... and at most one run of a full frame */
 
 /* Moves frames from the streams into KCP while KCP could send them at once. */
 static void feed_kcp(struct pq_session *s, pq_ns now)
@@ -23,20 +25,32 @@ static void feed_kcp(struct pq_session *s, pq_ns now)
     }
 }
 
-/* Writes what is between nonce and tag at p: parity of a completed group first, else the next KCP
- * datagram, behind its FEC header if it gets one: then *p moves forward over it.  Returns its
+/* The next KCP datagram, behind its FEC header if it gets one: then *p moves forward over it. */
+static size_t fill_kcp(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
+{
+    feed_kcp(s, now);
+    size_t n = pq_kcp_pull(s->kcp, *p, cap, now);
+    if (!n || !pq_session_fec_wants(s))
+        return n;
+    *p -= PQ_FEC_HEAD;
+    return pq_session_fec_data(s, *p, n, now);
+}
+
+/* Writes what is between nonce and tag at *p: parity of a completed group first, else datagrams
+ * beside the stream and those of KCP in turn, but none after the FIN of its stream.  Returns its
  * bytes; 0 = nothing is due. */
 static size_t fill_inner(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
 {
     size_t n = pq_session_fec_parity(s, *p, cap);
     if (n)
         return n;
-    feed_kcp(s, now);
-    n = pq_kcp_pull(s->kcp, *p, cap, now);
-    if (!n || !pq_session_fec_wants(s))
+    if ((s->dgram_turn || s->dgram_first) && (n = pq_session_dgram(s, *p, cap))) {
+        s->dgram_turn = false;
         return n;
-    *p -= PQ_FEC_HEAD;
-    return pq_session_fec_data(s, *p, n, now);
+    }
+    s->dgram_turn = true;
+    n = fill_kcp(s, p, cap, now);
+    return n ? n : pq_session_dgram(s, *p, cap);
 }
 
 /* Writes one datagram into the slot.  Returns false if nothing is due. */
@@ -55,6 +69,32 @@ static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     return true;
 }
 
+/* How many of the datagrams, from the first on, can go as one run: of equal length, but the last
+ * may be shorter [8.9]. */
+static size_t run_of(const struct pq_slot *slots, size_t n)
+{
+    size_t k = 1, bytes = slots[0].len;
+    while (k < n && slots[k].len <= slots[0].len && bytes + slots[k].len <= PQ_RUN_MAX) {
+        bytes += slots[k].len;
+        if (slots[k++].len < slots[0].len)
+            break;
+    }
+    return k;
+}
+
+/* Puts headers in front, of each datagram or of each run. */
+static void forge(struct pq_session *s, struct pq_slot *slots, size_t n)
+{
+    bool runs = s->hub->conf.runs && s->abilities & PQ_ABLE_SPLIT && pq_flow_can_run(&s->flow);
+    for (size_t i = 0, k; i < n; i += k) {
+        k = runs ? run_of(slots + i, n - i) : 1;
+        if (k > 1)
+            pq_flow_craft_run(&s->flow, slots + i, k);
+        else
+            pq_flow_craft(&s->flow, &slots[i]);
+    }
+}
+
 static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
 {
     struct pq_hub *h = s->hub;
@@ -65,9 +105,15 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
         n++;
     }
     pq_crypt_seal(h->crypt, spans, n, h->rng);
-    for (size_t i = 0; i < n; i++)
-        pq_flow_craft(&s->flow, &slots[i]);
+    forge(s, slots, n);
     return n;
+}
+
+/* On a fast path a turn is one run; a slower one gets no longer bursts than its millisecond. */
+static size_t turn_of(const struct pq_session *s)
+{
+    uint32_t n = pq_kcp_per_ms(s->kcp);
+    return n < TURN_MIN ? TURN_MIN : n < TURN_MAX ? n : TURN_MAX;
 }
 
 /* A stream alone must be able to fill the path. */
@@ -82,7 +128,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
     size_t done = 0;
     while (done < n && !pq_list_empty(&h->ready)) {
         struct pq_session *s = PQ_OF(pq_list_pop(&h->ready), struct pq_session, ready);
-        size_t max = n - done < TURN_MAX ? n - done : TURN_MAX;
+        size_t turn = turn_of(s), max = n - done < turn ? n - done : turn;
         pq_session_resume(s);
         if (s->dead) {
             pq_session_end(s, s->dead);
@@ -90,7 +136,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
         }
         pq_smux_set_queue(s->smux, stream_queue(s));
         size_t k = pull_session(s, slots + done, max, now);
-        done += k;
+        done += s->away ? 0 : k;
         if (k == max)
             pq_session_wake(s); /* it may have more: to the end of the row */
         else
