@@ -5,9 +5,11 @@
  * the sender glued together says its gso_size, and PACKET_COPY_THRESH, so that one which does not
  * fit the ring (status COPY) can be had whole with recv(), exactly one for each such frame, in
  * ring order.  A V3 ring would hold a lone packet back for a millisecond or more.
- * Out: a second socket without ring and without vnet header; sendmmsg. */
+ * Out: a second socket without ring, also with PACKET_VNET_HDR; sendmmsg.  A run of datagrams goes
+ * as one TCP packet that the kernel or the card cuts. */
 #include "io/filter.h"
 #include "io/pktio.h"
+#include "wire/flow.h"
 
 #include <net/if.h> /* before the kernel's headers, which then leave its names alone */
 
@@ -33,6 +35,8 @@
 #define COPIES    8           /* glued frames of one batch */
 #define COPY_SIZE (sizeof(struct virtio_net_hdr) + 18 + 65535 + 64)
 #define BATCH     64
+
+_Static_assert(2 * BATCH >= 1 + PQ_IO_RUN_SLOTS, "a run must fit into an empty outbox");
 
 struct afp {
     struct pq_pktio io;
@@ -126,34 +130,97 @@ static void afp_release(struct pq_pktio *io)
 
 /* ---- out */
 
+struct outbox { /* one sendmmsg */
+    struct mmsghdr mm[BATCH];
+    struct iovec iov[2 * BATCH];
+    struct virtio_net_hdr vh[BATCH];
+    size_t n, n_iov;
+};
+
+/* The header in front of a message: all zero, or what the kernel needs to cut a run. */
+static void put_vnet(struct virtio_net_hdr *vh, const struct pq_slot *s, uint16_t link_len)
+{
+    memset(vh, 0, sizeof *vh);
+    if (!s->more)
+        return;
+    bool is6 = s->buf[s->off + link_len] >> 4 == 6;
+    vh->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    vh->gso_type = is6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+    vh->hdr_len = (uint16_t)(s->len - s->gso);
+    vh->gso_size = s->gso;
+    vh->csum_start = (uint16_t)(vh->hdr_len - PQ_TCP_LEN);
+    vh->csum_offset = 16;
+}
+
+static bool has_room(const struct outbox *o, const struct pq_slot *s)
+{
+    return o->n < BATCH && o->n_iov + 2u + s->more <= sizeof o->iov / sizeof o->iov[0];
+}
+
+/* Adds the packet or run that begins with slot s. */
+static void put_message(struct afp *a, struct outbox *o, const struct pq_slot *s)
+{
+    struct iovec *iov = &o->iov[o->n_iov];
+    struct msghdr *m = &o->mm[o->n].msg_hdr;
+    *m = (struct msghdr){.msg_iov = iov};
+    if (a->io.runs) {
+        put_vnet(&o->vh[o->n], s, a->io.link_len);
+        iov[m->msg_iovlen++] = (struct iovec){&o->vh[o->n], sizeof o->vh[0]};
+    }
+    for (size_t i = 0; i <= s->more; i++)
+        iov[m->msg_iovlen++] = (struct iovec){s[i].buf + s[i].off, s[i].len};
+    if (!a->io.link_len) { /* nothing in the packet tells the driver the protocol */
+        bool is6 = s->buf[s->off] >> 4 == 6;
+        m->msg_name = &a->to[is6];
+        m->msg_namelen = sizeof a->to[is6];
+    }
+    o->n_iov += m->msg_iovlen;
+    o->n++;
+}
+
+/* Slots of the first k messages of those in s. */
+static size_t slots_of(const struct pq_slot *s, size_t k)
+{
+    size_t n = 0;
+    while (k--)
+        n += 1u + s[n].more;
+    return n;
+}
+
+static int set_int(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof value) ? -errno : 0;
+}
+
+/* The kernel refuses runs on this device: ordinary packets from now on. */
+static void stop_runs(struct afp *a)
+{
+    a->io.runs = false;
+    set_int(a->io.tx_fd, SOL_PACKET, PACKET_VNET_HDR, 0);
+}
+
 static int afp_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
 {
     struct afp *a = (struct afp *)io;
-    struct mmsghdr mm[BATCH];
-    struct iovec iov[BATCH];
+    struct outbox o;
     size_t done = 0;
     while (done < n) {
-        size_t k = n - done < BATCH ? n - done : BATCH;
-        for (size_t i = 0; i < k; i++) {
-            const struct pq_slot *s = &slots[done + i];
-            iov[i] = (struct iovec){s->buf + s->off, s->len};
-            mm[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
-            if (!io->link_len) { /* nothing in the packet tells the driver the protocol */
-                bool is6 = s->buf[s->off] >> 4 == 6;
-                mm[i].msg_hdr.msg_name = &a->to[is6];
-                mm[i].msg_hdr.msg_namelen = sizeof a->to[is6];
-            }
-        }
-        int r = sendmmsg(io->tx_fd, mm, (unsigned)k, MSG_DONTWAIT);
+        o.n = o.n_iov = 0;
+        for (size_t k = done; k < n && has_room(&o, &slots[k]); k += 1u + slots[k].more)
+            put_message(a, &o, &slots[k]);
+        int r = sendmmsg(io->tx_fd, o.mm, (unsigned)o.n, MSG_DONTWAIT);
         if (r > 0) {
-            done += (size_t)r;
+            done += slots_of(slots + done, (size_t)r);
             continue;
         }
         if (errno == EINTR)
             continue;
         if (done || errno == EAGAIN)
             break;
-        return errno == ENOBUFS ? PQ_EAGAIN : -errno; /* the queue of the interface is full */
+        int e = errno;
+        if (slots[0].more && (e == EINVAL || e == EOPNOTSUPP))
+            stop_runs(a);
+        return e == ENOBUFS ? PQ_EAGAIN : -e; /* the queue of the interface is full */
     }
     return (int)done;
 }
@@ -204,11 +271,6 @@ static int afp_set_ports(struct pq_pktio *io, const uint16_t *ports, size_t n)
         e = join_fanout(io->rx_fd, a->fanout);
     a->opened = !e;
     return e;
-}
-
-static int set_int(int fd, int level, int name, int value)
-{
-    return setsockopt(fd, level, name, &value, sizeof value) ? -errno : 0;
 }
 
 static int link_len_of(int fd, const char *ifname, uint16_t *out)
@@ -319,6 +381,8 @@ int pq_afpacket_open(struct pq_pktio **out, const struct pq_pktio_conf *conf)
         a->to[i] = (struct sockaddr_ll){.sll_family = AF_PACKET,
                                         .sll_protocol = htons(i ? ETH_P_IPV6 : ETH_P_IP),
                                         .sll_ifindex = a->ifindex};
+    a->io.splits = true;
+    a->io.runs = a->io.link_len == 14 && !set_int(a->io.tx_fd, SOL_PACKET, PACKET_VNET_HDR, 1);
     set_int(a->io.tx_fd, SOL_SOCKET, SO_SNDBUFFORCE, 4 * 1024 * 1024);
     *out = &a->io;
     return 0;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #define PQ_IO_PORTS_MAX 256 /* destination ports of one filter */
+#define PQ_IO_RUN_SLOTS 64  /* datagrams of one run */
 
 struct pq_pktio_conf {
     char ifname[16];
@@ -39,6 +40,8 @@ struct pq_pktio { /* first member of each backend's state */
     int rx_fd;         /* readable when frames wait */
     int tx_fd;         /* writable when sending may go on */
     uint16_t link_len; /* bytes of the link header: 14, or 0 for bare IP packets */
+    bool runs;         /* takes runs of datagrams in one piece; may turn out not to */
+    bool splits;       /* tells of frames that hold several datagrams (gso_size) */
 };
 
 /* Opens AF_PACKET on the interface; nothing is received before pq_pktio_set_ports.
@@ -73,9 +76,10 @@ static inline void pq_pktio_release(struct pq_pktio *io)
     io->ops->release(io);
 }
 
-/* Hands whole packets to the kernel.  Returns how many it took: fewer than n means wait until
- * tx_fd is writable; PQ_EAGAIN: it has no room, and tx_fd does not tell when it has (try again in a
- * millisecond); or -errno, and then the first one is to be given up (-ENETDOWN, -EMSGSIZE). */
+/* Hands whole packets, or runs of at most PQ_IO_RUN_SLOTS if io->runs, to the kernel.  Returns how
+ * many slots it took, no run in part: fewer than n means wait until tx_fd is writable; PQ_EAGAIN:
+ * it has no room, and tx_fd does not tell when it has (try again in a millisecond); or -errno, and
+ * then the first one is to be given up (-ENETDOWN, -EMSGSIZE). */
 static inline int pq_pktio_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
 {
     return io->ops->send(io, slots, n);
