@@ -2,17 +2,14 @@
 #include "os/firewall.h"
 
 #include "base/err.h"
+#include "os/nft.h"
 
 #include <errno.h>
-#include <linux/netlink.h>
-#include <nftables/libnftables.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#define LINGER "90s" /* longer than any peer goes on with a session of which it hears nothing */
 
 enum { VARIANTS = 4 };
 
@@ -31,43 +28,11 @@ static const struct variant variants[VARIANTS] = {
 };
 
 struct pq_firewall {
-    struct nft_ctx *nft;
+    struct pq_nft nft;
     const struct variant *v;
-    char table[32];
+    char ifname[2][sizeof((struct pq_firewall_conf *)0)->ifname]; /* that chain 0 and 1 cover */
+    unsigned now;                                                 /* the newer one of them */
 };
-
-__attribute__((format(printf, 2, 3))) static int run(struct nft_ctx *nft, const char *fmt, ...)
-{
-    char cmd[2048];
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(cmd, sizeof cmd, fmt, ap);
-    va_end(ap);
-    if (n < 0 || (size_t)n >= sizeof cmd)
-        return PQ_EINVAL;
-    return nft_run_cmd_from_buffer(nft, cmd) ? PQ_ENOTSUP : 0;
-}
-
-/* Takes away marked tables of processes that are gone. */
-static void sweep(struct nft_ctx *nft)
-{
-    if (run(nft, "list tables"))
-        return;
-    char *text = strdup(nft_ctx_get_output_buffer(nft));
-    for (char *save, *line = text ? strtok_r(text, "\n", &save) : NULL; line;
-         line = strtok_r(NULL, "\n", &save)) {
-        char family[8];
-        int pid;
-        unsigned salt;
-        if (sscanf(line, "table %7s paqet_%d_%x", family, &pid, &salt) == 3 && pid != getpid()) {
-            char proc[32];
-            snprintf(proc, sizeof proc, "/proc/%d", pid);
-            if (access(proc, F_OK))
-                run(nft, "delete table %s paqet_%d_%04x", family, pid, salt);
-        }
-    }
-    free(text);
-}
 
 /* The rules: what is dropped of all that comes in for one of our ports. */
 static void rules(const struct pq_firewall_conf *c, char *buf, size_t cap)
@@ -82,74 +47,86 @@ static void rules(const struct pq_firewall_conf *c, char *buf, size_t cap)
                               pq_addr_ip_str(&c->server[i], ip), c->server[i].port);
 }
 
-static int install(struct pq_firewall *f, const struct pq_firewall_conf *c, const struct variant *v)
+/* The chain that covers one interface. */
+static int add_chain(struct pq_firewall *f, const struct pq_firewall_conf *c, unsigned number,
+                     const char *before)
 {
+    const struct variant *v = f->v;
     char device[32] = "", only[40] = "", match[PQ_FIREWALL_SERVERS * 120];
     if (strcmp(v->family, "netdev") == 0)
         snprintf(device, sizeof device, "device \"%s\"", c->ifname);
     else
         snprintf(only, sizeof only, "iifname != \"%s\" accept\n", c->ifname);
     rules(c, match, sizeof match);
-    return run(f->nft,
-               "table %s %s {\n"
-               "%s"
-               "set ports { type inet_service; }\n"
-               "chain in { type filter hook %s %s priority -350;\n"
-               "%s%s}\n}\n",
-               v->family, f->table, v->owner ? "flags owner;\n" : "", v->hook, device, only, match);
-}
-
-/* Where the kernel has no netfilter at all, libnftables would end the program. */
-static bool has_netfilter(void)
-{
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
+    int e = pq_nft_run(&f->nft,
+                       "%s\n"
+                       "table %s %s {\n"
+                       "%s"
+                       "set ports { type inet_service; flags timeout; }\n"
+                       "chain in%u { type filter hook %s %s priority -350;\n"
+                       "%s%s}\n}\n",
+                       before, v->family, f->nft.table, v->owner ? "flags owner;\n" : "", number,
+                       v->hook, device, only, match);
+    if (!e) {
+        memcpy(f->ifname[number], c->ifname, sizeof c->ifname);
+        f->now = number;
+    }
+    return e;
 }
 
 int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf)
 {
     *out = NULL;
-    if (!has_netfilter())
-        return PQ_ENOTSUP;
     struct pq_firewall *f = calloc(1, sizeof *f);
     if (!f)
         return PQ_ENOMEM;
-    f->nft = nft_ctx_new(NFT_CTX_DEFAULT);
-    if (!f->nft) {
-        free(f);
-        return PQ_ENOMEM;
-    }
-    nft_ctx_buffer_output(f->nft);
-    nft_ctx_buffer_error(f->nft);
-    /* two containers may share the network, but not the numbers of processes */
-    unsigned salt = 0;
-    if (getrandom(&salt, sizeof salt, 0) < 0)
-        salt = (unsigned)getppid();
-    snprintf(f->table, sizeof f->table, "paqet_%d_%04x", (int)getpid(), salt & 0xffff);
-    sweep(f->nft);
-    for (int i = 0; i < VARIANTS; i++) {
-        if (install(f, conf, &variants[i]) == 0) {
-            f->v = &variants[i];
+    int e = pq_nft_open(&f->nft);
+    for (int i = 0; !e && i < VARIANTS; i++) {
+        f->v = &variants[i];
+        if (add_chain(f, conf, 0, "") == 0) {
             *out = f;
             return 0;
         }
     }
-    bool denied = strstr(nft_ctx_get_error_buffer(f->nft), "not permitted") != NULL;
-    nft_ctx_free(f->nft);
+    if (!e) {
+        e = pq_nft_denied(&f->nft) ? -EPERM : PQ_ENOTSUP;
+        pq_nft_close(&f->nft);
+    }
     free(f);
-    return denied ? -EPERM : PQ_ENOTSUP;
+    return e;
+}
+
+int pq_firewall_move(struct pq_firewall *f, const struct pq_firewall_conf *conf)
+{
+    char without[80];
+    unsigned number = strcmp(conf->ifname, f->ifname[f->now]) == 0 ? f->now : 1 - f->now;
+    snprintf(without, sizeof without, "delete chain %s %s in%u", f->v->family, f->nft.table,
+             number);
+    if (add_chain(f, conf, number, without) == 0)
+        return 0;
+    return add_chain(f, conf, number, ""); /* there was none, or it went with its interface */
+}
+
+/* How long an element stays cannot be changed: it is made anew. */
+static int put(struct pq_firewall *f, uint16_t port, const char *timeout)
+{
+    const char *family = f->v->family, *table = f->nft.table;
+    if (pq_nft_run(&f->nft,
+                   "delete element %s %s ports { %u }\n"
+                   "add element %s %s ports { %u%s }",
+                   family, table, port, family, table, port, timeout) == 0)
+        return 0;
+    return pq_nft_run(&f->nft, "add element %s %s ports { %u%s }", family, table, port, timeout);
 }
 
 int pq_firewall_add(struct pq_firewall *f, uint16_t port)
 {
-    return run(f->nft, "add element %s %s ports { %u }", f->v->family, f->table, port);
+    return put(f, port, "");
 }
 
 int pq_firewall_remove(struct pq_firewall *f, uint16_t port)
 {
-    return run(f->nft, "delete element %s %s ports { %u }", f->v->family, f->table, port);
+    return put(f, port, " timeout " LINGER);
 }
 
 const char *pq_firewall_kind(const struct pq_firewall *f)
@@ -162,8 +139,8 @@ void pq_firewall_close(struct pq_firewall **fp)
     struct pq_firewall *f = *fp;
     if (!f)
         return;
-    run(f->nft, "delete table %s %s", f->v->family, f->table);
-    nft_ctx_free(f->nft);
+    pq_nft_run(&f->nft, "delete table %s %s", f->v->family, f->nft.table);
+    pq_nft_close(&f->nft);
     free(f);
     *fp = NULL;
 }

@@ -23,7 +23,13 @@ struct pq_firewall_conf {
  * PQ_ENOMEM; *out is NULL on error. */
 int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf);
 
-/* Covers one more own port, or one less.  Returns 0 or PQ_ENOTSUP (the kernel refused). */
+/* Covers conf->ifname, too, with the same ports.  The interface of before stays covered, since
+ * packets may still come in there; an older one does not.  Returns 0 or PQ_ENOTSUP (the kernel
+ * refused: nothing has changed). */
+int pq_firewall_move(struct pq_firewall *f, const struct pq_firewall_conf *conf);
+
+/* Covers one more own port, or one less.  The latter only after 90 s, since a server that has not
+ * heard the end of a session goes on sending.  Returns 0 or PQ_ENOTSUP (the kernel refused). */
 int pq_firewall_add(struct pq_firewall *f, uint16_t port);
 int pq_firewall_remove(struct pq_firewall *f, uint16_t port);
 

@@ -8,6 +8,10 @@
 
 #define PQ_IFACE_ADDRS 16
 
+/* Firewall mark of a lookup, and number of the table, that keep the tunnel's own way out of the
+ * routes that lead into it; see tundev.h. */
+#define PQ_ROUTE_MARK 28769
+
 struct pq_iface_addr {
     struct pq_addr ip;
     uint8_t prefix;
@@ -40,7 +44,8 @@ int pq_iface_list(struct pq_iface **out, size_t *n);
 /* Finds one by name or, if name is NULL, by index.  Returns 0, -ENODEV, -errno or PQ_ENOMEM. */
 int pq_iface_get(const char *name, int index, struct pq_iface *out);
 
-/* Asks the kernel for the route to dst.  Returns 0 or -errno (-ENETUNREACH: there is none). */
+/* Asks the kernel for the route to dst that does not lead into our own TUN device.  Returns 0 or
+ * -errno (-ENETUNREACH: there is none). */
 int pq_route_get(const struct pq_addr *dst, struct pq_route *out);
 
 /* Reads the neighbour table.  Returns 0, -ENOENT (not there, or not valid) or -errno. */

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* tundev.h - a TUN device with addresses, MTU and routes.  All of it vanishes with the descriptor,
+ * but for policy rules, which are removed on close; those that a killed program leaves lead
+ * nowhere, and the next start removes them.  Blocking; for start-up. */
+#ifndef PQ_OS_TUNDEV_H
+#define PQ_OS_TUNDEV_H
+#include "base/addr.h"
+
+#define PQ_TUN_WHY_LEN 512
+#define PQ_TUN_KEEP    32 /* most addresses of a policy */
+
+struct pq_tundev_conf {
+    char name[16];            /* "": the kernel chooses (tun0, ...) */
+    struct pq_net net4, net6; /* own address and the length of its network */
+    bool has4, has6;
+    uint32_t mtu;
+    bool offload; /* ask for super packets and unfinished checksums (wire/gso.h) */
+};
+
+struct pq_tundev {
+    int fd; /* non-blocking; -1 after close */
+    int index;
+    char name[16];
+    bool offload; /* each read and write has PQ_VNET_LEN bytes in front */
+    bool has4, has6;
+    bool rules4, rules6; /* policy rules were made ... */
+    unsigned n_kept;     /* ... about as many of them for addresses to keep */
+};
+
+/* Where packets that must not go into the tunnel are told apart; see pq_tundev_routes. */
+struct pq_tundev_policy {
+    const struct pq_addr *keep; /* this machine's addresses on the way to the server; borrowed */
+    unsigned n_keep;            /* at most PQ_TUN_KEEP */
+};
+
+/* Makes the device (or attaches to one that the user has made), sets addresses (those it already
+ * has do not hurt; IPv6 without duplicate detection, and no link-local address), MTU, and up.  The
+ * addresses' own networks lead to it from then on.  Where the kernel refuses offload, it is left
+ * out. Returns 0, or a negative error with cause and remedy in why (d is closed then): -ENOENT,
+ * -ENODEV, -ENXIO (no TUN in this system), -EPERM, -EACCES, -EBUSY (another program has that
+ * device), -EADDRINUSE (another interface has the address), -EINVAL (name, MTU), PQ_ENOMEM, or
+ * another -errno. */
+int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why[PQ_TUN_WHY_LEN]);
+
+/* Leads networks into the device.  A network of an IP version without an address is an error; a
+ * default route of such a version (0.0.0.0/0, ::/0) is left out.
+ *
+ * Without a policy (server): routes in the main table.
+ *
+ * With a policy (client): routes in table PQ_ROUTE_MARK, and for each IP version that has one,
+ * rules before the main table: 28760  from each of policy->keep: main table.  What talks from one
+ * of this machine's own addresses, such as the ssh session that started us, goes on as it was.
+ *   28761  main table, but for its default route: the local network and what the user has routed
+ *          stay as they are.
+ *   28762  without the mark PQ_ROUTE_MARK: our table.  Lookups with the mark (netinfo.h) go on to
+ *          the main table.
+ * So a network that the main table knows by itself is not led into the tunnel.  Only one program of
+ * a network namespace can have these.
+ *
+ * Returns 0, or a negative error with cause and remedy in why (no rule is left then): -EBUSY
+ * (another program has routes in the table), -EAFNOSUPPORT, -EOPNOTSUPP (kernel without policy
+ * routing), -EEXIST (main table: the network is routed elsewhere), -EPERM, PQ_EINVAL (too many
+ * addresses to keep), or another -errno.  At most once for each device. */
+int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
+                     const struct pq_tundev_policy *policy, char why[PQ_TUN_WHY_LEN]);
+
+/* This machine has other addresses now: keeps them out of the tunnel, too, as policy->keep of
+ * pq_tundev_routes; does nothing without a policy.  Rules for old ones stay until they are many.
+ * Returns 0, PQ_EINVAL (too many) or -errno. */
+int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy);
+
+/* Removes the rules and closes; a device that we made is gone then, with its routes. */
+void pq_tundev_close(struct pq_tundev *d);
+#endif

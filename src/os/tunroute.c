@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* tunroute.c - routes into a TUN device, and the rules that keep some packets out of them. */
+#include "base/err.h"
+#include "os/netinfo.h"
+#include "os/nl.h"
+#include "os/tundev.h"
+
+#include <net/if.h>
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { PREF_KEEP = 28760, PREF_MAIN = 28761, PREF_TUN = 28762, REQUEST_MAX = 512 };
+
+/* ---- rules */
+
+struct rule {
+    uint32_t pref;
+    const struct pq_addr *from; /* or NULL */
+    bool main, no_default;      /* main table, of that all but the default route */
+};
+
+static struct nlmsghdr *rule_request(void *buf, bool v4, uint16_t type, uint16_t flags,
+                                     uint32_t pref, struct fib_rule_hdr **out)
+{
+    struct nlmsghdr *nlh = pq_nl_request(buf, type, (uint16_t)(NLM_F_ACK | flags));
+    struct fib_rule_hdr *h = mnl_nlmsg_put_extra_header(nlh, sizeof *h);
+    h->family = v4 ? AF_INET : AF_INET6;
+    mnl_attr_put_u32(nlh, FRA_PRIORITY, pref);
+    *out = h;
+    return nlh;
+}
+
+static int add_rule(bool v4, const struct rule *r)
+{
+    char buf[REQUEST_MAX] = {0};
+    struct fib_rule_hdr *h;
+    struct nlmsghdr *nlh =
+        rule_request(buf, v4, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r->pref, &h);
+    h->action = FR_ACT_TO_TBL;
+    mnl_attr_put_u32(nlh, FRA_TABLE, r->main ? RT_TABLE_MAIN : PQ_ROUTE_MARK);
+    if (r->from) {
+        h->src_len = v4 ? 32 : 128;
+        pq_nl_put_addr(nlh, FRA_SRC, r->from);
+    }
+    if (r->no_default)
+        mnl_attr_put_u32(nlh, FRA_SUPPRESS_PREFIXLEN, 0);
+    if (!r->main) {
+        h->flags = FIB_RULE_INVERT; /* what does not bear the mark */
+        mnl_attr_put_u32(nlh, FRA_FWMARK, PQ_ROUTE_MARK);
+    }
+    return pq_nl_query(nlh, NULL, NULL);
+}
+
+/* Removes our rules up to one priority, also those that a killed program left. */
+static void remove_rules(bool v4, uint32_t last)
+{
+    for (uint32_t pref = PREF_KEEP; pref <= last; pref++) {
+        int e = 0;
+        for (int i = 0; i < 4 * PQ_TUN_KEEP && !e; i++) {
+            char buf[REQUEST_MAX] = {0};
+            struct fib_rule_hdr *h;
+            e = pq_nl_query(rule_request(buf, v4, RTM_DELRULE, 0, pref, &h), NULL, NULL);
+        }
+    }
+}
+
+static void drop_rules(struct pq_tundev *d)
+{
+    if (d->rules4)
+        remove_rules(true, PREF_TUN);
+    if (d->rules6)
+        remove_rules(false, PREF_TUN);
+    d->rules4 = d->rules6 = false;
+}
+
+static int keep_addrs(struct pq_tundev *d, bool v4, const struct pq_tundev_policy *p)
+{
+    for (unsigned i = 0; i < p->n_keep; i++) {
+        if (pq_addr_is4(&p->keep[i]) != v4)
+            continue;
+        int e = add_rule(v4, &(struct rule){.pref = PREF_KEEP, .from = &p->keep[i], .main = true});
+        if (e && e != -EEXIST)
+            return e;
+        d->n_kept += !e;
+    }
+    return 0;
+}
+
+static int add_rules(struct pq_tundev *d, bool v4, const struct pq_tundev_policy *p)
+{
+    int e = keep_addrs(d, v4, p);
+    if (!e)
+        e = add_rule(v4, &(struct rule){.pref = PREF_MAIN, .main = true, .no_default = true});
+    if (!e)
+        e = add_rule(v4, &(struct rule){.pref = PREF_TUN});
+    return e;
+}
+
+/* ---- routes */
+
+struct owner { /* of our table: an interface that is not ours */
+    int own, found;
+};
+
+static int on_route(const struct nlmsghdr *nlh, void *arg)
+{
+    struct owner *o = arg;
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    pq_nl_attrs(nlh, sizeof(struct rtmsg), tb);
+    int oif = (int)pq_nl_u32(tb[RTA_OIF]);
+    if (pq_nl_u32(tb[RTA_TABLE]) == PQ_ROUTE_MARK && oif && oif != o->own)
+        o->found = oif;
+    return MNL_CB_OK;
+}
+
+/* Routes go with their device, so whoever has some in the table is running. */
+static int check_table(const struct pq_tundev *d, char why[PQ_TUN_WHY_LEN])
+{
+    struct owner o = {.own = d->index};
+    char name[IF_NAMESIZE] = "?";
+    int e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_route, &o);
+    if (!e && !o.found)
+        return 0;
+    if (!e)
+        if_indextoname((unsigned)o.found, name);
+    snprintf(why, PQ_TUN_WHY_LEN,
+             e ? "the routes cannot be listed: %s"
+               : "routing table 28769 already leads to %s: end the program that has that device; "
+                 "only one client with \"routes\" can run at a time",
+             e ? pq_strerror(e) : name);
+    return e ? e : -EBUSY;
+}
+
+static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32_t table)
+{
+    char buf[REQUEST_MAX] = {0};
+    bool v4 = pq_addr_is4(&net->ip);
+    struct pq_addr ip = net->ip; /* the kernel wants the host part to be 0 */
+    for (unsigned bit = net->bits; bit < 128; bit++)
+        ip.ip[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+    uint16_t how = table == RT_TABLE_MAIN ? NLM_F_EXCL : NLM_F_REPLACE;
+    struct nlmsghdr *nlh =
+        pq_nl_request(buf, RTM_NEWROUTE, (uint16_t)(NLM_F_ACK | NLM_F_CREATE | how));
+    struct rtmsg *m = mnl_nlmsg_put_extra_header(nlh, sizeof *m);
+    m->rtm_family = v4 ? AF_INET : AF_INET6;
+    m->rtm_dst_len = (uint8_t)(v4 ? net->bits - 96 : net->bits);
+    m->rtm_protocol = RTPROT_STATIC;
+    m->rtm_scope = v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+    m->rtm_type = RTN_UNICAST;
+    if (m->rtm_dst_len)
+        pq_nl_put_addr(nlh, RTA_DST, &ip);
+    mnl_attr_put_u32(nlh, RTA_TABLE, table);
+    mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)d->index);
+    return pq_nl_query(nlh, NULL, NULL);
+}
+
+static int add_routes(const struct pq_tundev *d, const struct pq_net *nets, unsigned n,
+                      uint32_t table, char why[PQ_TUN_WHY_LEN])
+{
+    char ip[PQ_ADDR_STRLEN];
+    for (unsigned i = 0; i < n; i++) {
+        bool v4 = pq_addr_is4(&nets[i].ip);
+        unsigned len = v4 ? nets[i].bits - 96u : nets[i].bits;
+        bool can = v4 ? d->has4 : d->has6;
+        if (!can && !len)
+            continue;
+        int e = can ? add_route(d, &nets[i], table) : -EAFNOSUPPORT;
+        if (e == 0)
+            continue;
+        pq_addr_ip_str(&nets[i].ip, ip);
+        if (!can)
+            snprintf(why, PQ_TUN_WHY_LEN, "the route to %s/%u needs an %s address of %s", ip, len,
+                     v4 ? "IPv4" : "IPv6", d->name);
+        else if (e == -EEXIST)
+            snprintf(why, PQ_TUN_WHY_LEN,
+                     "%s/%u is already routed (see \"ip route show %s/%u\"): remove that route, or "
+                     "leave the network out",
+                     ip, len, ip, len);
+        else
+            snprintf(why, PQ_TUN_WHY_LEN, "the route to %s/%u through %s: %s", ip, len, d->name,
+                     pq_strerror(e));
+        return e;
+    }
+    return 0;
+}
+
+static int add_policy(struct pq_tundev *d, const struct pq_tundev_policy *policy,
+                      char why[PQ_TUN_WHY_LEN])
+{
+    remove_rules(true, PREF_TUN);
+    remove_rules(false, PREF_TUN);
+    d->rules4 = d->has4;
+    d->rules6 = d->has6;
+    int e = d->has4 ? add_rules(d, true, policy) : 0;
+    if (!e && d->has6)
+        e = add_rules(d, false, policy);
+    if (!e)
+        return 0;
+    drop_rules(d);
+    snprintf(why, PQ_TUN_WHY_LEN, "policy routing rules are refused: %s%s", pq_strerror(e),
+             e == -EOPNOTSUPP || e == -EAFNOSUPPORT
+                 ? " (the kernel is built without CONFIG_IP_MULTIPLE_TABLES; leave \"routes\" out "
+                   "and route by hand)"
+                 : "");
+    return e;
+}
+
+int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
+                     const struct pq_tundev_policy *policy, char why[PQ_TUN_WHY_LEN])
+{
+    if (!policy)
+        return add_routes(d, nets, n, RT_TABLE_MAIN, why);
+    if (policy->n_keep > PQ_TUN_KEEP) {
+        snprintf(why, PQ_TUN_WHY_LEN, "more than %d own addresses to keep", PQ_TUN_KEEP);
+        return PQ_EINVAL;
+    }
+    int e = check_table(d, why);
+    if (!e)
+        e = add_routes(d, nets, n, PQ_ROUTE_MARK, why);
+    return e ? e : add_policy(d, policy, why);
+}
+
+int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy)
+{
+    if (policy->n_keep > PQ_TUN_KEEP)
+        return PQ_EINVAL;
+    if (d->n_kept >= 2 * PQ_TUN_KEEP) { /* most of them are of old networks */
+        if (d->rules4)
+            remove_rules(true, PREF_KEEP);
+        if (d->rules6)
+            remove_rules(false, PREF_KEEP);
+        d->n_kept = 0;
+    }
+    int e = d->rules4 ? keep_addrs(d, true, policy) : 0;
+    return e || !d->rules6 ? e : keep_addrs(d, false, policy);
+}
+
+void pq_tundev_close(struct pq_tundev *d)
+{
+    drop_rules(d);
+    if (d->fd >= 0)
+        close(d->fd);
+    d->fd = -1;
+}
