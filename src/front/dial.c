@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "front/dial.h"
 
+#include "front/outgoing.h"
 #include "front/relay.h"
+#include "front/resolve.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ADDRS_MAX  8
 #define STAGGER_MS 250
 
 struct attempt {
@@ -19,18 +19,17 @@ struct attempt {
 
 /* Lives until the callback is made or cancelled, and every request and the timer are finished. */
 struct pq_dial {
-    uv_loop_t *loop;
+    struct pq_front *front;
     pq_dial_fn done; /* NULL once called or cancelled */
     void *ctx;
-    uint16_t port;
+    struct pq_resolve *resolve; /* under way, or NULL */
     int err;
-    struct pq_addr addr[ADDRS_MAX];
+    struct pq_addr addr[PQ_RESOLVE_ADDRS_MAX];
     unsigned n, next; /* addresses; the next one to try */
     unsigned pending; /* callbacks that will still come */
     uint64_t give_up; /* loop time in ms */
     uv_timer_t timer;
-    uv_getaddrinfo_t gai;
-    struct attempt try[ADDRS_MAX];
+    struct attempt try[PQ_RESOLVE_ADDRS_MAX];
 };
 
 static void release(struct pq_dial *d)
@@ -56,7 +55,9 @@ static void finish(struct pq_dial *d, uv_tcp_t *tcp, int err)
             pq_tcp_close(d->try[i].tcp, false);
         d->try[i].tcp = NULL;
     }
-    uv_cancel((uv_req_t *)&d->gai);
+    if (d->resolve)
+        pq_resolve_cancel(d->resolve);
+    d->resolve = NULL;
     uv_close((uv_handle_t *)&d->timer, on_timer_closed);
     if (tcp || err)
         done(d->ctx, tcp, err);
@@ -92,10 +93,33 @@ static void on_connect(uv_connect_t *req, int status)
 static void on_timer(uv_timer_t *t)
 {
     struct pq_dial *d = t->data;
-    if (uv_now(d->loop) >= d->give_up)
+    if (uv_now(d->front->loop) >= d->give_up)
         finish(d, NULL, -ETIMEDOUT);
     else
         try_next(d);
+}
+
+/* A socket on its way out, or NULL and why. */
+static uv_tcp_t *outgoing_tcp(struct pq_front *f, bool is4, int *err)
+{
+    uv_os_fd_t fd;
+    uv_tcp_t *tcp = malloc(sizeof *tcp);
+    *err = -ENOMEM;
+    if (!tcp)
+        return NULL;
+    *err = uv_tcp_init_ex(f->loop, tcp, is4 ? AF_INET : AF_INET6);
+    if (*err) {
+        free(tcp);
+        return NULL;
+    }
+    *err = uv_fileno((uv_handle_t *)tcp, &fd);
+    if (!*err)
+        *err = pq_outgoing_apply(f->outgoing, fd, is4);
+    if (*err) {
+        pq_tcp_close(tcp, false);
+        return NULL;
+    }
+    return tcp;
 }
 
 /* Starts the next address; reports failure when all have failed. */
@@ -104,12 +128,13 @@ static void try_next(struct pq_dial *d)
     while (d->next < d->n) {
         struct attempt *a = &d->try[d->next];
         struct sockaddr_storage ss;
-        d->addr[d->next].port = d->port;
-        pq_addr_to_sock(&d->addr[d->next++], &ss);
-        *a = (struct attempt){.d = d, .tcp = pq_tcp_new(d->loop)};
+        const struct pq_addr *to = &d->addr[d->next++];
+        int e;
+        pq_addr_to_sock(to, &ss);
+        *a = (struct attempt){.d = d, .tcp = outgoing_tcp(d->front, pq_addr_is4(to), &e)};
         a->req.data = a;
-        int e =
-            a->tcp ? uv_tcp_connect(&a->req, a->tcp, (struct sockaddr *)&ss, on_connect) : -ENOMEM;
+        if (a->tcp)
+            e = uv_tcp_connect(&a->req, a->tcp, (struct sockaddr *)&ss, on_connect);
         if (e == 0) {
             d->pending++;
             break;
@@ -123,58 +148,61 @@ static void try_next(struct pq_dial *d)
         finish(d, NULL, d->err ? d->err : -EHOSTUNREACH);
         return;
     }
-    uint64_t left = d->give_up > uv_now(d->loop) ? d->give_up - uv_now(d->loop) : 0;
+    uint64_t now = uv_now(d->front->loop);
+    uint64_t left = d->give_up > now ? d->give_up - now : 0;
     bool more = d->next < d->n && STAGGER_MS < left;
     uv_timer_start(&d->timer, on_timer, more ? STAGGER_MS : left, 0);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+static void on_resolved(void *ctx, const struct pq_addr *addrs, unsigned n, int err)
 {
-    struct pq_dial *d = req->data;
-    for (struct addrinfo *a = res; a && d->n < ADDRS_MAX; a = a->ai_next)
-        if (pq_addr_from_sock(&d->addr[d->n], a->ai_addr) == 0)
-            d->n++;
-    uv_freeaddrinfo(res);
-    if (d->done) {
-        if (d->n)
-            try_next(d);
-        else
-            finish(d, NULL, status ? status : UV_EAI_NODATA);
+    struct pq_dial *d = ctx;
+    d->resolve = NULL;
+    d->n = n;
+    if (n) {
+        memcpy(d->addr, addrs, n * sizeof *addrs);
+        try_next(d);
+    } else {
+        finish(d, NULL, err);
     }
-    release(d);
 }
 
-struct pq_dial *pq_dial_start(uv_loop_t *loop, const char *host, uint16_t port, pq_dial_fn done,
-                              void *ctx)
+typedef struct pq_resolve *(*resolve_fn)(struct pq_front *f, const char *host, uint16_t port,
+                                         pq_resolve_fn done, void *ctx);
+
+static struct pq_dial *start(struct pq_front *f, resolve_fn resolve, const char *host,
+                             uint16_t port, pq_dial_fn done, void *ctx)
 {
     struct pq_dial *d = calloc(1, sizeof *d);
     if (!d) {
-        done(ctx, NULL, -ENOMEM);
+        done(ctx, NULL, PQ_ENOMEM);
         return NULL;
     }
-    d->loop = loop;
+    d->front = f;
     d->done = done;
     d->ctx = ctx;
-    d->port = port;
-    uv_update_time(loop);
-    d->give_up = uv_now(loop) + PQ_DIAL_LIMIT_MS;
-    uv_timer_init(loop, &d->timer);
+    uv_update_time(f->loop);
+    d->give_up = uv_now(f->loop) + PQ_DIAL_LIMIT_MS;
+    uv_timer_init(f->loop, &d->timer);
     d->timer.data = d;
-    d->pending = 1; /* the timer */
-    if (pq_addr_parse_ip(&d->addr[0], host) == 0) {
-        d->n = 1;
-        try_next(d);
-        return d->done ? d : NULL;
-    }
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
-    d->gai.data = d;
+    d->pending = 1; /* the timer, whose end comes after this call */
     uv_timer_start(&d->timer, on_timer, PQ_DIAL_LIMIT_MS, 0);
-    int e = uv_getaddrinfo(loop, &d->gai, on_resolved, host, NULL, &hints);
-    if (e)
-        finish(d, NULL, e);
-    else
-        d->pending++;
+    struct pq_resolve *q = resolve(f, host, port, on_resolved, d);
+    if (q)
+        d->resolve = q;
     return d->done ? d : NULL;
+}
+
+struct pq_dial *pq_dial_start(struct pq_front *f, const char *host, uint16_t port, pq_dial_fn done,
+                              void *ctx)
+{
+    return start(f, pq_resolve_start, host, port, done, ctx);
+}
+
+struct pq_dial *pq_dial_start_unruled(struct pq_front *f, const char *host, uint16_t port,
+                                      pq_dial_fn done, void *ctx)
+{
+    return start(f, pq_resolve_start_unruled, host, port, done, ctx);
 }
 
 void pq_dial_cancel(struct pq_dial *d)

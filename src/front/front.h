@@ -5,30 +5,61 @@
 #define PQ_FRONT_FRONT_H
 #include "base/list.h"
 #include "base/log.h"
+#include "header/header.h"
 #include "tunnel/stream.h"
 
 #include <uv.h>
 
-/* How a client's front gets a stream to a target.  Returns the stream, owned by ev/ctx, or NULL
- * (no session, no memory).  Bytes may be sent at once. */
-typedef struct pq_stream *(*pq_open_fn)(void *ctx, const char *host, uint16_t port,
-                                        const struct pq_stream_events *ev, void *evctx);
+struct pq_outgoing;
+struct pq_rules;
+struct pq_tun_server;
+
+/* How a client's front gets a stream: TCP or UDP to a target, or TUN (host is "").  Returns the
+ * stream, owned by ev/ctx, or NULL (no session, no memory).  Bytes may be sent at once. */
+typedef struct pq_stream *(*pq_open_fn)(void *ctx, enum pq_request_type type, const char *host,
+                                        uint16_t port, const struct pq_stream_events *ev,
+                                        void *evctx);
+
+/* Whether the session of the stream still answers; if not, what can start anew should. */
+typedef bool (*pq_alive_fn)(void *ctx, const struct pq_stream *st);
+
+#define PQ_RESOLVING_MAX 256
+#define PQ_UDP_FLOWS_MAX 16384
 
 struct pq_front {
     uv_loop_t *loop;
-    pq_open_fn open; /* client */
-    void *open_ctx;
-    struct pq_list relays;      /* all joined pairs, for the end */
-    struct pq_list lingering;   /* closed by us, waiting for the other end's FIN */
+    const struct pq_rules *rules;       /* server: which targets; NULL: all */
+    const struct pq_outgoing *outgoing; /* server: the way out; NULL: the system's */
+    unsigned resolving, max_resolving;  /* names that wait for DNS now, and at most */
+    pq_open_fn open;                    /* client */
+    pq_alive_fn alive;                  /* client */
+    void *open_ctx;                     /* of both */
+    uint64_t seed;                      /* of hash tables */
+    struct pq_list relays;              /* all joined pairs, for the end */
+    struct pq_list lingering;           /* closed by us, waiting for the other end's FIN */
     struct pq_list half_closed; /* one direction has ended: not kept for ever without a byte */
-    uv_timer_t linger_timer;
+    struct pq_list udp_flows;   /* the one idle longest first */
+    struct pq_tun_server *tun;  /* server: NULL if there is no device */
+    struct pq_list associates;  /* client: connections that hold a UDP socket */
+    unsigned n_udp_flows, max_udp_flows;
+    uint64_t udp_dropped; /* datagrams for which there was no room */
+    uv_timer_t second;    /* what has waited too long ends */
     bool stopping;
-    struct pq_log_limit bad_header, dial_failed;
+    struct pq_log_limit bad_header, dial_failed, denied, upstream_failed, udp_full;
 };
 
-/* Prepares; the timer of the lingering list belongs to the loop until pq_front_stop. */
-void pq_front_init(struct pq_front *f, uv_loop_t *loop);
+/* Prepares; the timer belongs to the loop until pq_front_stop. */
+void pq_front_init(struct pq_front *f, uv_loop_t *loop, uint64_t seed);
 
-/* Closes every pair and the timer; the loop must run on until the handles are closed. */
+/* Closes every pair, UDP socket and the timer; the loop must run on until the handles are closed.
+ */
 void pq_front_stop(struct pq_front *f);
+
+/* Text for an error of this program, the system or libuv; never NULL. */
+const char *pq_front_strerror(int err);
+
+/* Logs, at most once in ten seconds, that the rules refused what a client asked for, and what to
+ * write into the configuration to permit it. */
+void pq_front_log_denied(struct pq_front *f, const struct pq_addr *client, const char *host,
+                         uint16_t port);
 #endif

@@ -242,6 +242,8 @@ static bool take_result(struct pq_relay *r, struct pq_view *v)
     if (e == PQ_EMORE)
         return false;
     r->want_result = false;
+    if (v->n)
+        r->no_answer = NULL;
     uint8_t code = e || req.type != PQ_REQ_RESULT ? PQ_RESULT_FAILURE : req.result;
     if (!code && v->n && !keep(r, v->p, v->n)) /* the target's first bytes, in the same frame */
         code = PQ_RESULT_FAILURE;
@@ -262,6 +264,7 @@ static void on_data(void *ctx, struct pq_view v, bool last)
         return;
     if (r->sock_eof)
         r->linger_until = uv_hrtime() + HALF_IDLE;
+    r->no_answer = NULL;
     if (!r->tcp || r->out.head) {
         if (!keep(r, v.p, v.n))
             pq_relay_close(r, true);
@@ -272,11 +275,16 @@ static void on_data(void *ctx, struct pq_view v, bool last)
         flush_views(r);
 }
 
-/* Uses what came before an end.  Returns false if the relay is closing. */
+/* Uses what came before an end, or words of our own if nothing came.  Returns false if the relay is
+ * closing. */
 static bool flush_before_end(struct pq_relay *r)
 {
     if (!r->closing && r->tcp)
         flush_views(r);
+    if (!r->closing && r->tcp && r->no_answer) {
+        r->no_answer(r);
+        r->no_answer = NULL;
+    }
     return !r->closing;
 }
 
@@ -438,6 +446,8 @@ static void linger(struct pq_relay *r)
 static void on_end(void *ctx, int err)
 {
     struct pq_relay *r = ctx;
+    if (r->tcp && r->no_answer)
+        err = 0; /* the program is told in words, which a reset would destroy */
     if (!flush_before_end(r))
         return;
     pq_stream_close(r->st);
@@ -452,14 +462,12 @@ static void on_end(void *ctx, int err)
     write_out(r);
 }
 
-const struct pq_stream_events pq_relay_events = {on_data, on_flush, on_room, on_end, on_eof};
+const struct pq_stream_events pq_relay_events = {on_data, on_flush, on_room, on_end, on_eof, NULL};
 
 /* ---- all relays of the worker */
 
-static void on_linger_timer(uv_timer_t *t)
+void pq_relays_expire(struct pq_front *f, pq_ns now)
 {
-    struct pq_front *f = t->data;
-    pq_ns now = uv_hrtime();
     while (!pq_list_empty(&f->lingering)) {
         struct pq_relay *r = PQ_OF(f->lingering.next, struct pq_relay, node);
         if (r->linger_until > now)
@@ -475,24 +483,10 @@ static void on_linger_timer(uv_timer_t *t)
     }
 }
 
-void pq_front_init(struct pq_front *f, uv_loop_t *loop)
-{
-    *f = (struct pq_front){.loop = loop};
-    pq_list_init(&f->relays);
-    pq_list_init(&f->lingering);
-    pq_list_init(&f->half_closed);
-    uv_timer_init(loop, &f->linger_timer);
-    f->linger_timer.data = f;
-    uv_timer_start(&f->linger_timer, on_linger_timer, 1000, 1000);
-    uv_unref((uv_handle_t *)&f->linger_timer);
-}
-
-void pq_front_stop(struct pq_front *f)
+void pq_relays_stop(struct pq_front *f)
 {
     struct pq_list *n;
-    f->stopping = true;
     while ((n = pq_list_pop(&f->lingering)) || (n = pq_list_pop(&f->half_closed)) ||
            (n = pq_list_pop(&f->relays)))
         pq_relay_close(PQ_OF(n, struct pq_relay, node), true);
-    uv_close((uv_handle_t *)&f->linger_timer, NULL);
 }

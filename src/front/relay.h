@@ -25,6 +25,9 @@ struct pq_relay {
     /* client: the server first says how dialling went [8.4]; not NULL: told, 0 = connected, else a
      * SOCKS5 reply code, and decides; NULL: a failure resets the socket */
     void (*result)(struct pq_relay *r, uint8_t code);
+    /* client: not NULL: called if the stream ends and no byte of the target has come; it may
+     * pq_relay_feed what the program is told instead */
+    void (*no_answer)(struct pq_relay *r);
     bool want_result;
     uint8_t head[8]; /* the bytes of the result so far */
     uint8_t n_head;
@@ -49,12 +52,17 @@ extern const struct pq_stream_events pq_relay_events; /* for pq_open_fn, with th
  * the handle. */
 void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp);
 
-/* Bytes from the stream that came before the relay owned it; copied.  Returns false if memory is
- * short: then close the relay. */
+/* Bytes for the socket that the stream does not deliver, or not any more: what came before the
+ * relay owned it, or words of our own; copied.  Returns false if memory is short: then close the
+ * relay. */
 bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n);
 
 /* Ends both sides at once; `reset`: the socket's other end sees a reset instead of an end. */
 void pq_relay_close(struct pq_relay *r, bool reset);
+
+/* Ends pairs that have waited too long for the other end; ends all. */
+void pq_relays_expire(struct pq_front *f, pq_ns now);
+void pq_relays_stop(struct pq_front *f);
 
 /* A new handle of the loop, or NULL; and closing it (freed when closed). */
 uv_tcp_t *pq_tcp_new(uv_loop_t *loop);

@@ -2,7 +2,12 @@
 #include "front/serve.h"
 
 #include "front/dial.h"
+#include "front/outgoing.h"
 #include "front/relay.h"
+#include "front/serve_udp.h"
+#include "front/tun_server.h"
+#include "front/udp_flow.h"
+#include "front/upstream.h"
 #include "header/header.h"
 
 #include <stdlib.h>
@@ -21,8 +26,10 @@ struct serve { /* a stream whose header is being read */
 
 struct target { /* a stream whose target is being dialled */
     struct pq_relay *relay;
-    struct pq_dial *dial;
+    struct pq_dial *dial; /* either, until it has called back */
+    struct pq_upstream *upstream;
     struct pq_front *front;
+    struct pq_addr client;
     char host[PQ_HOST_MAX + 1];
     uint16_t port;
 };
@@ -43,10 +50,15 @@ static uint8_t result_of(int err)
     switch (err) {
     case 0:
         return 0;
+    case PQ_EDENIED:
+    case UV_EACCES: /* a rule of an upstream proxy or of the system's firewall */
+    case UV_EPERM:
+        return 2;
     case UV_ENETUNREACH:
         return 3;
     case UV_EHOSTUNREACH:
     case UV_ETIMEDOUT:
+    case PQ_EAGAIN: /* too many names wait for DNS */
         return 4;
     case UV_ECONNREFUSED:
         return 5;
@@ -75,6 +87,20 @@ static void send_result(struct pq_stream *st, int err)
         send_message(st, PQ_FAMILY_BINARY, &req);
 }
 
+static void say_failed(struct target *t, int err)
+{
+    if (err == PQ_EDENIED) {
+        pq_front_log_denied(t->front, &t->client, t->host, t->port);
+        return;
+    }
+    uint64_t n = pq_log_due(&t->front->dial_failed, LOG_PERIOD, uv_hrtime());
+    if (n)
+        PQ_LOG(PQ_LOG_WARN,
+               "cannot connect to %s:%u: %s (%llu failed connections since the "
+               "last such line)",
+               t->host, t->port, pq_front_strerror(err), (unsigned long long)n);
+}
+
 static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
 {
     struct target *t = ctx;
@@ -86,12 +112,7 @@ static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
         PQ_LOG(PQ_LOG_DEBUG, "connected to %s:%u", t->host, t->port);
         pq_relay_connected(r, tcp);
     } else {
-        uint64_t n = pq_log_due(&t->front->dial_failed, LOG_PERIOD, uv_hrtime());
-        if (n)
-            PQ_LOG(PQ_LOG_WARN,
-                   "cannot connect to %s:%u: %s (%llu failed connections since the "
-                   "last such line)",
-                   t->host, t->port, uv_strerror(err), (unsigned long long)n);
+        say_failed(t, err);
         pq_relay_close(r, false);
     }
     free(t);
@@ -103,8 +124,30 @@ static void on_gone(struct pq_relay *r)
     struct target *t = r->user;
     r->user = NULL;
     r->gone = NULL;
-    pq_dial_cancel(t->dial);
+    if (t->dial)
+        pq_dial_cancel(t->dial);
+    if (t->upstream)
+        pq_upstream_cancel(t->upstream);
     free(t);
+}
+
+/* Goes to the target; t may be gone afterwards. */
+static void dial(struct target *t)
+{
+    struct pq_relay *r = t->relay;
+    struct pq_front *f = t->front;
+    struct pq_dial *d = NULL;
+    struct pq_upstream *u = NULL;
+    if (f->outgoing && f->outgoing->has_socks)
+        u = pq_upstream_start(f, t->host, t->port, on_dialled, t);
+    else
+        d = pq_dial_start(f, t->host, t->port, on_dialled, t);
+    if (!d && !u)
+        return; /* the callback has come already */
+    t->dial = d;
+    t->upstream = u;
+    r->user = t;
+    r->gone = on_gone;
 }
 
 static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used)
@@ -118,6 +161,7 @@ static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used
     }
     t->relay = r;
     t->front = s->front;
+    t->client = *pq_stream_peer(s->st);
     t->port = req->port;
     memcpy(t->host, req->host, sizeof t->host);
     pq_relay_own(r, s->st);
@@ -127,12 +171,38 @@ static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used
         pq_relay_close(r, true);
         return;
     }
-    struct pq_dial *d = pq_dial_start(s->front->loop, req->host, req->port, on_dialled, t);
-    if (d) { /* else the callback has come already */
-        t->dial = d;
-        r->user = t;
-        r->gone = on_gone;
+    dial(t);
+}
+
+/* ---- UDP */
+
+static void serve_udp(struct serve *s, const struct pq_request *req, enum pq_family family,
+                      size_t used)
+{
+    size_t max = pq_udp_max_of(family, pq_stream_abilities(s->st));
+    struct pq_view first = {s->buf + used, s->len - used};
+    pq_stream_consumed(s->st, s->len);
+    if (pq_outgoing_datagrams(s->front->outgoing)) {
+        pq_serve_udp(s->front, s->st, req->host, req->port, max, first);
+        return;
     }
+    char peer[PQ_ADDR_STRLEN];
+    uint64_t n = pq_log_due(&s->front->denied, LOG_PERIOD, uv_hrtime());
+    if (n)
+        PQ_LOG(PQ_LOG_WARN,
+               "client %s asked for UDP to %s port %u, which is refused beside outgoing.socks5: "
+               "only TCP goes that way (%llu refused since the last such line)",
+               pq_addr_str(pq_stream_peer(s->st), peer), req->host, req->port,
+               (unsigned long long)n);
+    pq_stream_close(s->st);
+}
+
+/* ---- TUN */
+
+static void serve_tun(struct serve *s, size_t used)
+{
+    pq_stream_consumed(s->st, s->len);
+    pq_tun_serve(s->front->tun, s->st, (struct pq_view){s->buf + used, s->len - used});
 }
 
 /* ---- the header */
@@ -142,31 +212,33 @@ static void serve_ping(struct serve *s, const struct pq_request *req, enum pq_fa
 {
     struct pq_request pong = {.type = PQ_REQ_PONG};
     if (req->abilities) {
-        pong.abilities = PQ_ABLE_ALL;
+        pong.abilities = pq_stream_own_abilities(s->st);
         pq_stream_set_abilities(s->st, req->abilities);
     }
     send_message(s->st, family, &pong);
 }
 
-static const char *name_of(enum pq_request_type t)
-{
-    return t == PQ_REQ_UDP ? "UDP" : t == PQ_REQ_TUN ? "TUN" : "what only servers send";
-}
-
-static void say_unsupported(struct serve *s, enum pq_request_type type)
+static void say_refused(struct serve *s, enum pq_request_type type)
 {
     char peer[PQ_ADDR_STRLEN];
     uint64_t n = pq_log_due(&s->front->bad_header, LOG_PERIOD, uv_hrtime());
     if (n)
-        PQ_LOG(PQ_LOG_WARN, "client %s asked for %s, which this version does not support yet",
-               pq_addr_str(pq_stream_peer(s->st), peer), name_of(type));
+        PQ_LOG(PQ_LOG_WARN, "client %s %s", pq_addr_str(pq_stream_peer(s->st), peer),
+               type == PQ_REQ_TUN ? "asked for TUN, which needs tun.enabled: true on this side"
+                                  : "sent what only servers send");
 }
 
 static void dispatch(struct serve *s, const struct pq_request *req, enum pq_family family,
                      size_t used)
 {
-    if (req->type == PQ_REQ_TCP) {
-        serve_tcp(s, req, used);
+    bool tun = req->type == PQ_REQ_TUN && s->front->tun;
+    if (req->type == PQ_REQ_TCP || req->type == PQ_REQ_UDP || tun) {
+        if (req->type == PQ_REQ_TCP)
+            serve_tcp(s, req, used);
+        else if (tun)
+            serve_tun(s, used);
+        else
+            serve_udp(s, req, family, used);
         serve_free(s);
         return;
     }
@@ -175,7 +247,7 @@ static void dispatch(struct serve *s, const struct pq_request *req, enum pq_fami
     else if (req->type == PQ_REQ_TCPF)
         pq_stream_set_peer_flags(s->st, &req->flags);
     else
-        say_unsupported(s, req->type);
+        say_refused(s, req->type);
     pq_stream_close(s->st);
     serve_free(s);
 }
@@ -193,24 +265,22 @@ static void reject(struct serve *s)
     serve_free(s);
 }
 
-static void on_data(void *ctx, struct pq_view v, bool last)
+/* Keeps bytes of the header, or behind it.  Returns false if there are too many. */
+static bool keep(struct serve *s, struct pq_view v)
 {
-    struct serve *s = ctx;
-    (void)last;
     if (s->len + v.n > s->cap) {
         size_t cap = s->cap ? s->cap : 512;
         while (cap < s->len + v.n)
             cap *= 2;
         uint8_t *buf = cap <= BUFFER_MAX ? realloc(s->buf, cap) : NULL;
-        if (!buf) {
-            s->too_long = true;
-            return;
-        }
+        if (!buf)
+            return false;
         s->buf = buf;
         s->cap = cap;
     }
     memcpy(s->buf + s->len, v.p, v.n);
     s->len += v.n;
+    return true;
 }
 
 static void on_flush(void *ctx)
@@ -226,6 +296,16 @@ static void on_flush(void *ctx)
         reject(s);
     else
         dispatch(s, &req, family, used);
+}
+
+/* Looked at as soon as a frame ends: the next one may be a datagram, which must not be joined to
+ * this one [6.4]. */
+static void on_data(void *ctx, struct pq_view v, bool last)
+{
+    struct serve *s = ctx;
+    s->too_long = s->too_long || !keep(s, v);
+    if (last)
+        on_flush(s);
 }
 
 static void on_room(void *ctx)
@@ -246,7 +326,8 @@ static void on_eof(void *ctx)
     on_end(ctx, 0); /* before the header was complete */
 }
 
-static const struct pq_stream_events serve_events = {on_data, on_flush, on_room, on_end, on_eof};
+static const struct pq_stream_events serve_events = {on_data, on_flush, on_room,
+                                                     on_end,  on_eof,   NULL};
 
 void pq_serve(struct pq_front *front, struct pq_stream *st)
 {

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/front.h"
+
+#include "front/associate.h"
+#include "front/relay.h"
+#include "front/udp_flow.h"
+
+static void on_second(uv_timer_t *t)
+{
+    struct pq_front *f = t->data;
+    pq_ns now = uv_hrtime();
+    pq_relays_expire(f, now);
+    pq_udp_flows_expire(f, now);
+}
+
+void pq_front_init(struct pq_front *f, uv_loop_t *loop, uint64_t seed)
+{
+    *f = (struct pq_front){.loop = loop,
+                           .seed = seed,
+                           .max_resolving = PQ_RESOLVING_MAX,
+                           .max_udp_flows = PQ_UDP_FLOWS_MAX};
+    pq_list_init(&f->relays);
+    pq_list_init(&f->lingering);
+    pq_list_init(&f->half_closed);
+    pq_list_init(&f->udp_flows);
+    pq_list_init(&f->associates);
+    uv_timer_init(loop, &f->second);
+    f->second.data = f;
+    uv_timer_start(&f->second, on_second, 1000, 1000);
+    uv_unref((uv_handle_t *)&f->second);
+}
+
+void pq_front_stop(struct pq_front *f)
+{
+    f->stopping = true;
+    pq_relays_stop(f);
+    pq_associates_stop(f);
+    pq_udp_flows_stop(f);
+    uv_close((uv_handle_t *)&f->second, NULL);
+}

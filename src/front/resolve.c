@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/resolve.h"
+
+#include "front/rules.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Lives until the callback is made or cancelled, and the request and the timer are finished. */
+struct pq_resolve {
+    struct pq_front *front;
+    const struct pq_rules *rules;
+    pq_resolve_fn done; /* NULL once called or cancelled */
+    void *ctx;
+    uint16_t port;
+    unsigned pending; /* callbacks that will still come: the timer's, the request's */
+    uv_timer_t timer;
+    uv_getaddrinfo_t gai;
+    char host[]; /* as asked for */
+};
+
+static void release(struct pq_resolve *q)
+{
+    if (--q->pending == 0)
+        free(q);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    release(h->data);
+}
+
+static void finish(struct pq_resolve *q, const struct pq_addr *addrs, unsigned n, int err)
+{
+    pq_resolve_fn done = q->done;
+    if (!done)
+        return;
+    q->done = NULL;
+    uv_close((uv_handle_t *)&q->timer, on_timer_closed);
+    if (n || err)
+        done(q->ctx, addrs, n, err);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct pq_resolve *q = t->data;
+    uv_cancel((uv_req_t *)&q->gai);
+    finish(q, NULL, 0, -ETIMEDOUT);
+}
+
+/* Keeps the addresses that may be dialled. */
+static void report(struct pq_resolve *q, int status, const struct addrinfo *res)
+{
+    struct pq_addr found[PQ_RESOLVE_ADDRS_MAX];
+    unsigned n = 0;
+    bool any = false;
+    for (; res && n < PQ_RESOLVE_ADDRS_MAX; res = res->ai_next) {
+        if (pq_addr_from_sock(&found[n], res->ai_addr))
+            continue;
+        any = true;
+        found[n].port = q->port;
+        if (pq_rules_target(q->rules, q->host, &found[n], true))
+            n++;
+    }
+    int err = any ? PQ_EDENIED : status ? status : UV_EAI_NODATA;
+    finish(q, found, n, n ? 0 : err);
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+{
+    struct pq_resolve *q = req->data;
+    q->front->resolving--;
+    if (q->done)
+        report(q, status, res);
+    uv_freeaddrinfo(res);
+    release(q);
+}
+
+/* Asks the system.  Returns NULL, and why, if that is not possible. */
+static struct pq_resolve *ask(struct pq_front *f, const char *host, int *err)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
+    const size_t len = strlen(host) + 1;
+    *err = f->resolving >= f->max_resolving ? PQ_EAGAIN : PQ_ENOMEM;
+    struct pq_resolve *q = *err == PQ_EAGAIN ? NULL : calloc(1, sizeof *q + len);
+    if (!q)
+        return NULL;
+    memcpy(q->host, host, len);
+    q->gai.data = q;
+    *err = uv_getaddrinfo(f->loop, &q->gai, on_resolved, host, NULL, &hints);
+    if (*err) {
+        *err = *err == UV_ENOMEM ? PQ_ENOMEM : UV_EAI_NONAME; /* a name that cannot be one */
+        free(q);
+        return NULL;
+    }
+    f->resolving++;
+    q->pending = 2;
+    uv_update_time(f->loop);
+    uv_timer_init(f->loop, &q->timer);
+    q->timer.data = q;
+    uv_timer_start(&q->timer, on_timer, PQ_RESOLVE_LIMIT_MS, 0);
+    return q;
+}
+
+static struct pq_resolve *start(struct pq_front *f, const struct pq_rules *rules, const char *host,
+                                uint16_t port, pq_resolve_fn done, void *ctx)
+{
+    struct pq_addr a;
+    int err = 0;
+    if (pq_addr_parse_ip(&a, host) == 0) {
+        a.port = port;
+        if (pq_rules_target(rules, host, &a, true))
+            done(ctx, &a, 1, 0);
+        else
+            done(ctx, NULL, 0, PQ_EDENIED);
+        return NULL;
+    }
+    struct pq_resolve *q = NULL;
+    if (pq_rules_name(rules, host, port))
+        q = ask(f, host, &err);
+    else
+        err = PQ_EDENIED;
+    if (!q) {
+        done(ctx, NULL, 0, err);
+        return NULL;
+    }
+    q->front = f;
+    q->rules = rules;
+    q->port = port;
+    q->done = done;
+    q->ctx = ctx;
+    return q;
+}
+
+struct pq_resolve *pq_resolve_start(struct pq_front *f, const char *host, uint16_t port,
+                                    pq_resolve_fn done, void *ctx)
+{
+    return start(f, f->rules, host, port, done, ctx);
+}
+
+struct pq_resolve *pq_resolve_start_unruled(struct pq_front *f, const char *host, uint16_t port,
+                                            pq_resolve_fn done, void *ctx)
+{
+    return start(f, NULL, host, port, done, ctx);
+}
+
+void pq_resolve_cancel(struct pq_resolve *q)
+{
+    uv_cancel((uv_req_t *)&q->gai);
+    finish(q, NULL, 0, 0);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/udp_port.h"
+
+#include "base/hash.h"
+#include "front/udp_flow.h"
+#include "header/socks.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define IDLE_MAX    (60 * PQ_SEC)
+#define ALIVE_CHECK (500 * PQ_MS)
+#define SOCKBUF     (2 << 20)
+
+struct pq_udp_port {
+    struct pq_front *front;
+    struct pq_udp_port_conf conf;
+    uv_udp_t sock;
+    struct pq_hash flows;
+};
+
+struct local_flow {
+    struct pq_udp_flow flow;
+    struct pq_udp_port *port;
+    struct pq_hash_node by_key;
+    pq_ns checked; /* when its session was last known to answer */
+    struct pq_addr peer;
+    char host[256];
+    uint16_t target_port;
+    uint16_t key_len;
+    uint8_t key[]; /* the sender, or the header that names the target, as it came */
+};
+
+/* ---- flows */
+
+static void flow_free(struct local_flow *l)
+{
+    pq_udp_flow_close(&l->flow);
+    pq_hash_remove(&l->port->flows, &l->by_key);
+    free(l);
+}
+
+static void on_over(struct pq_udp_flow *f)
+{
+    flow_free(PQ_OF(f, struct local_flow, flow));
+}
+
+/* From the tunnel to the local side: in an association behind the header that the target was named
+ * with. */
+static void on_deliver(struct pq_udp_flow *f, struct pq_view v)
+{
+    struct local_flow *l = PQ_OF(f, struct local_flow, flow);
+    struct sockaddr_storage ss;
+    uv_buf_t bufs[2] = {uv_buf_init((char *)l->key, l->key_len),
+                        uv_buf_init((char *)v.p, (unsigned)v.n)};
+    bool forward = l->port->conf.host != NULL;
+    pq_addr_to_sock(&l->peer, &ss);
+    if (uv_udp_try_send(&l->port->sock, bufs + forward, forward ? 1 : 2, (struct sockaddr *)&ss) <
+        0)
+        f->front->udp_dropped++; /* the socket is full, or the program has gone */
+}
+
+static struct local_flow *flow_find(struct pq_udp_port *p, struct pq_view key, uint64_t hash)
+{
+    struct pq_hash_node *n = pq_hash_find(&p->flows, hash);
+    for (; n; n = pq_hash_next(n)) {
+        struct local_flow *l = PQ_OF(n, struct local_flow, by_key);
+        if (l->key_len == key.n && memcmp(l->key, key.p, key.n) == 0)
+            return l;
+    }
+    return NULL;
+}
+
+/* Opens a stream for the flow.  Returns false if there is none to be had now. */
+static bool flow_connect(struct local_flow *l)
+{
+    struct pq_front *f = l->port->front;
+    struct pq_stream *st =
+        f->open(f->open_ctx, PQ_REQ_UDP, l->host, l->target_port, &pq_udp_flow_events, &l->flow);
+    if (!st)
+        return false;
+    l->flow.st = st;
+    l->checked = uv_hrtime();
+    return true;
+}
+
+static struct local_flow *flow_new(struct pq_udp_port *p, const struct pq_addr *peer,
+                                   struct pq_view key, uint64_t hash, const char *host,
+                                   uint16_t port)
+{
+    struct local_flow *l = calloc(1, sizeof *l + key.n);
+    if (!l)
+        return NULL;
+    l->port = p;
+    l->peer = *peer;
+    memcpy(l->host, host, strlen(host) + 1);
+    l->target_port = port;
+    memcpy(l->key, key.p, key.n);
+    l->key_len = (uint16_t)key.n;
+    if (pq_hash_add(&p->flows, &l->by_key, hash)) {
+        free(l);
+        return NULL;
+    }
+    l->flow = (struct pq_udp_flow){
+        .front = p->front, .deliver = on_deliver, .over = on_over, .idle_max = IDLE_MAX};
+    pq_udp_flow_init(&l->flow);
+    if (!flow_connect(l)) {
+        flow_free(l);
+        return NULL;
+    }
+    return l;
+}
+
+/* A flow whose session no longer answers goes on over another one. */
+static bool flow_renew(struct local_flow *l)
+{
+    struct pq_front *f = l->port->front;
+    pq_ns now = uv_hrtime();
+    if (now < l->checked + ALIVE_CHECK)
+        return true;
+    l->checked = now;
+    if (f->alive(f->open_ctx, l->flow.st))
+        return true;
+    pq_udp_flow_leave(&l->flow);
+    return flow_connect(l);
+}
+
+static void forward(struct pq_udp_port *p, const struct pq_addr *peer, struct pq_view key,
+                    const char *host, uint16_t port, struct pq_view data)
+{
+    uint64_t hash = pq_hash_bytes(key.p, key.n, p->front->seed);
+    struct local_flow *l = flow_find(p, key, hash);
+    if (!l)
+        l = flow_new(p, peer, key, hash, host, port);
+    else if (!flow_renew(l)) {
+        flow_free(l);
+        l = NULL;
+    }
+    if (l)
+        pq_udp_flow_send(&l->flow, data.p, data.n);
+    else
+        p->front->udp_dropped++;
+}
+
+/* ---- the socket */
+
+static void from_sender(struct pq_udp_port *p, const struct pq_addr *peer, struct pq_view v)
+{
+    uint8_t key[18];
+    memcpy(key, peer->ip, 16);
+    pq_put_be16(key + 16, peer->port);
+    forward(p, peer, (struct pq_view){key, sizeof key}, p->conf.host, p->conf.port, v);
+}
+
+/* Only the program that asked for the association is served: its address, and its port as soon as
+ * that is known. */
+static bool is_owner(struct pq_udp_port *p, const struct pq_addr *peer)
+{
+    struct pq_addr *owner = &p->conf.owner;
+    if (!pq_addr_eq_ip(owner, peer) || (owner->port && owner->port != peer->port))
+        return false;
+    owner->port = peer->port;
+    return true;
+}
+
+static void from_owner(struct pq_udp_port *p, const struct pq_addr *peer, struct pq_view v)
+{
+    struct pq_socks_request req;
+    size_t head;
+    if (pq_socks_read_udp(v.p, v.n, &head, &req) || !is_owner(p, peer))
+        return; /* malformed, a fragment, or a stranger's */
+    forward(p, peer, (struct pq_view){v.p, head}, req.host, req.port,
+            (struct pq_view){v.p + head, v.n - head});
+}
+
+static void on_recv(uv_udp_t *sock, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,
+                    unsigned flags)
+{
+    struct pq_udp_port *p = sock->data;
+    struct pq_addr peer;
+    if (n < 0 || !from || flags & UV_UDP_PARTIAL || pq_addr_from_sock(&peer, from))
+        return; /* nothing more for now, or an ICMP error of a program that has gone */
+    struct pq_view v = {(const uint8_t *)buf->base, (size_t)n};
+    if (p->conf.host)
+        from_sender(p, &peer, v);
+    else
+        from_owner(p, &peer, v);
+}
+
+static int bound_fd(const struct pq_udp_port_conf *c)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pq_addr_to_sock(&c->bind, &ss);
+    int one = 1, off = 0, size = SOCKBUF;
+    int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (c->share_port)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (ss.ss_family == AF_INET6) /* "[::]:53" takes IPv4 too */
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    /* One socket takes what many flows send; the usual limit is full within 20 ms of a busy one. */
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size))
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size))
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    if (bind(fd, (struct sockaddr *)&ss, len)) {
+        int e = -errno;
+        close(fd);
+        return e;
+    }
+    return fd;
+}
+
+int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
+                     const struct pq_udp_port_conf *conf)
+{
+    *out = NULL;
+    int fd = bound_fd(conf);
+    if (fd < 0)
+        return fd;
+    struct pq_udp_port *p = calloc(1, sizeof *p);
+    if (!p) {
+        close(fd);
+        return PQ_ENOMEM;
+    }
+    p->front = front;
+    p->conf = *conf;
+    uv_udp_init(front->loop, &p->sock);
+    p->sock.data = p;
+    int e = uv_udp_open(&p->sock, fd);
+    if (e)
+        close(fd);
+    else
+        e = uv_udp_recv_start(&p->sock, pq_udp_alloc, on_recv);
+    if (e)
+        pq_udp_port_close(&p);
+    *out = p;
+    return e;
+}
+
+void pq_udp_port_addr(const struct pq_udp_port *p, struct pq_addr *out)
+{
+    struct sockaddr_storage ss;
+    int len = sizeof ss;
+    *out = p->conf.bind;
+    if (uv_udp_getsockname(&p->sock, (struct sockaddr *)&ss, &len) == 0)
+        pq_addr_from_sock(out, (struct sockaddr *)&ss);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+void pq_udp_port_close(struct pq_udp_port **pp)
+{
+    struct pq_udp_port *p = *pp;
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->flows.cap; i++) {
+        for (struct pq_hash_node *n = p->flows.b[i], *next; n; n = next) {
+            next = n->next;
+            flow_free(PQ_OF(n, struct local_flow, by_key));
+        }
+    }
+    pq_hash_fini(&p->flows);
+    uv_close((uv_handle_t *)&p->sock, on_closed);
+    *pp = NULL;
+}
