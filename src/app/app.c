@@ -136,13 +136,8 @@ int pq_app_open_io(struct pq_app *app, struct pq_pktio **out)
 
 /* ---- firewall */
 
-void pq_app_open_firewall(struct pq_app *app)
+static void firewall_missing(const struct pq_app *app, int e)
 {
-    int e = pq_firewall_open(&app->fw, &app->fw_conf);
-    if (!e) {
-        PQ_LOG(PQ_LOG_INFO, "the kernel's TCP is kept out by %s", pq_firewall_kind(app->fw));
-        return;
-    }
     char advice[512];
     uint16_t port = app->conf->own_port;
     pq_firewall_advice(&app->fw_conf, port, advice, sizeof advice);
@@ -156,6 +151,25 @@ void pq_app_open_firewall(struct pq_app *app)
                 : ", with the client's port fixed by network.ipv4.addr in "
                   "place of 0",
            advice);
+}
+
+void pq_app_open_firewall(struct pq_app *app)
+{
+    int e = pq_firewall_open(&app->fw, &app->fw_conf);
+    if (e)
+        firewall_missing(app, e);
+    else
+        PQ_LOG(PQ_LOG_INFO, "the kernel's TCP is kept out by %s", pq_firewall_kind(app->fw));
+}
+
+void pq_app_move_firewall(struct pq_app *app, const char *ifname)
+{
+    pthread_mutex_lock(&app->fw_lock);
+    snprintf(app->fw_conf.ifname, sizeof app->fw_conf.ifname, "%s", ifname);
+    int e = app->fw ? pq_firewall_move(app->fw, &app->fw_conf) : PQ_ENOTSUP;
+    if (e)
+        firewall_missing(app, e);
+    pthread_mutex_unlock(&app->fw_lock);
 }
 
 void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on)

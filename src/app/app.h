@@ -34,6 +34,9 @@ int pq_app_open_io(struct pq_app *app, struct pq_pktio **out);
 /* Makes the firewall table; on failure says what to do instead and goes on without. */
 void pq_app_open_firewall(struct pq_app *app);
 
+/* Covers the ports on another interface, too; on failure says what to do.  From any worker. */
+void pq_app_move_firewall(struct pq_app *app, const char *ifname);
+
 /* Covers one port, or one less; from any worker. */
 void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on);
 

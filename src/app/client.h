@@ -5,6 +5,7 @@
 #ifndef PQ_APP_CLIENT_H
 #define PQ_APP_CLIENT_H
 #include "app/app.h"
+#include "app/tun.h"
 #include "base/list.h"
 #include "os/port.h"
 
@@ -37,11 +38,15 @@ struct known {             /* what has been found out of a server */
 struct client_worker {
     struct pq_worker w;
     struct client *cl;
+    int ifindex; /* of the packet socket */
     struct link *links;
     unsigned n_links, next_link;
     struct pq_list leases;
     struct known known[PQ_CONF_SERVERS_MAX];
-    struct pq_socks5 *socks5[PQ_CONF_SOCKS_MAX];
+    struct pq_proxy *proxies[PQ_CONF_SOCKS_MAX];
+    struct pq_tun_client *tun; /* of the first worker, if there is a device */
+    struct pq_forward *forwards[PQ_CONF_FORWARD_MAX];   /* TCP ... */
+    struct pq_udp_port *udp_ports[PQ_CONF_FORWARD_MAX]; /* ... or UDP */
     bool stopping;
 };
 
@@ -55,6 +60,7 @@ struct client {
     pthread_mutex_t way_lock; /* of `way`, which a worker renews before it opens a session */
     struct server_way way[PQ_CONF_SERVERS_MAX];
     unsigned n_servers;
+    struct pq_app_tun tun;
     struct client_worker *cw[64];
 };
 
@@ -76,8 +82,11 @@ extern const struct pq_hub_events pq_client_hub_events;
 int pq_client_connect(struct link *k);
 
 /* A stream for a listener; see pq_open_fn. */
-struct pq_stream *pq_client_open(void *ctx, const char *host, uint16_t port,
-                                 const struct pq_stream_events *ev, void *evctx);
+struct pq_stream *pq_client_open(void *ctx, enum pq_request_type type, const char *host,
+                                 uint16_t port, const struct pq_stream_events *ev, void *evctx);
+
+/* Whether the session of the stream answers; see pq_alive_fn. */
+bool pq_client_alive(void *ctx, const struct pq_stream *st);
 
 /* ---- client_family.c */
 

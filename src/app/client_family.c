@@ -8,6 +8,8 @@
  * answer means a dead peer or lost packets, never a family. */
 #include "app/client.h"
 
+#include "front/udp_flow.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +66,8 @@ static void no_end(void *ctx, int err)
     (void)err;
 }
 
-static const struct pq_stream_events mute_events = {no_data, no_event, no_event, no_end, no_event};
+static const struct pq_stream_events mute_events = {no_data, no_event, no_event,
+                                                    no_end,  no_event, NULL};
 
 static void send_flags(const struct lease *l, struct pq_session *ses)
 {
@@ -79,11 +82,21 @@ static void send_flags(const struct lease *l, struct pq_session *ses)
 
 /* ---- requests */
 
+/* How large datagrams may be; while the family is not known, as small as for any. */
+static void set_datagrams(const struct lease *l, struct pq_stream *st, const struct pq_request *req)
+{
+    const struct known *k = known_of(l);
+    if (req->type == PQ_REQ_UDP || req->type == PQ_REQ_TUN)
+        pq_stream_set_datagrams(
+            st, pq_udp_max_of(k->family ? k->family : PQ_FAMILY_BINARY, k->abilities));
+}
+
 static void release(void *ctx, struct pq_stream *st)
 {
     const struct pq_request *req = pq_stream_tag(st);
     if (!req)
         return;
+    set_datagrams(ctx, st, req);
     struct pq_chunk *c = encode(ctx, st, req);
     pq_stream_set_tag(st, NULL);
     if (c)
@@ -95,6 +108,7 @@ static void release(void *ctx, struct pq_stream *st)
 int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_stream *st,
                   const struct pq_request *req)
 {
+    set_datagrams(l, st, req);
     if (cw->known[l->server].family != PQ_FAMILY_NONE) {
         struct pq_chunk *c = encode(l, st, req);
         return c ? pq_stream_send(st, c) : PQ_EINVAL;
@@ -192,7 +206,7 @@ static void on_probe_end(void *ctx, int err)
 }
 
 static const struct pq_stream_events probe_events = {on_probe_data, on_probe_flush, no_event,
-                                                     on_probe_end, no_event};
+                                                     on_probe_end,  no_event,       NULL};
 
 void pq_client_forget(struct client_worker *cw, unsigned server)
 {
@@ -201,7 +215,6 @@ void pq_client_forget(struct client_worker *cw, unsigned server)
 
 void pq_client_greet(struct lease *l, struct pq_session *ses)
 {
-    const struct pq_request ping = {.type = PQ_REQ_PING, .abilities = PQ_ABLE_ALL};
     struct probe *p = calloc(1, sizeof *p);
     if (!p)
         return;
@@ -209,6 +222,9 @@ void pq_client_greet(struct lease *l, struct pq_session *ses)
     p->ses = ses;
     p->blind = known_of(l)->family == PQ_FAMILY_NONE;
     p->st = pq_session_open(ses, &probe_events, p);
+    struct pq_request ping = {.type = PQ_REQ_PING};
+    if (p->st)
+        ping.abilities = pq_stream_own_abilities(p->st);
     struct pq_chunk *c = p->st ? encode(l, p->st, &ping) : NULL;
     if (!c) {
         if (p->st)

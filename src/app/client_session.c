@@ -12,6 +12,7 @@
 #define ANSWER_MAX   (2 * PQ_SEC)
 #define GREET_MAX    (5 * PQ_SEC)
 #define RECONNECT_MS 200U
+#define RETRY_MAX    (30 * PQ_SEC) /* spread: how long a server has for the first answer */
 #define PORT_TRIES   100
 
 /* ---- sessions */
@@ -124,10 +125,12 @@ int pq_client_connect(struct link *k)
     return 0;
 }
 
-/* The place's next session goes to another server, if there is one. */
+/* The place's next session goes to another server, if there is one.  Where streams are spread, each
+ * place keeps its server, since the places of the others carry on meanwhile. */
 static void next_server(struct link *k)
 {
-    k->server = (k->server + 1) % k->cw->cl->n_servers;
+    if (!k->cw->cl->app.conf->spread)
+        k->server = (k->server + 1) % k->cw->cl->n_servers;
 }
 
 static void on_reconnect(uv_timer_t *t)
@@ -189,36 +192,87 @@ static const char *why_stale(const struct client_worker *cw, struct pq_session *
     return NULL;
 }
 
-/* The next session in turn that can be used; makes one if need be. */
+/* The place gets no more requests for its session; the next one is a fresh one. */
+static void give_up(struct link *k, const char *why)
+{
+    struct client_worker *cw = k->cw;
+    struct pq_session *old = k->ses;
+    const struct lease *l = pq_session_user(old);
+    PQ_LOG(PQ_LOG_WARN, "the server %s: opening a fresh session", why);
+    if (!l->greeted)
+        pq_client_forget(cw, l->server);
+    k->ses = NULL;
+    next_server(k);
+    if (cw->cl->app.conf->own_port)
+        pq_session_end(old, PQ_ETIMEOUT); /* both would need the one port */
+}
+
+/* What a new stream would have to wait for, roughly: the path, shared with those that are there. */
+static uint64_t cost(const struct pq_session *ses)
+{
+    struct pq_kcp_stats st;
+    pq_session_stats(ses, &st);
+    return (uint64_t)(st.srtt ? st.srtt : PQ_SEC) * (1 + pq_session_streams(ses));
+}
+
+/* The session with the least cost among those whose server has answered and still does; NULL if
+ * there is none.  A place whose session fell silent gets a fresh one to the same server. */
+static struct pq_session *pick_nearest(struct client_worker *cw)
+{
+    struct pq_session *best = NULL;
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < cw->n_links; i++) {
+        struct link *k = &cw->links[i];
+        if (!k->ses) {
+            if (!uv_is_active((uv_handle_t *)&k->timer))
+                uv_timer_start(&k->timer, on_reconnect, 0, 0);
+            continue;
+        }
+        const struct lease *l = pq_session_user(k->ses);
+        const char *why = why_stale(cw, k->ses);
+        if (why && (l->greeted || cw->w.now > l->since + RETRY_MAX)) {
+            give_up(k, why);
+            uv_timer_start(&k->timer, on_reconnect, 0, 0);
+        } else if (!why && l->greeted && cost(k->ses) < least) {
+            best = k->ses;
+            least = cost(best);
+        }
+    }
+    return best;
+}
+
+/* The session for a new stream; makes one if need be. */
 static struct pq_session *pick_session(struct client_worker *cw)
 {
     end_replaced(cw);
-    for (unsigned i = 0; i < cw->n_links; i++) {
+    struct pq_session *near = cw->cl->app.conf->spread ? pick_nearest(cw) : NULL;
+    if (near)
+        return near;
+    for (unsigned i = 0; i < cw->n_links; i++) { /* in turn */
         struct link *k = &cw->links[cw->next_link];
         cw->next_link = (cw->next_link + 1) % cw->n_links;
         const char *why = k->ses ? why_stale(cw, k->ses) : NULL;
-        if (why) {
-            struct pq_session *old = k->ses;
-            const struct lease *l = pq_session_user(old);
-            PQ_LOG(PQ_LOG_WARN, "the server %s: opening a fresh session", why);
-            if (!l->greeted)
-                pq_client_forget(cw, l->server);
-            k->ses = NULL;
-            next_server(k);
-            if (cw->cl->app.conf->own_port)
-                pq_session_end(old, PQ_ETIMEOUT); /* both would need the one port */
-        }
+        if (why)
+            give_up(k, why);
         if (k->ses || pq_client_connect(k) == 0)
             return k->ses;
     }
     return NULL;
 }
 
-struct pq_stream *pq_client_open(void *ctx, const char *host, uint16_t port,
-                                 const struct pq_stream_events *ev, void *evctx)
+bool pq_client_alive(void *ctx, const struct pq_stream *st)
 {
     struct client_worker *cw = ctx;
-    struct pq_request req = {.type = PQ_REQ_TCP, .port = port};
+    struct pq_session *ses = pq_stream_session(st);
+    cw->w.now = pq_clock();
+    return ses && !why_stale(cw, ses);
+}
+
+struct pq_stream *pq_client_open(void *ctx, enum pq_request_type type, const char *host,
+                                 uint16_t port, const struct pq_stream_events *ev, void *evctx)
+{
+    struct client_worker *cw = ctx;
+    struct pq_request req = {.type = type, .port = port};
     if (strlen(host) > PQ_HOST_MAX)
         return NULL;
     memcpy(req.host, host, strlen(host) + 1);

@@ -35,35 +35,40 @@ int pq_client_find_ways(struct client *cl)
     return 0;
 }
 
-/* Opens the packet socket and the firewall anew on another interface.  Only where one worker has it
- * all: others would go on using the old one. */
+/* Opens this worker's packet socket anew on the interface that the client uses now. */
+static bool follow(struct client_worker *cw)
+{
+    struct pq_app *app = &cw->cl->app;
+    const struct pq_iface *iface = &app->path.iface;
+    struct pq_pktio *io;
+    if (pq_app_open_io(app, &io))
+        return false;
+    pq_worker_change_io(&cw->w, io);
+    struct pq_addr own[PQ_IFACE_ADDRS + 1];
+    struct pq_link link = {.to.link_len = io->link_len, .mtu = iface->mtu, .own = own};
+    for (size_t i = 0; i < iface->n; i++)
+        own[link.n++] = iface->addr[i].ip;
+    own[link.n++] = app->path.local;
+    memcpy(link.to.local_mac, iface->mac, 6);
+    memcpy(link.to.peer_mac, app->path.router_mac, 6);
+    pq_hub_change_link(cw->w.hub, &link);
+    cw->ifindex = app->path.iface.index;
+    return true;
+}
+
+/* The server is reached through another interface now.  This worker goes there at once, others when
+ * they open their next session. */
 static bool move_to(struct client_worker *cw, const struct pq_path *path)
 {
     struct pq_app *app = &cw->cl->app;
     struct pq_path old = app->path;
-    struct pq_pktio *io;
-    if (app->n_workers > 1) {
-        PQ_LOG(PQ_LOG_WARN,
-               "the server is now reached through %s instead of %s; with several "
-               "workers this needs a restart",
-               path->iface.name, old.iface.name);
-        return false;
-    }
     app->path = *path;
-    int e = pq_app_open_io(app, &io);
-    if (e || io->link_len != cw->w.io->link_len) {
-        if (!e)
-            pq_pktio_close(&io);
+    if (!follow(cw)) {
         app->path = old;
         return false;
     }
     PQ_LOG(PQ_LOG_INFO, "moving from %s to %s", old.iface.name, path->iface.name);
-    pq_worker_change_io(&cw->w, io);
-    pq_firewall_close(&app->fw);
-    memcpy(app->fw_conf.ifname, path->iface.name, sizeof app->fw_conf.ifname);
-    pq_app_open_firewall(app);
-    for (struct pq_list *l = cw->leases.next; l != &cw->leases; l = l->next)
-        pq_app_cover_port(app, PQ_OF(l, struct lease, node)->port, true);
+    pq_app_move_firewall(app, path->iface.name);
     return true;
 }
 
@@ -74,10 +79,15 @@ void pq_client_renew_way(struct client_worker *cw, unsigned server, struct serve
     char why[PQ_WHY_LEN];
     pthread_mutex_lock(&cl->way_lock);
     struct server_way *w = &cl->way[server];
+    struct pq_addr before = w->path.local;
     if (pq_discover_client(cl->app.conf, &w->addr, RENEW_PATIENCE, &path, why))
         PQ_LOG(PQ_LOG_WARN, "%s", why); /* the old way may still be right */
     else if (path.iface.index == cl->app.path.iface.index || move_to(cw, &path))
         w->path = path;
+    if (cw->ifindex != cl->app.path.iface.index)
+        follow(cw);
+    if (!pq_addr_eq_ip(&w->path.local, &before))
+        pq_app_tun_readdress(&cl->tun);
     *out = *w;
     pthread_mutex_unlock(&cl->way_lock);
 }

@@ -17,6 +17,8 @@
 #define PQ_CONF_SOCKS_MAX   16
 #define PQ_CONF_SERVERS_MAX 8
 #define PQ_CONF_FORWARD_MAX 64
+#define PQ_CONF_RULES_MAX   256 /* entries of allow, and of deny */
+#define PQ_CONF_ROUTES_MAX  64
 #define PQ_CONF_MSGS_MAX    64
 
 enum pq_role { PQ_ROLE_NONE, PQ_ROLE_CLIENT, PQ_ROLE_SERVER };
@@ -37,8 +39,12 @@ struct pq_conf_server { /* of a client: server.addr, or an entry of servers[] */
 };
 
 struct pq_conf_forward {
-    char *listen, *target, *protocol;
+    char *listen, *target, *protocol; /* as written */
     int line;
+    bool udp;            /* else TCP */
+    struct pq_addr addr; /* where it listens */
+    char host[256];      /* the target: a name or an address without brackets */
+    uint16_t port;
 };
 
 struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
@@ -48,10 +54,37 @@ struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
     uint8_t mac[6];
 };
 
-struct pq_conf_strings { /* a list of strings */
-    char *v[PQ_FLAGS_MAX];
+struct pq_conf_list { /* a list of texts */
+    char **v;
+    int *line;
     unsigned n;
-    bool set;
+    bool set; /* the key is there, perhaps with an empty list */
+};
+
+struct pq_conf_tun {
+    bool enabled; /* false: nothing below has been checked */
+    char *name, *addr_text, *addr6_text;
+    long mtu;
+    struct pq_conf_list routes_text;
+    bool masquerade; /* server */
+    /* what follows */
+    struct pq_net net4, net6; /* own address and the network around it */
+    bool has4, has6;
+    struct pq_net routes[PQ_CONF_ROUTES_MAX]; /* host bits cleared, none twice, no default */
+    unsigned n_routes;
+    bool default_route; /* client */
+};
+
+struct pq_conf_rules { /* server: which targets clients may reach */
+    struct pq_conf_list allow, deny;
+};
+
+struct pq_conf_outgoing { /* server: how targets are reached */
+    char *ifname, *addr4_text, *addr6_text, *socks5, *username, *password; /* as written */
+    bool has_addr4, has_addr6;
+    struct pq_addr addr4, addr6; /* source addresses, port 0 */
+    char socks_host[256];        /* the upstream proxy; empty = none */
+    uint16_t socks_port;
 };
 
 struct pq_conf_kcp {
@@ -70,11 +103,15 @@ struct pq_conf {
     struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
     unsigned n_socks5, n_forward, n_servers;
     struct pq_conf_side v4, v6;
-    struct pq_conf_strings local_flag_text, remote_flag_text;
+    struct pq_conf_list local_flag_text, remote_flag_text;
     struct pq_conf_kcp kcp;
-    bool has_kcp, has_quic, tun_enabled;
+    struct pq_conf_tun tun;
+    struct pq_conf_rules rules;
+    struct pq_conf_outgoing outgoing;
+    bool has_kcp, has_quic;
     bool mtu_set; /* else the link may lower it */
-    long sockbuf, conn, packet_workers, max_streams;
+    bool spread;  /* client: streams go to all servers, not to one after the other */
+    long sockbuf, conn, packet_workers, max_streams, max_udp_flows;
 
     /* what follows from it */
     enum pq_role role;
@@ -86,6 +123,7 @@ struct pq_conf {
     bool fec_auto;
     struct pq_flags local_flag, remote_flag;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */
+    bool open_rules;   /* server: neither allow nor deny is there, so all targets are permitted */
 };
 
 struct pq_conf_msgs { /* what was wrong, and what was odd */
@@ -104,7 +142,7 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
 /* The same from memory, for tests. */
 int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs);
 
-void pq_conf_free(struct pq_conf *c); /* wipes the key */
+void pq_conf_free(struct pq_conf *c); /* overwrites all texts, secrets among them */
 
 /* Prints all messages, in the order of the file, "file:line: error: key: text", one a line. */
 void pq_conf_msgs_print(const struct pq_conf_msgs *m, const char *path, FILE *f);

@@ -7,28 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOST_LEN 256
-#define MTU_MIN  (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
+#define MTU_MIN (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
 
-struct check {
-    struct pq_conf *c;
-    const struct pq_key_lines *lines;
-    struct pq_conf_msgs *m;
-};
-
-#define FAIL(k, path, ...) pq_conf_say((k)->m, true, pq_key_line((k)->lines, path), __VA_ARGS__)
-#define WARN(k, path, ...) pq_conf_say((k)->m, false, pq_key_line((k)->lines, path), __VA_ARGS__)
-
-static bool set(const char *s)
+bool pq_check_hostport(struct pq_check *k, const char *path, int line, const char *text,
+                       char host[PQ_HOST_LEN], uint16_t *port, unsigned min)
 {
-    return s && *s;
-}
-
-/* Splits host:port with a port from `min` on; says what is wrong.  Returns false then. */
-static bool hostport(struct check *k, const char *path, int line, const char *text,
-                     char host[HOST_LEN], uint16_t *port, unsigned min)
-{
-    if (pq_hostport_split(text, host, HOST_LEN, port)) {
+    if (pq_hostport_split(text, host, PQ_HOST_LEN, port)) {
         pq_conf_say(k->m, true, line,
                     "%s: '%s' is not host:port (IPv6 addresses need brackets: [::1]:1080)", path,
                     text);
@@ -41,7 +25,7 @@ static bool hostport(struct check *k, const char *path, int line, const char *te
     return true;
 }
 
-static void check_role(struct check *k)
+static void check_role(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
     if (c->role_text && strcmp(c->role_text, "client") == 0)
@@ -49,16 +33,17 @@ static void check_role(struct check *k)
     else if (c->role_text && strcmp(c->role_text, "server") == 0)
         c->role = PQ_ROLE_SERVER;
     else
-        FAIL(k, "role", "role: must be client or server%s%s", set(c->role_text) ? ", not " : "",
-             set(c->role_text) ? c->role_text : "");
+        PQ_FAIL(k, "role", "role: must be client or server%s%s",
+                pq_is_set(c->role_text) ? ", not " : "",
+                pq_is_set(c->role_text) ? c->role_text : "");
 }
 
-static void check_log(struct check *k)
+static void check_log(struct pq_check *k)
 {
     static const char *const names[] = {"debug", "info", "warn", "error", "fatal", "none"};
     struct pq_conf *c = k->c;
     c->log_level = PQ_LOG_INFO;
-    if (!set(c->log_level_text))
+    if (!pq_is_set(c->log_level_text))
         return;
     for (int i = 0; i < 6; i++) {
         if (strcmp(c->log_level_text, names[i]) == 0) {
@@ -66,48 +51,8 @@ static void check_log(struct check *k)
             return;
         }
     }
-    FAIL(k, "log.level", "log.level: '%s' is not one of none, debug, info, warn, error, fatal",
-         c->log_level_text);
-}
-
-static void check_socks5(struct check *k)
-{
-    struct pq_conf *c = k->c;
-    for (unsigned i = 0; i < c->n_socks5; i++) {
-        struct pq_conf_socks5 *s = &c->socks5[i];
-        char path[32], host[HOST_LEN];
-        snprintf(path, sizeof path, "socks5[%u].listen", i);
-        if (!set(s->listen)) {
-            pq_conf_say(k->m, true, s->line, "%s: is missing; for example 127.0.0.1:1080", path);
-            continue;
-        }
-        if (!hostport(k, path, s->line, s->listen, host, &s->addr.port, 1))
-            continue;
-        uint16_t port = s->addr.port;
-        if (pq_addr_parse_ip(&s->addr, !*host                           ? "0.0.0.0"
-                                       : strcmp(host, "localhost") == 0 ? "127.0.0.1"
-                                                                        : host))
-            pq_conf_say(k->m, true, s->line, "%s: '%s' is not an IP address of this machine", path,
-                        host);
-        s->addr.port = port;
-        s->real_reply = set(s->reply) && strcmp(s->reply, "real") == 0;
-        if (set(s->reply) && !s->real_reply && strcmp(s->reply, "early") != 0)
-            pq_conf_say(k->m, true, s->line, "socks5[%u].reply: '%s' is not early or real", i,
-                        s->reply);
-        bool user = set(s->username), pass = set(s->password);
-        if (user != pass)
-            pq_conf_say(k->m, false, s->line,
-                        "socks5[%u]: only %s is set; clients must send the other one empty", i,
-                        user ? "username" : "password");
-    }
-}
-
-static void check_forward(struct check *k)
-{
-    if (k->c->n_forward)
-        FAIL(k, "forward", "forward: not supported yet by this version; remove it");
-    if (k->c->tun_enabled)
-        FAIL(k, "tun.enabled", "tun: not supported yet by this version; set tun.enabled: false");
+    PQ_FAIL(k, "log.level", "log.level: '%s' is not one of none, debug, info, warn, error, fatal",
+            c->log_level_text);
 }
 
 static int hex_digit(char c)
@@ -131,27 +76,28 @@ static bool parse_mac(const char *s, uint8_t mac[6])
 }
 
 /* network.ipv4 or network.ipv6; either part may be missing: it is found at start. */
-static void check_side(struct check *k, struct pq_conf_side *s, bool is4)
+static void check_side(struct pq_check *k, struct pq_conf_side *s, bool is4)
 {
     const char *addr = is4 ? "network.ipv4.addr" : "network.ipv6.addr";
     const char *mac = is4 ? "network.ipv4.router_mac" : "network.ipv6.router_mac";
-    char host[HOST_LEN];
+    char host[PQ_HOST_LEN];
     uint16_t port = 0;
-    if (set(s->addr) && hostport(k, addr, pq_key_line(k->lines, addr), s->addr, host, &port, 0)) {
+    if (pq_is_set(s->addr) &&
+        pq_check_hostport(k, addr, pq_key_line(k->lines, addr), s->addr, host, &port, 0)) {
         if (*host && (pq_addr_parse_ip(&s->ip, host) || pq_addr_is4(&s->ip) != is4))
-            FAIL(k, addr, "%s: '%s' is not an %s address", addr, host, is4 ? "IPv4" : "IPv6");
+            PQ_FAIL(k, addr, "%s: '%s' is not an %s address", addr, host, is4 ? "IPv4" : "IPv6");
         s->has_ip = *host && !pq_addr_is_any(&s->ip);
         s->ip.port = port;
     }
-    if (set(s->router_mac)) {
+    if (pq_is_set(s->router_mac)) {
         s->has_mac = parse_mac(s->router_mac, s->mac);
         if (!s->has_mac)
-            FAIL(k, mac, "%s: '%s' is not a MAC address such as 02:00:5e:10:00:01", mac,
-                 s->router_mac);
+            PQ_FAIL(k, mac, "%s: '%s' is not a MAC address such as 02:00:5e:10:00:01", mac,
+                    s->router_mac);
     }
 }
 
-static void check_flags(struct check *k, const char *path, const struct pq_conf_strings *text,
+static void check_flags(struct pq_check *k, const char *path, const struct pq_conf_list *text,
                         struct pq_flags *out)
 {
     *out = (struct pq_flags){{PQ_TCP_PSH | PQ_TCP_ACK}, 1};
@@ -160,79 +106,79 @@ static void check_flags(struct check *k, const char *path, const struct pq_conf_
     out->n = 0;
     for (unsigned i = 0; i < text->n; i++) {
         if (pq_flags_parse(text->v[i], &out->v[out->n]))
-            FAIL(k, path, "%s: '%s' has a letter that is no TCP flag; use F S R P A U E C N", path,
-                 text->v[i]);
+            PQ_FAIL(k, path, "%s: '%s' has a letter that is no TCP flag; use F S R P A U E C N",
+                    path, text->v[i]);
         else
             out->n++;
     }
 }
 
-static void check_network(struct check *k)
+static void check_network(struct pq_check *k)
 {
     static const char *const backends[] = {"auto", "afpacket", "pcap"};
     struct pq_conf *c = k->c;
-    if (set(c->ifname) && strlen(c->ifname) > 15)
-        FAIL(k, "network.interface", "network.interface: '%s' is longer than 15 characters",
-             c->ifname);
+    if (pq_is_set(c->ifname) && strlen(c->ifname) > 15)
+        PQ_FAIL(k, "network.interface", "network.interface: '%s' is longer than 15 characters",
+                c->ifname);
     check_side(k, &c->v4, true);
     check_side(k, &c->v6, false);
     if (c->v4.ip.port && c->v6.ip.port && c->v4.ip.port != c->v6.ip.port)
-        FAIL(k, "network.ipv6.addr",
-             "network.ipv6.addr: its port %u differs from the %u of "
-             "network.ipv4.addr; they must be the same",
-             c->v6.ip.port, c->v4.ip.port);
+        PQ_FAIL(k, "network.ipv6.addr",
+                "network.ipv6.addr: its port %u differs from the %u of "
+                "network.ipv4.addr; they must be the same",
+                c->v6.ip.port, c->v4.ip.port);
     c->own_port = c->v6.ip.port ? c->v6.ip.port : c->v4.ip.port;
     check_flags(k, "network.tcp.local_flag", &c->local_flag_text, &c->local_flag);
     check_flags(k, "network.tcp.remote_flag", &c->remote_flag_text, &c->remote_flag);
-    if (set(c->backend_text)) {
+    if (pq_is_set(c->backend_text)) {
         int i = 0;
         while (i < 3 && strcmp(backends[i], c->backend_text) != 0)
             i++;
         c->backend = (enum pq_backend)(i % 3);
         if (i == 3)
-            FAIL(k, "network.backend", "network.backend: '%s' is not auto, afpacket or pcap",
-                 c->backend_text);
+            PQ_FAIL(k, "network.backend", "network.backend: '%s' is not auto, afpacket or pcap",
+                    c->backend_text);
     }
 }
 
 /* ---- transport */
 
-static void check_protocol(struct check *k)
+static void check_protocol(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
-    if (set(c->protocol)) {
+    if (pq_is_set(c->protocol)) {
         if (strcmp(c->protocol, "quic") == 0)
-            FAIL(k, "transport.protocol",
-                 "transport.protocol: quic is not supported yet by this "
-                 "version; use kcp at both ends");
+            PQ_FAIL(k, "transport.protocol",
+                    "transport.protocol: quic is not supported yet by this "
+                    "version; use kcp at both ends");
         else if (strcmp(c->protocol, "kcp") != 0)
-            FAIL(k, "transport.protocol", "transport.protocol: '%s' is not kcp or quic",
-                 c->protocol);
+            PQ_FAIL(k, "transport.protocol", "transport.protocol: '%s' is not kcp or quic",
+                    c->protocol);
     } else if (c->has_quic || !c->has_kcp) {
-        FAIL(k, "transport",
-             "transport.protocol: is missing; say kcp or quic (family A would take "
-             "quic, which this version does not support yet)");
+        PQ_FAIL(k, "transport",
+                "transport.protocol: is missing; say kcp or quic (family A would take "
+                "quic, which this version does not support yet)");
     }
-    if (!set(c->header_text) || strcmp(c->header_text, "auto") == 0)
+    if (!pq_is_set(c->header_text) || strcmp(c->header_text, "auto") == 0)
         c->header = PQ_FAMILY_NONE;
     else if (strcmp(c->header_text, "gob") == 0)
         c->header = PQ_FAMILY_GOB;
     else if (strcmp(c->header_text, "binary") == 0)
         c->header = PQ_FAMILY_BINARY;
     else
-        FAIL(k, "transport.header",
-             "transport.header: '%s' is not auto, gob (servers of family A) "
-             "or binary (family B)",
-             c->header_text);
+        PQ_FAIL(k, "transport.header",
+                "transport.header: '%s' is not auto, gob (servers of family A) "
+                "or binary (family B)",
+                c->header_text);
     if (c->role == PQ_ROLE_CLIENT && c->own_port && c->conn > 1)
-        FAIL(k, "transport.conn",
-             "transport.conn: only one connection is possible from the fixed "
-             "port %u; set conn: 1 or port 0",
-             c->own_port);
+        PQ_FAIL(k, "transport.conn",
+                "transport.conn: only one connection is possible from the fixed "
+                "port %u; set conn: 1 or port 0",
+                c->own_port);
 }
 
 /* The presets, as in the Go programs [4.3]. */
-static void check_mode(struct check *k)
+static void check_mode(struct pq_check *k)
 {
     static const struct {
         const char *name;
@@ -243,7 +189,7 @@ static void check_mode(struct check *k)
                  {"fast2", 1, 20, 2, 1, false, true},
                  {"fast3", 1, 10, 2, 1, false, true}};
     struct pq_conf_kcp *c = &k->c->kcp;
-    const char *name = set(c->mode) ? c->mode : "fast";
+    const char *name = pq_is_set(c->mode) ? c->mode : "fast";
     if (strcmp(name, "manual") == 0) {
         c->interval = c->interval < 10 ? 10 : c->interval > 5000 ? 5000 : c->interval;
         c->resend = c->resend < 0 ? 0 : c->resend > UINT8_MAX ? UINT8_MAX : c->resend;
@@ -260,18 +206,18 @@ static void check_mode(struct check *k)
             return;
         }
     }
-    FAIL(k, "transport.kcp.mode",
-         "transport.kcp.mode: '%s' is not normal, fast, fast2, fast3 or manual", name);
+    PQ_FAIL(k, "transport.kcp.mode",
+            "transport.kcp.mode: '%s' is not normal, fast, fast2, fast3 or manual", name);
 }
 
 /* bbr unless the configuration asks for the origin's window (nocongestion: 0, manual mode only) or
  * names another one. */
-static void check_congestion(struct check *k)
+static void check_congestion(struct pq_check *k)
 {
     static const char *const names[] = {"none", "reno", "bbr"}; /* as enum pq_congestion */
     struct pq_conf *c = k->c;
     c->congestion = c->kcp.nocongestion ? PQ_CONGESTION_BBR : PQ_CONGESTION_RENO;
-    if (!set(c->kcp.congestion))
+    if (!pq_is_set(c->kcp.congestion))
         return;
     for (int i = 0; i < 3; i++) {
         if (strcmp(c->kcp.congestion, names[i]) == 0) {
@@ -279,133 +225,165 @@ static void check_congestion(struct check *k)
             return;
         }
     }
-    FAIL(k, "transport.kcp.congestion", "transport.kcp.congestion: '%s' is not bbr, reno or none",
-         c->kcp.congestion);
+    PQ_FAIL(k, "transport.kcp.congestion",
+            "transport.kcp.congestion: '%s' is not bbr, reno or none", c->kcp.congestion);
 }
 
-static void check_cipher(struct check *k)
+static void check_cipher(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
-    if (pq_cipher_from_name(set(c->kcp.block) ? c->kcp.block : "aes", &c->cipher)) {
+    if (pq_cipher_from_name(pq_is_set(c->kcp.block) ? c->kcp.block : "aes", &c->cipher)) {
         char names[160] = "";
         for (unsigned i = 0; i < PQ_CIPHER_COUNT; i++) {
             strcat(names, i ? ", " : "");
             strcat(names, pq_cipher_name((enum pq_cipher)i));
         }
-        FAIL(k, "transport.kcp.block", "transport.kcp.block: '%s' is not one of %s", c->kcp.block,
-             names);
+        PQ_FAIL(k, "transport.kcp.block", "transport.kcp.block: '%s' is not one of %s",
+                c->kcp.block, names);
         return;
     }
-    bool is_kcp = c->has_kcp || (set(c->protocol) && strcmp(c->protocol, "kcp") == 0);
-    if (is_kcp && pq_cipher_needs_key(c->cipher) && !set(c->kcp.key))
-        FAIL(k, "transport.kcp.key",
-             "transport.kcp.key: is missing; both ends need the same one "
-             "(paqet secret makes one)");
+    bool is_kcp = c->has_kcp || (pq_is_set(c->protocol) && strcmp(c->protocol, "kcp") == 0);
+    if (is_kcp && pq_cipher_needs_key(c->cipher) && !pq_is_set(c->kcp.key))
+        PQ_FAIL(k, "transport.kcp.key",
+                "transport.kcp.key: is missing; both ends need the same one "
+                "(paqet secret makes one)");
     if (!pq_cipher_needs_key(c->cipher))
-        WARN(k, "transport.kcp.block",
-             "transport.kcp.block: %s does not encrypt: everybody on the "
-             "way can read and use the tunnel",
-             pq_cipher_name(c->cipher));
+        PQ_WARN(k, "transport.kcp.block",
+                "transport.kcp.block: %s does not encrypt: everybody on the "
+                "way can read and use the tunnel",
+                pq_cipher_name(c->cipher));
 }
 
-static void check_kcp(struct check *k)
+static void check_kcp(struct pq_check *k)
 {
     struct pq_conf_kcp *c = &k->c->kcp;
     check_mode(k);
     check_congestion(k);
-    k->c->fec_auto = !set(c->fec) || strcmp(c->fec, "auto") == 0;
-    if (set(c->fec) && !k->c->fec_auto && strcmp(c->fec, "off") != 0)
-        FAIL(k, "transport.kcp.fec", "transport.kcp.fec: '%s' is not auto or off", c->fec);
+    k->c->fec_auto = !pq_is_set(c->fec) || strcmp(c->fec, "auto") == 0;
+    if (pq_is_set(c->fec) && !k->c->fec_auto && strcmp(c->fec, "off") != 0)
+        PQ_FAIL(k, "transport.kcp.fec", "transport.kcp.fec: '%s' is not auto or off", c->fec);
     check_cipher(k);
     k->c->mtu_set = pq_key_is_set(k->lines, "transport.kcp.mtu");
     if (c->mtu < MTU_MIN)
-        FAIL(k, "transport.kcp.mtu",
-             "transport.kcp.mtu: %ld leaves no room for data; use at least %d (1350 is usual)",
-             c->mtu, MTU_MIN);
+        PQ_FAIL(k, "transport.kcp.mtu",
+                "transport.kcp.mtu: %ld leaves no room for data; use at least %d (1350 is usual)",
+                c->mtu, MTU_MIN);
     if (c->dshard > 0 && c->pshard > 0 && (c->dshard > 255 || c->dshard + c->pshard > 256))
-        FAIL(k, "transport.kcp.dshard",
-             "transport.kcp.dshard: dshard and pshard together must be at most 256");
+        PQ_FAIL(k, "transport.kcp.dshard",
+                "transport.kcp.dshard: dshard and pshard together must be at most 256");
 #ifndef PQ_WITH_FEC
     if (c->dshard > 0 && c->pshard > 0)
-        FAIL(k, "transport.kcp.dshard",
-             "transport.kcp.dshard: this build is without FEC; leave "
-             "dshard and pshard out (what a peer sends with FEC is read)");
+        PQ_FAIL(k, "transport.kcp.dshard",
+                "transport.kcp.dshard: this build is without FEC; leave "
+                "dshard and pshard out (what a peer sends with FEC is read)");
 #endif
     if (c->streambuf > c->smuxbuf)
-        FAIL(k, "transport.kcp.streambuf", "transport.kcp.streambuf: %ld is more than smuxbuf, %ld",
-             c->streambuf, c->smuxbuf);
+        PQ_FAIL(k, "transport.kcp.streambuf",
+                "transport.kcp.streambuf: %ld is more than smuxbuf, %ld", c->streambuf, c->smuxbuf);
     if (c->smuxktimeout < c->smuxkalive)
-        FAIL(k, "transport.kcp.smuxktimeout",
-             "transport.kcp.smuxktimeout: %ld s is less than smuxkalive, %ld s", c->smuxktimeout,
-             c->smuxkalive);
+        PQ_FAIL(k, "transport.kcp.smuxktimeout",
+                "transport.kcp.smuxktimeout: %ld s is less than smuxkalive, %ld s", c->smuxktimeout,
+                c->smuxkalive);
 }
 
 /* ---- client and server */
 
-static void check_one_server(struct check *k, struct pq_conf_server *s, const char *path, int line)
+static void check_one_server(struct pq_check *k, struct pq_conf_server *s, const char *path,
+                             int line)
 {
-    if (!set(s->addr))
+    if (!pq_is_set(s->addr))
         pq_conf_say(k->m, true, line,
                     "%s: is missing; the server's address and port, for example "
                     "203.0.113.7:9999",
                     path);
-    else if (hostport(k, path, line, s->addr, s->host, &s->port, 1) && !*s->host)
+    else if (pq_check_hostport(k, path, line, s->addr, s->host, &s->port, 1) && !*s->host)
         pq_conf_say(k->m, true, line, "%s: '%s' has no host", path, s->addr);
 }
 
-static void check_client(struct check *k)
+static void check_client(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
     char path[32];
-    if (set(c->server[0].addr) || c->n_servers == 1)
+    if (pq_is_set(c->server[0].addr) || c->n_servers == 1)
         check_one_server(k, &c->server[0], "server.addr", pq_key_line(k->lines, "server.addr"));
     for (unsigned i = 1; i < c->n_servers; i++) {
         snprintf(path, sizeof path, "servers[%u].addr", i - 1);
         check_one_server(k, &c->server[i], path, c->server[i].line);
     }
-    if (!set(c->server[0].addr) && c->n_servers > 1) { /* only a list */
+    if (!pq_is_set(c->server[0].addr) && c->n_servers > 1) { /* only a list */
         struct pq_conf_server none = c->server[0];
         memmove(&c->server[0], &c->server[1], --c->n_servers * sizeof none);
         c->server[c->n_servers] = none;
     }
     if (c->n_servers > 1 && c->own_port)
-        FAIL(k, "servers",
-             "servers: several servers need a free choice of the client's port; use "
-             "port 0 in network.ipv4.addr and ipv6.addr");
-    if (!c->n_socks5 && !c->n_forward && !c->tun_enabled)
-        WARN(k, "socks5", "socks5: none is configured, so nothing can use the tunnel");
+        PQ_FAIL(k, "servers",
+                "servers: several servers need a free choice of the client's port; use "
+                "port 0 in network.ipv4.addr and ipv6.addr");
+    if (c->spread && c->n_servers == 1) {
+        PQ_WARN(k, "spread", "spread: there is only one server; ignored");
+        c->spread = false;
+    }
+    if (!c->n_socks5 && !c->n_forward && !c->tun.enabled)
+        PQ_WARN(k, "socks5",
+                "socks5, forward, tun: none is configured, so nothing can use the tunnel");
 }
 
-static void check_server(struct check *k)
+static void check_server(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
-    char host[HOST_LEN];
+    char host[PQ_HOST_LEN];
     uint16_t port = 0;
-    if (set(c->listen))
-        hostport(k, "listen.addr", pq_key_line(k->lines, "listen.addr"), c->listen, host, &port, 1);
+    if (pq_is_set(c->listen))
+        pq_check_hostport(k, "listen.addr", pq_key_line(k->lines, "listen.addr"), c->listen, host,
+                          &port, 1);
     if (c->own_port && port && c->own_port != port)
-        WARN(k, "listen.addr",
-             "listen.addr: its port %u is not used; the port of network.ipv4.addr "
-             "or ipv6.addr, %u, decides",
-             port, c->own_port);
+        PQ_WARN(k, "listen.addr",
+                "listen.addr: its port %u is not used; the port of network.ipv4.addr "
+                "or ipv6.addr, %u, decides",
+                port, c->own_port);
     if (!c->own_port)
         c->own_port = port;
-    if (!c->own_port && !set(c->listen))
-        FAIL(k, "listen.addr", "listen.addr: is missing; for example :9999");
+    if (!c->own_port && !pq_is_set(c->listen))
+        PQ_FAIL(k, "listen.addr", "listen.addr: is missing; for example :9999");
+}
+
+/* Settings of the other role: harmless, but not what was meant. */
+static void check_other_role(struct pq_check *k)
+{
+    struct pq_conf *c = k->c;
+    const struct {
+        const char *path;
+        enum pq_role role;
+        bool there;
+    } v[] = {
+        {"socks5", PQ_ROLE_CLIENT, c->n_socks5},
+        {"forward", PQ_ROLE_CLIENT, c->n_forward},
+        {"spread", PQ_ROLE_CLIENT, c->spread},
+        {"allow", PQ_ROLE_SERVER, c->rules.allow.set},
+        {"deny", PQ_ROLE_SERVER, c->rules.deny.set},
+        {"outgoing", PQ_ROLE_SERVER, pq_key_is_set(k->lines, "outgoing")},
+        {"tun.masquerade", PQ_ROLE_SERVER, c->tun.enabled && c->tun.masquerade},
+    };
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+        if (v[i].there && c->role != PQ_ROLE_NONE && c->role != v[i].role)
+            PQ_WARN(k, v[i].path, "%s: is for a %s only; ignored", v[i].path,
+                    v[i].role == PQ_ROLE_CLIENT ? "client" : "server");
 }
 
 void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct pq_conf_msgs *m)
 {
-    struct check k = {c, lines, m};
+    struct pq_check k = {c, lines, m};
     check_role(&k);
     check_log(&k);
-    check_socks5(&k);
-    check_forward(&k);
+    check_other_role(&k);
+    pq_conf_check_listeners(&k);
+    pq_conf_check_tun(&k);
+    pq_conf_check_exit(&k);
     check_network(&k);
     check_protocol(&k);
     check_kcp(&k);
     /* with a wrong role, at least what is there is checked */
-    if (c->role == PQ_ROLE_CLIENT || (c->role == PQ_ROLE_NONE && set(c->server[0].addr)))
+    if (c->role == PQ_ROLE_CLIENT || (c->role == PQ_ROLE_NONE && pq_is_set(c->server[0].addr)))
         check_client(&k);
     if (c->role == PQ_ROLE_SERVER || (c->role == PQ_ROLE_NONE && c->listen))
         check_server(&k);

@@ -26,6 +26,10 @@
     {                                                                                              \
         path, KEY_INT, at, min, max, deflt, USE_YES                                                \
     }
+#define TEXTS(path, at, kind, most)                                                                \
+    {                                                                                              \
+        path, kind, at, 0, most, 0, USE_YES                                                        \
+    }
 #define NUM_UNUSED(path, min, max)                                                                 \
     {                                                                                              \
         path, KEY_INT, NOWHERE, min, max, 0, USE_NONE                                              \
@@ -45,6 +49,7 @@ static const struct pq_key keys[] = {
     STR("server.addr", AT(server[0].addr)),
     {"servers", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
     STR("servers[].addr", offsetof(struct pq_conf_server, addr)),
+    FLAG("spread", AT(spread)),
     {"socks5", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
     STR("socks5[].listen", offsetof(struct pq_conf_socks5, listen)),
     STR("socks5[].username", offsetof(struct pq_conf_socks5, username)),
@@ -54,6 +59,15 @@ static const struct pq_key keys[] = {
     STR("forward[].listen", offsetof(struct pq_conf_forward, listen)),
     STR("forward[].target", offsetof(struct pq_conf_forward, target)),
     STR("forward[].protocol", offsetof(struct pq_conf_forward, protocol)),
+    TEXTS("allow", AT(rules.allow), KEY_TEXT_OR_TEXTS, PQ_CONF_RULES_MAX),
+    TEXTS("deny", AT(rules.deny), KEY_TEXT_OR_TEXTS, PQ_CONF_RULES_MAX),
+    MAP("outgoing"),
+    STR("outgoing.interface", AT(outgoing.ifname)),
+    STR("outgoing.ipv4", AT(outgoing.addr4_text)),
+    STR("outgoing.ipv6", AT(outgoing.addr6_text)),
+    STR("outgoing.socks5", AT(outgoing.socks5)),
+    STR("outgoing.username", AT(outgoing.username)),
+    STR("outgoing.password", AT(outgoing.password)),
 
     MAP("network"),
     STR("network.interface", AT(ifname)),
@@ -66,8 +80,8 @@ static const struct pq_key keys[] = {
     STR("network.ipv6.addr", AT(v6.addr)),
     STR("network.ipv6.router_mac", AT(v6.router_mac)),
     MAP("network.tcp"),
-    {"network.tcp.local_flag", KEY_STRINGS, AT(local_flag_text), 0, 0, 0, USE_YES},
-    {"network.tcp.remote_flag", KEY_STRINGS, AT(remote_flag_text), 0, 0, 0, USE_YES},
+    TEXTS("network.tcp.local_flag", AT(local_flag_text), KEY_TEXTS, PQ_FLAGS_MAX),
+    TEXTS("network.tcp.remote_flag", AT(remote_flag_text), KEY_TEXTS, PQ_FLAGS_MAX),
     MAP("network.pcap"),
     INT("network.pcap.sockbuf", AT(sockbuf), 1024, 104857600, 8388608),
     NUM_UNUSED("network.pcap.send_queue_size", 1, 100000),
@@ -118,13 +132,17 @@ static const struct pq_key keys[] = {
     {"transport.quic.server_name", KEY_STRING, NOWHERE, 0, 0, 0, USE_LATER},
 
     MAP("tun"),
-    FLAG("tun.enabled", AT(tun_enabled)),
-    {"tun.name", KEY_STRING, NOWHERE, 0, 0, 0, USE_LATER},
-    {"tun.addr", KEY_STRING, NOWHERE, 0, 0, 0, USE_LATER},
-    NUM_LATER("tun.mtu", 68, 65535),
+    FLAG("tun.enabled", AT(tun.enabled)),
+    STR("tun.name", AT(tun.name)),
+    STR("tun.addr", AT(tun.addr_text)),
+    STR("tun.addr6", AT(tun.addr6_text)),
+    INT("tun.mtu", AT(tun.mtu), LONG_MIN, LONG_MAX, 1500), /* its range only counts if enabled */
+    TEXTS("tun.routes", AT(tun.routes_text), KEY_TEXT_OR_TEXTS, PQ_CONF_ROUTES_MAX),
+    FLAG("tun.masquerade", AT(tun.masquerade)),
 
     MAP("performance"),
     INT("performance.max_concurrent_streams", AT(max_streams), 0, 10000000, 65536),
+    INT("performance.max_udp_flows", AT(max_udp_flows), 1, 1000000, 16384),
     INT("performance.packet_workers", AT(packet_workers), 1, 64, 1),
     NUM_UNUSED("performance.stream_worker_pool_size", 10, 100000),
     NUM_UNUSED("performance.tcp_connection_pool_size", 0, 10000),
@@ -138,6 +156,7 @@ static const struct pq_key keys[] = {
 };
 
 #define N_KEYS (sizeof keys / sizeof keys[0])
+_Static_assert(N_KEYS <= PQ_KEYS_MAX, "each key has a place for its line");
 
 const struct pq_key *pq_key_find(const char *path)
 {
@@ -197,6 +216,36 @@ void pq_conf_defaults(struct pq_conf *c)
     for (size_t i = 0; i < N_KEYS; i++)
         if (keys[i].kind == KEY_INT && keys[i].at != NOWHERE)
             memcpy((char *)c + keys[i].at, &keys[i].deflt, sizeof keys[i].deflt);
+}
+
+static void wipe(char *s)
+{
+    if (s)
+        explicit_bzero(s, strlen(s));
+    free(s);
+}
+
+static void free_list(struct pq_conf_list *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        wipe(l->v[i]);
+    free(l->v);
+    free(l->line);
+}
+
+void pq_keys_free(const char *prefix, void *base)
+{
+    const size_t n = strlen(prefix);
+    for (size_t i = 0; i < N_KEYS; i++) {
+        const struct pq_key *k = &keys[i];
+        void *at = (char *)base + k->at;
+        if (k->at == NOWHERE || (n ? strncmp(k->path, prefix, n) != 0 : !!strchr(k->path, '[')))
+            continue;
+        if (k->kind == KEY_STRING)
+            wipe(*(char **)at);
+        else if (k->kind == KEY_TEXTS || k->kind == KEY_TEXT_OR_TEXTS)
+            free_list(at);
+    }
 }
 
 static int line_of(const struct pq_key_lines *l, const char *path)

@@ -143,25 +143,48 @@ static void take_bool(struct walk *w, const yaml_node_t *n, const char *path, bo
     wrong_value(w, n, path, "true or false");
 }
 
-static void take_strings(struct walk *w, const yaml_node_t *n, const char *path,
-                         struct pq_conf_strings *out)
+static void add_text(struct walk *w, const yaml_node_t *n, const struct pq_key *k,
+                     struct pq_conf_list *out)
 {
-    if (n->type != YAML_SEQUENCE_NODE) {
-        wrong_type(w, n, path, "a list of texts");
+    char *text = NULL;
+    if (is_null(n))
+        text = strdup("");
+    else
+        take_string(w, n, k->path, &text);
+    char **v = realloc(out->v, (out->n + 1) * sizeof *v);
+    if (v)
+        out->v = v;
+    int *line = realloc(out->line, (out->n + 1) * sizeof *line);
+    if (line)
+        out->line = line;
+    if (!text || !v || !line) {
+        free(text);
         return;
     }
+    v[out->n] = text;
+    line[out->n++] = line_of(n);
+}
+
+static void take_texts(struct walk *w, const yaml_node_t *n, const struct pq_key *k,
+                       struct pq_conf_list *out)
+{
     out->set = true;
+    if (n->type == YAML_SCALAR_NODE && k->kind == KEY_TEXT_OR_TEXTS) {
+        add_text(w, n, k, out);
+        return;
+    }
+    if (n->type != YAML_SEQUENCE_NODE) {
+        wrong_type(w, n, k->path, "a list of texts");
+        return;
+    }
     for (const yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top;
          i++) {
         const yaml_node_t *e = yaml_document_get_node(&w->doc, *i);
-        if (out->n == PQ_FLAGS_MAX) {
-            pq_conf_say(w->m, true, line_of(e), "%s: more than %d entries", path, PQ_FLAGS_MAX);
+        if (out->n == (unsigned long)k->max) {
+            pq_conf_say(w->m, true, line_of(e), "%s: more than %ld entries", k->path, k->max);
             return;
         }
-        out->v[out->n] = NULL;
-        take_string(w, e, path, &out->v[out->n]);
-        if (out->v[out->n])
-            out->n++;
+        add_text(w, e, k, out);
     }
 }
 
@@ -235,8 +258,9 @@ static void take_value(struct walk *w, const yaml_node_t *n, const struct pq_key
     case KEY_BOOL:
         take_bool(w, n, shown, out);
         break;
-    case KEY_STRINGS:
-        take_strings(w, n, shown, out);
+    case KEY_TEXTS:
+    case KEY_TEXT_OR_TEXTS:
+        take_texts(w, n, k, out);
         break;
     }
 }
@@ -256,7 +280,7 @@ static void take_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t 
     }
     if (is_null(val))
         return;
-    if (w->lines->n < sizeof w->lines->v / sizeof w->lines->v[0]) {
+    if (w->lines->n < PQ_KEYS_MAX && !strchr(k->path, '[')) {
         w->lines->v[w->lines->n].path = k->path;
         w->lines->v[w->lines->n++].line = line_of(key);
     }
@@ -352,38 +376,14 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
 
 /* ---- freeing */
 
-static void free_strings(struct pq_conf_strings *s)
-{
-    for (unsigned i = 0; i < s->n; i++)
-        free(s->v[i]);
-}
-
 void pq_conf_free(struct pq_conf *c)
 {
-    char *const all[] = {c->role_text, c->log_level_text, c->listen,         c->ifname,
-                         c->guid,      c->protocol,       c->header_text,    c->backend_text,
-                         c->v4.addr,   c->v4.router_mac,  c->v6.addr,        c->v6.router_mac,
-                         c->kcp.mode,  c->kcp.block,      c->kcp.congestion, c->kcp.fec};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        free(all[i]);
-    if (c->kcp.key) {
-        explicit_bzero(c->kcp.key, strlen(c->kcp.key));
-        free(c->kcp.key);
-    }
-    for (unsigned i = 0; i < c->n_socks5; i++) {
-        free(c->socks5[i].listen);
-        free(c->socks5[i].username);
-        free(c->socks5[i].password);
-        free(c->socks5[i].reply);
-    }
-    for (unsigned i = 0; i < PQ_CONF_SERVERS_MAX; i++)
-        free(c->server[i].addr);
-    for (unsigned i = 0; i < c->n_forward; i++) {
-        free(c->forward[i].listen);
-        free(c->forward[i].target);
-        free(c->forward[i].protocol);
-    }
-    free_strings(&c->local_flag_text);
-    free_strings(&c->remote_flag_text);
+    for (unsigned i = 0; i < c->n_socks5; i++)
+        pq_keys_free("socks5[].", &c->socks5[i]);
+    for (unsigned i = 0; i < c->n_forward; i++)
+        pq_keys_free("forward[].", &c->forward[i]);
+    for (unsigned i = 1; i < PQ_CONF_SERVERS_MAX; i++) /* the first one is also server.addr */
+        pq_keys_free("servers[].", &c->server[i]);
+    pq_keys_free("", c);
     memset(c, 0, sizeof *c);
 }

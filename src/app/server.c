@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* server.c - the server: accepts sessions on one port and serves their streams. */
 #include "app/app.h"
+#include "app/targets.h"
+#include "app/tun.h"
 #include "front/serve.h"
+#include "front/tun_server.h"
 #include "os/port.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 struct server {
     struct pq_app app;
     struct pq_port port;
+    struct pq_app_tun tun;
+    struct pq_net tun_nets[PQ_CONF_ROUTES_MAX + 2]; /* where clients' inner addresses are */
+    struct pq_targets targets;
     struct pq_worker *w[64];
 };
 
@@ -49,6 +56,48 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
 
 static const struct pq_hub_events hub_events = {on_stream, on_accept, on_ended};
 
+/* ---- TUN, which is served by the only worker (the configuration sees to it) */
+
+static int open_tun(struct server *s)
+{
+    const struct pq_conf_tun *c = &s->app.conf->tun;
+    int e = pq_app_tun_open(&s->tun, s->app.conf);
+    if (e || !s->tun.open)
+        return e;
+    struct pq_tun_server_conf tc = {
+        .fd = s->tun.dev.fd, .offload = s->tun.dev.offload, .nets = s->tun_nets};
+    if (c->has4) {
+        tc.own[tc.n_own++] = c->net4.ip;
+        s->tun_nets[tc.n_nets++] = c->net4;
+    }
+    if (c->has6) {
+        tc.own[tc.n_own++] = c->net6.ip;
+        s->tun_nets[tc.n_nets++] = c->net6;
+    }
+    memcpy(s->tun_nets + tc.n_nets, c->routes, c->n_routes * sizeof c->routes[0]);
+    tc.n_nets += c->n_routes;
+    struct pq_front *f = &s->w[0]->front;
+    e = pq_tun_server_open(&f->tun, f, &tc);
+    if (e)
+        pq_say("tun: the device cannot be served: %s", pq_strerror(e));
+    return e;
+}
+
+static void on_stop(struct pq_worker *w)
+{
+    pq_tun_server_close(&w->front.tun);
+}
+
+/* Each flow takes a descriptor, and connections need some too. */
+static unsigned udp_flows_max(const struct pq_app *app)
+{
+    struct rlimit r;
+    rlim_t most = (rlim_t)app->conf->max_udp_flows;
+    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_max / 2 / app->n_workers < most)
+        most = r.rlim_max / 2 / app->n_workers;
+    return most ? (unsigned)most : 1;
+}
+
 /* ---- life */
 
 /* All workers join the fanout group before the port opens, so that no session starts on a worker
@@ -67,10 +116,13 @@ static int open_workers(struct server *s)
             return PQ_ENOMEM;
         }
         e = pq_worker_init(s->w[i], i, io, &app->hub, &hub_events, s);
+        s->w[i]->on_stop = on_stop;
+        s->w[i]->front.max_udp_flows = udp_flows_max(app);
         if (e) {
             pq_say("a worker could not be started: %s", pq_strerror(e));
             return e;
         }
+        pq_targets_use(&s->targets, &s->w[i]->front);
     }
     const uint16_t none = 0;
     for (unsigned i = 0; i < app->n_workers && app->n_workers > 1; i++) {
@@ -117,10 +169,14 @@ static int open_port(struct server *s)
 static void close_all(struct server *s)
 {
     for (unsigned i = 0; i < s->app.n_workers; i++) {
-        if (s->w[i])
+        if (s->w[i]) {
+            pq_tun_server_close(&s->w[i]->front.tun);
             pq_worker_fini(s->w[i]);
+        }
         free(s->w[i]);
     }
+    pq_app_tun_close(&s->tun);
+    pq_targets_free(&s->targets);
     pq_port_release(&s->port);
     pq_app_fini(&s->app);
 }
@@ -137,6 +193,8 @@ int pq_server_run(const struct pq_conf *c)
     const bool fixed_mac = c->v4.has_mac || c->v6.has_mac;
     s.app.hub.learn_mac = !fixed_mac;
     int e = pq_discover_server(c, &s.app.path, why);
+    if (!e)
+        e = pq_targets_init(&s.targets, c, why);
     if (e) {
         pq_say("%s", why);
     } else {
@@ -146,8 +204,10 @@ int pq_server_run(const struct pq_conf *c)
     }
     if (!e) {
         pq_app_open_firewall(&s.app);
-        e = open_port(&s);
+        e = open_tun(&s);
     }
+    if (!e)
+        e = open_port(&s);
     int code = e ? 1 : pq_app_run(s.w, s.app.n_workers);
     close_all(&s);
     return code;

@@ -32,7 +32,9 @@ static bool flush_slots(struct pq_worker *w)
             if (lost)
                 PQ_LOG(PQ_LOG_WARN, "the kernel refused %llu packets: %s", (unsigned long long)lost,
                        pq_strerror(n));
-            n = 1;
+            n = 1 + w->slots[w->first].more;
+            if (!w->io->runs)
+                pq_hub_no_runs(w->hub);
         } else if (n == 0) {
             return false;
         }
@@ -300,7 +302,7 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
     if (e)
         return e;
     w->has_loop = true;
-    pq_front_init(&w->front, &w->loop);
+    pq_front_init(&w->front, &w->loop, pq_rng_u64(&w->rng) | 1);
     w->slot_memory = malloc((size_t)PQ_TX_SLOTS * PQ_SLOT_SIZE);
     if (!w->slot_memory)
         return PQ_ENOMEM;
@@ -308,6 +310,8 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
         w->slots[i].buf = w->slot_memory + (size_t)i * PQ_SLOT_SIZE;
     struct pq_hub_conf conf = *hc;
     conf.link_len = io->link_len;
+    conf.runs = io->runs;
+    conf.splits = io->splits;
     e = pq_hub_new(&w->hub, &conf, ev, w, &w->rng);
     return e ? e : open_handles(w);
 }
@@ -323,6 +327,8 @@ static void log_counters(struct pq_worker *w)
            w->id, (unsigned long long)h->rx_packets, (unsigned long long)h->tx_packets,
            (unsigned long long)io.kernel_drops, (unsigned long long)io.truncated,
            (unsigned long long)h->rebuilt);
+    PQ_LOG(PQ_LOG_DEBUG, "worker %u: %llu UDP datagrams dropped for want of room", w->id,
+           (unsigned long long)w->front.udp_dropped);
     for (int d = PQ_DROP_NONE + 1; d < PQ_DROP_COUNT; d++)
         if (h->drops[d])
             PQ_LOG(PQ_LOG_DEBUG, "worker %u: %llu dropped: %s", w->id,

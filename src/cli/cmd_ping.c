@@ -33,7 +33,7 @@ static int send_one(const struct pq_conf *c, const char *text)
     pq_flow_set_flags(&flow, &c->local_flag);
 
     uint8_t buf[PQ_SLOT_SIZE];
-    struct pq_slot slot = {buf, PQ_SLOT_HEAD, (uint16_t)strlen(text)};
+    struct pq_slot slot = {.buf = buf, .off = PQ_SLOT_HEAD, .len = (uint16_t)strlen(text)};
     for (size_t i = 0; text[i]; i++)
         buf[PQ_SLOT_HEAD + i] = (uint8_t)text[i];
     pq_flow_craft(&flow, &slot);

@@ -21,8 +21,9 @@ static const struct command {
 
 static void usage(FILE *f)
 {
-    fprintf(f, "paqet carries TCP through networks that filter protocols, inside forged TCP "
-               "packets.\n\nUsage: paqet COMMAND [OPTIONS]\n\nCommands:\n");
+    fprintf(f,
+            "paqet carries TCP and UDP through networks that filter protocols, inside forged TCP "
+            "packets.\n\nUsage: paqet COMMAND [OPTIONS]\n\nCommands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
     fprintf(f, "\nThe configuration file is described in docs/configuration.md.\n");

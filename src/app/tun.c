@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/tun.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <string.h>
+
+static const struct pq_net all4 = {{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 0}, 96};
+static const struct pq_net all6 = {{{0}, 0}, 0};
+
+static bool is_link_local6(const struct pq_addr *a)
+{
+    return a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
+}
+
+/* This machine's own addresses: what talks from one of them is not to be led into the tunnel. */
+static unsigned own_addrs(const struct pq_tundev *d, struct pq_addr *out, unsigned max)
+{
+    struct ifaddrs *all, *i;
+    unsigned n = 0;
+    if (getifaddrs(&all))
+        return 0;
+    for (i = all; i && n < max; i = i->ifa_next)
+        if (i->ifa_addr && !(i->ifa_flags & IFF_LOOPBACK) && strcmp(i->ifa_name, d->name) != 0 &&
+            pq_addr_from_sock(&out[n], i->ifa_addr) == 0 && !is_link_local6(&out[n]))
+            n++;
+    freeifaddrs(all);
+    return n;
+}
+
+static int open_routes(struct pq_app_tun *t, const struct pq_conf *c, char *why)
+{
+    struct pq_net nets[PQ_CONF_ROUTES_MAX + 2];
+    struct pq_addr keep[PQ_TUN_KEEP];
+    unsigned n = c->tun.n_routes;
+    memcpy(nets, c->tun.routes, n * sizeof nets[0]);
+    if (c->tun.default_route && c->tun.has4)
+        nets[n++] = all4;
+    if (c->tun.default_route && c->tun.has6)
+        nets[n++] = all6;
+    if (!n)
+        return 0;
+    struct pq_tundev_policy policy = {.keep = keep,
+                                      .n_keep = own_addrs(&t->dev, keep, PQ_TUN_KEEP)};
+    return pq_tundev_routes(&t->dev, nets, n, c->role == PQ_ROLE_CLIENT ? &policy : NULL, why);
+}
+
+/* Clients' packets leave with this machine's address. */
+static void open_nat(struct pq_app_tun *t, const struct pq_conf *c)
+{
+    int e = pq_forwarding_enable(c->tun.has4, c->tun.has6);
+    if (e < 0)
+        PQ_LOG(PQ_LOG_WARN,
+               "tun.masquerade: forwarding could not be switched on (%s): clients reach this "
+               "machine only; type: sysctl -w net.ipv4.ip_forward=1",
+               pq_strerror(e));
+    else if (e > 0)
+        PQ_LOG(PQ_LOG_INFO, "tun.masquerade: forwarding of packets was switched on");
+    e = pq_masquerade_open(&t->nat, t->dev.name, c->tun.has4, c->tun.has6);
+    if (e)
+        PQ_LOG(PQ_LOG_WARN,
+               "tun.masquerade: no rule could be made (nftables: %s): without one, answers do not "
+               "find back to the clients",
+               pq_strerror(e));
+}
+
+int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c)
+{
+    char why[PQ_TUN_WHY_LEN];
+    *t = (struct pq_app_tun){0};
+    if (!c->tun.enabled)
+        return 0;
+    struct pq_tundev_conf dc = {.net4 = c->tun.net4,
+                                .net6 = c->tun.net6,
+                                .has4 = c->tun.has4,
+                                .has6 = c->tun.has6,
+                                .mtu = (uint32_t)c->tun.mtu,
+                                .offload = true};
+    snprintf(dc.name, sizeof dc.name, "%s", c->tun.name ? c->tun.name : "tun0");
+    int e = pq_tundev_open(&t->dev, &dc, why);
+    if (!e) {
+        t->open = true;
+        e = open_routes(t, c, why);
+    }
+    if (e) {
+        pq_say("tun: %s", why);
+        pq_app_tun_close(t);
+        return e;
+    }
+    if (c->role == PQ_ROLE_SERVER && c->tun.masquerade)
+        open_nat(t, c);
+    if (c->role == PQ_ROLE_CLIENT && c->tun.default_route && !c->tun.has6)
+        PQ_LOG(PQ_LOG_WARN, "tun: IPv6 goes beside the tunnel, since tun.addr6 is not set");
+    PQ_LOG(PQ_LOG_INFO, "TUN device %s is up%s", t->dev.name,
+           t->dev.offload ? "" : ", without segmentation offload");
+    return 0;
+}
+
+void pq_app_tun_readdress(struct pq_app_tun *t)
+{
+    struct pq_addr keep[PQ_TUN_KEEP];
+    if (!t->open)
+        return;
+    struct pq_tundev_policy policy = {.keep = keep,
+                                      .n_keep = own_addrs(&t->dev, keep, PQ_TUN_KEEP)};
+    int e = pq_tundev_keep(&t->dev, &policy);
+    if (e)
+        PQ_LOG(PQ_LOG_WARN, "tun: policy routing rules for new addresses are refused: %s",
+               pq_strerror(e));
+}
+
+void pq_app_tun_close(struct pq_app_tun *t)
+{
+    pq_masquerade_close(&t->nat);
+    if (t->open)
+        pq_tundev_close(&t->dev);
+    t->open = false;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* tun.h - the TUN device of a role, with its addresses, routes and masquerading; front/tun_client.h
+ * and front/tun_server.h carry its packets. */
+#ifndef PQ_APP_TUN_H
+#define PQ_APP_TUN_H
+#include "app/app.h"
+#include "os/masquerade.h"
+#include "os/tundev.h"
+
+struct pq_app_tun {
+    bool open;
+    struct pq_tundev dev;
+    struct pq_masquerade *nat; /* server: NULL if not wanted */
+};
+
+/* Opens what tun.* asks for; nothing if tun.enabled is false.  Says what is wrong and how to mend
+ * it. Returns 0 or an error: then nothing is left open. */
+int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c);
+
+/* Client: this machine has another address; what talks from it is not led into the tunnel.  One
+ * thread at a time. */
+void pq_app_tun_readdress(struct pq_app_tun *t);
+
+void pq_app_tun_close(struct pq_app_tun *t);
+#endif
