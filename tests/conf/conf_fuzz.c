@@ -46,6 +46,12 @@ static const char *const words[] = {
     "mtu: 1500",
     "[[[[[[[[",
     "{a: {b: {c: ",
+    "allow: [public, '*:25']\n",
+    "deny: [",
+    "tun: {enabled: true, addr: 10.0.0.1/8}\n",
+    "routes: [default, 10.1.2.3/9, ::/0]\n",
+    "outgoing: {socks5: 'h:1', ipv6: '::1'}\n",
+    "protocol: udp",
 };
 
 /* Puts a word somewhere, or exchanges, repeats or removes a line. */

@@ -8,7 +8,7 @@
 
 #define SECRET "correct-horse-battery"
 
-/* Every key that family A knows, except what is refused as not yet supported. */
+/* Every key that family A knows, except those of quic. */
 #define CONF_FAMILY_A                                                                              \
     "role: client\n"                                                                               \
     "log:\n"                                                                                       \
@@ -17,6 +17,11 @@
     "  - listen: 127.0.0.1:1080\n"                                                                 \
     "    username: me\n"                                                                           \
     "    password: " SECRET "\n"                                                                   \
+    "forward:\n"                                                                                   \
+    "  - listen: 127.0.0.1:8080\n"                                                                 \
+    "    target: 127.0.0.1:80\n"                                                                   \
+    "    protocol: tcp\n"                                                                          \
+    "tun: {enabled: false, name: tun0, addr: 10.0.0.2/24, mtu: 1400}\n"                            \
     "network:\n"                                                                                   \
     "  interface: eth0\n"                                                                          \
     "  guid: '\\Device\\NPF_{0}'\n"                                                                \
@@ -115,8 +120,8 @@
 
 #define CONF_SERVER                                                                                \
     "role: server\n"                                                                               \
-    "listen:\n"                                                                                    \
-    "  addr: ':9999'\n"                                                                            \
+    "listen: {addr: ':9999'}\n"                                                                    \
+    "allow: public\n"                                                                              \
     "transport:\n"                                                                                 \
     "  kcp:\n"                                                                                     \
     "    key: " SECRET "\n"
@@ -129,5 +134,26 @@
     "  kcp:\n"                                                                                     \
     "    key: " SECRET "\n"
 
+struct want {
+    int line;
+    const char *text; /* a part of the message, its key first */
+};
+
+struct parsed {
+    struct pq_conf c;
+    struct pq_conf_msgs m;
+    int e;
+};
+
+void parse(struct parsed *p, const char *text); /* also checks that no message shows SECRET */
+void release(struct parsed *p);
+void expect_clean(const struct parsed *p); /* not a message */
+
+/* Exactly these errors (or warnings), in any order; a line of -1 is any. */
+void expect(const struct parsed *p, bool error, const struct want *w, size_t n);
+void one_error(const char *text, int line, const char *part);
+void one_warning(const char *text, int line, const char *part); /* and no error */
+
+int conf_front(void);
 int conf_fuzz(void);
 #endif

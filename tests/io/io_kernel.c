@@ -68,7 +68,7 @@ static void lan_close(struct lan *l)
 static void make(struct lan *l, struct pq_slot *s, unsigned i, uint32_t number)
 {
     size_t n = 4 + number * 37 % 1400;
-    *s = (struct pq_slot){l->memory[i], PQ_SLOT_HEAD, (uint16_t)n};
+    *s = (struct pq_slot){.buf = l->memory[i], .off = PQ_SLOT_HEAD, .len = (uint16_t)n};
     memset(s->buf + s->off, (int)(number & 0xff), n);
     pq_put_be32(s->buf + s->off, number);
     pq_flow_craft(&l->flow, s);
@@ -241,6 +241,69 @@ static void glued(void **state)
     lan_close(l);
 }
 
+/* Sends packets and a run behind them, whose last datagram is shorter.  Returns how many. */
+static unsigned send_run(struct lan *l, unsigned singles, unsigned pieces)
+{
+    static uint8_t memory[2 * SLOTS][PQ_SLOT_SIZE];
+    struct pq_slot s[2 * SLOTS];
+    unsigned n = singles + pieces;
+    for (unsigned i = 0; i < n; i++) {
+        s[i] = (struct pq_slot){.buf = memory[i], .off = PQ_SLOT_HEAD};
+        s[i].len = (uint16_t)(i + 1 < n ? PIECE : PIECE / 2);
+        memset(s[i].buf + s[i].off, (int)i, s[i].len);
+        if (i < singles)
+            pq_flow_craft(&l->flow, &s[i]);
+    }
+    pq_flow_craft_run(&l->flow, s + singles, pieces);
+    for (unsigned k = 0; k < n;) {
+        int r = pq_pktio_send(l->a, s + k, n - k);
+        assert_true(r > 0);
+        k += (unsigned)r;
+    }
+    return n;
+}
+
+static void check_runs(struct lan *l)
+{
+    static const unsigned t[][2] = {{0, 2}, {1, 40}, {63, 48}, {64, 48}, {40, 48}};
+    assert_true(l->a->runs);
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        unsigned n = send_run(l, t[i][0], t[i][1]), got = 0;
+        for (unsigned round = 0; round < 20 && got < n; round++) {
+            struct pq_frame f[SLOTS];
+            struct pollfd p = {.fd = l->b->rx_fd, .events = POLLIN};
+            poll(&p, 1, 100);
+            size_t frames = pq_pktio_recv(l->b, f, SLOTS);
+            for (size_t k = 0; k < frames; k++) {
+                struct pq_segment seg;
+                assert_int_equal(pq_segment_parse(&seg, f[k].p, f[k].len, 14), 0);
+                size_t piece = f[k].gso_size ? f[k].gso_size : seg.len;
+                for (size_t at = 0; at < seg.len; at += piece)
+                    assert_int_equal(seg.data[at], got++);
+            }
+            pq_pktio_release(l->b);
+        }
+        assert_int_equal(got, n);
+    }
+}
+
+/* Runs behind packets, more than one call to the kernel holds, over both versions of IP. */
+static void runs(void **state)
+{
+    (void)state;
+    struct lan *l = lan_open();
+    check_runs(l);
+    struct pq_flow_conf fc = {.link_len = 14, .t0 = 1};
+    assert_int_equal(pq_addr_parse_ip(&fc.local, "2001:db8::1"), 0);
+    assert_int_equal(pq_addr_parse_ip(&fc.peer, "2001:db8::2"), 0);
+    fc.local.port = 1234;
+    fc.peer.port = PORT;
+    memset(fc.peer_mac, 0xff, 6);
+    pq_flow_init(&l->flow, &fc);
+    check_runs(l);
+    lan_close(l);
+}
+
 static void errors(void **state)
 {
     (void)state;
@@ -255,10 +318,8 @@ static void errors(void **state)
 int io_kernel(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ten_thousand),
-        cmocka_unit_test(overflow),
-        cmocka_unit_test(glued),
-        cmocka_unit_test(errors),
+        cmocka_unit_test(ten_thousand), cmocka_unit_test(overflow), cmocka_unit_test(glued),
+        cmocka_unit_test(runs),         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests_name("io_kernel", tests, lan_setup, NULL);
 }

@@ -12,7 +12,7 @@ static void mem_pair(void **state)
     struct pq_slot slots[12];
     for (unsigned i = 0; i < 12; i++) {
         memset(buf[i], (int)i, sizeof buf[i]);
-        slots[i] = (struct pq_slot){buf[i], (uint16_t)i, (uint16_t)(100 + i)};
+        slots[i] = (struct pq_slot){.buf = buf[i], .off = (uint16_t)i, .len = (uint16_t)(100 + i)};
     }
     struct pq_frame f[16];
     assert_int_equal(pq_pktio_recv(io[1], f, 16), 0);

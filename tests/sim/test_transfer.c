@@ -308,7 +308,8 @@ static void little_memory(void **state)
         c.link[i].loss = 20;
     }
     struct world *w = transfer("256 KiB of chunks", &c, 4, MIB, 120 * PQ_SEC);
-    for (int i = 0; i < 2; i++) /* each of the two size classes may have it all */
+    for (int i = 0; i < 2;
+         i++) /* each of two of the size classes may have it all: no frame is huge */
         assert_true(w->end[i].chunks_high <= 2 * c.hub[i].memory);
     world_free(w);
 }

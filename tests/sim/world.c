@@ -139,7 +139,8 @@ static void on_end(void *ctx, int err)
         half_close(h, false);
 }
 
-static const struct pq_stream_events stream_events = {on_data, on_flush, on_room, on_end, NULL};
+static const struct pq_stream_events stream_events = {on_data, on_flush, on_room,
+                                                      on_end,  NULL,     NULL};
 
 /* ---- a hub's owner */
 
@@ -147,6 +148,8 @@ static void on_stream(void *ctx, struct pq_stream *st)
 {
     struct end *e = ctx;
     assert_int_equal(e->side, SERVER);
+    if (e->w->take && e->w->take(e->w, st))
+        return;
     if (e->streams >= PAIRS_MAX)
         return; /* not owned: the hub closes it */
     struct half *h = &e->w->half[SERVER][e->streams++];

@@ -59,6 +59,8 @@ struct world {
     pq_ns now;
     bool (*tap)(struct world *w, unsigned from, struct link_packet *k); /* false: takes it out */
     void *tap_ctx;
+    bool (*take)(struct world *w, struct pq_stream *st); /* server: true = takes the stream over */
+    void *take_ctx;
     bool sloppy; /* content does not matter any more */
 };
 

@@ -170,9 +170,16 @@ static void pool_bounds(void **state)
 static void chunk_sizes(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {
-        0, 1, PQ_CHUNK_SMALL - 1, PQ_CHUNK_SMALL, PQ_CHUNK_SMALL + 1, PQ_CHUNK_BIG};
-    static uint8_t data[PQ_CHUNK_BIG];
+    static const size_t sizes[] = {0,
+                                   1,
+                                   PQ_CHUNK_SMALL - 1,
+                                   PQ_CHUNK_SMALL,
+                                   PQ_CHUNK_SMALL + 1,
+                                   PQ_CHUNK_BIG,
+                                   PQ_CHUNK_BIG + 1,
+                                   65507,
+                                   PQ_CHUNK_HUGE};
+    static uint8_t data[PQ_CHUNK_HUGE];
     struct pq_chunks c;
     pq_chunks_init(&c, 1 << 20);
     ut_pattern(data, sizeof data, 3);
@@ -182,6 +189,8 @@ static void chunk_sizes(void **state)
         assert_int_equal(k->off, PQ_CHUNK_HEADROOM);
         assert_int_equal(k->len, 0);
         assert_true(pq_chunk_room(k) >= sizes[i]);
+        assert_int_equal(c.small.used, sizes[i] <= PQ_CHUNK_SMALL); /* the smallest that does */
+        assert_int_equal(c.huge.used, sizes[i] > PQ_CHUNK_BIG);
         memset(pq_chunk_data(k), 1, pq_chunk_room(k));
         pq_chunk_free(k);
         k = pq_chunk_copy(&c, data, sizes[i]);
@@ -190,31 +199,36 @@ static void chunk_sizes(void **state)
         pq_chunk_free(k);
     }
     pq_chunk_free(NULL);
-    assert_int_equal(c.big.used + c.small.used, 0);
+    assert_int_equal(c.huge.used + c.big.used + c.small.used, 0);
     pq_chunks_fini(&c);
 }
 
-/* A limit bounds both classes, also one that holds not a single chunk. */
+/* A limit bounds each class, also one that holds not a single chunk. */
 static void chunk_limit(void **state)
 {
     (void)state;
-    static const size_t limits[] = {1, 3000, 20000, 200000};
+    static const size_t limits[] = {1, 3000, 20000, 70000, 200000};
     for (size_t i = 0; i < COUNT_OF(limits); i++) {
         struct pq_chunks c;
         struct pq_chunkq q = {0};
         pq_chunks_init(&c, limits[i]);
         for (int k = 0; k < 400; k++) {
+            struct pq_chunk *huge = pq_chunk_new(&c, PQ_CHUNK_HUGE);
             struct pq_chunk *big = pq_chunk_new(&c, PQ_CHUNK_BIG);
             struct pq_chunk *small = pq_chunk_new(&c, 1);
+            if (huge)
+                pq_chunkq_push(&q, huge);
             if (big)
                 pq_chunkq_push(&q, big);
             if (small)
                 pq_chunkq_push(&q, small);
         }
+        assert_true(c.huge.used && c.big.used && c.small.used); /* never none at all */
+        assert_true(c.huge.used * PQ_CHUNK_HUGE <= limits[i] + PQ_CHUNK_HUGE);
         assert_true(c.big.used * PQ_CHUNK_BIG <= limits[i] + PQ_CHUNK_BIG);
         assert_true(c.small.used * PQ_CHUNK_SMALL <= limits[i] + PQ_CHUNK_SMALL);
         pq_chunkq_clear(&q);
-        assert_int_equal(c.big.used + c.small.used, 0);
+        assert_int_equal(c.huge.used + c.big.used + c.small.used, 0);
         pq_chunks_fini(&c);
     }
 }

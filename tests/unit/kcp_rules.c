@@ -446,6 +446,38 @@ static void empty_data(void **state)
     kend_fini(&e);
 }
 
+/* To a peer that takes them the last out-of-order ACKs are repeated; never one of a segment that
+ * has not come, which the peer would then never send again. */
+static void repeated_acks(void **state)
+{
+    (void)state;
+    uint64_t seed = ut_seed("repeated ACKs");
+    struct pq_kcp_conf c = kconf();
+    unsigned repeats = 0;
+    for (unsigned round = 0; round < 300; round++) {
+        bool came[64] = {false};
+        start(&c);
+        pq_kcp_extend(e.k);
+        for (uint32_t i = 1; i < COUNT_OF(came); i++) { /* the first is lost */
+            struct pq_kcp_ack acks[200];
+            uint32_t sn = 1 + ut_below(&seed, COUNT_OF(came) - 1);
+            bool again = came[sn];
+            came[sn] = true;
+            give_push(sn, 1);
+            if (ut_below(&seed, 3))
+                continue;
+            for (size_t n = pull_acks(acks, COUNT_OF(acks)); n; n--) {
+                assert_true(acks[n - 1].sn < COUNT_OF(came));
+                if (!came[acks[n - 1].sn])
+                    fail_msg("ACK for %u, which has not come", acks[n - 1].sn);
+                repeats += acks[n - 1].sn != sn && !again;
+            }
+        }
+        kend_fini(&e);
+    }
+    assert_true(repeats > 1000);
+}
+
 int kcp_rules(void)
 {
     const struct CMUnitTest rules[] = {
@@ -456,7 +488,7 @@ int kcp_rules(void)
         cmocka_unit_test(rto),           cmocka_unit_test(rto_one_by_one),
         cmocka_unit_test(rtt),           cmocka_unit_test(fast_resend),
         cmocka_unit_test(many_acks),     cmocka_unit_test(wrap),
-        cmocka_unit_test(empty_data),
+        cmocka_unit_test(empty_data),    cmocka_unit_test(repeated_acks),
     };
     return ut_run(rules);
 }

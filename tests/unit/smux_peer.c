@@ -79,6 +79,7 @@ void sess_fini(struct sess *x)
     pq_smux_free(&x->s);
     assert_null(x->s);
     pq_smux_free(&x->s);
+    assert_int_equal(x->chunks.huge.used, 0);
     assert_int_equal(x->chunks.big.used, 0);
     assert_int_equal(x->chunks.small.used, 0);
     pq_chunks_fini(&x->chunks);

@@ -61,5 +61,6 @@ size_t sframe_parse(const uint8_t *p, size_t n, struct sframe *f, size_t max);
 
 /* The groups of test_smux; each returns its failures. */
 int smux_rules(void);
+int smux_whole(void);
 int smux_vectors(void);
 #endif

@@ -56,6 +56,37 @@ static void window_updates(void **state)
     sess_fini(&x);
 }
 
+/* A stream that was told of a smaller window, since another fills the session's buffer, is told
+ * again before it has used that up, or it would stand still. */
+static void small_window_updates(void **state)
+{
+    (void)state;
+    start(false);
+    sess_give(&x, SMUX_SYN, 3, NULL, 0);
+    sess_give(&x, SMUX_SYN, 5, NULL, 0);
+    for (int i = 0; i < 60; i++)
+        sess_give(&x, SMUX_PSH, 3, NULL, 60000); /* 3.6 of 4 MB are unread */
+    sess_give(&x, SMUX_PSH, 5, NULL, 100);
+    pq_smux_consumed(x.user[1].st, 100);
+    assert_int_equal(pull(), 1);
+    assert_int_equal(f[0].cmd, SMUX_UPD);
+    const uint32_t told = f[0].window;
+    assert_true(told >= PQ_SMUX_WINDOW && told < (1 << 20));
+    uint32_t sent = 0;
+    size_t n = 0;
+    while (sent < told && !n) {
+        uint32_t k = told - sent < 10000 ? told - sent : 10000;
+        sess_give(&x, SMUX_PSH, 5, NULL, k);
+        pq_smux_consumed(x.user[1].st, k);
+        sent += k;
+        n = pull();
+    }
+    assert_int_equal(n, 1);
+    assert_int_equal(f[0].id, 5);
+    assert_int_equal(f[0].consumed, 100 + sent);
+    sess_fini(&x);
+}
+
 /* 262144 bytes before the first UPD; then what the peer says. */
 static void send_window(void **state)
 {
@@ -298,6 +329,23 @@ static void room(void **state)
     sess_fini(&x);
 }
 
+/* Nor is it lost when the bound sinks below what is queued, and nothing is queued after that. */
+static void room_shrinks(void **state)
+{
+    (void)state;
+    start(true);
+    struct suser *u = sess_open(&x);
+    pq_smux_set_queue(x.s, (size_t)2 * PQ_SMUX_QUEUE_MAX);
+    while (pq_smux_room(u->st) > PQ_SMUX_QUEUE_MAX / 2)
+        sess_send(u, 16000, 1);
+    pq_smux_set_queue(x.s, 0);
+    assert_int_equal(pq_smux_room(u->st), 0);
+    assert_int_equal(u->rooms, 0);
+    pull();
+    assert_int_equal(u->rooms, 1);
+    sess_fini(&x);
+}
+
 static void max_streams(void **state)
 {
     (void)state;
@@ -389,14 +437,24 @@ static void many_controls(void **state)
 int smux_rules(void)
 {
     const struct CMUnitTest rules[] = {
-        cmocka_unit_test(window_updates),    cmocka_unit_test(send_window),
-        cmocka_unit_test(shrinking_window),  cmocka_unit_test(false_claim),
-        cmocka_unit_test(counters_wrap),     cmocka_unit_test(own_close),
-        cmocka_unit_test(peer_close),        cmocka_unit_test(cork),
-        cmocka_unit_test(close_with_update), cmocka_unit_test(turns),
-        cmocka_unit_test(empty_writes),      cmocka_unit_test(room),
-        cmocka_unit_test(max_streams),       cmocka_unit_test(session_buffer),
-        cmocka_unit_test(short_of_memory),   cmocka_unit_test(many_controls),
+        cmocka_unit_test(window_updates),
+        cmocka_unit_test(small_window_updates),
+        cmocka_unit_test(send_window),
+        cmocka_unit_test(shrinking_window),
+        cmocka_unit_test(false_claim),
+        cmocka_unit_test(counters_wrap),
+        cmocka_unit_test(own_close),
+        cmocka_unit_test(peer_close),
+        cmocka_unit_test(cork),
+        cmocka_unit_test(close_with_update),
+        cmocka_unit_test(turns),
+        cmocka_unit_test(empty_writes),
+        cmocka_unit_test(room),
+        cmocka_unit_test(room_shrinks),
+        cmocka_unit_test(max_streams),
+        cmocka_unit_test(session_buffer),
+        cmocka_unit_test(short_of_memory),
+        cmocka_unit_test(many_controls),
     };
     return ut_run(rules);
 }

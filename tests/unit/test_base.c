@@ -136,6 +136,117 @@ static void addr_compare(void **state)
     assert_false(pq_addr_is_any(&a));
 }
 
+/* Networks and what is in them: at each border, and across the IP versions. */
+static void net_members(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *net, *in, *out;
+    } t[] = {
+        {"10.0.0.0/8", "10.0.0.0", "11.0.0.0"},
+        {"10.0.0.0/8", "10.255.255.255", "9.255.255.255"},
+        {"10.9.8.7/8", "10.0.0.1", "11.9.8.7"}, /* bits of the host part do not count */
+        {"172.16.0.0/12", "172.31.255.255", "172.32.0.0"},
+        {"172.16.0.0/12", "172.16.0.0", "172.15.255.255"},
+        {"192.168.1.128/25", "192.168.1.255", "192.168.1.127"},
+        {"192.0.2.1", "192.0.2.1", "192.0.2.0"},
+        {"192.0.2.1/32", "192.0.2.1", "192.0.2.3"},
+        {"192.0.2.0/31", "192.0.2.1", "192.0.2.2"},
+        {"128.0.0.0/1", "255.255.255.255", "127.255.255.255"},
+        {"0.0.0.0/0", "255.255.255.255", "::"},
+        {"0.0.0.0/0", "::ffff:1.2.3.4", "::1.2.3.4"}, /* mapped: the same address */
+        {"::/0", "ffff::", "1.2.3.4"},
+        {"::/0", "::", "::ffff:0.0.0.0"},
+        {"::/1", "7fff::", "8000::"},
+        {"::1", "::1", "::"},
+        {"fe80::/10", "febf:ffff::1", "fec0::"},
+        {"fc00::/7", "fdff::", "fe00::"},
+        {"2001:db8::/127", "2001:db8::1", "2001:db8::2"},
+        {"2001:db8::/128", "2001:db8::", "2001:db8::1"},
+        {"::fffe:0:0/95", "::fffe:1:1", "::ffff:0.1.0.1"}, /* IPv4 is never in IPv6 */
+    };
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        struct pq_net n;
+        struct pq_addr in, out;
+        assert_int_equal(pq_net_parse(&n, t[i].net), 0);
+        assert_int_equal(n.ip.port, 0);
+        assert_int_equal(pq_addr_parse_ip(&in, t[i].in), 0);
+        assert_int_equal(pq_addr_parse_ip(&out, t[i].out), 0);
+        in.port = out.port = 443; /* ports do not matter */
+        if (!pq_net_has(&n, &in) || pq_net_has(&n, &out))
+            fail_msg("%s: %s in %d, %s in %d", t[i].net, t[i].in, pq_net_has(&n, &in), t[i].out,
+                     pq_net_has(&n, &out));
+    }
+}
+
+static void net_edges(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *net, *addr;
+        bool edge;
+    } t[] = {
+        {"10.9.0.1/24", "10.9.0.0", true},      {"10.9.0.1/24", "10.9.0.255", true},
+        {"10.9.0.1/24", "10.9.0.1", false},     {"10.9.0.1/24", "10.9.1.0", false},
+        {"10.9.0.1/16", "10.9.0.255", false},   {"10.9.0.4/30", "10.9.0.7", true},
+        {"10.9.0.4/31", "10.9.0.4", false},     {"10.9.0.4/32", "10.9.0.4", false},
+        {"0.0.0.0/0", "255.255.255.255", true}, {"0.0.0.0/0", "0.0.0.0", true},
+        {"fd09::1/64", "fd09::", true},         {"fd09::1/64", "fd09::ffff:ffff:ffff:ffff", false},
+        {"fd09::1/64", "fd09:0:0:1::", false},  {"fd09::/127", "fd09::", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        struct pq_net n;
+        struct pq_addr a;
+        assert_int_equal(pq_net_parse(&n, t[i].net), 0);
+        assert_int_equal(pq_addr_parse_ip(&a, t[i].addr), 0);
+        if (pq_net_is_edge(&n, &a) != t[i].edge)
+            fail_msg("%s in %s", t[i].addr, t[i].net);
+    }
+}
+
+static void net_bad(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "/",
+        "/8",
+        "10.0.0.0/",
+        "10.0.0.0/33",
+        "10.0.0.0/256",
+        "10.0.0.0/4294967304",
+        "10.0.0.0/-1",
+        "10.0.0.0/+8",
+        "10.0.0.0/8 ",
+        "10.0.0.0/ 8",
+        "10.0.0.0/8/8",
+        "10.0.0.0/0x8",
+        " 10.0.0.0/8",
+        "10.0.0/8",
+        "::/129",
+        "fd00::/",
+        "[fd00::]/8",
+        "fe80::1%eth0/64",
+        "example.com/8",
+        "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc/8"};
+    struct pq_net n, before;
+    memset(&n, 0x5a, sizeof n);
+    before = n;
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        if (pq_net_parse(&n, bad[i]) != PQ_EINVAL)
+            fail_msg("\"%s\" is taken for a network", bad[i]);
+        assert_memory_equal(&n, &before, sizeof n);
+    }
+    static const struct {
+        const char *net;
+        int bits;
+    } good[] = {{"0.0.0.0/0", 96}, {"10.0.0.0/8", 104}, {"1.2.3.4", 128}, {"::/0", 0}, {"::", 128}};
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        assert_int_equal(pq_net_parse(&n, good[i].net), 0);
+        assert_int_equal(n.bits, good[i].bits);
+    }
+}
+
 static void addr_sockaddr(void **state)
 {
     (void)state;
@@ -241,6 +352,23 @@ static void writer(void **state)
     assert_int_equal(b[0], 1); /* unchanged */
 }
 
+static void writer_le(void **state)
+{
+    (void)state;
+    static const uint8_t want[] = {0xdc, 0xfe, 0x98, 0xba, 0xdc, 0xfe};
+    for (size_t cap = 0; cap <= sizeof want; cap++) { /* whole fields or nothing */
+        uint8_t *b = malloc(cap ? cap : 1);
+        struct pq_wr w = pq_wr_init(b, cap);
+        pq_wr_le16(&w, 0xfedc);
+        pq_wr_le32(&w, 0xfedcba98);
+        assert_int_equal(w.bad, cap < sizeof want);
+        size_t n = cap == sizeof want ? 6 : cap >= 2 ? 2 : 0;
+        assert_int_equal(pq_wr_len(&w), n);
+        assert_memory_equal(b, want, n);
+        free(b);
+    }
+}
+
 static void stores(void **state)
 {
     (void)state;
@@ -265,6 +393,9 @@ static void error_texts(void **state)
     for (int e = -10020; e <= 0; e++)
         assert_non_null(pq_strerror(e));
     assert_string_equal(pq_strerror(-ENOENT), pq_strerror(ENOENT));
+    for (int e = PQ_EDENIED; e <= PQ_EINVAL; e++) /* each has a text of its own */
+        for (int other = PQ_EDENIED; other <= PQ_EINVAL; other++)
+            assert_int_equal(strcmp(pq_strerror(e), pq_strerror(other)) == 0, e == other);
     for (int d = -1; d <= PQ_DROP_COUNT; d++) {
         const char *name = pq_drop_name((enum pq_drop)d);
         assert_non_null(name);
@@ -337,10 +468,14 @@ int main(void)
         cmocka_unit_test(hostport_capacity),
         cmocka_unit_test(addr_text),
         cmocka_unit_test(addr_compare),
+        cmocka_unit_test(net_members),
+        cmocka_unit_test(net_edges),
+        cmocka_unit_test(net_bad),
         cmocka_unit_test(addr_sockaddr),
         cmocka_unit_test(flags_parse),
         cmocka_unit_test(reader),
         cmocka_unit_test(writer),
+        cmocka_unit_test(writer_le),
         cmocka_unit_test(stores),
         cmocka_unit_test(error_texts),
         cmocka_unit_test(log_limit),

@@ -92,7 +92,11 @@ static void binary_edges(void **state)
     struct pq_request r = {.type = PQ_REQ_TUN}, out;
     uint8_t b[PQ_HEADER_MAX];
     size_t used;
-    assert_int_equal(pq_header_encode(PQ_FAMILY_BINARY, &r, b, sizeof b), PQ_EINVAL);
+    static const uint8_t tun[] = {0x50, 1, 6, 0, 0}; /* between peers of our kind [8.8] */
+    assert_int_equal(pq_header_encode(PQ_FAMILY_BINARY, &r, b, sizeof b), sizeof tun);
+    assert_memory_equal(b, tun, sizeof tun);
+    assert_int_equal(pq_binary_decode(tun, sizeof tun, &out, &used), 0);
+    assert_int_equal(out.type, PQ_REQ_TUN);
     r.type = PQ_REQ_TCP;
     memset(r.host, 'h', PQ_HOST_MAX);
     r.port = 1;
@@ -140,15 +144,17 @@ static void binary_extension(void **state)
 
 static uint32_t abilities_of(const json_t *names)
 {
-    static const char *const known[] = {"half-close", "dial result", "bye", "copies"};
+    static const char *const known[] = {"half-close", "dial result", "bye",  "copies",
+                                        "datagrams",  "tun gso",     "split"};
     uint32_t a = json_is_null(names) ? 0 : PQ_ABLE_HELLO;
     size_t i;
     json_t *name;
     json_array_foreach(names, i, name)
     {
-        for (unsigned k = 0; k < 4; k++)
-            if (strcmp(json_string_value(name), known[k]) == 0)
-                a |= 1u << (k + 1);
+        unsigned k = 0;
+        while (strcmp(json_string_value(name), known[k]) != 0)
+            assert_true(++k < COUNT_OF(known));
+        a |= 1u << (k + 1);
     }
     return a;
 }

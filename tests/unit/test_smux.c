@@ -278,5 +278,5 @@ int main(void)
         cmocka_unit_test(broken_frames), cmocka_unit_test(pieces), cmocka_unit_test(keepalive),
         cmocka_unit_test(timeouts),      cmocka_unit_test(fuzz),
     };
-    return ut_run(smux) + smux_rules() + smux_vectors();
+    return ut_run(smux) + smux_rules() + smux_whole() + smux_vectors();
 }

@@ -85,7 +85,7 @@ static const struct pq_flow_conf conf6 = {
 
 static void craft(struct pq_flow *f, struct pq_slot *slot, uint8_t buf[PQ_SLOT_SIZE], size_t n)
 {
-    *slot = (struct pq_slot){buf, PQ_SLOT_HEAD, (uint16_t)n};
+    *slot = (struct pq_slot){.buf = buf, .off = PQ_SLOT_HEAD, .len = (uint16_t)n};
     pq_flow_craft(f, slot);
 }
 
@@ -204,6 +204,33 @@ static void peer_mac(void **state)
     pq_flow_set_peer_mac(&f, mac);
     craft(&f, &slot, buf, 10);
     assert_int_equal(pq_be32(buf + slot.off), 0x6b800000);
+}
+
+/* A flow that was moved forges what one that began on that link does. */
+static void change_of_link(void **state)
+{
+    (void)state;
+    static uint8_t buf[PQ_SLOT_SIZE], want[PQ_SLOT_SIZE];
+    const struct pq_flow_conf *confs[] = {&conf4, &conf6};
+    for (int i = 0; i < 4; i++) {
+        struct pq_flow f, g;
+        struct pq_slot slot, other;
+        struct pq_flow_conf begin = *confs[i / 2], now = begin;
+        begin.link_len = i % 2 ? PQ_ETH_LEN : 0;
+        now.link_len = i % 2 ? 0 : PQ_ETH_LEN;
+        memset(now.local_mac, 0x21, 6);
+        memset(now.peer_mac, 0x43, 6);
+        pq_flow_init(&f, &begin);
+        pq_flow_set_link(&f, &now);
+        assert_true(pq_flow_is_from(&f, &now.local));
+        assert_false(pq_flow_is_from(&f, &now.peer));
+        assert_false(pq_flow_is_from(&f, &confs[1 - i / 2]->local));
+        pq_flow_init(&g, &now);
+        craft(&f, &slot, buf, 10);
+        craft(&g, &other, want, 10);
+        assert_int_equal(slot.len, other.len);
+        assert_memory_equal(buf + slot.off, want + other.off, slot.len);
+    }
 }
 
 /* ---- parsing */
@@ -338,12 +365,18 @@ static void parse_fuzz(void **state)
 int main(void)
 {
     const struct CMUnitTest wire[] = {
-        cmocka_unit_test(csum_lengths),    cmocka_unit_test(csum_pieces),
-        cmocka_unit_test(forge_counter),   cmocka_unit_test(forge_flags),
-        cmocka_unit_test(forge_and_parse), cmocka_unit_test(peer_mac),
-        cmocka_unit_test(parse_vlan),      cmocka_unit_test(parse_padding_and_options),
-        cmocka_unit_test(parse_drops),     cmocka_unit_test(parse_cut),
+        cmocka_unit_test(csum_lengths),
+        cmocka_unit_test(csum_pieces),
+        cmocka_unit_test(forge_counter),
+        cmocka_unit_test(forge_flags),
+        cmocka_unit_test(forge_and_parse),
+        cmocka_unit_test(peer_mac),
+        cmocka_unit_test(change_of_link),
+        cmocka_unit_test(parse_vlan),
+        cmocka_unit_test(parse_padding_and_options),
+        cmocka_unit_test(parse_drops),
+        cmocka_unit_test(parse_cut),
         cmocka_unit_test(parse_fuzz),
     };
-    return ut_run(wire) + wire_packets();
+    return ut_run(wire) + wire_ip() + wire_packets();
 }

@@ -39,7 +39,7 @@ static void check_frame(struct side *d, uint8_t *frame, size_t n, const char *se
         d->seen[d->n++] = s.flags;
     const struct pq_flags one = {{s.flags}, 1};
     pq_flow_set_flags(&d->flow, &one);
-    struct pq_slot slot = {buf, PQ_SLOT_HEAD, (uint16_t)s.len};
+    struct pq_slot slot = {.buf = buf, .off = PQ_SLOT_HEAD, .len = (uint16_t)s.len};
     memcpy(buf + PQ_SLOT_HEAD, s.data, s.len);
     pq_flow_craft(&d->flow, &slot);
     if (slot.len != n || memcmp(buf + slot.off, frame, n) != 0)
@@ -102,7 +102,7 @@ static void flag_cycle(void **state)
                     pq_flow_set_flags(&d->flow, &list);
                     d->flow.flag_next = (uint8_t)a;
                 }
-                struct pq_slot slot = {buf, PQ_SLOT_HEAD, (uint16_t)s.len};
+                struct pq_slot slot = {.buf = buf, .off = PQ_SLOT_HEAD, .len = (uint16_t)s.len};
                 memcpy(buf + PQ_SLOT_HEAD, s.data, s.len);
                 pq_flow_craft(&d->flow, &slot);
                 assert_int_equal(slot.len, n);

@@ -2,5 +2,6 @@
 /* wire_tests.h - the groups of test_wire; each returns its failures. */
 #ifndef PQ_TESTS_WIRE_TESTS_H
 #define PQ_TESTS_WIRE_TESTS_H
+int wire_ip(void);
 int wire_packets(void);
 #endif
