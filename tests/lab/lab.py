@@ -336,12 +336,28 @@ class Lab:
             self.middle.check(["ip", "link", "set", port, "master", "br0"])
             self.middle.check(["ip", "link", "set", port, "up"])
 
-    def start_wan(self, options: list[str]) -> None:
-        # Real wires carry whole checksums and single segments.
+    def make_wire_real(self, host: Host) -> None:
+        """Real wires carry whole checksums and single segments."""
         off = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"]
+        host.check(["ethtool", "-K", host.device, *off])
+        self.middle.check(["ethtool", "-K", f"w{host.letter}", *off])
+
+    def put_far_away(self, host: Host, options: list[str]) -> None:
+        """In a lab with a third host: a WAN between the switch and this host."""
+        outer, inner, port = f"w{host.letter}", f"d{host.letter}", f"p{host.letter}"
+        for each in self.hosts:
+            self.make_wire_real(each)
+        self.middle.check(["ip", "link", "set", outer, "nomaster"])
+        self.wire(self.middle, inner, self.middle, port)
+        self.middle.check(["ip", "link", "set", port, "master", "br0"])
+        for device in (inner, port):
+            self.middle.check(["ip", "link", "set", device, "up"])
+        argv = [tool("lab-wan"), "--max-seconds", "600", *options, inner, outer]
+        self.middle.start("wan", argv).wait_log("^ready", 5)
+
+    def start_wan(self, options: list[str]) -> None:
         for host in self.hosts:
-            host.check(["ethtool", "-K", host.device, *off])
-            self.middle.check(["ethtool", "-K", f"w{host.letter}", *off])
+            self.make_wire_real(host)
             self.middle.check(["ip", "link", "set", f"w{host.letter}", "up"])
         argv = [tool("lab-wan"), "--max-seconds", "600", *options, "wc", "ws"]
         self.wan = self.middle.start("wan", argv)
@@ -379,11 +395,12 @@ class Lab:
         mode: str,
         *options: object,
         host: str = "127.0.0.1",
+        port: int = 8080,
         socks: int = 1080,
         limit: float = 60,
     ) -> dict:
         """Runs the load client on the client host, against the origin; socks 0: directly."""
-        argv = [tool("lab-load"), mode, "--socks", str(socks), *map(str, options), host, "8080"]
+        argv = [tool("lab-load"), mode, "--socks", str(socks), *map(str, options), host, str(port)]
         result = self.c.run(argv, limit)
         if not result.stdout:
             raise Failure(f"lab-load {mode}: {result.stderr.strip()}")

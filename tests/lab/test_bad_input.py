@@ -90,8 +90,15 @@ def end_of_connection(lab: Lab, host: str, port: int) -> float:
 
 
 NONSENSE = {
-    "another protocol": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-    "SOCKS4": b"\x04\x01\x00\x50\x7f\x00\x00\x01user\x00",
+    "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "NUL first": bytes(600),
+    "no proxy's request": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "head without an end": b"GET http://a/ HTTP/1.1\r\nA: " + b"b" * 20_000,
+    "header lines without an end": b"GET http://a/ HTTP/1.1\r\n" + b"a:\r\n" * 5000,
+    "SOCKS4, another command": b"\x04\x02\x00\x50\x7f\x00\x00\x01user\x00",
+    "SOCKS4, user id without an end": b"\x04\x01\x00\x50\x7f\x00\x00\x01" + b"u" * 600,
+    "SOCKS4a, empty name": b"\x04\x01\x00\x50\x00\x00\x00\x01\x00\x00",
     "no method that we know": b"\x05\x01\x80",
     "no method at all": b"\x05\x00",
     "wrong version in the request": b"\x05\x01\x00\x09\x01\x00\x01\x7f\x00\x00\x01\x00\x50",

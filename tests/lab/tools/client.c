@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection through a SOCKS5 proxy, with blocking sockets and time-outs. */
+/* One connection through a SOCKS5 proxy, with blocking sockets and time-outs, and what comes with
+ * it. */
 #include "load.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
+
+void allow_many_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
 
 int read_full(int fd, void *bytes, size_t len)
 {
@@ -47,8 +58,7 @@ long read_header(int fd, uint8_t *buffer, size_t cap, size_t *have)
     return -1;
 }
 
-/* Address type and address as SOCKS5 wants them. Returns the length. */
-static size_t put_address(uint8_t *out, const char *host)
+size_t put_address(uint8_t *out, const char *host)
 {
     if (inet_pton(AF_INET, host, out + 1) == 1) {
         out[0] = 1;

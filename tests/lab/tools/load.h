@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* lab-load, shared by its parts: the pattern that both ends know (pattern.c), the traffic origin
- * (origin.c) and the SOCKS5 load client (client.c, modes.c). */
+ * (origin.c) and the SOCKS5 load client (client.c, modes.c). lab-udp has the first and client.c,
+ * too. */
 #ifndef LAB_LOAD_H
 #define LAB_LOAD_H
 
@@ -41,6 +42,13 @@ struct target {
 
 /* Connects through the proxy. Returns a descriptor, or -1. */
 int dial(const struct target *target);
+
+/* Raises the limit of open descriptors to what the user may have. */
+void allow_many_files(void);
+
+/* Address type and address of `host`, a name unless it is an address, as SOCKS5 wants them, into
+ * `out` of at least 257 bytes. Returns the length. */
+size_t put_address(uint8_t *out, const char *host);
 
 /* Both return 0 once all `len` bytes went through, else -1. */
 int read_full(int fd, void *bytes, size_t len);

@@ -1,0 +1,525 @@
+# SPDX-License-Identifier: MIT
+"""What a server lets its clients reach, and how its connections leave the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import paqet
+import udp
+from case import Failure, expect, test
+from lab import Host, Lab, Process, wait_until
+from paqet import Settings, SocksError, read_exactly
+
+REAL = "    reply: real\n"
+OUTSIDE = "9.9.9.9"  # an address of the third host that counts as public
+OWN = "9.9.9.1"  # one of the server
+SERVICE = 7000
+GREETING = b"hello from "
+
+
+class Service:
+    """Greets each connection with the address that it came from, and answers each datagram."""
+
+    def __init__(self, host: Host, ip: str, port: int = SERVICE):
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        self.listener = host.open_socket(family, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((ip, port))
+        self.listener.listen(64)
+        self.datagrams = host.open_socket(family, socket.SOCK_DGRAM)
+        self.datagrams.bind((ip, port))
+        threading.Thread(target=self.accept, daemon=True).start()
+        threading.Thread(target=self.echo, daemon=True).start()
+
+    def accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, peer = self.listener.accept()
+                with connection:
+                    connection.sendall(GREETING + peer[0].encode())
+
+    def echo(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data, peer = self.datagrams.recvfrom(2000)
+                self.datagrams.sendto(data, peer)
+
+
+@contextlib.contextmanager
+def names(host: Host, lines: str, resolver: str = "") -> Iterator[None]:
+    """What is started inside the host meanwhile finds these lines in /etc/hosts, and resolver in
+    /etc/resolv.conf."""
+    folder = Path("/etc/netns", host.namespace)
+    base_was_there = folder.parent.exists()
+    folder.mkdir(parents=True)
+    try:
+        (folder / "hosts").write_text("127.0.0.1 localhost\n" + lines)
+        if resolver:
+            (folder / "resolv.conf").write_text(resolver)
+        yield
+    finally:
+        shutil.rmtree(folder)
+        if not base_was_there:
+            with contextlib.suppress(OSError):
+                folder.parent.rmdir()
+
+
+def add_public(lab: Lab) -> None:
+    """The third host has an address that counts as public, and so has the server."""
+    lab.x.check(["ip", "addr", "add", f"{OUTSIDE}/32", "dev", "lo"])
+    lab.s.check(["ip", "addr", "add", f"{OWN}/32", "dev", "lo"])
+    lab.s.check(["ip", "route", "add", f"{OUTSIDE}/32", "via", lab.x.ip4])
+
+
+def start(lab: Lab, server_extra: str) -> Process:
+    """A pair whose server has this in its configuration, and whose client tells the truth."""
+    server = paqet.start_server(lab, Settings(extra=server_extra))
+    paqet.start_client(lab, Settings(socks5=REAL))
+    return server
+
+
+def ask(lab: Lab, host: str, port: int = SERVICE, limit: float = 10) -> tuple[int, bytes]:
+    """The reply of SOCKS5, and what the target said first."""
+    try:
+        with paqet.socks_connect(lab, host, port, limit) as connection:
+            data = b""
+            while piece := connection.recv(1000):
+                data += piece
+            return 0, data
+    except SocksError as error:
+        return error.code, b""
+    except ConnectionError:
+        return -1, b""
+
+
+def expect_codes(lab: Lab, wanted: dict[tuple[str, int], int]) -> None:
+    got = {target: ask(lab, *target)[0] for target in wanted}
+    wrong = {target: code for target, code in got.items() if code != wanted[target]}
+    expect(not wrong, f"replies {wrong}, wanted {[wanted[target] for target in wrong]}")
+
+
+def associate(lab: Lab) -> tuple[socket.socket, socket.socket]:
+    """A UDP association: the connection that holds it, and a socket connected to its port."""
+    connection = paqet.socks_socket(lab)
+    connection.sendall(b"\x05\x01\x00")
+    read_exactly(connection, 2)
+    connection.sendall(b"\x05\x03\x00\x01" + bytes(6))
+    reply = read_exactly(connection, 10)
+    expect(reply[1] == 0 and reply[3] == 1, f"association: {reply!r}")
+    datagrams = lab.c.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.connect(("127.0.0.1", struct.unpack("!H", reply[8:])[0]))
+    return connection, datagrams
+
+
+def answers(lab: Lab, host: str, limit: float = 1) -> bool:
+    """Whether a datagram to the service there is answered."""
+    connection, datagrams = associate(lab)
+    with connection, datagrams:
+        datagrams.settimeout(limit)
+        head = b"\x00\x00\x00\x01" + socket.inet_aton(host) + struct.pack("!H", SERVICE)
+        datagrams.send(head + b"ping")
+        try:
+            return datagrams.recv(100).endswith(b"ping")
+        except TimeoutError:
+            return False
+
+
+# ---- allow, deny
+
+
+@test()
+def test_allow_public() -> None:
+    """Nothing on the server itself, by no way of writing it; the reply is 2."""
+    with Lab(third=True) as lab:
+        add_public(lab)
+        hosts = f"127.0.0.1 loop.example\n{lab.x.ip4} inside.example\n{OUTSIDE} open.example\n"
+        with names(lab.s, f"{hosts}127.0.0.1 both.example\n{OUTSIDE} both.example\n"):
+            services = [Service(lab.s, "0.0.0.0"), Service(lab.s, "::1"), Service(lab.x, OUTSIDE)]
+            server = start(lab, "allow: public\n")
+            wait_until(lambda: ask(lab, OUTSIDE)[0] == 0, 10, "a public target")
+            refused = ["127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST", "loop.example"]
+            refused += ["0.0.0.0", "::", "::1", "::ffff:127.0.0.1", "127.1", "2130706433"]
+            refused += [lab.s.ip4, lab.s.ip6, OWN, lab.x.ip4, lab.x.ip6, "inside.example"]
+            refused += ["169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::1", "255.255.255.255"]
+            expect_codes(lab, {(host, SERVICE): 2 for host in refused})
+            expect_codes(
+                lab,
+                {
+                    (OUTSIDE, SERVICE): 0,
+                    (OUTSIDE, SERVICE + 1): 5,
+                    ("open.example", SERVICE): 0,
+                    ("both.example", SERVICE): 0,
+                    ("no-such-name.example", SERVICE): 4,
+                },
+            )
+            code, said = ask(lab, "both.example")
+            expect(said == GREETING + lab.s.ip4.encode(), f"both.example: {code} {said!r}")
+            expect(answers(lab, OUTSIDE, 5), "no answer to a datagram to a public target")
+            expect(not answers(lab, "127.0.0.1"), "an answer to a datagram to the server itself")
+            hint = 'add "127.0.0.1:7000" to allow'
+            expect(hint in server.log(), f"no such hint: {hint}")
+            del services
+
+
+@test()
+def test_allow_and_deny() -> None:
+    """Names and ports; what a name leads to is no matter, but deny wins."""
+    with Lab(third=True) as lab:
+        add_public(lab)
+        loopback = "127.0.0.1 a.example.com\n127.0.0.1 example.com\n127.0.0.1 no.example.com\n"
+        with names(lab.s, f"{loopback}127.0.0.2 b.example.com\n"):
+            services = [Service(lab.s, "0.0.0.0", SERVICE + i) for i in range(3)]
+            services += [Service(lab.x, "0.0.0.0", SERVICE + i) for i in range(2)]
+            rules = f'allow: ["*.example.com:7000-7001", "public:7001", "{lab.x.ip4}"]\n'
+            rules += 'deny:\n  - "*:7001"\n  - "no.example.com"\n  - "127.0.0.2/32"\n'
+            server = start(lab, rules)
+            wait_until(lambda: ask(lab, lab.x.ip4)[0] == 0, 10, "a permitted target")
+            expect_codes(
+                lab,
+                {
+                    ("a.example.com", SERVICE): 0,
+                    ("A.Example.COM", SERVICE): 0,
+                    ("a.example.com", SERVICE + 1): 2,
+                    ("a.example.com", SERVICE + 2): 2,
+                    ("example.com", SERVICE): 2,
+                    ("no.example.com", SERVICE): 2,
+                    ("b.example.com", SERVICE): 2,
+                    ("127.0.0.1", SERVICE): 2,
+                    (lab.x.ip4, SERVICE): 0,
+                    (lab.x.ip4, SERVICE + 1): 2,
+                    (OUTSIDE, SERVICE + 1): 2,
+                    (OUTSIDE, SERVICE): 2,
+                },
+            )
+            expect("allow and deny do not permit" in server.log(), "no word in the log")
+            del services
+
+
+@test()
+def test_deny_alone() -> None:
+    with Lab() as lab:
+        services = [Service(lab.s, "0.0.0.0"), Service(lab.s, "0.0.0.0", 25)]
+        server = start(lab, 'deny: "*:25"\n')
+        wait_until(lambda: ask(lab, "127.0.0.1")[0] == 0, 10, "a permitted target")
+        expect_codes(lab, {("127.0.0.1", 25): 2, ("localhost", 25): 2, (lab.s.ip4, SERVICE): 0})
+        expect("take the entry that matches out of deny" in server.log(), "no word in the log")
+        del services
+
+
+@test(full=True)
+def test_slow_names() -> None:
+    """Names wait for a silent DNS server 8 s, and 256 at a time; addresses do not wait."""
+    with Lab(third=True) as lab, lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((lab.x.ip4, 53))
+        resolver = f"nameserver {lab.x.ip4}\noptions timeout:30 attempts:1\n"
+        with names(lab.s, "", resolver):
+            services = [Service(lab.x, lab.x.ip4)]
+            server = start(lab, "allow: any\n")
+            wait_until(lambda: ask(lab, lab.x.ip4)[0] == 0, 10, "the target")
+            begin = time.monotonic()
+            seconds: list[tuple[float, int]] = []
+
+            def one(number: int) -> None:
+                with contextlib.suppress(OSError):
+                    code = ask(lab, f"name{number}.example", limit=20)[0]
+                    seconds.append((time.monotonic() - begin, code))
+
+            threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(270)]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: len(seconds) >= 14, 6, "refusals above the bound")
+            expect(ask(lab, lab.x.ip4)[0] == 0, "an address has to wait, too")
+            for thread in threads:
+                thread.join(15)
+            early = [second for second, _ in seconds if second < 6]
+            late = [second for second, _ in seconds if 7.5 < second < 14]
+            counts = f"{len(early)} early and {len(late)} late replies"
+            expect((len(early), len(late)) == (14, 256), f"{counts}, not 14 and 256")
+            expect({code for _, code in seconds} == {4}, "other replies than 4")
+            expect("too many names are waiting for DNS" in server.log(), "no word in the log")
+            del services
+
+
+def answer_late(server: socket.socket, seconds: float) -> None:
+    """A DNS server that thinks for so long, then says 127.0.0.1 to every question for an A."""
+    with contextlib.suppress(OSError):
+        while True:
+            query, peer = server.recvfrom(2000)
+            end = query.index(b"\0", 12) + 5
+            wants_a = query[end - 4 : end - 2] == b"\0\x01"
+            answer = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x7f\0\0\x01" if wants_a else b""
+            head = query[:2] + b"\x81\x80\0\x01\0" + bytes([bool(answer)]) + bytes(4)
+            reply = (head + query[12:end] + answer, peer)
+            threading.Timer(seconds, server.sendto, reply).start()
+
+
+@test()
+def test_datagrams_wait_for_name() -> None:
+    """Not more than a few, however small they are."""
+    with Lab(third=True) as lab, lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
+        late.bind((lab.x.ip4, 53))
+        threading.Thread(target=answer_late, args=(late, 3), daemon=True).start()
+        with names(lab.s, "", f"nameserver {lab.x.ip4}\noptions timeout:30 attempts:1\n"):
+            start(lab, "allow: any\n")
+            services = [Service(lab.s, "127.0.0.1")]
+            wait_until(lambda: ask(lab, "127.0.0.1")[0] == 0, 10, "the target")
+            target = udp.Listener(lab, 8)
+            with udp.Association(lab) as association:
+                for number in range(1000):
+                    association.send(udp.address("late.example", target.port), b"x" * (number % 2))
+                    time.sleep(0.001)
+                target.receive()
+                count = 1 + len(list(target.received(1)))
+            expect(32 <= count <= 64, f"{count} datagrams had waited")
+            del services
+
+
+# ---- the way out
+
+
+@test()
+def test_outgoing_address() -> None:
+    with Lab(third=True) as lab:
+        lab.s.check(["ip", "addr", "add", "10.77.0.50/24", "dev", lab.s.device])
+        lab.s.check(["ip", "addr", "add", "fd77::50/64", "dev", lab.s.device, "nodad"])
+        services = [Service(lab.x, lab.x.ip4), Service(lab.x, lab.x.ip6)]
+        start(lab, "outgoing:\n  ipv4: 10.77.0.50\n  ipv6: fd77::50\n")
+        wait_until(lambda: ask(lab, lab.x.ip4)[0] == 0, 10, "the target")
+        for target, source in ((lab.x.ip4, b"10.77.0.50"), (lab.x.ip6, b"fd77::50")):
+            said = ask(lab, target)[1]
+            expect(said == GREETING + source, f"{target} says {said!r}")
+        expect(answers(lab, lab.x.ip4, 5), "no answer to a datagram")
+        del services
+
+
+@test()
+def test_outgoing_interface() -> None:
+    with Lab(third=True) as lab:
+        services = [Service(lab.x, "0.0.0.0"), Service(lab.s, "127.0.0.1")]
+        start(lab, "outgoing:\n  interface: s0\n")
+        wait_until(lambda: ask(lab, lab.x.ip4)[0] == 0, 10, "the target")
+        code = ask(lab, "127.0.0.1")[0]
+        expect(code != 0, "a connection to loopback, which is on another interface")
+        del services
+
+
+def refused_config(lab: Lab, extra: str) -> str:
+    """The log of a server that must not start."""
+    config = paqet.server_config(lab, Settings(extra=extra))
+    process = paqet.start(lab.s, "refused", config)
+    code = process.wait(10)
+    expect(code == 1, f"exit code {code}, not 1")
+    return process.log()
+
+
+@test()
+def test_outgoing_mistakes() -> None:
+    with Lab() as lab:
+        mistakes = {
+            "ipv4: 10.77.0.99": "outgoing.ipv4: 10.77.0.99 is not an address of this machine",
+            "ipv6: fd77::99": "outgoing.ipv6: fd77::99 is not an address of this machine",
+            "interface: eth77": "outgoing.interface: there is no interface 'eth77'",
+        }
+        for line, wanted in mistakes.items():
+            log = refused_config(lab, f"allow: any\noutgoing:\n  {line}\n")
+            expect(wanted in log, f"{line}: {log.strip()[-200:]}")
+
+
+# ---- an upstream proxy
+
+USER, PASSWORD = "lab user", "s3cret"
+
+
+class Upstream:
+    """A SOCKS5 proxy that asks for a password, notes what it is asked for, and answers itself."""
+
+    def __init__(self, host: Host, port: int = 1081):
+        self.asked: list[tuple[str, int]] = []
+        self.listener = host.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.listener.bind((host.ip4, port))
+        self.listener.listen(64)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection: socket.socket) -> None:
+        connection.settimeout(10)
+        with connection, contextlib.suppress(OSError, SocksError):
+            methods = read_exactly(connection, read_exactly(connection, 2)[1])
+            if 2 not in methods:
+                connection.sendall(b"\x05\xff")
+                return
+            connection.sendall(b"\x05\x02")
+            user = read_exactly(connection, read_exactly(connection, 2)[1])
+            password = read_exactly(connection, read_exactly(connection, 1)[0])
+            if (user, password) != (USER.encode(), PASSWORD.encode()):
+                connection.sendall(b"\x01\x01")
+                return
+            connection.sendall(b"\x01\x00")
+            self.answer(connection)
+
+    def answer(self, connection: socket.socket) -> None:
+        kind = read_exactly(connection, 4)[3]
+        if kind == 3:
+            host = read_exactly(connection, read_exactly(connection, 1)[0]).decode()
+        else:
+            family = socket.AF_INET if kind == 1 else socket.AF_INET6
+            host = socket.inet_ntop(family, read_exactly(connection, 4 if kind == 1 else 16))
+        port = struct.unpack("!H", read_exactly(connection, 2))[0]
+        self.asked.append((host, port))
+        if port < 10:  # the code to answer with
+            connection.sendall(bytes([5, port, 0, 1]) + bytes(6))
+            return
+        # The first words of the target in one piece with a reply that names a host.
+        connection.sendall(b"\x05\x00\x00\x03\x04name\x00\x07" + GREETING)
+        while piece := connection.recv(65536):
+            connection.sendall(piece)
+
+
+def outgoing_socks5(lab: Lab, password: str = PASSWORD) -> str:
+    lines = f"  socks5: '{lab.x.ip4}:1081'\n  username: {USER}\n  password: {password}\n"
+    return f"outgoing:\n{lines}"
+
+
+def expect_greeting_and_echo(lab: Lab, host: str, size: int) -> None:
+    with paqet.socks_connect(lab, host, SERVICE) as connection:
+        said = read_exactly(connection, len(GREETING))
+        expect(said == GREETING, f"{host} said {said!r}")
+        data = os.urandom(size)
+        sender = threading.Thread(target=connection.sendall, args=(data,), daemon=True)
+        sender.start()
+        expect(read_exactly(connection, size) == data, "the echo has other bytes")
+        sender.join(5)
+
+
+@test()
+def test_upstream() -> None:
+    """Without rules names are passed on as they are; replies come back; UDP does not leak."""
+    with Lab(third=True) as lab:
+        upstream = Upstream(lab.x)
+        services = [Service(lab.x, "0.0.0.0")]
+        server = start(lab, f"allow: any\n{outgoing_socks5(lab)}")
+        wait_until(lambda: ask(lab, "127.0.0.1", 5)[0] == 5, 10, "a request of the proxy")
+        upstream.asked.clear()
+        for host in ("name.invalid", "192.0.2.1", "2001:db8::1"):
+            expect_greeting_and_echo(lab, host, 300_000)
+        wanted = [(host, SERVICE) for host in ("name.invalid", "192.0.2.1", "2001:db8::1")]
+        expect(upstream.asked == wanted, f"the proxy was asked for {upstream.asked}")
+        codes = {("a.invalid", code): code for code in (1, 2, 3, 4, 5)}
+        expect_codes(lab, {**codes, ("a.invalid", 6): 4, ("a.invalid", 7): 1})
+        expect(not answers(lab, lab.x.ip4), "a datagram went past the proxy")
+        expect("refused beside outgoing.socks5" in server.log(), "no word about UDP in the log")
+        expect(PASSWORD not in server.log(), "the password is in the log")
+        del services
+
+
+@test()
+def test_upstream_with_rules() -> None:
+    """Names are looked up here if the rules need the address."""
+    with Lab(third=True) as lab:
+        upstream = Upstream(lab.x)
+        add_public(lab)
+        with names(lab.s, f"{OUTSIDE} open.example\n127.0.0.1 loop.example\n"):
+            start(lab, f"allow: public\n{outgoing_socks5(lab)}")
+            wait_until(lambda: ask(lab, OUTSIDE, 5)[0] == 5, 10, "a request of the proxy")
+            upstream.asked.clear()
+            expect_codes(
+                lab,
+                {
+                    ("open.example", 5): 5,
+                    ("loop.example", 5): 2,
+                    ("127.0.0.1", 5): 2,
+                    (lab.x.ip4, 5): 2,
+                    ("no-such-name.example", 5): 4,
+                },
+            )
+            expect(upstream.asked == [(OUTSIDE, 5)], f"the proxy was asked for {upstream.asked}")
+
+
+def complaint_of(lab: Lab, extra: str, wanted: str) -> None:
+    server = paqet.start_server(lab, Settings(extra=extra))
+    client = paqet.start_client(lab, Settings(socks5=REAL))
+    wait_until(lambda: ask(lab, OUTSIDE)[0] == 1, 10, "reply 1")
+    expect(wanted in server.log(), f"no '{wanted}' in: {server.last_lines()}")
+    client.stop()
+    server.stop()
+
+
+@test()
+def test_upstream_mistakes() -> None:
+    with Lab(third=True) as lab:
+        upstream = Upstream(lab.x)
+        services = [Service(lab.x, lab.x.ip4)]
+        proxy = f"allow: any\noutgoing:\n  socks5: '{lab.x.ip4}:"
+        login = "refuses outgoing.username and outgoing.password"
+        complaint_of(lab, f"allow: any\n{outgoing_socks5(lab, 'wrong')}", login)
+        complaint_of(lab, f"{proxy}1081'\n", "asks for a login: set outgoing.username")
+        complaint_of(lab, f"{proxy}1082'\n", "connection refused")
+        complaint_of(lab, f"{proxy}{SERVICE}'\n", "does not speak SOCKS5")
+        expect(upstream.asked == [], f"the proxy was asked for {upstream.asked}")
+        del services
+
+
+def proxied(lab: Lab) -> int:
+    """How many connections of the server to port 1081 are open."""
+    return lab.s.check(["ss", "-Htn", "state", "established", "dport = 1081"]).count(":1081")
+
+
+@test()
+def test_upstream_silent() -> None:
+    """Of a client that goes while the proxy is silent nothing is left, and the server ends at
+    once with others waiting."""
+    with Lab(third=True) as lab, lab.x.open_socket(socket.AF_INET, socket.SOCK_STREAM) as silent:
+        silent.bind((lab.x.ip4, 1081))
+        silent.listen(64)
+        server = paqet.start_server(lab, Settings(extra=f"allow: any\n{outgoing_socks5(lab)}"))
+        for last in (False, True):
+            client = paqet.start_client(lab, Settings(socks5=REAL))
+            waiting = [paqet.socks_socket(lab) for _ in range(20)]
+            for connection in waiting:
+                connection.sendall(b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50")
+            wait_until(lambda: proxied(lab) == 20, 10, "connections to the proxy")
+            if last:
+                code = server.stop(3)
+                expect(code == 0, f"exit code {code}: {server.last_lines()}")
+            else:
+                client.stop()
+                wait_until(lambda: proxied(lab) == 0, 3, "all of them closed")
+            for connection in waiting:
+                connection.close()
+
+
+@test(limit=90)
+def test_upstream_is_paqet() -> None:
+    """Our own client as the upstream proxy of our server."""
+    with Lab(third=True) as lab:
+        services = [Service(lab.x, "0.0.0.0")]
+        inner = paqet.server_config(lab, Settings()).replace(str(paqet.PORT), "9998")
+        second_server = paqet.start(lab.s, "server2", f"{inner}allow: any\n")
+        paqet.wait_ready(second_server)
+        text = paqet.client_config(lab, Settings(network=False))
+        text = text.replace(f"{lab.s.ip4}:{paqet.PORT}", f"{lab.s.ip4}:9998")
+        text = text.replace(f"127.0.0.1:{paqet.SOCKS}", f"{lab.c.ip4}:1085")
+        second_client = paqet.start(lab.c, "client2", text)
+        paqet.wait_ready(second_client)
+        start(lab, f"allow: any\noutgoing:\n  socks5: '{lab.c.ip4}:1085'\n")
+        wait_until(lambda: ask(lab, lab.x.ip4)[1] != b"", 15, "the target through both tunnels")
+        for _ in range(5):
+            code, said = ask(lab, lab.x.ip4)
+            expect(said == GREETING + lab.s.ip4.encode(), f"{code}: {said!r}")
+        if not (second_client.alive() and second_server.alive()):
+            raise Failure("the second tunnel ended")
+        del services
