@@ -65,8 +65,9 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
     h->max_sessions = 65536;
     h->memory = memory_bound((unsigned)c->packet_workers);
     if (h->smux.session_buf > h->memory / 2) /* a small machine */
-        h->smux.session_buf =
-            h->memory / 2 > h->smux.stream_buf ? h->memory / 2 : h->smux.stream_buf;
+        h->smux.session_buf = h->memory / 2;
+    if (h->smux.stream_buf > h->smux.session_buf / 2)
+        h->smux.stream_buf = (uint32_t)(h->smux.session_buf / 2);
 }
 
 int pq_app_init(struct pq_app *app, const struct pq_conf *c)

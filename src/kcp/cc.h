@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* cc.h - how many segments may be in flight.  A controller is a table of functions over one small
- * state: `none` (the windows alone), `reno` (the origin's nocongestion = 0 [4.5]) and `bbr`.
- * For kcp*.c and their test.  No system calls; time is passed in. */
+/* cc.h - how many segments may be in flight, and how fast they go out.  A controller is a table of
+ * functions over one small state: `none` (the windows alone), `reno` (the origin's nocongestion = 0
+ * [4.5]) and `bbr`. For kcp*.c and their test.  No system calls; time is passed in. */
 #ifndef PQ_KCP_CC_H
 #define PQ_KCP_CC_H
 #include "base/time.h"
@@ -17,9 +17,11 @@ struct pq_cc_sample {   /* what one datagram's acknowledgements tell */
     uint32_t acked;     /* segments */
     uint32_t delivered; /* all acknowledged so far */
     uint32_t prior;     /* `delivered` when the newest of these segments was sent */
-    pq_ns interval;     /* in which delivered - prior arrived; 0 = not known */
-    pq_ns rtt;          /* 0 = no sample */
-    bool app_limited;   /* there was not enough to send */
+    uint32_t lost;      /* segments found lost since the last sample */
+    uint32_t in_flight;
+    pq_ns interval;   /* in which delivered - prior arrived; 0 = not known */
+    pq_ns rtt;        /* 0 = no sample */
+    bool app_limited; /* there was not enough to send */
 };
 
 struct pq_cc_ops {
@@ -31,17 +33,23 @@ struct pq_cc_ops {
 struct pq_cc {
     const struct pq_cc_ops *ops;
     uint32_t cwnd; /* segments */
+    uint64_t pace; /* segments a second; 0 = as fast as cwnd lets them */
     union {
         struct {
             uint32_t ssthresh, acked, resend;
         } reno;
         struct {
             uint64_t rate[PQ_CC_ROUNDS]; /* largest of each round, segments a second */
-            uint32_t
-                extra[PQ_CC_ROUNDS]; /* largest surplus of acknowledgements that came at once */
+            /* largest surplus of acknowledgements that came at once */
+            uint32_t extra[PQ_CC_ROUNDS];
+            uint16_t loss[PQ_CC_ROUNDS];      /* of 1024 segments */
+            uint32_t round_acked, round_lost; /* segments of the round so far */
             uint32_t round, round_end;
-            pq_ns min_rtt, min_rtt_at; /* and when it was last seen */
-            pq_ns probe_until;         /* not 0: the queue is being emptied to see min_rtt */
+            uint8_t phase;                /* which gain is in force */
+            pq_ns min_rtt, min_rtt_at;    /* and when it was last seen */
+            pq_ns recent_rtt, before_rtt; /* smallest of the last samples, and of those before */
+            uint32_t recent;              /* how many the last ones are */
+            pq_ns probe_until;            /* not 0: the queue is being emptied to see min_rtt */
             pq_ns epoch;
             uint32_t epoch_acked;
             uint64_t full_rate; /* start-up ends when the rate has stopped growing */

@@ -11,10 +11,17 @@
 #include "kcp/cc.h"
 #include "kcp/kcp.h"
 
-#define MIN_CWND   16
-#define FIRST_CWND 32
-#define SLACK      (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
-#define RTT_WINDOW (10 * PQ_SEC)
+#define MIN_CWND    16
+#define FIRST_CWND  64
+#define START_PACE  3             /* times the rate so far */
+#define SLACK       (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
+#define RTT_WINDOW  (10 * PQ_SEC)
+#define PACED_RTT   (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
+#define LOSS_SAMPLE 50
+enum { PHASE_PROBE = 0, PHASE_DRAIN = 1, PHASE_START = 8, PHASES = 9 };
+#define QUEUE_SAMPLES 8
+#define QUEUE_MIN     (4 * PQ_MS)
+#define LOSS_MAX      256 /* of 1024 */
 #define EXTRA_LIMIT                                                                                \
     (100 * PQ_MS) /* acknowledgements that come at once: at most so much of the rate */
 
@@ -58,20 +65,54 @@ static uint32_t extra_of(const struct pq_cc *c)
     return max;
 }
 
+/* Of 1024 segments in the round that ends.  Few segments tell nothing. */
+static uint16_t round_loss(const struct pq_cc *c)
+{
+    uint32_t lost = c->bbr.round_lost, all = c->bbr.round_acked + lost;
+    return all < LOSS_SAMPLE ? 0 : (uint16_t)((uint64_t)lost * 1024 / all);
+}
+
+/* What the path loses whatever is sent: the least of ten rounds, one of which sends less than it
+ * carries.  What a full queue or a policer drops is not in it. */
+static uint32_t path_loss(const struct pq_cc *c)
+{
+    uint32_t min = LOSS_MAX;
+    for (int i = 0; i < PQ_CC_ROUNDS; i++)
+        min = c->bbr.loss[i] < min ? c->bbr.loss[i] : min;
+    return min;
+}
+
+/* What must be sent so that as much as ever has arrived arrives. */
+static uint64_t send_rate(const struct pq_cc *c)
+{
+    return rate_of(c) * 1024 / (1024 - path_loss(c));
+}
+
+/* Whether none of the last packets came through without waiting. */
+static bool has_queue(const struct pq_cc *c)
+{
+    pq_ns least = pq_ns_min(c->bbr.recent_rtt, c->bbr.before_rtt);
+    return least != PQ_NEVER && least > c->bbr.min_rtt + pq_ns_max(c->bbr.min_rtt / 8, QUEUE_MIN);
+}
+
 static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited)
 {
     uint64_t rate = rate_of(c);
     c->bbr.round_end = delivered;
     c->bbr.round++;
-    c->bbr.rate[c->bbr.round % PQ_CC_ROUNDS] = 0;
-    c->bbr.extra[c->bbr.round % PQ_CC_ROUNDS] = 0;
+    unsigned slot = c->bbr.round % PQ_CC_ROUNDS;
+    c->bbr.rate[slot] = 0;
+    c->bbr.extra[slot] = 0;
+    c->bbr.loss[slot] = round_loss(c);
+    c->bbr.round_acked = c->bbr.round_lost = 0;
     if (c->bbr.filled || app_limited)
         return;
     if (rate >= c->bbr.full_rate + c->bbr.full_rate / 4) {
         c->bbr.full_rate = rate;
         c->bbr.full_rounds = 0;
-    } else if (++c->bbr.full_rounds >= 3) {
+    } else if (++c->bbr.full_rounds >= 3 || has_queue(c)) {
         c->bbr.filled = true;
+        c->bbr.phase = PHASE_START;
     }
 }
 
@@ -79,47 +120,97 @@ static void note_rtt(struct pq_cc *c, pq_ns rtt, pq_ns now)
 {
     if (!rtt)
         return;
+    if (++c->bbr.recent > QUEUE_SAMPLES) {
+        c->bbr.before_rtt = c->bbr.recent_rtt;
+        c->bbr.recent_rtt = PQ_NEVER;
+        c->bbr.recent = 1;
+    }
+    c->bbr.recent_rtt = pq_ns_min(c->bbr.recent_rtt, rtt);
     bool probing = c->bbr.probe_until != 0;
     bool longer = probing && now >= c->bbr.probe_until; /* the path itself has become longer */
     if (!c->bbr.min_rtt || rtt <= c->bbr.min_rtt || longer) {
         c->bbr.min_rtt = rtt;
         c->bbr.min_rtt_at = now;
         c->bbr.probe_until = 0;
+    } else if (!probing && rtt <= c->bbr.min_rtt + c->bbr.min_rtt / 32) {
+        c->bbr.min_rtt_at = now; /* seen again, as nearly as clocks tell */
     } else if (!probing && now > c->bbr.min_rtt_at + RTT_WINDOW) {
         c->bbr.probe_until = now + 2 * c->bbr.min_rtt + 2 * SLACK;
     }
 }
 
-/* Doubles in each round trip, but not beyond twice what the path has shown to carry. */
-static uint64_t start_up(const struct pq_cc *c, uint32_t acked, uint64_t limit)
+/* Doubles in each round trip, but not far beyond what the path has shown to carry: its rate is that
+ * of the round before, so twice as much would not be enough to double. */
+static uint64_t start_up(const struct pq_cc *c, uint32_t acked, uint64_t bdp, uint64_t slack)
 {
-    uint64_t want = (uint64_t)c->cwnd + acked;
+    if (has_queue(c))
+        return bdp + bdp / 2 + slack;
+    uint64_t want = (uint64_t)c->cwnd + acked, limit = 3 * bdp + slack;
     return want < limit ? want : limit > c->cwnd ? limit : c->cwnd;
+}
+
+static void restart(struct pq_cc *c)
+{
+    c->bbr.filled = false;
+    c->bbr.full_rate = 0;
+    c->bbr.full_rounds = 0;
+}
+
+/* A round has ended: what comes next.  Queues are drained to the end.  Where a probe has found much
+ * more than was known, the start was cut short (by losses, or since there was too little to send):
+ * it goes on. */
+static void next_phase(struct pq_cc *c, uint32_t in_flight)
+{
+    if (!c->bbr.filled)
+        return;
+    bool drain = c->bbr.phase == PHASE_DRAIN || c->bbr.phase == PHASE_START;
+    if (drain && in_flight > in(send_rate(c), c->bbr.min_rtt + SLACK) + MIN_CWND)
+        return;
+    uint64_t rate = rate_of(c);
+    if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 8)
+        restart(c);
+    c->bbr.phase = drain ? PHASE_DRAIN + 1 : (uint8_t)((c->bbr.phase + 1) % PHASE_START);
+    if (c->bbr.phase == PHASE_PROBE)
+        c->bbr.full_rate = rate;
 }
 
 static void set_cwnd(struct pq_cc *c, uint32_t acked)
 {
-    static const uint8_t gain[8] = {10, 6, 8, 8, 8, 8, 8, 8};
-    uint64_t rate = rate_of(c), bdp = in(rate, c->bbr.min_rtt);
-    uint64_t want = bdp * gain[c->bbr.round % 8] / 8 + in(rate, SLACK) + extra_of(c) + MIN_CWND;
+    static const uint8_t gain[PHASES] = {10, 6, 8, 8, 8, 8, 8, 8, 4};
+    unsigned g = gain[c->bbr.phase];
+    uint64_t rate = send_rate(c), bdp = in(rate, c->bbr.min_rtt);
+    uint64_t want = bdp * g / 8 + in(rate, SLACK) + extra_of(c) + MIN_CWND;
+    bool paced = c->bbr.min_rtt >= PACED_RTT;
+    if (paced)
+        want = bdp * 2 + MIN_CWND;
+    if (!paced)
+        c->pace = 0;
+    else if (c->bbr.filled)
+        c->pace = rate * g / 8 + 1;
+    else
+        c->pace = START_PACE * (rate + FIRST_CWND * PQ_SEC / c->bbr.min_rtt);
     if (c->bbr.probe_until)
         want = bdp / 2 + MIN_CWND;
     else if (!c->bbr.filled)
-        want = start_up(c, acked, 2 * bdp + in(rate, SLACK) + extra_of(c) + FIRST_CWND);
+        want = start_up(c, acked, bdp, in(rate, SLACK) + extra_of(c) + 2 * FIRST_CWND);
     c->cwnd = (uint32_t)(want < PQ_KCP_WND_MAX ? want : PQ_KCP_WND_MAX);
 }
 
 static void bbr_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
     note_rtt(c, s->rtt, now);
-    if ((int32_t)(s->prior - c->bbr.round_end) >= 0)
+    if ((int32_t)(s->prior - c->bbr.round_end) >= 0) {
         new_round(c, s->delivered, s->app_limited);
+        next_phase(c, s->in_flight);
+    }
     if (s->interval) {
         uint64_t rate = (uint64_t)(s->delivered - s->prior) * PQ_SEC / s->interval;
         uint64_t *slot = &c->bbr.rate[c->bbr.round % PQ_CC_ROUNDS];
         if (rate > *slot && (!s->app_limited || rate > rate_of(c)))
             *slot = rate;
     }
+    c->bbr.round_acked += s->acked;
+    c->bbr.round_lost += s->lost;
     note_extra(c, s->acked, rate_of(c), now);
     set_cwnd(c, s->app_limited ? 0 : s->acked);
 }
@@ -135,4 +226,5 @@ static const struct pq_cc_ops bbr_ops = {bbr_acked, bbr_event, bbr_event};
 void pq_cc_init_bbr(struct pq_cc *c)
 {
     *c = (struct pq_cc){.ops = &bbr_ops, .cwnd = FIRST_CWND};
+    c->bbr.recent_rtt = c->bbr.before_rtt = PQ_NEVER;
 }

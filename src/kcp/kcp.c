@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#define PACE_BURST PQ_MS /* what may go at once is what goes in so long, and as much late */
+
 static uint32_t pow2_at_least(uint32_t n)
 {
     uint32_t p = 1;
@@ -88,21 +90,38 @@ void pq_kcp_send(struct pq_kcp *k, struct pq_chunk *c)
     }
 }
 
-uint32_t pq_kcp_window(const struct pq_kcp *k)
+uint32_t pq_kcp_paced(const struct pq_kcp *k, pq_ns now)
+{
+    if (!k->cc.pace)
+        return UINT32_MAX;
+    pq_ns from = pq_ns_max(k->pace_at, now - PACE_BURST), until = now + PACE_BURST;
+    if (from >= until)
+        return 0;
+    return 1 + (uint32_t)(k->cc.pace * ((until - from) / PQ_US) / 1000000);
+}
+
+void pq_kcp_note_paced(struct pq_kcp *k, pq_ns now)
+{
+    if (k->cc.pace)
+        k->pace_at = pq_ns_max(k->pace_at, now - PACE_BURST) + PQ_SEC / k->cc.pace;
+}
+
+uint32_t pq_kcp_window(const struct pq_kcp *k, pq_ns now)
 {
     uint32_t wnd = k->conf.snd_wnd < k->rmt_wnd ? k->conf.snd_wnd : k->rmt_wnd;
     uint32_t used = k->snd_nxt - k->snd_una;
     uint32_t by_wnd = used < wnd ? wnd - used : 0;
     uint32_t by_cc = k->n_flight < k->cc.cwnd ? k->cc.cwnd - k->n_flight : 0;
-    return by_wnd < by_cc ? by_wnd : by_cc;
+    uint32_t by_pace = pq_kcp_paced(k, now);
+    uint32_t n = by_wnd < by_cc ? by_wnd : by_cc;
+    return n < by_pace ? n : by_pace;
 }
 
 size_t pq_kcp_room(const struct pq_kcp *k, pq_ns now)
 {
-    (void)now;
     if (k->unsent >= k->mss)
         return 0;
-    size_t could = (size_t)pq_kcp_window(k) * k->mss;
+    size_t could = (size_t)pq_kcp_window(k, now) * k->mss;
     return could > k->unsent ? could - k->unsent : 0;
 }
 
@@ -117,6 +136,11 @@ size_t pq_kcp_flight_max(const struct pq_kcp *k)
     return (size_t)(n < k->cc.cwnd ? n : k->cc.cwnd) * k->mss;
 }
 
+pq_ns pq_kcp_srtt(const struct pq_kcp *k)
+{
+    return k->srtt;
+}
+
 uint32_t pq_kcp_per_ms(const struct pq_kcp *k)
 {
     uint32_t flight = (uint32_t)(pq_kcp_flight_max(k) / k->mss);
@@ -126,7 +150,7 @@ uint32_t pq_kcp_per_ms(const struct pq_kcp *k)
 
 void pq_kcp_extend(struct pq_kcp *k)
 {
-    k->repeat_acks = true;
+    k->ours = true;
     if (k->conf.congestion == PQ_CONGESTION_BBR)
         k->cc.bbr.prompt = true;
 }
@@ -144,11 +168,17 @@ uint16_t pq_kcp_rcv_space(const struct pq_kcp *k)
 
 pq_ns pq_kcp_deadline(const struct pq_kcp *k, pq_ns now)
 {
-    if (!pq_list_empty(&k->lost) || k->tell_wnd || k->ask_wnd)
+    if (k->tell_wnd || k->ask_wnd)
         return now;
     pq_ns t = pq_ns_min(k->ack_at, k->reorder_at);
-    if (k->unsent && pq_kcp_window(k))
+    if (!pq_kcp_paced(k, now)) /* perhaps bytes wait, here or in the streams */
+        t = pq_ns_min(t, k->pace_at);
+    else if (!pq_list_empty(&k->lost))
+        return now;
+    else if (k->unsent && pq_kcp_window(k, now))
         t = pq_ns_min(t, pq_ns_max(now, k->memory_at));
+    if (k->again_first != k->again_end && pq_kcp_paced(k, now))
+        t = pq_ns_min(t, k->again[k->again_first % AGAIN_MAX].at);
     t = pq_ns_min(t, pq_kcp_rto_at(k));
     return pq_ns_min(t, k->probe_at);
 }

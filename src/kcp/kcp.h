@@ -91,6 +91,9 @@ bool pq_kcp_backlog(const struct pq_kcp *k);
 /* Bytes that the windows and the congestion control allow in flight. */
 size_t pq_kcp_flight_max(const struct pq_kcp *k);
 
+/* The smoothed RTT; 0 = no sample yet. */
+pq_ns pq_kcp_srtt(const struct pq_kcp *k);
+
 /* Segments that the path carries in a millisecond, as far as that is known; at least 1. */
 uint32_t pq_kcp_per_ms(const struct pq_kcp *k);
 

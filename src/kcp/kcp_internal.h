@@ -22,6 +22,7 @@
 
 #define SEGS_PER_BLOCK 64
 #define OLD_ACKS       16  /* of them are repeated in the next flush; a power of two */
+#define AGAIN_MAX      64  /* a power of two */
 #define ACKS_MAX       256 /* out-of-order acknowledgements that wait for one flush */
 
 enum pq_kcp_state { SEG_FLIGHT, SEG_LOST, SEG_ACKED };
@@ -51,6 +52,11 @@ struct pq_kcp_ack {
     uint32_t sn, ts;
 };
 
+struct pq_kcp_again {
+    uint32_t sn, ts; /* of the transmission that is to be doubled */
+    pq_ns at;
+};
+
 struct pq_kcp {
     struct pq_kcp_conf conf;
     struct pq_kcp_mem mem;
@@ -70,6 +76,7 @@ struct pq_kcp {
     struct pq_list flight, lost;
     uint32_t n_flight;
     struct pq_cc cc;
+    pq_ns pace_at;          /* when what was sent so far has gone at the rate of cc */
     uint32_t delivered;     /* segments acknowledged so far */
     pq_ns delivered_at;     /* the last of them */
     pq_ns first_sent;       /* when the newest acknowledged segment was sent */
@@ -86,7 +93,9 @@ struct pq_kcp {
     pq_ns reorder_at;      /* when a suspect segment becomes lost; PQ_NEVER = none */
     unsigned reorder_mult; /* tolerance in quarters of the RTT */
     bool reorder_seen;
-    pq_ns recovery_until; /* one congestion event per round trip */
+    pq_ns recovery_until;                 /* one congestion event per round trip */
+    struct pq_kcp_again again[AGAIN_MAX]; /* a ring: what goes a second time, and when */
+    uint32_t again_first, again_end;
 
     /* receiving */
     uint32_t rcv_nxt, rcv_read;
@@ -98,7 +107,7 @@ struct pq_kcp {
     struct pq_kcp_ack last_ack, acks[ACKS_MAX];
     struct pq_kcp_ack old[OLD_ACKS]; /* the last out-of-order ones, a ring */
     unsigned next_old;
-    bool repeat_acks;
+    bool ours;                     /* the peer is of our own kind */
     unsigned n_acks, acks_waiting; /* acks[]; all, the in-order ones included */
     pq_ns ack_at;                  /* PQ_NEVER = none waits */
     bool tell_wnd, ask_wnd;
@@ -126,6 +135,8 @@ void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now);
 pq_ns pq_kcp_rto_at(const struct pq_kcp *k);
 
 /* kcp.c */
-uint32_t pq_kcp_window(const struct pq_kcp *k);    /* new segments that may go out now */
-uint16_t pq_kcp_rcv_space(const struct pq_kcp *k); /* the wnd field */
+uint32_t pq_kcp_window(const struct pq_kcp *k, pq_ns now); /* new segments that may go out now */
+uint32_t pq_kcp_paced(const struct pq_kcp *k, pq_ns now);  /* segments that pacing lets go now */
+void pq_kcp_note_paced(struct pq_kcp *k, pq_ns now);       /* one has gone */
+uint16_t pq_kcp_rcv_space(const struct pq_kcp *k);         /* the wnd field */
 #endif

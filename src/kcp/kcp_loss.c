@@ -67,6 +67,7 @@ void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now)
     if (k->app_limited && pq_sn_diff(k->delivered, k->limited_until) >= 0)
         k->app_limited = false;
     k->sample.delivered = k->delivered;
+    k->sample.in_flight = k->n_flight;
     k->cc.ops->acked(&k->cc, &k->sample, now);
     k->sample = (struct pq_cc_sample){.prior = k->delivered};
 }
@@ -77,6 +78,7 @@ static void mark_lost(struct pq_kcp *k, struct pq_kcp_seg *s)
     k->n_flight--;
     s->state = SEG_LOST;
     pq_list_push(&k->lost, &s->node);
+    k->sample.lost++;
 }
 
 void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
@@ -110,7 +112,8 @@ pq_ns pq_kcp_rto_at(const struct pq_kcp *k)
         return PQ_NEVER;
     const struct pq_kcp_seg *s = PQ_OF(k->flight.next, struct pq_kcp_seg, node);
     pq_ns step = k->conf.nodelay ? k->rto / 2 : k->rto;
-    return pq_ns_max(s->sent, k->timeout_at) + pq_ns_min(k->rto + step * k->backoff, RTO_MAX);
+    pq_ns at = pq_ns_max(s->sent, k->timeout_at) + pq_ns_min(k->rto + step * k->backoff, RTO_MAX);
+    return k->reorder_at == PQ_NEVER ? at : pq_ns_max(at, k->reorder_at + 1); /* RACK comes first */
 }
 
 void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now)

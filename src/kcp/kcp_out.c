@@ -5,6 +5,8 @@
 
 #define PROBE_FIRST (500 * PQ_MS) /* [4.5] */
 #define PROBE_MAX   (120 * PQ_SEC)
+#define AGAIN_AFTER 2  /* transmissions */
+#define AGAIN_PART  16 /* of the RTT later */
 
 struct writer {
     struct pq_kcp *k;
@@ -45,7 +47,7 @@ static void put_old_acks(struct writer *w)
 {
     struct pq_kcp *k = w->k;
     unsigned first = k->next_old - k->n_acks; /* those of this flush have been written */
-    for (unsigned i = 1; k->repeat_acks && i + k->n_acks <= OLD_ACKS && i <= first; i++) {
+    for (unsigned i = 1; k->ours && i + k->n_acks <= OLD_ACKS && i <= first; i++) {
         const struct pq_kcp_ack *a = &k->old[(first - i) % OLD_ACKS];
         if (left(w) < PQ_KCP_HDR_LEN || pq_sn_diff(a->sn, k->rcv_nxt) < 0)
             return; /* older ones are covered by una too, or soon will be */
@@ -120,6 +122,19 @@ static void copy_out(struct writer *w, const struct pq_kcp_seg *s)
     }
 }
 
+/* A segment that was lost twice holds up everything behind it: from its third transmission on each
+ * goes a second time a little later, so that it takes two losses more, not one.  Not to a peer that
+ * has fallen silent, and to our kind only: others acknowledge once, so that many a segment goes
+ * again although it has arrived. */
+static void note_again(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now)
+{
+    bool lossy = k->ours && s->xmit > AGAIN_AFTER && !k->backoff;
+    if (!lossy || k->again_end - k->again_first == AGAIN_MAX)
+        return;
+    k->again[k->again_end++ % AGAIN_MAX] =
+        (struct pq_kcp_again){.sn = s->sn, .ts = s->ts, .at = now + k->srtt / AGAIN_PART};
+}
+
 static void put_push(struct writer *w, struct pq_kcp_seg *s)
 {
     struct pq_kcp *k = w->k;
@@ -134,16 +149,43 @@ static void put_push(struct writer *w, struct pq_kcp_seg *s)
     s->delivered_at = k->delivered_at;
     s->first_sent = k->first_sent;
     s->app_limited = k->app_limited;
+    note_again(k, s, w->now);
     pq_list_push(&k->flight, &s->node);
     k->n_flight++;
+    pq_kcp_note_paced(k, w->now);
     put_header(w, PQ_KCP_PUSH, s->ts, s->sn, s->len);
     copy_out(w, s);
+}
+
+/* The copy of a transmission: nothing about the segment changes. */
+static bool put_again(struct writer *w)
+{
+    struct pq_kcp *k = w->k;
+    while (k->again_first != k->again_end) {
+        const struct pq_kcp_again *a = &k->again[k->again_first % AGAIN_MAX];
+        if (w->now < a->at || !pq_kcp_paced(k, w->now))
+            return false;
+        const struct pq_kcp_seg *s =
+            pq_sn_diff(a->sn, k->snd_una) >= 0 ? pq_kcp_seg_at(k, a->sn) : NULL;
+        bool wanted = s && s->state == SEG_FLIGHT && s->ts == a->ts;
+        if (wanted && left(w) < (size_t)PQ_KCP_HDR_LEN + s->len)
+            return false;
+        k->again_first++;
+        if (!wanted)
+            continue;
+        put_header(w, PQ_KCP_PUSH, s->ts, s->sn, s->len);
+        copy_out(w, s);
+        pq_kcp_note_paced(k, w->now);
+        k->stats.resent++;
+        return true;
+    }
+    return false;
 }
 
 static bool put_lost(struct writer *w)
 {
     struct pq_kcp *k = w->k;
-    if (pq_list_empty(&k->lost))
+    if (pq_list_empty(&k->lost) || !pq_kcp_paced(k, w->now))
         return false;
     struct pq_kcp_seg *s = PQ_OF(k->lost.next, struct pq_kcp_seg, node);
     if (left(w) < (size_t)PQ_KCP_HDR_LEN + s->len)
@@ -181,7 +223,7 @@ static struct pq_kcp_seg *cut_segment(struct pq_kcp *k, size_t n)
 static bool put_new(struct writer *w)
 {
     struct pq_kcp *k = w->k;
-    if (!k->unsent || !pq_kcp_window(k))
+    if (!k->unsent || !pq_kcp_window(k, w->now))
         return false;
     size_t n = k->unsent < k->mss ? k->unsent : k->mss;
     if (left(w) < PQ_KCP_HDR_LEN + n)
@@ -198,21 +240,21 @@ static bool put_new(struct writer *w)
 
 /* Whether an acknowledgement that is not due yet fits in front of the next data segment.  In front,
  * because a peer samples the RTT only from an ACK that comes before una has told the same. */
-static bool ack_fits(const struct pq_kcp *k, size_t size)
+static bool ack_fits(const struct pq_kcp *k, size_t size, pq_ns now)
 {
     size_t n = 0;
     if (!pq_list_empty(&k->lost))
         n = PQ_OF(k->lost.next, struct pq_kcp_seg, node)->len;
-    else if (k->unsent && pq_kcp_window(k))
+    else if (k->unsent && pq_kcp_window(k, now))
         n = k->unsent < k->mss ? k->unsent : k->mss;
     return k->ack_at != PQ_NEVER && n && (size_t)2 * PQ_KCP_HDR_LEN + n <= size;
 }
 
-/* Nothing more to send although it could go out: what is in flight now shows what there was to
- * send, not what the path can carry. */
-static void note_app_limit(struct pq_kcp *k)
+/* Nothing more to send although it could go out, in this datagram even: what is in flight now shows
+ * what there was to send, not what the path can carry. */
+static void note_app_limit(struct pq_kcp *k, size_t room, pq_ns now)
 {
-    if (k->unsent || !pq_list_empty(&k->lost) || !pq_kcp_window(k))
+    if (room <= PQ_KCP_HDR_LEN || k->unsent || !pq_list_empty(&k->lost) || !pq_kcp_window(k, now))
         return;
     k->app_limited = true;
     k->limited_until = k->delivered + k->n_flight + 1;
@@ -224,12 +266,12 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
     struct writer w = {.k = k, .p = dst, .end = dst + size, .now = now};
     pq_kcp_check_timeout(k, now);
     run_probe_timer(k, now);
-    if (now >= k->ack_at || ack_fits(k, size))
+    if (now >= k->ack_at || ack_fits(k, size, now))
         put_acks(&w);
     put_probes(&w);
-    while (put_lost(&w) || put_new(&w))
+    while (put_again(&w) || put_lost(&w) || put_new(&w))
         continue;
-    note_app_limit(k);
+    note_app_limit(k, left(&w), now);
     /* an acknowledgement that is not due yet rides along where there is room */
     if (w.p != dst && k->ack_at != PQ_NEVER && left(&w) >= PQ_KCP_HDR_LEN)
         put_acks(&w);

@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#define WINDOW_FIRST (4U << 20) /* told at first, or all of a smaller stream_buf */
+
 int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
                 const struct pq_smux_events *ev, void *ctx, struct pq_chunks *chunks, pq_ns now)
 {
@@ -56,6 +58,7 @@ struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id)
     st->s = s;
     st->id = id;
     st->peer_window = PQ_SMUX_WINDOW;
+    st->window = WINDOW_FIRST;
     pq_list_init(&st->ctl);
     pq_list_init(&st->turn);
     if (pq_hash_add(&s->streams, &st->by_id, pq_hash_u32(id))) {
@@ -268,6 +271,12 @@ uint64_t pq_smux_heard(const struct pq_smux *s)
 size_t pq_smux_count(const struct pq_smux *s)
 {
     return s->streams.n;
+}
+
+void pq_smux_clock(struct pq_smux *s, pq_ns now, pq_ns rtt)
+{
+    s->now = now;
+    s->rtt = rtt;
 }
 
 /* ---- keepalive [5.5] */

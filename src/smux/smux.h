@@ -19,7 +19,7 @@ struct pq_smux_stream; /* owned by the session; named by the user until pq_smux_
 struct pq_smux_conf {
     bool client;              /* the side that dialled: its ids are 3, 5, 7, ... [5.2] */
     size_t session_buf;       /* unread bytes of all streams at which input stops */
-    uint32_t stream_buf;      /* the window told to the peer, bytes per stream */
+    uint32_t stream_buf;      /* the largest window told to the peer, bytes per stream */
     uint32_t max_streams;     /* streams that a peer may have open; more are closed at once */
     pq_ns keepalive, timeout; /* NOP interval; period in which a frame must come [5.5] */
 };
@@ -83,6 +83,10 @@ uint64_t pq_smux_heard(const struct pq_smux *s);
 /* How many bytes may wait in one stream: what the pipe takes in one go, or it would run dry while
  * the stream is filled again.  At first PQ_SMUX_QUEUE_MAX; less is not set. */
 void pq_smux_set_queue(struct pq_smux *s, size_t bytes);
+
+/* The time and the RTT of the path (0 = not known), for windows that grow while a stream uses them
+ * up quickly.  Without it they stay at 2 MiB, or stream_buf. */
+void pq_smux_clock(struct pq_smux *s, pq_ns now, pq_ns rtt);
 
 /* Opens a stream.  Returns it, or NULL (PQ_ENOMEM, or the ids are used up). */
 struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user);

@@ -32,7 +32,9 @@ struct pq_smux_stream {
     uint32_t sent, peer_consumed, peer_window;
 
     /* receiving */
-    uint32_t consumed, since_upd, told; /* told: the window of the last UPD */
+    uint32_t consumed, since_upd, told; /* told: the window of the last UPD ... */
+    pq_ns told_at;                      /* ... and when it went out */
+    uint32_t window;                    /* to be told, unless memory is short */
     size_t unread;
 
     bool need_syn, need_upd, need_fin; /* FIN goes out once q is empty */
@@ -68,6 +70,7 @@ struct pq_smux {
 
     bool seen; /* a frame came in this period */
     pq_ns nop_at, check_at;
+    pq_ns now, rtt; /* as pq_smux_clock said last */
 };
 
 void pq_smux_stream_free(struct pq_smux_stream *st);

@@ -135,6 +135,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
             continue;
         }
         pq_smux_set_queue(s->smux, stream_queue(s));
+        pq_smux_clock(s->smux, now, pq_kcp_srtt(s->kcp));
         size_t k = pull_session(s, slots + done, max, now);
         done += s->away ? 0 : k;
         if (k == max)

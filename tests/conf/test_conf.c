@@ -43,10 +43,10 @@ static void defaults(void **state)
     assert_true(k->wdelay && !k->acknodelay);
     assert_int_equal(k->mtu, 1350);
     assert_false(p.c.mtu_set);
-    assert_int_equal(k->rcvwnd, 8192);
-    assert_int_equal(k->sndwnd, 8192);
+    assert_int_equal(k->rcvwnd, 16384);
+    assert_int_equal(k->sndwnd, 16384);
     assert_int_equal(k->smuxbuf, 64 << 20);
-    assert_int_equal(k->streambuf, 8 << 20);
+    assert_int_equal(k->streambuf, 32 << 20);
     assert_int_equal(k->smuxkalive, 2);
     assert_int_equal(k->smuxktimeout, 8);
     assert_int_equal(k->dshard + k->pshard, 0);
@@ -190,7 +190,7 @@ static void nulls(void **state)
     parse(&p, CONF_SERVER "    mtu: 0\n    rcvwnd: 0\n    smuxkalive: 0\n");
     expect_clean(&p);
     assert_int_equal(p.c.kcp.mtu, 1350);
-    assert_int_equal(p.c.kcp.rcvwnd, 8192);
+    assert_int_equal(p.c.kcp.rcvwnd, 16384);
     assert_int_equal(p.c.kcp.smuxkalive, 2);
     release(&p);
     one_error("role: null\nserver: {addr: 'x:1'}\nsocks5: [{listen: ':1'}]\n"

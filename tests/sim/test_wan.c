@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* test_wan.c - how fast one stream is over a long path that loses: 200 Mbit/s, RTT 100 ms, 100 ms
+ * of queue, between two ends of our kind with the program's own settings. */
+#include "header/header.h"
+#include "world.h"
+
+#define RATE    ((uint64_t)200 * 1000 * 1000 / 8)
+#define SECONDS 15
+#define MBIT    1e6
+
+static struct world_conf conf(unsigned loss)
+{
+    struct world_conf c = world_conf(50 * PQ_MS);
+    for (int i = 0; i < 2; i++) {
+        c.link[i].loss = loss;
+        c.link[i].rate = RATE;
+        c.link[i].queue = RATE / 10;
+        c.hub[i].kcp.snd_wnd = c.hub[i].kcp.rcv_wnd = 16384;
+        c.hub[i].kcp.congestion = PQ_CONGESTION_BBR;
+        c.hub[i].smux.session_buf = 64 << 20;
+        c.hub[i].smux.stream_buf = 32 << 20;
+        c.hub[i].memory = (size_t)512 << 20;
+        c.hub[i].fec_auto = true;
+    }
+    return c;
+}
+
+static void greet(struct world *w)
+{
+    world_open(w, 1, 1)->keep_open = true;
+    w->half[SERVER][0].keep_open = true;
+    assert_true(world_run(w, WORLD_T0 + PQ_SEC, world_transferred));
+    pq_stream_set_abilities(w->half[CLIENT][0].st, PQ_ABLE_ALL);
+    pq_stream_set_abilities(w->half[SERVER][0].st, PQ_ABLE_ALL);
+}
+
+static void report(const struct world *w, double all, double late)
+{
+    struct pq_kcp_stats a;
+    pq_session_stats(w->ses, &a);
+    const struct link_stats *l = &w->end[CLIENT].out.stats;
+    printf("loss %4.1f %%: %6.1f Mbit/s, after 5 s %6.1f; resent %5.2f %%, spurious %llu, "
+           "time-outs %llu, overflow %llu, srtt %.1f ms, chunks <= %zu KiB\n",
+           100.0 * (double)l->lost / (double)l->given, all, late,
+           100.0 * (double)a.resent / (double)a.sent, (unsigned long long)a.spurious,
+           (unsigned long long)a.timeouts, (unsigned long long)l->overflow,
+           (double)a.srtt / (double)PQ_MS, (w->end[0].chunks_high + w->end[1].chunks_high) / 1024);
+}
+
+/* One upload: 15 s from a cold start at `least` Mbit/s, of which the last ten at `warm`. */
+static void upload(unsigned loss, double least, double warm)
+{
+    struct world_conf c = conf(loss);
+    struct world *w = world_new(&c, ut_seed("wan"));
+    greet(w);
+    pq_ns begin = w->now;
+    world_open(w, (uint64_t)1 << 40, 1);
+    world_run(w, begin + 5 * PQ_SEC, NULL);
+    double early = (double)w->half[SERVER][1].rx_at;
+    world_run(w, begin + SECONDS * PQ_SEC, NULL);
+    double bytes = (double)w->half[SERVER][1].rx_at, all = bytes * 8 / SECONDS / MBIT;
+    double late = (bytes - early) * 8 / (SECONDS - 5) / MBIT;
+    report(w, all, late);
+    assert_true(all >= least);
+    assert_true(late >= warm);
+    world_free(w);
+}
+
+static void clean(void **state)
+{
+    (void)state;
+    upload(0, 172, 180);
+}
+
+static void loss_1(void **state)
+{
+    (void)state;
+    upload(10, 160, 176);
+}
+
+static void loss_5(void **state)
+{
+    (void)state;
+    upload(50, 135, 160);
+}
+
+static void loss_10(void **state)
+{
+    (void)state;
+    upload(100, 120, 150);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clean),
+        cmocka_unit_test(loss_1),
+        cmocka_unit_test(loss_5),
+        cmocka_unit_test(loss_10),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
