@@ -6,18 +6,16 @@
 #define HUGE_SIZE  (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_HUGE)
 #define BIG_SIZE   (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_BIG)
 #define SMALL_SIZE (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_SMALL)
-
-/* At least one: 0 would mean no bound. */
-static size_t objects(size_t limit, size_t size)
-{
-    return limit > size ? limit / size : 1;
-}
+#define CTL_SIZE   (sizeof(struct pq_chunk) + PQ_CHUNK_HEADROOM + PQ_CHUNK_CONTROL)
 
 void pq_chunks_init(struct pq_chunks *c, size_t limit)
 {
-    pq_pool_init(&c->huge, HUGE_SIZE, objects(limit, HUGE_SIZE), 4);
-    pq_pool_init(&c->big, BIG_SIZE, objects(limit, BIG_SIZE), 64);
-    pq_pool_init(&c->small, SMALL_SIZE, objects(limit, SMALL_SIZE), 256);
+    c->budget = (struct pq_budget){.limit = limit};
+    pq_pool_init(&c->huge, HUGE_SIZE, 0, 4);
+    pq_pool_init(&c->big, BIG_SIZE, 0, 64);
+    pq_pool_init(&c->small, SMALL_SIZE, 0, 256);
+    pq_pool_init(&c->control, CTL_SIZE, 0, 64);
+    c->huge.budget = c->big.budget = c->small.budget = &c->budget;
 }
 
 void pq_chunks_fini(struct pq_chunks *c)
@@ -25,18 +23,28 @@ void pq_chunks_fini(struct pq_chunks *c)
     pq_pool_fini(&c->huge);
     pq_pool_fini(&c->big);
     pq_pool_fini(&c->small);
+    pq_pool_fini(&c->control);
 }
 
-struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n)
+static struct pq_chunk *chunk_of(struct pq_pool *pool)
 {
-    assert(n <= PQ_CHUNK_HUGE);
-    struct pq_pool *pool = n <= PQ_CHUNK_SMALL ? &c->small : n <= PQ_CHUNK_BIG ? &c->big : &c->huge;
     struct pq_chunk *k = pq_pool_get(pool);
     if (!k)
         return NULL;
     *k = (struct pq_chunk){
         .pool = pool, .cap = (uint32_t)(pool->size - sizeof *k), .off = PQ_CHUNK_HEADROOM};
     return k;
+}
+
+struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n)
+{
+    assert(n <= PQ_CHUNK_HUGE);
+    return chunk_of(n <= PQ_CHUNK_SMALL ? &c->small : n <= PQ_CHUNK_BIG ? &c->big : &c->huge);
+}
+
+struct pq_chunk *pq_chunk_new_control(struct pq_chunks *c)
+{
+    return chunk_of(&c->control);
 }
 
 struct pq_chunk *pq_chunk_copy(struct pq_chunks *c, const void *p, size_t n)

@@ -11,17 +11,21 @@
 #define PQ_CHUNK_BIG      16384 /* data bytes of a big chunk: one socket read */
 #define PQ_CHUNK_SMALL    1984  /* reads up to this are moved to a small chunk */
 #define PQ_CHUNK_HUGE     65535 /* one frame, one datagram: never more */
+#define PQ_CHUNK_CONTROL  240   /* frames that carry no data */
 
 struct pq_chunk {
     struct pq_chunk *next; /* in a queue */
     struct pq_pool *pool;  /* where it goes back to */
     uint32_t cap;          /* bytes in data[] */
     uint32_t off, len;     /* the bytes in use are data[off .. off+len) */
+    uint32_t tag, at;      /* what these bytes are, for who has set it; 0 at first */
     uint8_t data[];
 };
 
 struct pq_chunks { /* the size classes of one worker */
+    struct pq_budget budget;
     struct pq_pool huge, big, small;
+    struct pq_pool control; /* without a bound: the window of the pipe bounds them */
 };
 
 struct pq_chunkq { /* FIFO */
@@ -29,8 +33,8 @@ struct pq_chunkq { /* FIFO */
     size_t n, bytes; /* chunks, and what is in them */
 };
 
-/* Prepares the pools; `limit` bounds the bytes of all chunks together (approximately: each
- * class gets it whole). */
+/* Prepares the pools; `limit` bounds the bytes of all chunks together but those for control.  They
+ * refer to `c`, which must stay where it is. */
 void pq_chunks_init(struct pq_chunks *c, size_t limit);
 void pq_chunks_fini(struct pq_chunks *c);
 
@@ -38,7 +42,11 @@ void pq_chunks_fini(struct pq_chunks *c);
  * bytes, n <= PQ_CHUNK_HUGE, owned by the caller; NULL when the bound is reached. */
 struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n);
 
-/* The same with a copy of n bytes in it. */
+/* An empty chunk of PQ_CHUNK_CONTROL bytes for frames that others wait for; NULL only when malloc
+ * fails. */
+struct pq_chunk *pq_chunk_new_control(struct pq_chunks *c);
+
+/* As pq_chunk_new, with a copy of n bytes in it. */
 struct pq_chunk *pq_chunk_copy(struct pq_chunks *c, const void *p, size_t n);
 
 /* Returns a chunk to its pool.  NULL does nothing. */

@@ -2,6 +2,7 @@
 #include "base/pool.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ void pq_pool_fini(struct pq_pool *p)
 
 void *pq_pool_get(struct pq_pool *p)
 {
-    if (p->limit && p->used >= p->limit)
+    bool over = p->budget && p->budget->used + p->size > p->budget->limit;
+    if (over || (p->limit && p->used >= p->limit))
         return NULL;
     void *obj = p->free;
     if (obj) {
@@ -40,6 +42,8 @@ void *pq_pool_get(struct pq_pool *p)
         return NULL;
     }
     p->used++;
+    if (p->budget)
+        p->budget->used += p->size;
     return obj;
 }
 
@@ -49,6 +53,8 @@ void pq_pool_put(struct pq_pool *p, void *obj)
         return;
     assert(p->used > 0);
     p->used--;
+    if (p->budget)
+        p->budget->used -= p->size;
     if (p->nfree >= p->keep) {
         free(obj);
         return;

@@ -203,32 +203,32 @@ static void chunk_sizes(void **state)
     pq_chunks_fini(&c);
 }
 
-/* A limit bounds each class, also one that holds not a single chunk. */
+/* The limit bounds all classes together; control chunks come all the same. */
 static void chunk_limit(void **state)
 {
+    static const size_t limits[] = {1, 5000, 100000, 1000000};
+    static const size_t sizes[] = {1, PQ_CHUNK_HUGE, PQ_CHUNK_BIG};
     (void)state;
-    static const size_t limits[] = {1, 3000, 20000, 70000, 200000};
     for (size_t i = 0; i < COUNT_OF(limits); i++) {
         struct pq_chunks c;
         struct pq_chunkq q = {0};
         pq_chunks_init(&c, limits[i]);
-        for (int k = 0; k < 400; k++) {
-            struct pq_chunk *huge = pq_chunk_new(&c, PQ_CHUNK_HUGE);
-            struct pq_chunk *big = pq_chunk_new(&c, PQ_CHUNK_BIG);
-            struct pq_chunk *small = pq_chunk_new(&c, 1);
-            if (huge)
-                pq_chunkq_push(&q, huge);
-            if (big)
-                pq_chunkq_push(&q, big);
-            if (small)
-                pq_chunkq_push(&q, small);
+        for (size_t n = 0, failed = 0; failed < COUNT_OF(sizes); n++) {
+            struct pq_chunk *k = pq_chunk_new(&c, sizes[n % COUNT_OF(sizes)]);
+            failed = k ? 0 : failed + 1;
+            if (k)
+                pq_chunkq_push(&q, k);
+            assert_true(c.budget.used <= limits[i]);
         }
-        assert_true(c.huge.used && c.big.used && c.small.used); /* never none at all */
-        assert_true(c.huge.used * PQ_CHUNK_HUGE <= limits[i] + PQ_CHUNK_HUGE);
-        assert_true(c.big.used * PQ_CHUNK_BIG <= limits[i] + PQ_CHUNK_BIG);
-        assert_true(c.small.used * PQ_CHUNK_SMALL <= limits[i] + PQ_CHUNK_SMALL);
+        assert_true(c.budget.used + sizeof(struct pq_chunk) + 2 * PQ_CHUNK_SMALL > limits[i]);
+        for (int n = 0; n < 100; n++) {
+            struct pq_chunk *k = pq_chunk_new_control(&c);
+            assert_non_null(k);
+            assert_true(pq_chunk_room(k) >= PQ_CHUNK_CONTROL);
+            pq_chunkq_push(&q, k);
+        }
         pq_chunkq_clear(&q);
-        assert_int_equal(c.huge.used + c.big.used + c.small.used, 0);
+        assert_int_equal(c.budget.used, 0);
         pq_chunks_fini(&c);
     }
 }
