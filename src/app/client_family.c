@@ -132,6 +132,8 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
     p->lease->greeted = true;
     k->abilities = abilities;
     pq_stream_set_abilities(p->st, abilities);
+    if (abilities & PQ_ABLE_FRAMES)
+        pq_stream_send_frames(p->st);
     if (news) {
         k->family = abilities ? PQ_FAMILY_BINARY : f; /* our kind reads both; binary is shorter */
         PQ_LOG(PQ_LOG_INFO, "the server is %s",

@@ -11,12 +11,12 @@ struct pq_budget { /* shared by pools: the bytes that they may hand out together
 
 struct pq_pool {
     struct pq_budget *budget; /* NULL = none */
-    size_t size;  /* bytes of one object */
-    size_t limit; /* most objects handed out at a time; 0 = no bound */
-    size_t keep;  /* most free objects kept; more go back to malloc */
-    size_t used;  /* handed out now */
-    size_t nfree; /* in `free` */
-    void *free;   /* singly linked through the first word */
+    size_t size;              /* bytes of one object */
+    size_t limit;             /* most objects handed out at a time; 0 = no bound */
+    size_t keep;              /* most free objects kept; more go back to malloc */
+    size_t used;              /* handed out now */
+    size_t nfree;             /* in `free` */
+    void *free;               /* singly linked through the first word */
 };
 
 /* Prepares a pool of objects of `size` bytes (at least a pointer).  Never fails; allocates nothing.

@@ -214,6 +214,8 @@ static void serve_ping(struct serve *s, const struct pq_request *req, enum pq_fa
     if (req->abilities) {
         pong.abilities = pq_stream_own_abilities(s->st);
         pq_stream_set_abilities(s->st, req->abilities);
+        if (req->abilities & PQ_ABLE_FRAMES)
+            pq_stream_send_frames(s->st);
     }
     send_message(s->st, family, &pong);
 }

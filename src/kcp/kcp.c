@@ -155,6 +155,20 @@ void pq_kcp_extend(struct pq_kcp *k)
         k->cc.bbr.prompt = true;
 }
 
+void pq_kcp_send_frames(struct pq_kcp *k, pq_kcp_prefix_fn prefix, size_t len)
+{
+    if (k->prefix)
+        return;
+    k->prefix = prefix;
+    k->prefix_len = len;
+    k->unframed = k->unsent;
+}
+
+size_t pq_kcp_mss(const struct pq_kcp *k)
+{
+    return k->mss;
+}
+
 bool pq_kcp_idle(const struct pq_kcp *k)
 {
     return !k->unsent && k->snd_una == k->snd_nxt;
@@ -192,7 +206,7 @@ void pq_kcp_get_stats(const struct pq_kcp *k, struct pq_kcp_stats *out)
 
 bool pq_kcp_peek(struct pq_view v, uint32_t *conv, bool *is_push, uint32_t *sn)
 {
-    if (v.n < PQ_KCP_HDR_LEN || v.p[4] < PQ_KCP_PUSH || v.p[4] > PQ_KCP_WINS)
+    if (v.n < PQ_KCP_HDR_LEN || v.p[4] < PQ_KCP_PUSH || v.p[4] > PQ_KCP_FRAMES)
         return false;
     *conv = pq_le32(v.p);
     *is_push = v.p[4] == PQ_KCP_PUSH;

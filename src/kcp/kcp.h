@@ -16,6 +16,7 @@
 #define PQ_KCP_ACK       82
 #define PQ_KCP_WASK      83
 #define PQ_KCP_WINS      84
+#define PQ_KCP_FRAMES    85 /* a PUSH of whole frames, between peers of our kind [8.10] */
 #define PQ_KCP_BLOCK_LEN ((size_t)64 * 72) /* a block of records, kcp_internal.h */
 
 struct pq_kcp; /* opaque; laid out in kcp_internal.h, for kcp*.c and its test only */
@@ -48,6 +49,14 @@ struct pq_kcp_mem {           /* borrowed, must outlive the conversation; one wo
  * pq_kcp_resume.  May not call pq_kcp_* of the same conversation. */
 typedef bool (*pq_kcp_data_fn)(void *ctx, struct pq_view v);
 
+/* Takes what it can use of a segment of whole frames that came out of order; the bytes stay where
+ * they are until the segment's turn, when the data function gets them all the same: what has been
+ * used must be marked in them.  Returns whether all was used.  The rule about calls is the same. */
+typedef bool (*pq_kcp_frames_fn)(void *ctx, uint8_t *p, size_t n);
+
+/* Writes what precedes the n bytes at `off` of a tagged chunk's data. */
+typedef void (*pq_kcp_prefix_fn)(uint8_t *dst, const struct pq_chunk *c, uint32_t off, size_t n);
+
 struct pq_kcp_stats {
     uint64_t sent, resent; /* segments */
     uint64_t received, duplicate;
@@ -71,6 +80,21 @@ enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_n
 /* The peer is one of our own kind: it takes a repeated acknowledgement for what it is, where the Go
  * programs count it towards a resend, and it acknowledges promptly. */
 void pq_kcp_extend(struct pq_kcp *k);
+
+/* Segments of whole frames are given to `fn` when they come out of order [8.10]. */
+void pq_kcp_take_frames(struct pq_kcp *k, pq_kcp_frames_fn fn);
+
+/* The batch of datagrams is over: gives those that wait behind what has come once more. */
+void pq_kcp_frames_again(struct pq_kcp *k);
+
+/* From now on each chunk that is sent is one or more whole frames of at most pq_kcp_mss bytes
+ * together, or is tagged: one frame's data, which is cut to segments, each with `len` bytes of
+ * prefix [8.10].  For a peer that takes them out of order.  May be called from the data function.
+ */
+void pq_kcp_send_frames(struct pq_kcp *k, pq_kcp_prefix_fn prefix, size_t len);
+
+/* Bytes of a full segment. */
+size_t pq_kcp_mss(const struct pq_kcp *k);
 
 /* Delivers what waits because the consumer had no room. */
 void pq_kcp_resume(struct pq_kcp *k);

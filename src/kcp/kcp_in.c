@@ -6,7 +6,8 @@
 
 #define ACK_BATCH     16 /* so many in-order segments are acknowledged at once in any mode */
 #define ACK_DELAY     (10 * PQ_MS)
-#define REORDER_LIMIT 8 /* quarters: at most two round trips of tolerance */
+#define AGAIN_LIMIT   2048 /* stored segments that are looked at again for one batch */
+#define REORDER_LIMIT 8    /* quarters: at most two round trips of tolerance */
 
 struct header {
     uint32_t conv, ts, sn, una, len;
@@ -93,6 +94,8 @@ static int grow_ring(struct pq_kcp *k, uint32_t need)
     return 0;
 }
 
+enum { STORED_BYTES = 0, STORED_FRAMES, STORED_USED }; /* tags of stored segments */
+
 /* Keeps a copy of a segment.  Returns false if memory is short: then it counts as not received. */
 static bool store(struct pq_kcp *k, uint32_t sn, struct pq_view v)
 {
@@ -145,6 +148,44 @@ static bool take_in_order(struct pq_kcp *k, struct pq_view v)
     return true;
 }
 
+/* ---- whole frames, which need not wait for their turn [8.10] */
+
+static void give_frames(struct pq_kcp *k, uint32_t sn)
+{
+    struct pq_chunk *c = stored(k, sn);
+    if (c && c->tag == STORED_FRAMES && k->on_frames &&
+        k->on_frames(k->ctx, pq_chunk_data(c), c->len))
+        c->tag = STORED_USED;
+}
+
+/* What has filled a hole may be what later segments waited for. */
+static void note_frames(struct pq_kcp *k, uint32_t sn)
+{
+    if (pq_sn_diff(sn + 1, k->rcv_high) >= 0) {
+        k->rcv_high = sn + 1;
+        return;
+    }
+    if (!k->frames_again || pq_sn_diff(sn + 1, k->again_from) < 0)
+        k->again_from = sn + 1;
+    k->frames_again = true;
+}
+
+void pq_kcp_take_frames(struct pq_kcp *k, pq_kcp_frames_fn fn)
+{
+    k->on_frames = fn;
+}
+
+void pq_kcp_frames_again(struct pq_kcp *k)
+{
+    if (!k->frames_again)
+        return;
+    k->frames_again = false;
+    if (pq_sn_diff(k->again_from, k->rcv_nxt) < 0)
+        k->again_from = k->rcv_nxt;
+    for (unsigned i = 0; i < AGAIN_LIMIT && pq_sn_diff(k->again_from, k->rcv_high) < 0; i++)
+        give_frames(k, k->again_from++);
+}
+
 static void note_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, pq_ns now)
 {
     bool in_order = pq_sn_diff(sn, k->rcv_nxt) < 0;
@@ -172,7 +213,11 @@ static void take_push(struct pq_kcp *k, const struct header *h, struct pq_view v
         advance(k);
     } else if (!store(k, h->sn, v)) {
         return;
+    } else if (h->cmd == PQ_KCP_FRAMES) {
+        stored(k, h->sn)->tag = STORED_FRAMES;
+        give_frames(k, h->sn);
     }
+    note_frames(k, h->sn);
     k->stats.received += !have;
     note_ack(k, h->sn, h->ts, now);
 }
@@ -190,7 +235,7 @@ static void take_segment(struct pq_kcp *k, const struct header *h, struct pq_vie
     if (h->cmd == PQ_KCP_ACK)
         take_ack(k, h->sn, h->ts, regular, now);
     take_una(k, h->una, now);
-    if (h->cmd == PQ_KCP_PUSH)
+    if (h->cmd == PQ_KCP_PUSH || h->cmd == PQ_KCP_FRAMES)
         take_push(k, h, v, now);
     else if (h->cmd == PQ_KCP_WASK)
         k->tell_wnd = true;
@@ -206,7 +251,8 @@ enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_n
         v.n -= PQ_KCP_HDR_LEN;
         if (h.conv != k->conf.conv)
             d = PQ_DROP_CONV;
-        else if (h.len > v.n || h.len > PQ_CHUNK_BIG || h.cmd < PQ_KCP_PUSH || h.cmd > PQ_KCP_WINS)
+        else if (h.len > v.n || h.len > PQ_CHUNK_BIG || h.cmd < PQ_KCP_PUSH ||
+                 h.cmd > PQ_KCP_FRAMES)
             d = PQ_DROP_SEGMENT;
         if (d)
             break;

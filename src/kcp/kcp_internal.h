@@ -12,6 +12,9 @@
  * A record is in one of two lists: `flight`, ordered by the time of the last transmission, or
  * `lost`.  An acknowledged one is in none until snd_una passes it.
  *
+ * In a block sent as frames the bytes of tagged chunks have prefixes, which are not in `tx`: the
+ * cut of a segment follows from its length on the wire.
+ *
  * Receiving.  rcv_read <= rcv_nxt <= any stored number.  ring[sn & mask] holds a copy of a segment
  * that came out of order (>= rcv_nxt) or could not be delivered (< rcv_nxt). */
 #ifndef PQ_KCP_KCP_INTERNAL_H
@@ -40,6 +43,7 @@ struct pq_kcp_seg {
     uint8_t state; /* enum pq_kcp_state */
     uint8_t xmit;  /* transmissions, saturating */
     bool app_limited;
+    bool framed; /* whole frames, see pq_kcp_send_frames */
 };
 
 struct pq_kcp_block {
@@ -70,6 +74,9 @@ struct pq_kcp {
     struct pq_chunk *cur; /* chunk of the next unsent byte, NULL = none */
     uint32_t cur_off;     /* bytes of cur already sent */
     size_t unsent;
+    size_t unframed;         /* bytes of `unsent` from before pq_kcp_send_frames */
+    pq_kcp_prefix_fn prefix; /* NULL: a stream of bytes */
+    size_t prefix_len;
     struct pq_kcp_block **blocks;
     uint32_t block_mask;
     pq_ns memory_at; /* no record could be had: the next attempt */
@@ -99,6 +106,10 @@ struct pq_kcp {
 
     /* receiving */
     uint32_t rcv_nxt, rcv_read;
+    uint32_t rcv_high; /* behind the newest that has come */
+    pq_kcp_frames_fn on_frames;
+    uint32_t again_from; /* segments from here on may have become of use ... */
+    bool frames_again;   /* ... if this is set */
     struct pq_chunk **ring;
     uint32_t ring_cap;      /* power of two, or 0 */
     struct pq_chunkq spent; /* delivered, freed at pq_kcp_rx_done */

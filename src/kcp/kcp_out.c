@@ -3,6 +3,8 @@
  * order, into one datagram.  Decide, write, then change state. */
 #include "kcp/kcp_internal.h"
 
+#include <assert.h>
+
 #define PROBE_FIRST (500 * PQ_MS) /* [4.5] */
 #define PROBE_MAX   (120 * PQ_SEC)
 #define AGAIN_AFTER 2  /* transmissions */
@@ -111,15 +113,21 @@ static void copy_out(struct writer *w, const struct pq_kcp_seg *s)
 {
     const struct pq_chunk *c = s->chunk;
     uint32_t off = s->off;
-    size_t n = s->len;
-    while (n) {
-        size_t k = c->len - off < n ? c->len - off : n;
-        memcpy(w->p, c->data + c->off + off, k);
-        w->p += k;
-        n -= k;
-        off = 0;
-        c = c->next;
+    for (size_t n = s->len; n; c = c->next, off = 0) {
+        size_t head = s->framed && c->tag ? w->k->prefix_len : 0;
+        size_t here = c->len - off < n - head ? c->len - off : n - head;
+        if (head)
+            w->k->prefix(w->p, c, off, here);
+        memcpy(w->p + head, c->data + c->off + off, here);
+        w->p += head + here;
+        n -= head + here;
     }
+}
+
+static void put_data(struct writer *w, const struct pq_kcp_seg *s)
+{
+    put_header(w, s->framed ? PQ_KCP_FRAMES : PQ_KCP_PUSH, s->ts, s->sn, s->len);
+    copy_out(w, s);
 }
 
 /* A segment that was lost twice holds up everything behind it: from its third transmission on each
@@ -153,8 +161,7 @@ static void put_push(struct writer *w, struct pq_kcp_seg *s)
     pq_list_push(&k->flight, &s->node);
     k->n_flight++;
     pq_kcp_note_paced(k, w->now);
-    put_header(w, PQ_KCP_PUSH, s->ts, s->sn, s->len);
-    copy_out(w, s);
+    put_data(w, s);
 }
 
 /* The copy of a transmission: nothing about the segment changes. */
@@ -173,8 +180,7 @@ static bool put_again(struct writer *w)
         k->again_first++;
         if (!wanted)
             continue;
-        put_header(w, PQ_KCP_PUSH, s->ts, s->sn, s->len);
-        copy_out(w, s);
+        put_data(w, s);
         pq_kcp_note_paced(k, w->now);
         k->stats.resent++;
         return true;
@@ -196,27 +202,67 @@ static bool put_lost(struct writer *w)
     return true;
 }
 
+/* Bytes on the wire of the next new segment as a stream of bytes. */
+static size_t bytes_len(const struct pq_kcp *k)
+{
+    size_t n = k->prefix ? k->unframed : k->unsent;
+    return n < k->mss ? n : k->mss;
+}
+
+/* The same for whole frames: as many chunks as fit, and of a tagged one a part. */
+static size_t frames_len(const struct pq_kcp *k)
+{
+    size_t n = 0;
+    uint32_t off = k->cur_off;
+    for (const struct pq_chunk *c = k->cur; c; c = c->next, off = 0) {
+        size_t head = c->tag ? k->prefix_len : 0, here = head + c->len - off;
+        if (here > k->mss - n)
+            return c->tag && k->mss - n > head ? k->mss : n;
+        n += here;
+    }
+    return n;
+}
+
+/* Bytes of the next new segment, 0 = there is nothing to send. */
+static size_t next_len(const struct pq_kcp *k)
+{
+    if (!k->unsent)
+        return 0;
+    return k->prefix && !k->unframed ? frames_len(k) : bytes_len(k);
+}
+
+/* Goes over the chunks that the segment at the front takes n bytes of on the wire. */
+static void take_bytes(struct pq_kcp *k, size_t n, bool framed)
+{
+    while (n) {
+        size_t head = framed && k->cur->tag ? k->prefix_len : 0, left = k->cur->len - k->cur_off;
+        size_t here = left < n - head ? left : n - head;
+        n -= head + here;
+        k->unsent -= here;
+        k->unframed -= framed || !k->prefix ? 0 : here;
+        k->cur_off += (uint32_t)here;
+        if (here == left) {
+            k->cur = k->cur->next;
+            k->cur_off = 0;
+        }
+    }
+}
+
 /* Makes the record of the next new segment of n bytes; NULL if memory is short. */
 static struct pq_kcp_seg *cut_segment(struct pq_kcp *k, size_t n)
 {
+    assert(n); /* an empty PUSH stalls a Go reader [4.1] */
     struct pq_kcp_block **b = &k->blocks[k->snd_nxt / SEGS_PER_BLOCK & k->block_mask];
     if (!*b && !(*b = pq_pool_get(k->mem.blocks)))
         return NULL;
     struct pq_kcp_seg *s = &(*b)->seg[k->snd_nxt % SEGS_PER_BLOCK];
-    *s = (struct pq_kcp_seg){
-        .sn = k->snd_nxt, .chunk = k->cur, .off = k->cur_off, .len = (uint16_t)n};
+    *s = (struct pq_kcp_seg){.sn = k->snd_nxt,
+                             .chunk = k->cur,
+                             .off = k->cur_off,
+                             .len = (uint16_t)n,
+                             .framed = k->prefix && !k->unframed};
     k->snd_nxt++;
-    k->unsent -= n;
-    while (n) {
-        size_t here = k->cur->len - k->cur_off;
-        if (n < here) {
-            k->cur_off += (uint32_t)n;
-            return s;
-        }
-        n -= here;
-        k->cur = k->cur->next;
-        k->cur_off = 0;
-    }
+    take_bytes(k, n, s->framed);
     return s;
 }
 
@@ -225,7 +271,7 @@ static bool put_new(struct writer *w)
     struct pq_kcp *k = w->k;
     if (!k->unsent || !pq_kcp_window(k, w->now))
         return false;
-    size_t n = k->unsent < k->mss ? k->unsent : k->mss;
+    size_t n = next_len(k);
     if (left(w) < PQ_KCP_HDR_LEN + n)
         return false; /* a whole segment in the next datagram, not a piece in this one */
     struct pq_kcp_seg *s = cut_segment(k, n);
@@ -246,7 +292,7 @@ static bool ack_fits(const struct pq_kcp *k, size_t size, pq_ns now)
     if (!pq_list_empty(&k->lost))
         n = PQ_OF(k->lost.next, struct pq_kcp_seg, node)->len;
     else if (k->unsent && pq_kcp_window(k, now))
-        n = k->unsent < k->mss ? k->unsent : k->mss;
+        n = next_len(k);
     return k->ack_at != PQ_NEVER && n && (size_t)2 * PQ_KCP_HDR_LEN + n <= size;
 }
 

@@ -44,11 +44,17 @@ void pq_smux_free(struct pq_smux **sp)
         }
     }
     pq_hash_fini(&s->streams);
+    free(s->refused);
     free(s);
     *sp = NULL;
 }
 
 /* ---- streams */
+
+uint64_t pq_smux_hash(const struct pq_smux *s, uint32_t id)
+{
+    return pq_hash_bytes(&id, sizeof id, s->conf.hash_seed);
+}
 
 struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id)
 {
@@ -61,7 +67,7 @@ struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id)
     st->window = WINDOW_FIRST;
     pq_list_init(&st->ctl);
     pq_list_init(&st->turn);
-    if (pq_hash_add(&s->streams, &st->by_id, pq_hash_u32(id))) {
+    if (pq_hash_add(&s->streams, &st->by_id, pq_smux_hash(s, id))) {
         free(st);
         return NULL;
     }
@@ -83,7 +89,7 @@ void pq_smux_stream_free(struct pq_smux_stream *st)
 
 struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user)
 {
-    if (s->ids_used_up)
+    if (s->ids_used_up || s->streams.n >= s->conf.max_streams)
         return NULL;
     struct pq_smux_stream *st = pq_smux_add(s, s->next_id);
     if (!st)
@@ -217,7 +223,7 @@ void pq_smux_consumed(struct pq_smux_stream *st, size_t n)
     }
 }
 
-void pq_smux_close(struct pq_smux_stream *st)
+static void close_stream(struct pq_smux_stream *st)
 {
     struct pq_smux *s = st->s;
     st->user = NULL;
@@ -234,10 +240,21 @@ void pq_smux_close(struct pq_smux_stream *st)
     pq_smux_schedule(st);
 }
 
+void pq_smux_close(struct pq_smux_stream *st)
+{
+    if (st->corked) /* of no use without what was to go in front */
+        pq_smux_abort(st);
+    else
+        close_stream(st);
+}
+
 void pq_smux_abort(struct pq_smux_stream *st)
 {
     pq_chunkq_clear(&st->q);
-    pq_smux_close(st);
+    if (st->need_syn)
+        pq_smux_stream_free(st); /* the peer has never heard of it */
+    else
+        close_stream(st);
 }
 
 uint32_t pq_smux_stream_id(const struct pq_smux_stream *st)
@@ -261,6 +278,11 @@ void pq_smux_extend(struct pq_smux *s, pq_ns timeout)
 void pq_smux_bye(struct pq_smux *s)
 {
     s->need_bye = s->extended;
+}
+
+void pq_smux_frames(struct pq_smux *s, size_t max)
+{
+    s->framed = max < PQ_CHUNK_CONTROL ? max : PQ_CHUNK_CONTROL;
 }
 
 uint64_t pq_smux_heard(const struct pq_smux *s)

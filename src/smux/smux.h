@@ -10,6 +10,7 @@
 #include "base/time.h"
 
 #define PQ_SMUX_HDR_LEN   8      /* ver 1, cmd 1, length 2, stream id 4 [5.1] */
+#define PQ_SMUX_PREFIX    12     /* the same and the place in the stream, 4 [8.10] */
 #define PQ_SMUX_WINDOW    262144 /* bytes a sender may send before the first UPD [5.3] */
 #define PQ_SMUX_QUEUE_MAX 131072 /* bytes that wait in one stream for their turn, at first */
 
@@ -20,7 +21,8 @@ struct pq_smux_conf {
     bool client;              /* the side that dialled: its ids are 3, 5, 7, ... [5.2] */
     size_t session_buf;       /* unread bytes of all streams at which input stops */
     uint32_t stream_buf;      /* the largest window told to the peer, bytes per stream */
-    uint32_t max_streams;     /* streams that a peer may have open; more are closed at once */
+    uint32_t max_streams;     /* open at a time; a peer's further ones are closed at once */
+    uint64_t hash_seed;       /* secret, since the peer chooses ids */
     pq_ns keepalive, timeout; /* NOP interval; period in which a frame must come [5.5] */
 };
 
@@ -74,6 +76,19 @@ pq_ns pq_smux_deadline(const struct pq_smux *s);
  * to answer from now on. */
 void pq_smux_extend(struct pq_smux *s, pq_ns timeout);
 
+/* From now on frames go into segments that may come out of order [8.10]: pq_smux_pull returns
+ * frames without data, `max` bytes of them at most, or the data alone of a frame, tagged with its
+ * stream, for which pq_smux_prefix makes headers. */
+void pq_smux_frames(struct pq_smux *s, size_t max);
+
+/* Writes PQ_SMUX_PREFIX bytes: the header for n bytes at `off` of a tagged chunk. */
+void pq_smux_prefix(uint8_t *p, const struct pq_chunk *c, uint32_t off, size_t n);
+
+/* Takes what can be used of a segment that came out of order: frames that depend on nothing which
+ * is missing.  Marks them in place; pq_smux_input gets the same bytes in their turn.  Returns 1 if
+ * all was used, 0 if not, PQ_EPROTO if this is no sequence of whole frames. */
+int pq_smux_early(struct pq_smux *s, uint8_t *p, size_t n);
+
 /* Tells the peer that the session ends; for a peer that was extended. */
 void pq_smux_bye(struct pq_smux *s);
 
@@ -88,7 +103,8 @@ void pq_smux_set_queue(struct pq_smux *s, size_t bytes);
  * up quickly.  Without it they stay at 2 MiB, or stream_buf. */
 void pq_smux_clock(struct pq_smux *s, pq_ns now, pq_ns rtt);
 
-/* Opens a stream.  Returns it, or NULL (PQ_ENOMEM, or the ids are used up). */
+/* Opens a stream.  Returns it, or NULL (memory is short, max_streams are open, or the ids are used
+ * up). */
 struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user);
 
 /* Queues a chunk, which becomes one frame, or two where the peer's window ends; takes it.

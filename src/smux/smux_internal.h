@@ -14,10 +14,17 @@ enum { /* commands [5.1] */
        SMUX_UPD = 4,
        SMUX_EOF = 5, /* between peers of our own kind [8.3] */
        SMUX_BYE = 6, /* likewise [8.5] */
+       /* in segments that may come out of order [8.10] */
+       SMUX_DATA = 7,   /* a PSH with its place in the stream */
+       SMUX_PART = 8,   /* the same, but the frame goes on */
+       SMUX_CLOSE = 9,  /* FIN */
+       SMUX_END = 10,   /* EOF */
+       SMUX_USED = 255, /* never sent: marks what was used before its turn */
 };
 
 #define SMUX_VERSION 2
 #define UPD_LEN      8 /* consumed 4, window 4 */
+#define PLACE_LEN    4 /* of the first byte in the stream */
 
 struct pq_smux_stream {
     struct pq_smux *s;
@@ -35,6 +42,7 @@ struct pq_smux_stream {
     uint32_t consumed, since_upd, told; /* told: the window of the last UPD ... */
     pq_ns told_at;                      /* ... and when it went out */
     uint32_t window;                    /* to be told, unless memory is short */
+    uint32_t received;                  /* bytes that came, in the stream's order */
     size_t unread;
 
     bool need_syn, need_upd, need_fin; /* FIN goes out once q is empty */
@@ -54,10 +62,13 @@ struct pq_smux {
     struct pq_chunks *chunks;
     struct pq_hash streams;
     struct pq_list ctl, turn;
+    uint32_t *refused; /* streams of the peer that are owed a FIN, and nothing else */
+    size_t n_refused, refused_cap;
     uint32_t next_id;
     size_t queue_max; /* bytes that may wait in one stream */
     bool ids_used_up, need_nop, need_bye;
     bool extended;  /* the peer understands EOF and BYE */
+    size_t framed;  /* not 0: frames for segments, and the most bytes of those without data */
     uint64_t heard; /* frames other than NOP */
 
     /* the reader: a header, then the rest of a payload */
@@ -65,6 +76,7 @@ struct pq_smux {
     size_t head_len, head_need;
     struct pq_smux_stream *cur; /* of the payload being read; NULL = skip it */
     size_t payload_left;
+    bool part;     /* what follows belongs to the same frame */
     size_t unread; /* of all streams */
     bool stopped;
 
@@ -77,5 +89,6 @@ void pq_smux_stream_free(struct pq_smux_stream *st);
 void pq_smux_schedule(struct pq_smux_stream *st); /* in turn if and only if it has work and may */
 uint32_t pq_smux_credit(const struct pq_smux_stream *st); /* bytes that may go out [5.3] */
 struct pq_smux_stream *pq_smux_find_id(struct pq_smux *s, uint32_t id);
+uint64_t pq_smux_hash(const struct pq_smux *s, uint32_t id);
 struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id);
 #endif

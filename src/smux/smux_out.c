@@ -16,7 +16,8 @@ static void put_header(uint8_t *p, uint8_t cmd, uint16_t len, uint32_t id)
 
 bool pq_smux_pending(const struct pq_smux *s)
 {
-    return s->need_nop || s->need_bye || !pq_list_empty(&s->ctl) || !pq_list_empty(&s->turn);
+    return s->need_nop || s->need_bye || s->n_refused || !pq_list_empty(&s->ctl) ||
+           !pq_list_empty(&s->turn);
 }
 
 static void append(struct pq_chunk *c, uint8_t cmd, uint16_t len, uint32_t id)
@@ -68,18 +69,21 @@ static void put_control(struct pq_chunk *c, struct pq_smux_stream *st)
     st->need_syn = st->need_upd = false;
 }
 
-/* All control frames that wait, as many as fit into one small chunk. */
+/* All control frames that wait, as many as fit into one chunk. */
 static struct pq_chunk *pull_control(struct pq_smux *s)
 {
-    struct pq_chunk *c = pq_chunk_new(s->chunks, PQ_CHUNK_SMALL);
+    struct pq_chunk *c = pq_chunk_new_control(s->chunks);
+    size_t max = s->framed ? s->framed : PQ_CHUNK_CONTROL;
     if (!c)
         return NULL;
     if (s->need_nop) {
         append(c, SMUX_NOP, 0, 0);
         s->need_nop = false;
     }
-    while (!pq_list_empty(&s->ctl) && pq_chunk_room(c) >= 2 * PQ_SMUX_HDR_LEN + UPD_LEN)
+    while (!pq_list_empty(&s->ctl) && c->len + 2 * PQ_SMUX_HDR_LEN + UPD_LEN <= max)
         put_control(c, PQ_OF(pq_list_pop(&s->ctl), struct pq_smux_stream, ctl));
+    while (s->n_refused && c->len + PQ_SMUX_HDR_LEN <= max)
+        append(c, SMUX_FIN, 0, s->refused[--s->n_refused]);
     return c;
 }
 
@@ -103,40 +107,62 @@ static struct pq_chunk *pull_data(struct pq_smux_stream *st)
     struct pq_chunk *c = st->q.head->len <= credit ? pq_chunkq_pop(&st->q) : split_head(st, credit);
     if (!c)
         return NULL;
+    c->at = st->sent;
     st->sent += c->len;
+    if (st->s->framed) {
+        c->tag = st->id;
+        return c;
+    }
     c->off -= PQ_SMUX_HDR_LEN;
     put_header(pq_chunk_data(c), SMUX_PSH, (uint16_t)c->len, st->id);
     c->len += PQ_SMUX_HDR_LEN;
     return c;
 }
 
+void pq_smux_prefix(uint8_t *p, const struct pq_chunk *c, uint32_t off, size_t n)
+{
+    uint8_t cmd = off + n == c->len ? SMUX_DATA : SMUX_PART;
+    put_header(p, cmd, (uint16_t)(PLACE_LEN + n), c->tag);
+    pq_put_le32(p + PQ_SMUX_HDR_LEN, c->at + off);
+}
+
+/* FIN or EOF: where the peer may get frames out of order, with the place that it stands for. */
+static struct pq_chunk *last_frame(struct pq_smux_stream *st, uint8_t cmd, uint8_t placed)
+{
+    struct pq_chunk *c = pq_chunk_new_control(st->s->chunks);
+    if (c && st->s->framed) {
+        append(c, placed, PLACE_LEN, st->id);
+        pq_put_le32(pq_chunk_data(c) + c->len, st->sent);
+        c->len += PLACE_LEN;
+    } else if (c) {
+        append(c, cmd, 0, st->id);
+    }
+    return c;
+}
+
 static struct pq_chunk *pull_eof(struct pq_smux_stream *st)
 {
-    struct pq_chunk *c = pq_chunk_new(st->s->chunks, PQ_SMUX_HDR_LEN);
-    if (c) {
-        append(c, SMUX_EOF, 0, st->id);
+    struct pq_chunk *c = last_frame(st, SMUX_EOF, SMUX_END);
+    if (c)
         st->need_eof = false;
-    }
     pq_smux_schedule(st);
     return c;
 }
 
 static struct pq_chunk *pull_fin(struct pq_smux_stream *st)
 {
-    struct pq_chunk *c = pq_chunk_new(st->s->chunks, PQ_SMUX_HDR_LEN);
-    if (!c) {
+    struct pq_chunk *c = last_frame(st, SMUX_FIN, SMUX_CLOSE);
+    if (c)
+        pq_smux_stream_free(st);
+    else
         pq_smux_schedule(st); /* another time */
-        return NULL;
-    }
-    append(c, SMUX_FIN, 0, st->id);
-    pq_smux_stream_free(st);
     return c;
 }
 
 /* After everything else: what streams still had to say has been said. */
 static struct pq_chunk *pull_bye(struct pq_smux *s)
 {
-    struct pq_chunk *c = pq_chunk_new(s->chunks, PQ_SMUX_HDR_LEN);
+    struct pq_chunk *c = pq_chunk_new_control(s->chunks);
     if (c)
         append(c, SMUX_BYE, 0, 0);
     s->need_bye = false;
@@ -145,7 +171,7 @@ static struct pq_chunk *pull_bye(struct pq_smux *s)
 
 struct pq_chunk *pq_smux_pull(struct pq_smux *s)
 {
-    if (s->need_nop || !pq_list_empty(&s->ctl))
+    if (s->need_nop || s->n_refused || !pq_list_empty(&s->ctl))
         return pull_control(s);
     struct pq_list *n = pq_list_pop(&s->turn);
     if (!n)

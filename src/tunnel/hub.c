@@ -39,7 +39,7 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     h->ev = ev;
     h->ctx = ctx;
     h->rng = rng;
-    h->hash_seed = pq_rng_u64(rng) | 1;
+    h->hash_seed = h->conf.smux.hash_seed = pq_rng_u64(rng) | 1;
     pq_list_init(&h->sessions);
     pq_list_init(&h->ready);
     pq_list_init(&h->rx);

@@ -6,21 +6,35 @@
 
 /* ---- KCP -> smux -> streams */
 
+static void note_heard(struct pq_session *s, int result)
+{
+    if (result < 0)
+        s->dead = result;
+    if (pq_smux_heard(s->smux) != s->heard_frames) {
+        s->heard_frames = pq_smux_heard(s->smux);
+        s->asked = 0;
+    }
+}
+
 static bool on_kcp_data(void *ctx, struct pq_view v)
 {
     struct pq_session *s = ctx;
     if (s->dead)
         return true;
     int r = pq_smux_input(s->smux, v);
-    if (r < 0)
-        s->dead = r;
-    if (pq_smux_heard(s->smux) != s->heard_frames) {
-        s->heard_frames = pq_smux_heard(s->smux);
-        s->asked = 0;
-    }
+    note_heard(s, r);
     return r != 0;
 }
 
+static bool on_kcp_frames(void *ctx, uint8_t *p, size_t n)
+{
+    struct pq_session *s = ctx;
+    if (s->dead)
+        return true;
+    int r = pq_smux_early(s->smux, p, n);
+    note_heard(s, r);
+    return r != 0;
+}
 static struct pq_stream *stream_new(struct pq_session *s, struct pq_smux_stream *ss)
 {
     struct pq_stream *st = calloc(1, sizeof *st);
@@ -188,6 +202,8 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
     struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
     int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
+    if (!e)
+        pq_kcp_take_frames(s->kcp, on_kcp_frames);
     if (!e)
         e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &h->chunks, now);
     if (!e)
@@ -401,6 +417,14 @@ void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
     pq_kcp_extend(st->ses->kcp);
     if (abilities & PQ_ABLE_COPIES)
         pq_session_fec_auto(st->ses);
+}
+
+void pq_stream_send_frames(struct pq_stream *st)
+{
+    if (!st->ses)
+        return;
+    pq_smux_frames(st->ses->smux, pq_kcp_mss(st->ses->kcp));
+    pq_kcp_send_frames(st->ses->kcp, pq_smux_prefix, PQ_SMUX_PREFIX);
 }
 
 void pq_stream_set_tag(struct pq_stream *st, void *tag)

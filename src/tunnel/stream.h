@@ -90,6 +90,10 @@ void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags
 uint32_t pq_stream_abilities(const struct pq_stream *st);
 void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities);
 
+/* The peer has said in this session that it takes frames out of order: from now on they are sent so
+ * [8.10]. */
+void pq_stream_send_frames(struct pq_stream *st);
+
 /* What this side is able to do, as it tells the peer. */
 uint32_t pq_stream_own_abilities(const struct pq_stream *st);
 

@@ -140,6 +140,8 @@ void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
 void pq_hub_rx_end(struct pq_hub *h, pq_ns now)
 {
     (void)now;
+    for (struct pq_list *i = h->rx.next; i != &h->rx; i = i->next)
+        pq_kcp_frames_again(PQ_OF(i, struct pq_session, rx)->kcp);
     pq_hub_flush(h);
     struct pq_list *n;
     while ((n = pq_list_pop(&h->rx))) {

@@ -10,7 +10,7 @@
 size_t world_chunk_bytes(const struct end *e)
 {
     const struct pq_chunks *c = pq_hub_chunks(e->hub);
-    return c->huge.used * c->huge.size + c->big.used * c->big.size + c->small.used * c->small.size;
+    return c->budget.used;
 }
 
 uint64_t world_drops(const struct end *e)

@@ -173,23 +173,23 @@ static void evil_peer(void **state)
         w->sloppy = true;
         uint32_t sn = next_sn(&s);
         for (unsigned i = 0; i < 500 && pq_hub_sessions(w->end[SERVER].hub); i++) {
-            /* the next segments in order, with random smux frames in them */
+            /* the next segments, some out of order, with random smux frames in them */
             uint8_t f[14 + 20 + 32 + 24 + 600];
             const size_t at = 14 + 20 + 32, len = 8 + ut_below(&rng, 600 - 8);
             memcpy(f, s.p[CLIENT][0], at + 4); /* headers and conv */
             uint8_t *k = f + at;
-            k[4] = 81;
+            k[4] = i & 1 ? 81 : 85;
             k[5] = 0;
             pq_put_le16(k + 6, (uint16_t)ut_below(&rng, 3000));
             pq_put_le32(k + 8, (uint32_t)ut_rand(&rng));
-            pq_put_le32(k + 12, sn++);
+            pq_put_le32(k + 12, sn++ + (ut_below(&rng, 8) ? 0 : ut_below(&rng, 4)));
             pq_put_le32(k + 16, 0);
             pq_put_le32(k + 20, (uint32_t)len);
             ut_random(&rng, k + 24, len);
             for (size_t o = 0; o + 8 <= len; o += 8 + ut_below(&rng, 3)) {
                 k[24 + o] = 2;
-                k[25 + o] = (uint8_t)ut_below(&rng, 5);
-                pq_put_le16(k + 26 + o, (uint16_t)(ut_below(&rng, 3)));
+                k[25 + o] = (uint8_t)ut_below(&rng, 11);
+                pq_put_le16(k + 26 + o, (uint16_t)(ut_below(&rng, 8)));
                 pq_put_le32(k + 28 + o, ut_below(&rng, 20));
             }
             pq_put_be16(f + 16, (uint16_t)(20 + 32 + 24 + len));

@@ -192,7 +192,7 @@ static void close_flushes(void **state)
     world_free(w);
 }
 
-/* Aborted before anything went out: SYN and FIN at most, no data. */
+/* Aborted before anything went out: the peer never hears of it. */
 static void abort_drops(void **state)
 {
     (void)state;
@@ -201,9 +201,7 @@ static void abort_drops(void **state)
     struct half *h = world_open(w, 100000, 0);
     half_close(h, true);
     world_run(w, WORLD_T0 + PQ_SEC, NULL);
-    assert_int_equal(w->end[SERVER].streams, 1);
-    assert_int_equal(w->half[SERVER][0].rx_at, 0);
-    assert_int_equal(w->half[SERVER][0].ends, 1);
+    assert_int_equal(w->end[SERVER].streams, 0);
     assert_int_equal(pq_session_streams(w->ses), 0);
     assert_int_equal(world_chunk_bytes(&w->end[0]), 0);
     world_free(w);
@@ -304,5 +302,7 @@ int main(void)
         cmocka_unit_test(abort_drops), cmocka_unit_test(one_end_only),
         cmocka_unit_test(refused),     cmocka_unit_test(small_things),
     };
-    return ut_run(tests);
+    int failed = ut_run(tests);
+    world_frames = true;
+    return failed + ut_run(tests);
 }

@@ -3,6 +3,8 @@
 
 #define SERVER_PORT 9999
 
+bool world_frames;
+
 /* ---- content */
 
 static uint8_t content(unsigned side, unsigned index, uint64_t at)
@@ -115,6 +117,8 @@ static void on_flush(void *ctx)
 {
     struct half *h = ctx;
     assert_non_null(h->st);
+    if (world_frames) /* the other end has taken the session's first segment, a PUSH */
+        pq_stream_send_frames(h->st);
     use_views(h);
     close_if_done(h);
 }
@@ -157,6 +161,8 @@ static void on_stream(void *ctx, struct pq_stream *st)
     h->side = SERVER;
     h->st = st;
     pq_stream_own(st, &stream_events, h);
+    if (world_frames)
+        pq_stream_send_frames(st);
     pump(h);
 }
 

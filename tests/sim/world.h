@@ -72,6 +72,9 @@ struct world_conf {
 /* Settings like those of the program, mode fast; a link of `delay` one way. */
 struct world_conf world_conf(pq_ns delay);
 
+/* Both ends send frames that may come out of order [8.10]. */
+extern bool world_frames;
+
 /* Both hubs and one session of the client. */
 struct world *world_new(const struct world_conf *c, uint64_t seed);
 void world_free(struct world *w); /* fails if memory is missing in a hub's pools */

@@ -8,7 +8,7 @@ struct pq_smux_conf sconf(bool client)
     return (struct pq_smux_conf){.client = client,
                                  .session_buf = 4 << 20,
                                  .stream_buf = 2 << 20,
-                                 .max_streams = 100,
+                                 .max_streams = 500,
                                  .keepalive = 2 * PQ_SEC,
                                  .timeout = 8 * PQ_SEC};
 }
@@ -59,13 +59,25 @@ static void on_fin(void *user)
     assert_int_equal(u->fins, 1);
 }
 
+static void on_eof(void *user)
+{
+    struct suser *u = user;
+    u->eofs++;
+}
+
+static void on_bye(void *ctx)
+{
+    struct sess *x = ctx;
+    x->byes++;
+}
+
 static void on_flush(void *user)
 {
     (void)user;
 }
 
 static const struct pq_smux_events events = {on_open, on_data, on_room, on_flush,
-                                             on_fin,  NULL,    NULL};
+                                             on_fin,  on_eof,  on_bye};
 
 void sess_init(struct sess *x, const struct pq_smux_conf *c)
 {

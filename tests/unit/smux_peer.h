@@ -21,7 +21,7 @@ struct suser { /* the user of one stream: what its events said */
     struct sess *sess;
     uint8_t *rx;
     size_t rx_len, rx_cap;
-    unsigned frames, fins, rooms; /* frames: parts that were the last of one */
+    unsigned frames, fins, eofs, rooms; /* frames: parts that were the last of one */
     bool mid_frame;
 };
 
@@ -30,13 +30,14 @@ struct sess {
     struct pq_chunks chunks;
     struct suser user[USERS_MAX];
     size_t n_users;
+    unsigned byes;
     bool refuse; /* the open event returns no user */
     bool eat;    /* data counts as used up at once */
     uint8_t *out;
     size_t out_len, out_cap;
 };
 
-struct pq_smux_conf sconf(bool client); /* 4 MiB, 2 MiB, 100 streams, 2 s, 8 s */
+struct pq_smux_conf sconf(bool client); /* 4 MiB, 2 MiB, 500 streams, 2 s, 8 s */
 
 void sess_init(struct sess *x, const struct pq_smux_conf *c);
 void sess_fini(struct sess *x); /* fails if memory is missing */
@@ -62,5 +63,6 @@ size_t sframe_parse(const uint8_t *p, size_t n, struct sframe *f, size_t max);
 /* The groups of test_smux; each returns its failures. */
 int smux_rules(void);
 int smux_whole(void);
+int smux_early(void);
 int smux_vectors(void);
 #endif

@@ -144,8 +144,8 @@ static void binary_extension(void **state)
 
 static uint32_t abilities_of(const json_t *names)
 {
-    static const char *const known[] = {"half-close", "dial result", "bye",  "copies",
-                                        "datagrams",  "tun gso",     "split"};
+    static const char *const known[] = {"half-close", "dial result", "bye",   "copies",
+                                        "datagrams",  "tun gso",     "split", "frames"};
     uint32_t a = json_is_null(names) ? 0 : PQ_ABLE_HELLO;
     size_t i;
     json_t *name;

@@ -41,7 +41,7 @@ static void peek(void **state)
     for (unsigned cmd = 0; cmd < 256; cmd++) {
         kseg_write(b, &(struct kseg){.conv = 5, .cmd = (uint8_t)cmd, .sn = 0xffffffff});
         bool ok = pq_kcp_peek((struct pq_view){b, 24}, &conv, &push, &sn);
-        assert_int_equal(ok, cmd >= 81 && cmd <= 84);
+        assert_int_equal(ok, cmd >= 81 && cmd <= 85);
         if (ok) {
             assert_int_equal(conv, 5);
             assert_int_equal(push, cmd == 81);
@@ -74,7 +74,7 @@ static void bad_segments(void **state)
         size_t bytes;
     } t[] = {
         {0, 0, PQ_DROP_CONV, 0},        {28, 0, PQ_DROP_CONV, 4},
-        {4, 80, PQ_DROP_SEGMENT, 0},    {32, 85, PQ_DROP_SEGMENT, 4},
+        {4, 80, PQ_DROP_SEGMENT, 0},    {32, 86, PQ_DROP_SEGMENT, 4},
         {60, 0, PQ_DROP_SEGMENT, 8},    {20, 61, PQ_DROP_SEGMENT, 0},
         {23, 0xff, PQ_DROP_SEGMENT, 0}, {23, 0x80, PQ_DROP_SEGMENT, 0},
         {76, 5, PQ_DROP_SEGMENT, 8},    {76, 3, PQ_DROP_NONE, 11},

@@ -79,7 +79,7 @@ static void odd_frames(void **state)
 static void broken_frames(void **state)
 {
     (void)state;
-    static const uint8_t bad[][2] = {{1, 0}, {0, 0}, {3, 2}, {2, 5}, {2, 255}, {0x50, 1}};
+    static const uint8_t bad[][2] = {{1, 0}, {0, 0}, {3, 2}, {2, 5}, {2, 11}, {2, 254}, {0x50, 1}};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct sess x;
         struct pq_smux_conf c = sconf(false);
@@ -212,7 +212,7 @@ static void fuzz_step(struct sess *x, uint64_t *seed)
     struct sframe f[64];
     switch (ut_below(seed, 8)) {
     case 0:
-        if (x->n_users < USERS_MAX - 1)
+        if (x->n_users < USERS_MAX - 1 && pq_smux_count(x->s) < x->s->conf.max_streams)
             sess_open(x);
         break;
     case 1:
@@ -278,5 +278,5 @@ int main(void)
         cmocka_unit_test(broken_frames), cmocka_unit_test(pieces), cmocka_unit_test(keepalive),
         cmocka_unit_test(timeouts),      cmocka_unit_test(fuzz),
     };
-    return ut_run(smux) + smux_rules() + smux_whole() + smux_vectors();
+    return ut_run(smux) + smux_rules() + smux_whole() + smux_early() + smux_vectors();
 }
