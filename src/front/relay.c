@@ -155,7 +155,7 @@ static bool shut(struct pq_relay *r)
     return r->shut;
 }
 
-/* Each direction has ended, or one of them: then the other goes on, but not for ever. */
+/* One direction has ended, or each: what is still under way goes on, but not for ever. */
 static void half_closed(struct pq_relay *r)
 {
     r->linger_until = uv_hrtime() + HALF_IDLE;
@@ -165,16 +165,12 @@ static void half_closed(struct pq_relay *r)
 
 static void all_written(struct pq_relay *r)
 {
-    if (r->ended) {
+    if (r->ended)
         linger(r);
-    } else if (r->stream_eof && r->sock_eof) {
+    else if (r->stream_eof && r->sock_eof)
         pq_relay_close(r, false);
-    } else if (r->stream_eof && !r->shut) {
-        if (shut(r))
-            half_closed(r);
-        else
-            pq_relay_close(r, true);
-    }
+    else if (r->stream_eof && !r->shut && !shut(r))
+        pq_relay_close(r, true);
 }
 
 /* Starts a write of what was kept; when nothing is left and the stream has ended, says so. */
@@ -182,7 +178,11 @@ static void write_out(struct pq_relay *r)
 {
     uv_buf_t bufs[PQ_RELAY_VIEWS];
     unsigned n = 0;
-    if (!r->tcp || r->writing)
+    if (!r->tcp)
+        return;
+    if (r->ended || r->stream_eof)
+        half_closed(r); /* also while the socket does not take what is left */
+    if (r->writing)
         return;
     for (struct pq_chunk *c = r->out.head; c && n < PQ_RELAY_VIEWS; c = c->next) {
         bufs[n++] = uv_buf_init((char *)pq_chunk_data(c), c->len);
@@ -466,6 +466,15 @@ const struct pq_stream_events pq_relay_events = {on_data, on_flush, on_room, on_
 
 /* ---- all relays of the worker */
 
+/* Whether the socket has taken bytes since the last look: of one long write, too. */
+static bool has_written(struct pq_relay *r)
+{
+    size_t unsent = uv_stream_get_write_queue_size((uv_stream_t *)r->tcp);
+    bool moved = unsent != r->unsent;
+    r->unsent = unsent;
+    return moved;
+}
+
 void pq_relays_expire(struct pq_front *f, pq_ns now)
 {
     while (!pq_list_empty(&f->lingering)) {
@@ -478,7 +487,9 @@ void pq_relays_expire(struct pq_front *f, pq_ns now)
     for (struct pq_list *n = f->half_closed.next, *next; n != &f->half_closed; n = next) {
         struct pq_relay *r = PQ_OF(n, struct pq_relay, node);
         next = n->next; /* not in order: bytes put the end off */
-        if (r->linger_until <= now)
+        if (has_written(r))
+            r->linger_until = now + HALF_IDLE;
+        else if (r->linger_until <= now)
             pq_relay_close(r, true);
     }
 }

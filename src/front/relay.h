@@ -19,6 +19,7 @@ struct pq_relay {
     uv_write_t write_req;
     size_t writing;              /* bytes of the write under way ... */
     struct pq_chunk *write_last; /* ... and its last chunk, to which nothing may be added */
+    size_t unsent; /* bytes that the socket had not taken at the last look, once half closed */
     pq_ns linger_until;
     void (*gone)(struct pq_relay *r); /* not NULL: told when it ends without a socket */
     void *user;

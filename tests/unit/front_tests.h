@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+/* front_tests.h - the parts of test_front. */
+#ifndef PQ_TESTS_FRONT_TESTS_H
+#define PQ_TESTS_FRONT_TESTS_H
+
+int front_relay_tests(void);
+#endif

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+/* test_front.c - sockets against streams, in one process and without a tunnel. */
+#include "front_tests.h"
+#include "unit.h"
+
+int main(void)
+{
+    return front_relay_tests();
+}
