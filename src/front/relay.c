@@ -295,7 +295,12 @@ static void on_flush(void *ctx)
 
 bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n)
 {
-    return keep(r, p, n);
+    if (pq_stream_chunks(r->st))
+        return keep(r, p, n);
+    /* The session has ended, and with it the way to its memory; a few bytes always fit a socket
+     * that nothing waits for. */
+    uv_buf_t b = uv_buf_init((char *)p, (unsigned)n);
+    return r->tcp && !r->out.head && uv_try_write((uv_stream_t *)r->tcp, &b, 1) == (int)n;
 }
 
 /* ---- socket -> stream */

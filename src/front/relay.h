@@ -54,8 +54,8 @@ extern const struct pq_stream_events pq_relay_events; /* for pq_open_fn, with th
 void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp);
 
 /* Bytes for the socket that the stream does not deliver, or not any more: what came before the
- * relay owned it, or words of our own; copied.  Returns false if memory is short: then close the
- * relay. */
+ * relay owned it, or words of our own; copied.  Returns false if memory is short, or the socket
+ * does not take them once the session has ended: then close the relay. */
 bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n);
 
 /* Ends both sides at once; `reset`: the socket's other end sees a reset instead of an end. */

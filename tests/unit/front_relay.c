@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* front_relay.c - how long a relay outlives the end of its stream, and what the socket still gets.
  */
+#include "base/err.h"
 #include "front/relay.h"
 #include "front_tests.h"
 #include "front_world.h"
@@ -149,12 +150,40 @@ static void test_reader_that_reads(void **state)
     close_pair(&p);
 }
 
+static const char words[] = "no answer";
+
+static void say_words(struct pq_relay *r)
+{
+    assert_true(pq_relay_feed(r, (const uint8_t *)words, strlen(words)));
+}
+
+/* A program whose target has not answered is told so, also when the session ends with an error. */
+static void test_words_at_the_end(void **state)
+{
+    const int errors[] = {0, PQ_ETIMEOUT};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(errors); i++) {
+        struct pair p;
+        char buf[100] = "";
+        open_pair(&p);
+        p.relay->no_answer = say_words;
+        if (errors[i])
+            p.st.chunks = NULL;
+        p.st.ev->end(p.st.ctx, errors[i]);
+        fw_turn(&p.w);
+        assert_int_equal(recv(p.other, buf, sizeof buf, MSG_WAITALL), strlen(words));
+        assert_string_equal(buf, words);
+        close_pair(&p);
+    }
+}
+
 int front_relay_tests(void)
 {
     const struct CMUnitTest relay_tests[] = {
         cmocka_unit_test(test_reader_that_never_reads),
         cmocka_unit_test(test_reader_that_is_slow),
         cmocka_unit_test(test_reader_that_reads),
+        cmocka_unit_test(test_words_at_the_end),
     };
     return ut_run(relay_tests);
 }
