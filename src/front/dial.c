@@ -79,6 +79,7 @@ static void on_connect(uv_connect_t *req, int status)
     struct pq_dial *d = a->d;
     if (d->done && a->tcp) {
         if (status == 0) {
+            pq_tcp_tune(a->tcp);
             finish(d, a->tcp, 0);
         } else {
             pq_tcp_close(a->tcp, false);

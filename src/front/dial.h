@@ -9,7 +9,8 @@
 
 struct pq_dial;
 
-/* Called once: tcp is the connected handle, which the callee takes, or NULL and err is
+/* Called once: tcp is the connected handle, tuned (pq_tcp_tune), which the callee takes, or
+ * NULL and err is
  *   one of pq_resolve_fn   among them PQ_EDENIED: the rules allow none of the addresses
  *   -errno                 of the last attempt; of the way out as pq_outgoing_apply says
  *   -ETIMEDOUT             nobody answered in PQ_DIAL_LIMIT_MS, DNS included

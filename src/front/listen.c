@@ -53,6 +53,6 @@ uv_tcp_t *pq_listen_accept(uv_stream_t *listener, int status)
         return NULL;
     }
     if (tcp)
-        uv_tcp_nodelay(tcp, 1);
+        pq_tcp_tune(tcp);
     return tcp;
 }

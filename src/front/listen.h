@@ -13,7 +13,7 @@
 int pq_listen(uv_tcp_t *tcp, const struct pq_addr *addr, bool share_port,
               uv_connection_cb on_connection);
 
-/* Takes the connection that `on_connection` was told of: a malloc'ed handle, nodelay set, not
- * reading.  Returns NULL if there is none after all, or memory is short. */
+/* Takes the connection that `on_connection` was told of: a malloc'ed handle, tuned
+ * (pq_tcp_tune), not reading.  Returns NULL if there is none after all, or memory is short. */
 uv_tcp_t *pq_listen_accept(uv_stream_t *listener, int status);
 #endif

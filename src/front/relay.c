@@ -3,12 +3,18 @@
 
 #include "header/header.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #define RESULT_LEN   6U           /* 0x50 0x01 type length(2) code [8.4] */
 #define LINGER       (2 * PQ_SEC) /* how long the other end of a socket may take to close its side */
 #define LINGER_BYTES 65536        /* what it may send meanwhile */
 #define HALF_IDLE    (120 * PQ_SEC) /* how long a half-closed pair may be without a byte */
+#define ALIVE_IDLE   60U            /* seconds without a byte until the other end is probed ... */
+#define ALIVE_PERIOD 15             /* ... then from one probe to the next ... */
+#define ALIVE_PROBES 4              /* ... and how many of them */
 
 /* ---- handles */
 
@@ -20,6 +26,17 @@ uv_tcp_t *pq_tcp_new(uv_loop_t *loop)
         tcp = NULL;
     }
     return tcp;
+}
+
+void pq_tcp_tune(uv_tcp_t *tcp)
+{
+    const int period = ALIVE_PERIOD, probes = ALIVE_PROBES;
+    uv_os_fd_t fd;
+    uv_tcp_nodelay(tcp, 1);
+    if (uv_tcp_keepalive(tcp, 1, ALIVE_IDLE) || uv_fileno((uv_handle_t *)tcp, &fd))
+        return;
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &period, sizeof period);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
 static void free_handle(uv_handle_t *h)
@@ -405,7 +422,6 @@ void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp)
     r->gone = NULL;
     r->tcp = tcp;
     tcp->data = r;
-    uv_tcp_nodelay(tcp, 1);
     if (!r->ended)
         uv_read_start((uv_stream_t *)tcp, on_alloc, on_read);
     write_out(r);

@@ -49,8 +49,8 @@ void pq_relay_own(struct pq_relay *r, struct pq_stream *st);
 
 extern const struct pq_stream_events pq_relay_events; /* for pq_open_fn, with the relay as ctx */
 
-/* Gives it the socket (malloc'ed handle, connected, not reading): bytes flow from now on.  Takes
- * the handle. */
+/* Gives it the socket (malloc'ed handle, connected, tuned, not reading): bytes flow from now on.
+ * Takes the handle. */
 void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp);
 
 /* Bytes for the socket that the stream does not deliver, or not any more: what came before the
@@ -68,4 +68,8 @@ void pq_relays_stop(struct pq_front *f);
 /* A new handle of the loop, or NULL; and closing it (freed when closed). */
 uv_tcp_t *pq_tcp_new(uv_loop_t *loop);
 void pq_tcp_close(uv_tcp_t *tcp, bool reset);
+
+/* What a connected socket is to do: send small pieces at once, and find out by keepalives when its
+ * other end has gone without a word, which would hold it for ever. */
+void pq_tcp_tune(uv_tcp_t *tcp);
 #endif

@@ -4,4 +4,5 @@
 #define PQ_TESTS_FRONT_TESTS_H
 
 int front_relay_tests(void);
+int front_tcp_tests(void);
 #endif
