@@ -9,7 +9,7 @@
 struct pq_forward {
     struct pq_front *front;
     struct pq_forward_conf conf;
-    uv_tcp_t listener;
+    struct pq_listener listener;
 };
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -47,9 +47,8 @@ int pq_forward_open(struct pq_forward **out, struct pq_front *front,
         return PQ_ENOMEM;
     fw->front = front;
     fw->conf = *conf;
-    uv_tcp_init(front->loop, &fw->listener);
-    fw->listener.data = fw;
-    int e = pq_listen(&fw->listener, &conf->listen, conf->share_port, on_connection);
+    int e =
+        pq_listen(&fw->listener, front->loop, fw, &conf->listen, conf->share_port, on_connection);
     if (e)
         pq_forward_close(out);
     return e;
@@ -58,6 +57,6 @@ int pq_forward_open(struct pq_forward **out, struct pq_front *front,
 void pq_forward_close(struct pq_forward **fw)
 {
     if (*fw)
-        uv_close((uv_handle_t *)&(*fw)->listener, on_closed);
+        pq_listener_close(&(*fw)->listener, on_closed);
     *fw = NULL;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "front/proxy.h"
 
-#include "front/listen.h"
 #include "front/talk.h"
 
 #include <stdlib.h>
@@ -189,9 +188,7 @@ int pq_proxy_open(struct pq_proxy **out, struct pq_front *front, const struct pq
     p->handles = 1;
     pq_list_init(&p->talks);
     pq_list_init(&p->waiting);
-    uv_tcp_init(front->loop, &p->listener);
-    p->listener.data = p;
-    int e = pq_listen(&p->listener, &conf->listen, conf->share_port, on_connection);
+    int e = pq_listen(&p->listener, front->loop, p, &conf->listen, conf->share_port, on_connection);
     if (e)
         pq_proxy_close(out);
     return e;
@@ -206,6 +203,6 @@ void pq_proxy_close(struct pq_proxy **pp)
         pq_talk_end(PQ_OF(p->talks.next, struct pq_talk, node));
     while (!pq_list_empty(&p->waiting))
         pq_talk_end(PQ_OF(p->waiting.next, struct pq_talk, node));
-    uv_close((uv_handle_t *)&p->listener, on_listener_closed);
+    pq_listener_close(&p->listener, on_listener_closed);
     *pp = NULL;
 }

@@ -4,6 +4,7 @@
  * Of front alone.  After any call that may end a negotiation t->tcp tells: NULL = it has ended. */
 #ifndef PQ_FRONT_TALK_H
 #define PQ_FRONT_TALK_H
+#include "front/listen.h"
 #include "front/proxy.h"
 #include "front/relay.h"
 
@@ -46,7 +47,7 @@ struct pq_talk {
 struct pq_proxy {
     struct pq_front *front;
     struct pq_proxy_conf conf;
-    uv_tcp_t listener;
+    struct pq_listener listener;
     struct pq_list talks, waiting; /* the waiting ones are not limited here: they hold a stream */
     unsigned n_talks;
     unsigned handles; /* still open; the last one to close frees the proxy */

@@ -9,13 +9,27 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 struct listener {
     struct fw w;
-    uv_tcp_t tcp;
+    struct pq_listener l;
     uint16_t port;
     uv_tcp_t *accepted, *dialled;
 };
+
+static unsigned no_memory; /* how many handles are not to be had */
+
+uv_tcp_t *__real_pq_tcp_new(uv_loop_t *loop);
+uv_tcp_t *__wrap_pq_tcp_new(uv_loop_t *loop);
+
+uv_tcp_t *__wrap_pq_tcp_new(uv_loop_t *loop)
+{
+    if (!no_memory)
+        return __real_pq_tcp_new(loop);
+    no_memory--;
+    return NULL;
+}
 
 static void on_connection(uv_stream_t *s, int status)
 {
@@ -31,18 +45,39 @@ static void open_listener(struct listener *l)
     *l = (struct listener){0};
     fw_init(&l->w);
     assert_int_equal(pq_addr_parse_ip(&a, "127.0.0.1"), 0);
-    uv_tcp_init(&l->w.loop, &l->tcp);
-    l->tcp.data = l;
-    assert_int_equal(pq_listen(&l->tcp, &a, false, on_connection), 0);
-    assert_int_equal(uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&ss, &len), 0);
+    assert_int_equal(pq_listen(&l->l, &l->w.loop, l, &a, false, on_connection), 0);
+    assert_int_equal(uv_tcp_getsockname(&l->l.tcp, (struct sockaddr *)&ss, &len), 0);
     pq_addr_from_sock(&a, (struct sockaddr *)&ss);
     l->port = a.port;
 }
 
+static void on_closed(uv_handle_t *h)
+{
+    struct listener *l = h->data;
+    memset(&l->l, 0xff, sizeof l->l); /* its owner frees it */
+    l->port = 0;
+}
+
 static void close_listener(struct listener *l)
 {
-    uv_close((uv_handle_t *)&l->tcp, NULL);
+    pq_listener_close(&l->l, on_closed);
     fw_fini(&l->w);
+    assert_int_equal(l->port, 0);
+}
+
+/* A program that connects. */
+static int dial_in(const struct listener *l)
+{
+    struct sockaddr_storage ss;
+    struct pq_addr a;
+    const struct timeval limit = {.tv_sec = 2};
+    assert_int_equal(pq_addr_parse_ip(&a, "127.0.0.1"), 0);
+    a.port = l->port;
+    socklen_t len = pq_addr_to_sock(&a, &ss);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
+    return fd;
 }
 
 static int option(uv_tcp_t *tcp, int level, int name)
@@ -81,10 +116,49 @@ static void test_keepalive(void **state)
     close_listener(&l);
 }
 
+/* Connections for which there is no memory are closed, and those that come later are taken. */
+static void test_accept_without_memory(void **state)
+{
+    struct listener l;
+    int fd[4];
+    char c;
+    (void)state;
+    open_listener(&l);
+    no_memory = COUNT_OF(fd) - 1;
+    for (size_t i = 0; i < COUNT_OF(fd); i++)
+        fd[i] = dial_in(&l);
+    fw_until(&l.w, l.accepted);
+    for (size_t i = 0; i < COUNT_OF(fd); i++) {
+        ssize_t n = recv(fd[i], &c, 1, i < COUNT_OF(fd) - 1 ? 0 : MSG_DONTWAIT);
+        assert_int_equal(n < 0, i == COUNT_OF(fd) - 1); /* only that one is still open */
+        close(fd[i]);
+    }
+    pq_tcp_close(l.accepted, false);
+    close_listener(&l);
+}
+
+/* The listener goes while one connection is being refused and another one waits for that. */
+static void test_close_while_refusing(void **state)
+{
+    struct listener l;
+    (void)state;
+    open_listener(&l);
+    no_memory = 2;
+    int one = dial_in(&l), two = dial_in(&l);
+    pq_listen_accept((uv_stream_t *)&l.l.tcp, 0);
+    pq_listen_accept((uv_stream_t *)&l.l.tcp, 0);
+    assert_int_equal(no_memory, 0);
+    close_listener(&l);
+    close(one);
+    close(two);
+}
+
 int front_tcp_tests(void)
 {
     const struct CMUnitTest tcp_tests[] = {
         cmocka_unit_test(test_keepalive),
+        cmocka_unit_test(test_accept_without_memory),
+        cmocka_unit_test(test_close_while_refusing),
     };
     return ut_run(tcp_tests);
 }
