@@ -39,8 +39,8 @@ extern const struct pq_stream_events pq_udp_flow_events;
  * counted, as networks do. */
 void pq_udp_flow_send(struct pq_udp_flow *f, const void *p, size_t n);
 
-/* Space for one datagram from a socket, for uv_udp_recv_start: one for the thread, so it must be
- * used up inside the receive callback. */
+/* Space for one datagram from a socket, as uv_udp_recv_start asks for it: one for the thread, so it
+ * must be used up before the next one is received. */
 void pq_udp_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf);
 
 /* Takes it out of everything; the memory is the owner's. */

@@ -14,11 +14,13 @@
 #define IDLE_MAX    (60 * PQ_SEC)
 #define ALIVE_CHECK (500 * PQ_MS)
 #define SOCKBUF     (2 << 20)
+#define RECV_TURN   32 /* datagrams taken before others have their turn */
 
 struct pq_udp_port {
     struct pq_front *front;
     struct pq_udp_port_conf conf;
-    uv_udp_t sock;
+    int fd;
+    uv_poll_t poll; /* and not uv_udp_t, which would let others bind the same port */
     struct pq_hash flows;
 };
 
@@ -54,12 +56,11 @@ static void on_deliver(struct pq_udp_flow *f, struct pq_view v)
 {
     struct local_flow *l = PQ_OF(f, struct local_flow, flow);
     struct sockaddr_storage ss;
-    uv_buf_t bufs[2] = {uv_buf_init((char *)l->key, l->key_len),
-                        uv_buf_init((char *)v.p, (unsigned)v.n)};
-    bool forward = l->port->conf.host != NULL;
-    pq_addr_to_sock(&l->peer, &ss);
-    if (uv_udp_try_send(&l->port->sock, bufs + forward, forward ? 1 : 2, (struct sockaddr *)&ss) <
-        0)
+    struct iovec parts[2] = {{l->key, l->key_len}, {(void *)v.p, v.n}};
+    const bool forward = l->port->conf.host != NULL;
+    struct msghdr m = {.msg_name = &ss, .msg_iov = parts + forward, .msg_iovlen = forward ? 1 : 2};
+    m.msg_namelen = pq_addr_to_sock(&l->peer, &ss);
+    if (sendmsg(l->port->fd, &m, 0) < 0)
         f->front->udp_dropped++; /* the socket is full, or the program has gone */
 }
 
@@ -176,18 +177,37 @@ static void from_owner(struct pq_udp_port *p, const struct pq_addr *peer, struct
             (struct pq_view){v.p + head, v.n - head});
 }
 
-static void on_recv(uv_udp_t *sock, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,
-                    unsigned flags)
+/* Takes one datagram.  Returns false if there is none now. */
+static bool take(struct pq_udp_port *p)
 {
-    struct pq_udp_port *p = sock->data;
+    uv_buf_t buf;
+    struct sockaddr_storage ss;
     struct pq_addr peer;
-    if (n < 0 || !from || flags & UV_UDP_PARTIAL || pq_addr_from_sock(&peer, from))
-        return; /* nothing more for now, or an ICMP error of a program that has gone */
-    struct pq_view v = {(const uint8_t *)buf->base, (size_t)n};
+    pq_udp_alloc(NULL, 0, &buf);
+    struct iovec part = {buf.base, buf.len};
+    struct msghdr m = {
+        .msg_name = &ss, .msg_namelen = sizeof ss, .msg_iov = &part, .msg_iovlen = 1};
+    ssize_t n = recvmsg(p->fd, &m, 0);
+    if (n < 0)
+        return false;
+    struct pq_view v = {(const uint8_t *)buf.base, (size_t)n};
+    if (m.msg_flags & MSG_TRUNC || pq_addr_from_sock(&peer, (struct sockaddr *)&ss))
+        return true;
     if (p->conf.host)
         from_sender(p, &peer, v);
     else
         from_owner(p, &peer, v);
+    return true;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct pq_udp_port *p = poll->data;
+    (void)events;
+    if (status < 0) /* the error, which has stopped the polling, is what take() gets */
+        uv_poll_start(poll, UV_READABLE, on_readable);
+    for (int i = 0; i < RECV_TURN && take(p); i++)
+        ;
 }
 
 static int bound_fd(const struct pq_udp_port_conf *c)
@@ -223,31 +243,27 @@ int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
     if (fd < 0)
         return fd;
     struct pq_udp_port *p = calloc(1, sizeof *p);
-    if (!p) {
+    int e = p ? uv_poll_init(front->loop, &p->poll, fd) : PQ_ENOMEM;
+    if (e) {
+        free(p);
         close(fd);
-        return PQ_ENOMEM;
+        return e;
     }
     p->front = front;
     p->conf = *conf;
-    uv_udp_init(front->loop, &p->sock);
-    p->sock.data = p;
-    int e = uv_udp_open(&p->sock, fd);
-    if (e)
-        close(fd);
-    else
-        e = uv_udp_recv_start(&p->sock, pq_udp_alloc, on_recv);
-    if (e)
-        pq_udp_port_close(&p);
+    p->fd = fd;
+    p->poll.data = p;
+    uv_poll_start(&p->poll, UV_READABLE, on_readable);
     *out = p;
-    return e;
+    return 0;
 }
 
 void pq_udp_port_addr(const struct pq_udp_port *p, struct pq_addr *out)
 {
     struct sockaddr_storage ss;
-    int len = sizeof ss;
+    socklen_t len = sizeof ss;
     *out = p->conf.bind;
-    if (uv_udp_getsockname(&p->sock, (struct sockaddr *)&ss, &len) == 0)
+    if (getsockname(p->fd, (struct sockaddr *)&ss, &len) == 0)
         pq_addr_from_sock(out, (struct sockaddr *)&ss);
 }
 
@@ -268,6 +284,7 @@ void pq_udp_port_close(struct pq_udp_port **pp)
         }
     }
     pq_hash_fini(&p->flows);
-    uv_close((uv_handle_t *)&p->sock, on_closed);
+    uv_close((uv_handle_t *)&p->poll, on_closed);
+    close(p->fd);
     *pp = NULL;
 }

@@ -16,8 +16,8 @@ struct pq_udp_port_conf {
     struct pq_addr owner; /* association: only from this address; port 0 = of the first datagram */
 };
 
-/* Opens the socket.  Returns 0, -errno (-EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EMFILE) or
- * PQ_ENOMEM. */
+/* Opens the socket, whose port nobody else can bind but what `share_port` says.  Returns 0, -errno
+ * (-EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EMFILE) or PQ_ENOMEM. */
 int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
                      const struct pq_udp_port_conf *conf);
 

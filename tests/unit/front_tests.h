@@ -5,4 +5,5 @@
 
 int front_relay_tests(void);
 int front_tcp_tests(void);
+int front_udp_tests(void);
 #endif

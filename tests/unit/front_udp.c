@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* front_udp.c - UDP sockets at both ends of a stream of datagrams. */
+#include "front/udp_port.h"
+#include "front_tests.h"
+#include "front_world.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FLOWS 8
+
+/* ---- a forward */
+
+struct port {
+    struct fw w;
+    struct pq_udp_port *port;
+    struct pq_addr at;
+    struct pq_stream st[FLOWS]; /* of its flows, in order */
+    unsigned n;
+};
+
+static struct pq_stream *on_open(void *ctx, enum pq_request_type type, const char *host,
+                                 uint16_t target, const struct pq_stream_events *ev, void *evctx)
+{
+    struct port *p = ctx;
+    assert_int_equal(type, PQ_REQ_UDP);
+    assert_string_equal(host, "target");
+    assert_int_equal(target, 53);
+    assert_true(p->n < FLOWS);
+    struct pq_stream *st = &p->st[p->n++];
+    *st = fw_stream(&p->w);
+    pq_stream_own(st, ev, evctx);
+    return st;
+}
+
+static bool alive(void *ctx, const struct pq_stream *st)
+{
+    (void)ctx;
+    (void)st;
+    return true;
+}
+
+static void open_port(struct port *p, const char *ip)
+{
+    struct pq_udp_port_conf conf = {.host = "target", .port = 53};
+    *p = (struct port){0};
+    fw_init(&p->w);
+    p->w.front.open = on_open;
+    p->w.front.alive = alive;
+    p->w.front.open_ctx = p;
+    assert_int_equal(pq_addr_parse_ip(&conf.bind, ip), 0);
+    assert_int_equal(pq_udp_port_open(&p->port, &p->w.front, &conf), 0);
+    pq_udp_port_addr(p->port, &p->at);
+}
+
+static void close_port(struct port *p)
+{
+    pq_udp_port_close(&p->port);
+    for (unsigned i = 0; i < p->n; i++)
+        fw_stream_clear(&p->st[i]);
+    fw_fini(&p->w);
+}
+
+/* A socket that is connected to the port, at this address of ours: it takes answers from there
+ * only. */
+static int user_of(const struct port *p, const char *ip)
+{
+    struct pq_addr own, to;
+    struct sockaddr_storage ss;
+    int fd = fw_udp(ip, &own);
+    assert_int_equal(pq_addr_parse_ip(&to, ip), 0);
+    to.port = p->at.port;
+    socklen_t len = pq_addr_to_sock(&to, &ss);
+    assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
+    return fd;
+}
+
+/* Sends, which opens the next flow, and gets an answer. */
+static void expect_answer(struct port *p, int user)
+{
+    char buf[100] = "";
+    const unsigned n = p->n;
+    assert_int_equal(send(user, "question", 8, 0), 8);
+    fw_until(&p->w, p->n == n + 1);
+    assert_int_equal(p->st[n].sent.bytes, 8);
+    fw_deliver(&p->st[n], "answer", 6, true);
+    assert_int_equal(recv(user, buf, sizeof buf, 0), 6);
+    assert_string_equal(buf, "answer");
+}
+
+static void test_port_is_ours_alone(void **state)
+{
+    struct port p;
+    struct sockaddr_storage ss;
+    int one = 1;
+    (void)state;
+    open_port(&p, "127.0.0.1");
+    socklen_t len = pq_addr_to_sock(&p.at, &ss);
+    int thief = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(setsockopt(thief, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), 0);
+    assert_int_equal(bind(thief, (struct sockaddr *)&ss, len), -1);
+    assert_int_equal(errno, EADDRINUSE);
+    close(thief);
+    int user = user_of(&p, "127.0.0.1");
+    expect_answer(&p, user);
+    close(user);
+    close_port(&p);
+}
+
+int front_udp_tests(void)
+{
+    const struct CMUnitTest udp_tests[] = {
+        cmocka_unit_test(test_port_is_ours_alone),
+    };
+    return ut_run(udp_tests);
+}
