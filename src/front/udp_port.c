@@ -24,12 +24,18 @@ struct pq_udp_port {
     struct pq_hash flows;
 };
 
+struct ends { /* of a datagram that came in */
+    struct pq_addr peer;
+    struct pq_addr own; /* to which address of this host, if it could be several; else zeros */
+    uint32_t via;       /* the interface, if one of both is of no use without it; else 0 */
+};
+
 struct local_flow {
     struct pq_udp_flow flow;
     struct pq_udp_port *port;
     struct pq_hash_node by_key;
     pq_ns checked; /* when its session was last known to answer */
-    struct pq_addr peer;
+    struct ends ends;
     char host[256];
     uint16_t target_port;
     uint16_t key_len;
@@ -50,17 +56,50 @@ static void on_over(struct pq_udp_flow *f)
     flow_free(PQ_OF(f, struct local_flow, flow));
 }
 
+union control {
+    struct cmsghdr align;
+    uint8_t space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
+/* Names the address that a datagram is to leave from: where the other end has sent its own, or it
+ * would not know ours. */
+static void set_source(const struct local_flow *l, struct msghdr *m, union control *ctl)
+{
+    const struct ends *e = &l->ends;
+    const bool is4 = pq_addr_is4(&l->port->conf.bind);
+    struct in_pktinfo four = {0};
+    struct in6_pktinfo six = {.ipi6_ifindex = e->via};
+    memcpy(&four.ipi_spec_dst, pq_addr_v4(&e->own), 4);
+    memcpy(&six.ipi6_addr, e->own.ip, 16);
+    const size_t len = is4 ? sizeof four : sizeof six;
+    *ctl = (union control){.align = {.cmsg_len = CMSG_LEN(len),
+                                     .cmsg_level = is4 ? IPPROTO_IP : IPPROTO_IPV6,
+                                     .cmsg_type = is4 ? IP_PKTINFO : IPV6_PKTINFO}};
+    memcpy(CMSG_DATA(&ctl->align), is4 ? (void *)&four : (void *)&six, len);
+    m->msg_control = ctl;
+    m->msg_controllen = CMSG_SPACE(len);
+}
+
 /* From the tunnel to the local side: in an association behind the header that the target was named
  * with. */
 static void on_deliver(struct pq_udp_flow *f, struct pq_view v)
 {
     struct local_flow *l = PQ_OF(f, struct local_flow, flow);
     struct sockaddr_storage ss;
+    union control ctl;
     struct iovec parts[2] = {{l->key, l->key_len}, {(void *)v.p, v.n}};
     const bool forward = l->port->conf.host != NULL;
     struct msghdr m = {.msg_name = &ss, .msg_iov = parts + forward, .msg_iovlen = forward ? 1 : 2};
-    m.msg_namelen = pq_addr_to_sock(&l->peer, &ss);
-    if (sendmsg(l->port->fd, &m, 0) < 0)
+    m.msg_namelen = pq_addr_to_sock(&l->ends.peer, &ss);
+    if (!pq_addr_is_any(&l->ends.own))
+        set_source(l, &m, &ctl);
+    ssize_t n = sendmsg(l->port->fd, &m, 0);
+    if (n < 0 && errno != EAGAIN && m.msg_control) {
+        m.msg_control = NULL; /* a broadcast was answered, whose address nothing leaves from */
+        m.msg_controllen = 0;
+        n = sendmsg(l->port->fd, &m, 0);
+    }
+    if (n < 0)
         f->front->udp_dropped++; /* the socket is full, or the program has gone */
 }
 
@@ -88,7 +127,7 @@ static bool flow_connect(struct local_flow *l)
     return true;
 }
 
-static struct local_flow *flow_new(struct pq_udp_port *p, const struct pq_addr *peer,
+static struct local_flow *flow_new(struct pq_udp_port *p, const struct ends *ends,
                                    struct pq_view key, uint64_t hash, const char *host,
                                    uint16_t port)
 {
@@ -96,7 +135,7 @@ static struct local_flow *flow_new(struct pq_udp_port *p, const struct pq_addr *
     if (!l)
         return NULL;
     l->port = p;
-    l->peer = *peer;
+    l->ends = *ends;
     memcpy(l->host, host, strlen(host) + 1);
     l->target_port = port;
     memcpy(l->key, key.p, key.n);
@@ -129,13 +168,13 @@ static bool flow_renew(struct local_flow *l)
     return flow_connect(l);
 }
 
-static void forward(struct pq_udp_port *p, const struct pq_addr *peer, struct pq_view key,
+static void forward(struct pq_udp_port *p, const struct ends *ends, struct pq_view key,
                     const char *host, uint16_t port, struct pq_view data)
 {
     uint64_t hash = pq_hash_bytes(key.p, key.n, p->front->seed);
     struct local_flow *l = flow_find(p, key, hash);
     if (!l)
-        l = flow_new(p, peer, key, hash, host, port);
+        l = flow_new(p, ends, key, hash, host, port);
     else if (!flow_renew(l)) {
         flow_free(l);
         l = NULL;
@@ -148,12 +187,14 @@ static void forward(struct pq_udp_port *p, const struct pq_addr *peer, struct pq
 
 /* ---- the socket */
 
-static void from_sender(struct pq_udp_port *p, const struct pq_addr *peer, struct pq_view v)
+static void from_sender(struct pq_udp_port *p, const struct ends *e, struct pq_view v)
 {
-    uint8_t key[18];
-    memcpy(key, peer->ip, 16);
-    pq_put_be16(key + 16, peer->port);
-    forward(p, peer, (struct pq_view){key, sizeof key}, p->conf.host, p->conf.port, v);
+    uint8_t key[38];
+    memcpy(key, e->peer.ip, 16);
+    memcpy(key + 16, e->own.ip, 16);
+    memcpy(key + 32, &e->via, 4);
+    pq_put_be16(key + 36, e->peer.port);
+    forward(p, e, (struct pq_view){key, sizeof key}, p->conf.host, p->conf.port, v);
 }
 
 /* Only the program that asked for the association is served: its address, and its port as soon as
@@ -167,14 +208,37 @@ static bool is_owner(struct pq_udp_port *p, const struct pq_addr *peer)
     return true;
 }
 
-static void from_owner(struct pq_udp_port *p, const struct pq_addr *peer, struct pq_view v)
+static void from_owner(struct pq_udp_port *p, const struct ends *e, struct pq_view v)
 {
     struct pq_socks_request req;
     size_t head;
-    if (pq_socks_read_udp(v.p, v.n, &head, &req) || !is_owner(p, peer))
+    if (pq_socks_read_udp(v.p, v.n, &head, &req) || !is_owner(p, &e->peer))
         return; /* malformed, a fragment, or a stranger's */
-    forward(p, peer, (struct pq_view){v.p, head}, req.host, req.port,
+    forward(p, e, (struct pq_view){v.p, head}, req.host, req.port,
             (struct pq_view){v.p + head, v.n - head});
+}
+
+static bool is_link_local(const struct pq_addr *a)
+{
+    return a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
+}
+
+/* Where a datagram was sent to.  The options that tell are set if the port has all addresses. */
+static void find_own(struct ends *e, struct msghdr *m)
+{
+    struct in_pktinfo four;
+    struct in6_pktinfo six;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            memcpy(&four, CMSG_DATA(c), sizeof four);
+            pq_addr_set4(&e->own, (uint8_t *)&four.ipi_spec_dst, 0);
+        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            memcpy(&six, CMSG_DATA(c), sizeof six);
+            pq_addr_set6(&e->own, six.ipi6_addr.s6_addr, 0);
+            if (is_link_local(&e->own) || is_link_local(&e->peer))
+                e->via = six.ipi6_ifindex;
+        }
+    }
 }
 
 /* Takes one datagram.  Returns false if there is none now. */
@@ -182,21 +246,27 @@ static bool take(struct pq_udp_port *p)
 {
     uv_buf_t buf;
     struct sockaddr_storage ss;
-    struct pq_addr peer;
+    union control ctl;
+    struct ends e = {0};
     pq_udp_alloc(NULL, 0, &buf);
     struct iovec part = {buf.base, buf.len};
-    struct msghdr m = {
-        .msg_name = &ss, .msg_namelen = sizeof ss, .msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr m = {.msg_name = &ss,
+                       .msg_namelen = sizeof ss,
+                       .msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = &ctl,
+                       .msg_controllen = sizeof ctl};
     ssize_t n = recvmsg(p->fd, &m, 0);
     if (n < 0)
         return false;
     struct pq_view v = {(const uint8_t *)buf.base, (size_t)n};
-    if (m.msg_flags & MSG_TRUNC || pq_addr_from_sock(&peer, (struct sockaddr *)&ss))
+    if (m.msg_flags & MSG_TRUNC || pq_addr_from_sock(&e.peer, (struct sockaddr *)&ss))
         return true;
+    find_own(&e, &m);
     if (p->conf.host)
-        from_sender(p, &peer, v);
+        from_sender(p, &e, v);
     else
-        from_owner(p, &peer, v);
+        from_owner(p, &e, v);
     return true;
 }
 
@@ -222,6 +292,11 @@ static int bound_fd(const struct pq_udp_port_conf *c)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     if (ss.ss_family == AF_INET6) /* "[::]:53" takes IPv4 too */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (pq_addr_is_any(&c->bind)) {
+        const bool is4 = ss.ss_family == AF_INET;
+        setsockopt(fd, is4 ? IPPROTO_IP : IPPROTO_IPV6, is4 ? IP_PKTINFO : IPV6_RECVPKTINFO, &one,
+                   sizeof one);
+    }
     /* One socket takes what many flows send; the usual limit is full within 20 ms of a busy one. */
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size))
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);

@@ -109,10 +109,84 @@ static void test_port_is_ours_alone(void **state)
     close_port(&p);
 }
 
+/* A port of all addresses answers from the one that it was asked on, also a sender that asks on
+ * several; over both versions of IP. */
+static void test_answers_come_from_where_was_asked(void **state)
+{
+    static const char *const all[] = {"0.0.0.0", "::"};
+    static const char *const own[] = {"127.0.0.2", "127.0.0.1", "::1"};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        struct port p;
+        open_port(&p, all[i]);
+        for (size_t k = 0; k < COUNT_OF(own) - !i; k++) {
+            int user = user_of(&p, own[k]);
+            expect_answer(&p, user);
+            close(user);
+        }
+        close_port(&p);
+    }
+}
+
+static void test_one_sender_to_two_addresses(void **state)
+{
+    struct port p;
+    struct sockaddr_storage ss;
+    struct pq_addr at, to;
+    (void)state;
+    open_port(&p, "0.0.0.0");
+    int user = fw_udp("127.0.0.3", &at);
+    static const char *const own[] = {"127.0.0.1", "127.0.0.2"};
+    for (unsigned i = 0; i < COUNT_OF(own); i++) {
+        char buf[10];
+        assert_int_equal(pq_addr_parse_ip(&to, own[i]), 0);
+        to.port = p.at.port;
+        socklen_t len = pq_addr_to_sock(&to, &ss);
+        assert_int_equal(sendto(user, "?", 1, 0, (struct sockaddr *)&ss, len), 1);
+        fw_until(&p.w, p.n == i + 1);
+        fw_deliver(&p.st[i], "!", 1, true);
+        len = sizeof ss;
+        assert_int_equal(recvfrom(user, buf, sizeof buf, 0, (struct sockaddr *)&ss, &len), 1);
+        assert_int_equal(pq_addr_from_sock(&at, (struct sockaddr *)&ss), 0);
+        assert_true(pq_addr_eq(&at, &to));
+    }
+    close(user);
+    close_port(&p);
+}
+
+/* What was sent to all of a network is answered from an address of this host. */
+static void test_answer_to_a_broadcast(void **state)
+{
+    static const char *const all[] = {"0.0.0.0", "::"};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        struct port p;
+        struct sockaddr_storage ss;
+        struct pq_addr at, to;
+        int one = 1;
+        char c;
+        open_port(&p, all[i]);
+        int user = fw_udp("127.0.0.3", &at);
+        setsockopt(user, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);
+        assert_int_equal(pq_addr_parse_ip(&to, "127.255.255.255"), 0);
+        to.port = p.at.port;
+        socklen_t len = pq_addr_to_sock(&to, &ss);
+        assert_int_equal(sendto(user, "?", 1, 0, (struct sockaddr *)&ss, len), 1);
+        fw_until(&p.w, p.n == 1);
+        fw_deliver(&p.st[0], "!", 1, true);
+        assert_int_equal(recv(user, &c, 1, 0), 1);
+        close(user);
+        close_port(&p);
+    }
+}
+
 int front_udp_tests(void)
 {
     const struct CMUnitTest udp_tests[] = {
         cmocka_unit_test(test_port_is_ours_alone),
+        cmocka_unit_test(test_answers_come_from_where_was_asked),
+        cmocka_unit_test(test_one_sender_to_two_addresses),
+        cmocka_unit_test(test_answer_to_a_broadcast),
     };
     return ut_run(udp_tests);
 }
