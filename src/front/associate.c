@@ -4,7 +4,9 @@
 #include "front/udp_port.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct pq_associate {
     struct pq_list node; /* in front->associates */
@@ -22,6 +24,11 @@ int pq_associate_open(struct pq_associate **out, struct pq_front *front, uv_tcp_
     int e = uv_tcp_getsockname(tcp, (struct sockaddr *)&ss, &len);
     if (!e)
         e = pq_addr_from_sock(&conf.bind, (struct sockaddr *)&ss);
+    if (!e && ss.ss_family == AF_INET6) {
+        struct sockaddr_in6 six;
+        memcpy(&six, &ss, sizeof six);
+        conf.scope = six.sin6_scope_id; /* 0 unless the address is link-local */
+    }
     len = sizeof ss;
     if (!e)
         e = uv_tcp_getpeername(tcp, (struct sockaddr *)&ss, &len);

@@ -280,10 +280,22 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         ;
 }
 
+static socklen_t bind_addr(const struct pq_udp_port_conf *c, struct sockaddr_storage *ss)
+{
+    struct sockaddr_in6 six;
+    socklen_t len = pq_addr_to_sock(&c->bind, ss);
+    if (c->scope) {
+        memcpy(&six, ss, sizeof six);
+        six.sin6_scope_id = c->scope;
+        memcpy(ss, &six, sizeof six);
+    }
+    return len;
+}
+
 static int bound_fd(const struct pq_udp_port_conf *c)
 {
     struct sockaddr_storage ss;
-    socklen_t len = pq_addr_to_sock(&c->bind, &ss);
+    socklen_t len = bind_addr(c, &ss);
     int one = 1, off = 0, size = SOCKBUF;
     int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)

@@ -10,6 +10,7 @@ struct pq_udp_port;
 
 struct pq_udp_port_conf {
     struct pq_addr bind; /* port 0: any; of all addresses, answers leave from the one asked */
+    uint32_t scope;      /* the interface of a link-local address, else 0 */
     bool share_port;     /* several workers have it */
     const char *host;    /* forward: the target, borrowed for good; NULL = association */
     uint16_t port;

@@ -375,6 +375,38 @@ def test_udp_forwards_several() -> None:
         pair.check_alive()
 
 
+def link_local(lab: Lab) -> tuple[str, int]:
+    """The client host's address that is one only together with its interface."""
+    show = ["ip", "-6", "-o", "addr", "show", "dev", lab.c.device, "scope", "link"]
+    wait_until(lambda: "tentative" not in lab.c.check(show), 5, "a link-local address")
+    with lab.c.entered():
+        scope = socket.if_nametoindex(lab.c.device)
+    return lab.c.check(show).split()[3].split("/")[0], scope
+
+
+@test()
+def test_udp_link_local() -> None:
+    """An association and a forward for programs that know the client by such an address."""
+    with Lab() as lab:
+        port = 1081
+        udp.start_echo(lab)
+        entry = forwards(udp.forward(f"[::]:{FORWARD}", f"127.0.0.1:{ECHO}"))
+        settings = Settings(socks5=f'  - listen: "[::]:{port}"\n', extra=entry)
+        pair = paqet.start_pair(lab, client=settings)
+        host, scope = link_local(lab)
+        control = lab.c.open_socket(socket.AF_INET6, socket.SOCK_STREAM)
+        control.settimeout(5)
+        control.connect((host, port, 0, scope))
+        with Association(lab, control=control) as association:
+            expect(association.ask(TARGET, b"associated") == b"associated", "other bytes")
+        with lab.c.open_socket(socket.AF_INET6, socket.SOCK_DGRAM) as user:
+            user.settimeout(2)
+            user.connect((host, FORWARD, 0, scope))
+            user.send(b"forwarded")
+            expect(user.recv(100) == b"forwarded", "other bytes through the forward")
+        pair.check_alive()
+
+
 class Dns:
     """A name server on the server host, both versions of IP: every name has the same address."""
 

@@ -72,25 +72,34 @@ def address(host: str, port: int) -> bytes:
 
 class Association:
     """One UDP ASSOCIATE of the lab's SOCKS port. `expected`: what the request says of the address
-    that the datagrams will come from."""
+    that the datagrams will come from. `control`: a connection to another SOCKS port."""
 
-    def __init__(self, lab: Lab, expected: tuple[str, int] = ("0.0.0.0", 0)):
+    def __init__(
+        self,
+        lab: Lab,
+        expected: tuple[str, int] = ("0.0.0.0", 0),
+        control: socket.socket | None = None,
+    ):
         self.lab = lab
-        self.control = paqet.socks_socket(lab)
+        self.control = control or paqet.socks_socket(lab)
         self.control.sendall(b"\x05\x01\x00")
         expect(paqet.read_exactly(self.control, 2) == b"\x05\x00", "no greeting without password")
         self.control.sendall(b"\x05\x03\x00" + address(*expected))
         reply = paqet.read_exactly(self.control, 4)
         if reply[1] != 0:
             raise paqet.SocksError(f"UDP ASSOCIATE: reply {reply[1]}", reply[1])
-        expect(reply[3] == 1, f"the relay's address is of type {reply[3]}")
-        bound = paqet.read_exactly(self.control, 6)
-        self.relay = (socket.inet_ntoa(bound[:4]), struct.unpack("!H", bound[4:])[0])
-        self.socket = self.new_socket()
+        is4 = self.control.family == socket.AF_INET
+        expect(reply[3] == (1 if is4 else 4), f"the relay's address is of type {reply[3]}")
+        bound = paqet.read_exactly(self.control, 6 if is4 else 18)
+        host = socket.inet_ntop(self.control.family, bound[:-2])
+        peer = self.control.getpeername()
+        self.relay = (host, struct.unpack("!H", bound[-2:])[0], *peer[2:])
+        self.socket = self.new_socket("127.0.0.1" if is4 else "::")
 
     def new_socket(self, source: str = "127.0.0.1", port: int = 0) -> socket.socket:
         """A UDP socket on the client host."""
-        udp = self.lab.c.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in source else socket.AF_INET
+        udp = self.lab.c.open_socket(family, socket.SOCK_DGRAM)
         udp.bind((source, port))
         udp.settimeout(2)
         return udp
