@@ -23,6 +23,7 @@ struct target {
     bool has_sock;
     struct pq_resolve *resolve;
     struct pq_chunkq waiting;
+    struct pq_addr client;
     char host[PQ_HOST_MAX + 1];
     uint16_t port;
 };
@@ -44,9 +45,14 @@ static void target_close(struct target *t)
         free(t);
 }
 
+/* A client may send one datagram and go: what waits for the name still goes out. */
 static void on_over(struct pq_udp_flow *f)
 {
-    target_close(PQ_OF(f, struct target, flow));
+    struct target *t = PQ_OF(f, struct target, flow);
+    if (f->ended && f->st && t->resolve && t->waiting.n && !f->front->stopping)
+        pq_udp_flow_leave(f);
+    else
+        target_close(t);
 }
 
 static void send_out(struct target *t, struct pq_view v)
@@ -122,7 +128,7 @@ static void say_failed(struct target *t, int err)
 {
     struct pq_front *f = t->flow.front;
     if (err == PQ_EDENIED) {
-        pq_front_log_denied(f, pq_stream_peer(t->flow.st), t->host, t->port);
+        pq_front_log_denied(f, &t->client, t->host, t->port);
         return;
     }
     uint64_t n = pq_log_due(&f->dial_failed, LOG_PERIOD, uv_hrtime());
@@ -147,6 +153,8 @@ static void on_resolved(void *ctx, const struct pq_addr *addrs, unsigned n, int 
         send_out(t, (struct pq_view){pq_chunk_data(c), c->len});
         pq_chunk_free(c);
     }
+    if (!t->flow.st)
+        target_close(t);
 }
 
 void pq_serve_udp(struct pq_front *front, struct pq_stream *st, const char *host, uint16_t port,
@@ -158,6 +166,7 @@ void pq_serve_udp(struct pq_front *front, struct pq_stream *st, const char *host
         return;
     }
     t->port = port;
+    t->client = *pq_stream_peer(st);
     memcpy(t->host, host, strlen(host) + 1);
     t->flow = (struct pq_udp_flow){
         .front = front, .deliver = on_deliver, .over = on_over, .idle_max = IDLE_MAX};

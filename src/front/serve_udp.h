@@ -7,7 +7,8 @@
 
 /* Takes the stream, whose header asked for host:port, with the datagram that came behind the
  * header, if any.  `max`: bytes of a datagram that the client takes.  The stream is closed if the
- * target cannot be had. */
+ * target cannot be had.  If it ends while the name is looked up, what came before still goes out.
+ */
 void pq_serve_udp(struct pq_front *front, struct pq_stream *st, const char *host, uint16_t port,
                   size_t max, struct pq_view first);
 #endif

@@ -21,7 +21,7 @@ void pq_udp_flow_init(struct pq_udp_flow *f)
     struct pq_front *front = f->front;
     f->st = NULL;
     f->part = NULL;
-    f->lost = false;
+    f->lost = f->ended = false;
     pq_list_init(&f->node);
     if (front->n_udp_flows >= front->max_udp_flows && !pq_list_empty(&front->udp_flows)) {
         struct pq_udp_flow *old = PQ_OF(front->udp_flows.next, struct pq_udp_flow, node);
@@ -156,6 +156,7 @@ static void on_end(void *ctx, int err)
 {
     struct pq_udp_flow *f = ctx;
     (void)err;
+    f->ended = true;
     f->over(f);
 }
 

@@ -15,10 +15,11 @@ struct pq_udp_flow { /* embedded in what its owner knows of the flow */
     pq_ns used, idle_max;  /* when it carried its last datagram; how long it is kept after that */
     struct pq_chunk *part; /* a frame of the stream of which more is to come */
     bool lost;             /* memory was short for a part of it */
+    bool ended;            /* it is over because the stream has ended */
     /* A datagram for the local side, borrowed for the call.  May close the flow. */
     void (*deliver)(struct pq_udp_flow *f, struct pq_view v);
-    /* The flow is over: the stream ended, it was idle, or had to make room.  The owner closes it.
-     */
+    /* The flow is over: the stream ended, it was idle, or had to make room.  The owner closes it;
+     * if `ended` it may also leave the stream and close the flow later. */
     void (*over)(struct pq_udp_flow *f);
 };
 

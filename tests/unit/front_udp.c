@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* front_udp.c - UDP sockets at both ends of a stream of datagrams. */
+#include "front/rules.h"
+#include "front/serve_udp.h"
+#include "front/udp_flow.h"
 #include "front/udp_port.h"
 #include "front_tests.h"
 #include "front_world.h"
@@ -180,6 +183,98 @@ static void test_answer_to_a_broadcast(void **state)
     }
 }
 
+/* ---- the server's side */
+
+struct target { /* a stream for "localhost", and a socket at the port that it asks for */
+    struct fw w;
+    struct pq_stream st;
+    struct pq_addr at;
+    int socket;
+};
+
+static void open_target(struct target *t)
+{
+    fw_init(&t->w);
+    t->st = fw_stream(&t->w);
+    t->socket = fw_udp("::", &t->at);
+}
+
+static void close_target(struct target *t)
+{
+    fw_stream_clear(&t->st);
+    fw_fini(&t->w);
+    close(t->socket);
+}
+
+static void serve(struct target *t, struct pq_view first)
+{
+    pq_serve_udp(&t->w.front, &t->st, "localhost", t->at.port, PQ_UDP_MAX, first);
+    assert_int_equal(t->w.front.resolving, 1);
+}
+
+static void expect_datagram(const struct target *t, const char *text)
+{
+    char buf[100] = "";
+    assert_int_equal(recv(t->socket, buf, sizeof buf, 0), strlen(text));
+    assert_string_equal(buf, text);
+}
+
+static void test_client_goes_before_the_name_is_known(void **state)
+{
+    struct target t;
+    (void)state;
+    open_target(&t);
+    serve(&t, (struct pq_view){(const uint8_t *)"first", 5});
+    fw_deliver(&t.st, "second", 6, true);
+    t.st.ev->eof(t.st.ctx);
+    assert_true(t.st.closed);
+    fw_until(&t.w, t.w.front.n_udp_flows == 0);
+    expect_datagram(&t, "first");
+    expect_datagram(&t, "second");
+    close_target(&t);
+}
+
+/* The same, but the name turns out to be of no use; and with nothing to be sent. */
+static void test_client_goes_and_nothing_is_to_be_done(void **state)
+{
+    static const char *const deny[] = {"127.0.0.0/8", "::1"};
+    struct pq_rules *rules;
+    struct target t;
+    (void)state;
+    open_target(&t);
+    assert_int_equal(pq_rules_new(&rules, NULL, 0, deny, COUNT_OF(deny)), 0);
+    t.w.front.rules = rules;
+    serve(&t, (struct pq_view){(const uint8_t *)"denied", 6});
+    t.st.ev->end(t.st.ctx, 0);
+    assert_int_equal(t.w.front.n_udp_flows, 1);
+    fw_until(&t.w, t.w.front.n_udp_flows == 0 && t.w.front.resolving == 0);
+    t.st = fw_stream(&t.w);
+    serve(&t, (struct pq_view){0});
+    t.st.ev->end(t.st.ctx, 0);
+    assert_int_equal(t.w.front.n_udp_flows, 0);
+    close_target(&t);
+    pq_rules_free(&rules);
+}
+
+/* Neither a stop nor another flow has to wait for the name. */
+static void test_flow_without_client_makes_room(void **state)
+{
+    (void)state;
+    for (int stop = 0; stop < 2; stop++) {
+        struct target t;
+        open_target(&t);
+        t.w.front.max_udp_flows = 1;
+        serve(&t, (struct pq_view){(const uint8_t *)"first", 5});
+        t.st.ev->end(t.st.ctx, 0);
+        struct pq_stream other = fw_stream(&t.w);
+        if (!stop)
+            pq_serve_udp(&t.w.front, &other, "127.0.0.1", t.at.port, PQ_UDP_MAX,
+                         (struct pq_view){0});
+        assert_int_equal(t.w.front.n_udp_flows, 1);
+        close_target(&t);
+    }
+}
+
 int front_udp_tests(void)
 {
     const struct CMUnitTest udp_tests[] = {
@@ -187,6 +282,9 @@ int front_udp_tests(void)
         cmocka_unit_test(test_answers_come_from_where_was_asked),
         cmocka_unit_test(test_one_sender_to_two_addresses),
         cmocka_unit_test(test_answer_to_a_broadcast),
+        cmocka_unit_test(test_client_goes_before_the_name_is_known),
+        cmocka_unit_test(test_client_goes_and_nothing_is_to_be_done),
+        cmocka_unit_test(test_flow_without_client_makes_room),
     };
     return ut_run(udp_tests);
 }
