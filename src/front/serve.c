@@ -22,6 +22,7 @@ struct serve { /* a stream whose header is being read */
     uint8_t *buf; /* the bytes so far */
     size_t len, cap;
     bool too_long;
+    bool whole; /* they end where a frame does */
 };
 
 struct target { /* a stream whose target is being dialled */
@@ -285,6 +286,13 @@ static bool keep(struct serve *s, struct pq_view v)
     return true;
 }
 
+/* A batch may end within a frame, and behind the header that frame may hold a datagram: all of it
+ * is waited for [6.4]. */
+static bool is_cut(const struct serve *s, const struct pq_request *req)
+{
+    return !s->whole && (req->type == PQ_REQ_UDP || req->type == PQ_REQ_TUN);
+}
+
 static void on_flush(void *ctx)
 {
     struct serve *s = ctx;
@@ -292,7 +300,7 @@ static void on_flush(void *ctx)
     enum pq_family family;
     size_t used;
     int e = s->too_long ? PQ_EPROTO : pq_header_decode(s->buf, s->len, &req, &family, &used);
-    if (e == PQ_EMORE)
+    if (e == PQ_EMORE || (!e && is_cut(s, &req)))
         return;
     if (e)
         reject(s);
@@ -306,6 +314,7 @@ static void on_data(void *ctx, struct pq_view v, bool last)
 {
     struct serve *s = ctx;
     s->too_long = s->too_long || !keep(s, v);
+    s->whole = last;
     if (last)
         on_flush(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* front_udp.c - UDP sockets at both ends of a stream of datagrams. */
 #include "front/rules.h"
+#include "front/serve.h"
 #include "front/serve_udp.h"
 #include "front/udp_flow.h"
 #include "front/udp_port.h"
@@ -256,6 +257,33 @@ static void test_client_goes_and_nothing_is_to_be_done(void **state)
     pq_rules_free(&rules);
 }
 
+/* Header and datagram in one frame, and a batch of packets that ends within it, at any byte. */
+static void test_datagram_behind_the_header(void **state)
+{
+    static const char text[] = "datagram";
+    uint8_t frame[64];
+    struct target t;
+    (void)state;
+    open_target(&t);
+    const struct pq_request req = {.type = PQ_REQ_UDP, .host = "127.0.0.1", .port = t.at.port};
+    int head = pq_header_encode(PQ_FAMILY_BINARY, &req, frame, sizeof frame);
+    assert_true(head > 0);
+    memcpy(frame + head, text, sizeof text);
+    const size_t n = (size_t)head + strlen(text);
+    for (size_t cut = 1; cut < n; cut++) {
+        t.st = fw_stream(&t.w);
+        pq_serve(&t.w.front, &t.st);
+        fw_deliver(&t.st, frame, cut, false);
+        t.st.ev->flush(t.st.ctx);
+        fw_deliver(&t.st, frame + cut, n - cut, true);
+        t.st.ev->flush(t.st.ctx);
+        expect_datagram(&t, text);
+        assert_int_equal(t.st.consumed, n);
+        t.st.ev->end(t.st.ctx, 0);
+    }
+    close_target(&t);
+}
+
 /* Neither a stop nor another flow has to wait for the name. */
 static void test_flow_without_client_makes_room(void **state)
 {
@@ -285,6 +313,7 @@ int front_udp_tests(void)
         cmocka_unit_test(test_client_goes_before_the_name_is_known),
         cmocka_unit_test(test_client_goes_and_nothing_is_to_be_done),
         cmocka_unit_test(test_flow_without_client_makes_room),
+        cmocka_unit_test(test_datagram_behind_the_header),
     };
     return ut_run(udp_tests);
 }
