@@ -35,9 +35,13 @@ static struct known *known_of(const struct lease *l)
 static struct pq_chunk *encode(const struct lease *l, struct pq_stream *st,
                                const struct pq_request *req)
 {
-    struct pq_chunk *c = pq_chunk_new(pq_stream_chunks(st), PQ_CHUNK_SMALL);
-    int n = c ? pq_header_encode(family_of(known_of(l)), req, pq_chunk_data(c), PQ_CHUNK_SMALL)
-              : PQ_ENOMEM;
+    /* a request has what waits behind it; the others may be left out where memory is short */
+    bool request = req->type >= PQ_REQ_TCP && req->type <= PQ_REQ_TUN;
+    struct pq_chunks *chunks = pq_stream_chunks(st);
+    struct pq_chunk *c =
+        request ? pq_chunk_new_control(chunks) : pq_chunk_new(chunks, PQ_CHUNK_SMALL);
+    size_t cap = request ? PQ_CHUNK_CONTROL : PQ_CHUNK_SMALL;
+    int n = c ? pq_header_encode(family_of(known_of(l)), req, pq_chunk_data(c), cap) : PQ_ENOMEM;
     if (n < 0) {
         pq_chunk_free(c);
         return NULL;

@@ -11,7 +11,7 @@
 #define PQ_CHUNK_BIG      16384 /* data bytes of a big chunk: one socket read */
 #define PQ_CHUNK_SMALL    1984  /* reads up to this are moved to a small chunk */
 #define PQ_CHUNK_HUGE     65535 /* one frame, one datagram: never more */
-#define PQ_CHUNK_CONTROL  240   /* frames that carry no data */
+#define PQ_CHUNK_CONTROL  512   /* frames that carry no data, and requests */
 
 struct pq_chunk {
     struct pq_chunk *next; /* in a queue */
@@ -42,8 +42,7 @@ void pq_chunks_fini(struct pq_chunks *c);
  * bytes, n <= PQ_CHUNK_HUGE, owned by the caller; NULL when the bound is reached. */
 struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n);
 
-/* An empty chunk of PQ_CHUNK_CONTROL bytes for frames that others wait for; NULL only when malloc
- * fails. */
+/* An empty chunk of PQ_CHUNK_CONTROL bytes for what others wait for; NULL only when malloc fails. */
 struct pq_chunk *pq_chunk_new_control(struct pq_chunks *c);
 
 /* As pq_chunk_new, with a copy of n bytes in it. */
