@@ -31,6 +31,7 @@ void pq_udp_flow_init(struct pq_udp_flow *f)
                    "UDP: all %u flows are in use: %llu times the one idle longest was closed for a "
                    "new one (performance.max_udp_flows)",
                    front->max_udp_flows, (unsigned long long)n);
+        pq_udp_flow_leave(old); /* what it has not sent yet would take the room of the new ones */
         old->over(old);
     }
     front->n_udp_flows++;
@@ -62,7 +63,8 @@ static void forget_part(struct pq_udp_flow *f)
 
 void pq_udp_flow_leave(struct pq_udp_flow *f)
 {
-    pq_stream_abort(f->st);
+    if (f->st)
+        pq_stream_abort(f->st);
     f->st = NULL;
     forget_part(f);
 }
