@@ -265,17 +265,32 @@ static void take_value(struct walk *w, const yaml_node_t *n, const struct pq_key
     }
 }
 
+/* A dot or a bracket in the file would name a key of another place in the table. */
+static bool is_path(const yaml_node_t *key)
+{
+    return strpbrk(text_of(key), ".[");
+}
+
+static void say_unknown(struct walk *w, const yaml_node_t *key, const char *full, const char *shown)
+{
+    char hint[PATH_MAX_LEN] = "";
+    const char *near = pq_key_nearest(full);
+    if (is_path(key))
+        snprintf(hint, sizeof hint, " (keys have no dots: each level is a map of its own)");
+    else if (near)
+        snprintf(hint, sizeof hint, " (did you mean %s?)", near);
+    pq_conf_say(w->m, false, line_of(key), "%s: unknown key, ignored%s", shown, hint);
+}
+
 static void take_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t *val,
                       const char *path, const char *shown, void *base)
 {
     char full[PATH_MAX_LEN], full_shown[PATH_MAX_LEN];
     snprintf(full, sizeof full, "%s%s%s", path, *path ? "." : "", text_of(key));
     snprintf(full_shown, sizeof full_shown, "%s%s%s", shown, *shown ? "." : "", text_of(key));
-    const struct pq_key *k = pq_key_find(full);
+    const struct pq_key *k = is_path(key) ? NULL : pq_key_find(full);
     if (!k) {
-        const char *near = pq_key_nearest(full);
-        pq_conf_say(w->m, false, line_of(key), "%s: unknown key, ignored%s%s%s", full_shown,
-                    near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+        say_unknown(w, key, full, full_shown);
         return;
     }
     if (is_null(val))

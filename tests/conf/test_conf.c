@@ -367,6 +367,13 @@ static void unknown(void **state)
     one_warning("role: client\nserver: {addr: 'h:1'}\ntransport: {kcp: {key: k}}\n"
                 "socks5:\n  - listen: ':1'\n    user: me\n",
                 6, "socks5[0].user: ");
+    one_warning(CONF_SERVER "log.level: none\n", 7,
+                "log.level: unknown key, ignored (keys have no dots");
+    one_warning(CONF_SERVER "'transport.kcp': {mtu: 1400}\n", 7, "transport.kcp: unknown key");
+    /* these have places in elements of lists, not in the whole */
+    one_warning(CONF_SERVER "'socks5[].password': " SECRET "\n", 7,
+                "socks5[].password: unknown key");
+    one_warning(CONF_SERVER "'servers[].addr': 'h:1'\n", 7, "servers[].addr: unknown key");
     char text[4096];
     snprintf(text, sizeof text, CONF_SERVER "%0900d: 1\n", 7);
     one_warning(text, 7, "unknown key");
