@@ -133,6 +133,7 @@ struct pq_conf_msgs { /* what was wrong, and what was odd */
         char *text;
     } v[PQ_CONF_MSGS_MAX];
     unsigned n, errors;
+    unsigned left_out; /* there was no room: warnings first */
 };
 
 /* Reads and checks a file.  *out is owned by the caller (pq_conf_free), also on error.
@@ -144,7 +145,8 @@ int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_con
 
 void pq_conf_free(struct pq_conf *c); /* overwrites all texts, secrets among them */
 
-/* Prints all messages, in the order of the file, "file:line: error: key: text", one a line. */
+/* Prints the messages, in the order of the file, "file:line: error: key: text", one a line; last,
+ * if there were too many, how many are missing. */
 void pq_conf_msgs_print(const struct pq_conf_msgs *m, const char *path, FILE *f);
 void pq_conf_msgs_free(struct pq_conf_msgs *m);
 #endif

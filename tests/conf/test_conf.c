@@ -432,6 +432,37 @@ static void printing(void **state)
     pq_conf_msgs_free(&p.m);
 }
 
+/* An error among more warnings than there is room for, then more errors. */
+static void too_many(void **state)
+{
+    (void)state;
+    char text[16384] = CONF_SERVER, out[16384];
+    struct parsed p;
+    for (unsigned i = 0; i < PQ_CONF_MSGS_MAX + 6; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "unknown%u: 1\n", i);
+    snprintf(text + strlen(text), sizeof text - strlen(text), "log: {level: loud}\n");
+    parse(&p, text);
+    assert_int_equal(p.m.n, PQ_CONF_MSGS_MAX);
+    assert_int_equal(p.m.errors, 1);
+    assert_int_equal(p.m.left_out, 7);
+    const struct want w = {7 + PQ_CONF_MSGS_MAX + 6, "log.level: "};
+    expect(&p, true, &w, 1);
+    FILE *f = fmemopen(out, sizeof out, "w");
+    pq_conf_msgs_print(&p.m, "f.yaml", f);
+    fclose(f);
+    assert_non_null(strstr(out, "error: log.level: "));
+    assert_non_null(strstr(out, "\nf.yaml: 7 more messages are not shown\n"));
+    release(&p);
+    snprintf(text, sizeof text, CONF_SERVER "deny:\n");
+    for (unsigned i = 0; i < PQ_CONF_MSGS_MAX + 1; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "  - ''\n");
+    parse(&p, text);
+    assert_int_equal(p.m.n, PQ_CONF_MSGS_MAX);
+    assert_int_equal(p.m.errors, PQ_CONF_MSGS_MAX + 1);
+    assert_int_equal(p.m.left_out, 1);
+    release(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,7 +473,7 @@ int main(void)
         cmocka_unit_test(macs),       cmocka_unit_test(all_at_once),
         cmocka_unit_test(one_by_one), cmocka_unit_test(repeated),
         cmocka_unit_test(unknown),    cmocka_unit_test(secrets),
-        cmocka_unit_test(printing),
+        cmocka_unit_test(printing),   cmocka_unit_test(too_many),
     };
     int failed = ut_run(tests);
     return failed + conf_front() + conf_fuzz();
