@@ -49,6 +49,15 @@ static void check_twice(struct pq_check *k, const char *path, int line, bool udp
             pq_conf_say(k->m, true, line, "%s: forward[%u] already listens there", path, i);
 }
 
+static void check_login(struct pq_check *k, const struct pq_conf_socks5 *s, unsigned i)
+{
+    const bool user = pq_is_set(s->username), pass = pq_is_set(s->password);
+    if (user != pass)
+        pq_conf_say(k->m, false, s->line,
+                    "socks5[%u]: only %s is set; clients must send the other one empty", i,
+                    user ? "username" : "password");
+}
+
 static void check_socks5(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
@@ -56,18 +65,13 @@ static void check_socks5(struct pq_check *k)
         struct pq_conf_socks5 *s = &c->socks5[i];
         char path[PATH_LEN];
         snprintf(path, sizeof path, "socks5[%u].listen", i);
-        if (!listen_addr(k, path, s->line, s->listen, &s->addr))
-            continue;
-        check_twice(k, path, s->line, false, &s->addr, i, 0);
+        if (listen_addr(k, path, s->line, s->listen, &s->addr))
+            check_twice(k, path, s->line, false, &s->addr, i, 0);
         s->real_reply = pq_is_set(s->reply) && strcmp(s->reply, "real") == 0;
         if (pq_is_set(s->reply) && !s->real_reply && strcmp(s->reply, "early") != 0)
             pq_conf_say(k->m, true, s->line, "socks5[%u].reply: '%s' is not early or real", i,
                         s->reply);
-        bool user = pq_is_set(s->username), pass = pq_is_set(s->password);
-        if (user != pass)
-            pq_conf_say(k->m, false, s->line,
-                        "socks5[%u]: only %s is set; clients must send the other one empty", i,
-                        user ? "username" : "password");
+        check_login(k, s, i);
     }
 }
 

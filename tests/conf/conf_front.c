@@ -105,6 +105,20 @@ static void listeners_twice(void **state)
     release(&p);
 }
 
+/* All mistakes of an entry are told, also beside a bad address to listen on. */
+static void socks5_mistakes(void **state)
+{
+    (void)state;
+    struct parsed p;
+    static const struct want error[] = {{5, "socks5[0].listen: "},
+                                        {5, "socks5[0].reply: 'late' is not early or real"}};
+    static const struct want warning[] = {{5, "socks5[0]: only username is set"}};
+    parse(&p, CLIENT "socks5:\n  - {listen: x, reply: late, username: me}\n");
+    expect(&p, true, error, COUNT_OF(error));
+    expect(&p, false, warning, COUNT_OF(warning));
+    release(&p);
+}
+
 static void tun(void **state)
 {
     (void)state;
@@ -416,6 +430,7 @@ int conf_front(void)
         cmocka_unit_test(forwards),
         cmocka_unit_test(bad_forwards),
         cmocka_unit_test(listeners_twice),
+        cmocka_unit_test(socks5_mistakes),
         cmocka_unit_test(tun),
         cmocka_unit_test(bad_tun),
         cmocka_unit_test(odd_tun),
