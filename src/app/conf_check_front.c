@@ -56,6 +56,17 @@ static void check_login(struct pq_check *k, const struct pq_conf_socks5 *s, unsi
         pq_conf_say(k->m, false, s->line,
                     "socks5[%u]: only %s is set; clients must send the other one empty", i,
                     user ? "username" : "password");
+    if (user && strlen(s->username) > USER_MAX_LEN)
+        pq_conf_say(k->m, true, s->line, "socks5[%u].username: is longer than %d bytes", i,
+                    USER_MAX_LEN);
+    if (pass && strlen(s->password) > USER_MAX_LEN)
+        pq_conf_say(k->m, true, s->line, "socks5[%u].password: is longer than %d bytes", i,
+                    USER_MAX_LEN);
+    if (user && strchr(s->username, ':'))
+        pq_conf_say(k->m, false, s->line,
+                    "socks5[%u].username: has a colon, which ends the name for programs that use "
+                    "this as HTTP proxy; they cannot log in",
+                    i);
 }
 
 static void check_socks5(struct pq_check *k)

@@ -117,6 +117,20 @@ static void socks5_mistakes(void **state)
     expect(&p, true, error, COUNT_OF(error));
     expect(&p, false, warning, COUNT_OF(warning));
     release(&p);
+    one_warning(CLIENT "socks5:\n  - {listen: ':1', username: 'a:b', password: 'c:d'}\n", 5,
+                "socks5[0].username: has a colon");
+    for (int more = 0; more < 2; more++) { /* the longest, and one byte more */
+        char text[1024];
+        snprintf(text, sizeof text,
+                 CLIENT "socks5:\n  - {listen: ':1', username: 'u%0*d', password: 'p%0*d'}\n",
+                 254 + more, 0, 254 + more, 0);
+        parse(&p, text);
+        static const struct want long_ones[] = {{5, "socks5[0].username: is longer than 255"},
+                                                {5, "socks5[0].password: is longer than 255"}};
+        expect(&p, true, long_ones, more ? COUNT_OF(long_ones) : 0);
+        assert_int_equal(p.m.n, p.m.errors);
+        release(&p);
+    }
 }
 
 static void tun(void **state)
