@@ -9,9 +9,22 @@
 
 #define MTU_MIN (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
 
+/* Where a login belongs that stands in an address, after a semicolon. */
+static const char *login_keys(const char *path)
+{
+    if (strncmp(path, "socks5[", 7) == 0)
+        return "; use username and password of the same entry";
+    return strncmp(path, "outgoing.", 9) == 0 ? "; use outgoing.username and outgoing.password"
+                                              : "; it takes no login";
+}
+
 bool pq_check_hostport(struct pq_check *k, const char *path, int line, const char *text,
                        char host[PQ_HOST_LEN], uint16_t *port, unsigned min)
 {
+    if (strchr(text, '@')) { /* perhaps with a password: not to be shown */
+        pq_conf_say(k->m, true, line, "%s: must be host:port alone%s", path, login_keys(path));
+        return false;
+    }
     if (pq_hostport_split(text, host, PQ_HOST_LEN, port)) {
         pq_conf_say(k->m, true, line,
                     "%s: '%s' is not host:port (IPv6 addresses need brackets: [::1]:1080)", path,

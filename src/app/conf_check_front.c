@@ -94,7 +94,7 @@ bool pq_check_target(struct pq_check *k, const char *path, int line, const char 
         return false;
     bool odd = false;
     for (const char *p = host; *p; p++)
-        odd = odd || (unsigned char)*p <= ' ' || *p == '/' || *p == '@' || *p == 0x7f;
+        odd = odd || (unsigned char)*p <= ' ' || *p == '/' || *p == 0x7f;
     if (*text == '[') /* only an address, and only of IPv6, stands in brackets */
         odd = odd || pq_addr_parse_ip(&a, host) || pq_addr_is4(&a);
     if (!*host)
@@ -177,11 +177,9 @@ static void check_outgoing(struct pq_check *k)
                     user ? "username" : "password");
         return;
     }
-    if (strchr(o->socks5, '@')) /* perhaps with a password: not to be shown */
-        PQ_FAIL(k, proxy, "%s: must be host:port alone; use outgoing.username and password", proxy);
-    else if (pq_check_target(k, proxy, pq_key_line(k->lines, proxy), o->socks5, o->socks_host,
-                             &o->socks_port) &&
-             k->c->role == PQ_ROLE_SERVER && k->c->tun.enabled)
+    if (pq_check_target(k, proxy, pq_key_line(k->lines, proxy), o->socks5, o->socks_host,
+                        &o->socks_port) &&
+        k->c->role == PQ_ROLE_SERVER && k->c->tun.enabled)
         PQ_FAIL(k, proxy,
                 "%s: packets of a TUN device do not go through a proxy; leave it out, or set "
                 "tun.enabled: false",

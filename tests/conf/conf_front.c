@@ -117,6 +117,8 @@ static void socks5_mistakes(void **state)
     expect(&p, true, error, COUNT_OF(error));
     expect(&p, false, warning, COUNT_OF(warning));
     release(&p);
+    one_error(CLIENT "socks5:\n  - listen: 'me:" SECRET "@127.0.0.1:1080'\n", 5,
+              "socks5[0].listen: must be host:port alone; use username and password");
     one_warning(CLIENT "socks5:\n  - {listen: ':1', username: 'a:b', password: 'c:d'}\n", 5,
                 "socks5[0].username: has a colon");
     for (int more = 0; more < 2; more++) { /* the longest, and one byte more */
@@ -352,7 +354,8 @@ static void bad_outgoing(void **state)
         {"socks5", "proxy.example", "is not host:port"},
         {"socks5", "'proxy.example:0'", "the port must be 1"},
         {"socks5", "':1080'", "has no host"},
-        {"socks5", "'me:" SECRET "@proxy.example:1080'", "must be host:port alone"},
+        {"socks5", "'me:" SECRET "@proxy.example:1080'",
+         "must be host:port alone; use outgoing.username and outgoing.password"},
         {"socks5", "'socks5://me:" SECRET "@proxy.example:1080'", "must be host:port alone"},
         {"password", "[" SECRET "]", "expected a text"},
         {"password", "{a: " SECRET "}", "expected a text"},

@@ -399,6 +399,10 @@ static void secrets(void **state)
         "role: client\nsocks5:\n  password: " SECRET "\n",
         "role: client\nsocks5:\n  - listen: 127.0.0.1:1\n    password: " SECRET "\n",
         "role: client\nsocks5: password:" SECRET "\n",
+        "role: client\nserver: {addr: 'me:" SECRET "@h:1'}\n",
+        "role: client\nforward: [{target: 'http://me:" SECRET "@h:1/', listen: '" SECRET "@h'}]\n",
+        "role: server\nlisten: {addr: '" SECRET "@:1'}\n",
+        "role: server\nnetwork: {ipv4: {addr: '" SECRET "@192.0.2.1:1'}}\n",
         "key: " SECRET "\n",
         "key:" SECRET "\n",
     };
