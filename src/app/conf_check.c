@@ -267,6 +267,21 @@ static void check_cipher(struct pq_check *k)
                 pq_cipher_name(c->cipher));
 }
 
+/* One of the two alone is no mistake: the default of the other one gives way. */
+static void check_buffers(struct pq_check *k)
+{
+    struct pq_conf_kcp *c = &k->c->kcp;
+    const bool smux = pq_key_is_set(k->lines, "transport.kcp.smuxbuf");
+    const bool stream = pq_key_is_set(k->lines, "transport.kcp.streambuf");
+    if (!stream && c->streambuf > c->smuxbuf / 2)
+        c->streambuf = c->smuxbuf / 2;
+    if (!smux && c->smuxbuf < c->streambuf)
+        c->smuxbuf = c->streambuf;
+    if (c->streambuf > c->smuxbuf)
+        PQ_FAIL(k, "transport.kcp.streambuf",
+                "transport.kcp.streambuf: %ld is more than smuxbuf, %ld", c->streambuf, c->smuxbuf);
+}
+
 static void check_kcp(struct pq_check *k)
 {
     struct pq_conf_kcp *c = &k->c->kcp;
@@ -290,9 +305,7 @@ static void check_kcp(struct pq_check *k)
                 "transport.kcp.dshard: this build is without FEC; leave "
                 "dshard and pshard out (what a peer sends with FEC is read)");
 #endif
-    if (c->streambuf > c->smuxbuf)
-        PQ_FAIL(k, "transport.kcp.streambuf",
-                "transport.kcp.streambuf: %ld is more than smuxbuf, %ld", c->streambuf, c->smuxbuf);
+    check_buffers(k);
     if (c->smuxktimeout < c->smuxkalive)
         PQ_FAIL(k, "transport.kcp.smuxktimeout",
                 "transport.kcp.smuxktimeout: %ld s is less than smuxkalive, %ld s", c->smuxktimeout,

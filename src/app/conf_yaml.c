@@ -101,6 +101,12 @@ static bool is_null(const yaml_node_t *n)
     return !*t || !strcmp(t, "~") || !strcmp(t, "null") || !strcmp(t, "Null") || !strcmp(t, "NULL");
 }
 
+/* What means the default, as in the Go programs. */
+static bool is_default(const yaml_node_t *n, const struct pq_key *k)
+{
+    return is_null(n) || (k->kind == KEY_INT && is_plain(n) && !strcmp(text_of(n), "0"));
+}
+
 /* Does not show the text: "key:secret", without a space, is a single value in place of a map. */
 static void wrong_type(struct walk *w, const yaml_node_t *n, const char *path, const char *want)
 {
@@ -136,7 +142,7 @@ static void take_int(struct walk *w, const yaml_node_t *n, const struct pq_key *
         wrong_value(w, n, path, "a whole number");
         return;
     }
-    if (v == 0) /* 0 means the default, as in the Go programs */
+    if (v == 0) /* another spelling of the default */
         return;
     if (v < k->min || v > k->max) {
         pq_conf_say(w->m, true, line_of(n), "%s: %ld is out of range, it must be %ld to %ld", path,
@@ -312,7 +318,7 @@ static void take_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t 
         say_unknown(w, key, full, full_shown);
         return;
     }
-    if (is_null(val))
+    if (is_default(val, k))
         return;
     if (w->lines->n < PQ_KEYS_MAX && !strchr(k->path, '[')) {
         w->lines->v[w->lines->n].path = k->path;

@@ -192,6 +192,7 @@ static void nulls(void **state)
     assert_int_equal(p.c.kcp.mtu, 1350);
     assert_int_equal(p.c.kcp.rcvwnd, 16384);
     assert_int_equal(p.c.kcp.smuxkalive, 2);
+    assert_false(p.c.mtu_set);
     release(&p);
     one_error("role: null\nserver: {addr: 'x:1'}\nsocks5: [{listen: ':1'}]\n"
               "transport: {kcp: {key: k}}\n",
@@ -244,6 +245,34 @@ static void macs(void **state)
         snprintf(text, sizeof text, CONF_SERVER "network:\n  ipv4:\n    router_mac: '%s'\n",
                  bad[i]);
         one_error(text, 9, "network.ipv4.router_mac: ");
+    }
+}
+
+/* What a Go program takes: either buffer alone. */
+static void buffers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys;
+        long smux, stream;
+    } t[] = {
+        {"    smuxbuf: 4194304\n", 4 << 20, 2 << 20},
+        {"    smuxbuf: 1024\n    streambuf: 0\n", 1024, 512},
+        {"    smuxbuf: 1024\n    streambuf: null\n", 1024, 512},
+        {"    smuxbuf: 268435456\n", 256 << 20, 32 << 20},
+        {"    streambuf: 90000000\n", 90000000, 90000000},
+        {"    streambuf: 1024\n", 64 << 20, 1024},
+        {"    smuxbuf: 4096\n    streambuf: 4096\n", 4096, 4096},
+    };
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        char text[512];
+        struct parsed p;
+        snprintf(text, sizeof text, CONF_SERVER "%s", t[i].keys);
+        parse(&p, text);
+        expect_clean(&p);
+        assert_int_equal(p.c.kcp.smuxbuf, t[i].smux);
+        assert_int_equal(p.c.kcp.streambuf, t[i].stream);
+        release(&p);
     }
 }
 
@@ -327,7 +356,8 @@ static void one_by_one(void **state)
     one_error("role: client\nserver:\n  addr: ':1'\nsocks5: [{listen: ':1'}]\n"
               "transport: {kcp: {key: k}}\n",
               3, "server.addr: ");
-    one_error(CONF_SERVER "    streambuf: 90000000\n", 7, "transport.kcp.streambuf: ");
+    one_error(CONF_SERVER "    streambuf: 9000\n    smuxbuf: 8999\n", 7,
+              "transport.kcp.streambuf: 9000 is more than smuxbuf, 8999");
     one_error(CONF_SERVER "    mtu: 50\n", 7, "transport.kcp.mtu: "); /* nothing is left of it */
     one_error(CONF_SERVER "    mtu: -1\n", 7, "transport.kcp.mtu: ");
     one_error(CONF_SERVER "    mtu: 1350.5\n", 7, "transport.kcp.mtu: ");
@@ -470,14 +500,12 @@ static void too_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(minimal),    cmocka_unit_test(defaults),
-        cmocka_unit_test(family_a),   cmocka_unit_test(family_b),
-        cmocka_unit_test(examples),   cmocka_unit_test(keys_of_later),
-        cmocka_unit_test(nulls),      cmocka_unit_test(ports),
-        cmocka_unit_test(macs),       cmocka_unit_test(all_at_once),
-        cmocka_unit_test(one_by_one), cmocka_unit_test(repeated),
-        cmocka_unit_test(unknown),    cmocka_unit_test(secrets),
-        cmocka_unit_test(printing),   cmocka_unit_test(too_many),
+        cmocka_unit_test(minimal),  cmocka_unit_test(defaults),    cmocka_unit_test(family_a),
+        cmocka_unit_test(family_b), cmocka_unit_test(examples),    cmocka_unit_test(keys_of_later),
+        cmocka_unit_test(nulls),    cmocka_unit_test(ports),       cmocka_unit_test(macs),
+        cmocka_unit_test(buffers),  cmocka_unit_test(all_at_once), cmocka_unit_test(one_by_one),
+        cmocka_unit_test(repeated), cmocka_unit_test(unknown),     cmocka_unit_test(secrets),
+        cmocka_unit_test(printing), cmocka_unit_test(too_many),
     };
     int failed = ut_run(tests);
     return failed + conf_front() + conf_fuzz();
