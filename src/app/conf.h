@@ -58,7 +58,8 @@ struct pq_conf_list { /* a list of texts */
     char **v;
     int *line;
     unsigned n;
-    bool set; /* the key is there, perhaps with an empty list */
+    bool set;  /* the key is there, perhaps with an empty list ... */
+    bool bare; /* ... or, allow and deny, without a word behind it */
 };
 
 struct pq_conf_tun {

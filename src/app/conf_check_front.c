@@ -201,6 +201,10 @@ void pq_conf_check_exit(struct pq_check *k)
         PQ_FAIL(k, "allow",
                 "allow: the list is empty; name what is permitted, or refuse all by deny: any");
     check_rules(k, "deny", &c->rules.deny);
+    if (c->rules.deny.bare)
+        PQ_FAIL(k, "deny",
+                "deny: nothing stands behind it; name what is refused, or say deny: [] if that is "
+                "nothing");
     check_outgoing(k);
     if (c->role != PQ_ROLE_SERVER)
         return;

@@ -12,6 +12,8 @@ enum pq_key_kind {
     KEY_BOOL,
     KEY_TEXTS,         /* a list of texts */
     KEY_TEXT_OR_TEXTS, /* the same, a single one without the list */
+    KEY_RULES, /* the same, and null is an empty list: what is left when all its entries have
+                  become comments must not count as not set */
 };
 
 enum pq_key_use {

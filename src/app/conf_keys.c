@@ -59,8 +59,8 @@ static const struct pq_key keys[] = {
     STR("forward[].listen", offsetof(struct pq_conf_forward, listen)),
     STR("forward[].target", offsetof(struct pq_conf_forward, target)),
     STR("forward[].protocol", offsetof(struct pq_conf_forward, protocol)),
-    TEXTS("allow", AT(rules.allow), KEY_TEXT_OR_TEXTS, PQ_CONF_RULES_MAX),
-    TEXTS("deny", AT(rules.deny), KEY_TEXT_OR_TEXTS, PQ_CONF_RULES_MAX),
+    TEXTS("allow", AT(rules.allow), KEY_RULES, PQ_CONF_RULES_MAX),
+    TEXTS("deny", AT(rules.deny), KEY_RULES, PQ_CONF_RULES_MAX),
     MAP("outgoing"),
     STR("outgoing.interface", AT(outgoing.ifname)),
     STR("outgoing.ipv4", AT(outgoing.addr4_text)),
@@ -243,7 +243,7 @@ void pq_keys_free(const char *prefix, void *base)
             continue;
         if (k->kind == KEY_STRING)
             wipe(*(char **)at);
-        else if (k->kind == KEY_TEXTS || k->kind == KEY_TEXT_OR_TEXTS)
+        else if (k->kind == KEY_TEXTS || k->kind == KEY_TEXT_OR_TEXTS || k->kind == KEY_RULES)
             free_list(at);
     }
 }

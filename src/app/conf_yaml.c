@@ -104,7 +104,8 @@ static bool is_null(const yaml_node_t *n)
 /* What means the default, as in the Go programs. */
 static bool is_default(const yaml_node_t *n, const struct pq_key *k)
 {
-    return is_null(n) || (k->kind == KEY_INT && is_plain(n) && !strcmp(text_of(n), "0"));
+    return (is_null(n) && k->kind != KEY_RULES) ||
+           (k->kind == KEY_INT && is_plain(n) && !strcmp(text_of(n), "0"));
 }
 
 /* Does not show the text: "key:secret", without a space, is a single value in place of a map. */
@@ -194,7 +195,10 @@ static void take_texts(struct walk *w, const yaml_node_t *n, const struct pq_key
                        struct pq_conf_list *out)
 {
     out->set = true;
-    if (n->type == YAML_SCALAR_NODE && k->kind == KEY_TEXT_OR_TEXTS) {
+    out->bare = is_null(n);
+    if (out->bare)
+        return;
+    if (n->type == YAML_SCALAR_NODE && k->kind != KEY_TEXTS) {
         add_text(w, n, k, out);
         return;
     }
@@ -285,6 +289,7 @@ static void take_value(struct walk *w, const yaml_node_t *n, const struct pq_key
         break;
     case KEY_TEXTS:
     case KEY_TEXT_OR_TEXTS:
+    case KEY_RULES:
         take_texts(w, n, k, out);
         break;
     }

@@ -268,7 +268,14 @@ static void rules(void **state)
     release(&p);
 #define OPEN "role: server\nlisten: {addr: ':9999'}\ntransport: {kcp: {key: k}}\n"
     one_warning(OPEN, 0, "allow: neither allow nor deny is there");
-    one_warning(OPEN "allow: null\ndeny: ~\n", 0, "allow: neither allow nor deny is there");
+    static const char *const empty[] = {"", " null", " ~", "\n#  - public\n#  - any"};
+    for (size_t i = 0; i < COUNT_OF(empty); i++) { /* entries that were made comments */
+        char text[256];
+        snprintf(text, sizeof text, OPEN "allow:%s\n", empty[i]);
+        one_error(text, 4, "allow: the list is empty; name what is permitted");
+        snprintf(text, sizeof text, OPEN "deny:%s\nlog: {}\n", empty[i]);
+        one_error(text, 4, "deny: nothing stands behind it; name what is refused");
+    }
     one_error(OPEN "allow: []\n", 4, "allow: the list is empty");
     parse(&p, OPEN);
     assert_true(p.c.open_rules);
