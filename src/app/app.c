@@ -10,6 +10,11 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+/* A client sends NOPs at least so often, whatever smuxkalive says: their acknowledgements tell it
+ * that the server lives, also one that sends its own NOPs seldom.  See SILENCE_MAX in
+ * client_session.c. */
+#define NOP_MAX (2 * PQ_SEC)
+
 #define MEMORY_MIN ((uint64_t)16 << 20) /* bound of the bytes in chunks of one worker ... */
 #define MEMORY_MAX ((uint64_t)512 << 20)
 
@@ -56,6 +61,8 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
                                     .max_streams = (uint32_t)c->max_streams,
                                     .keepalive = (pq_ns)k->smuxkalive * PQ_SEC,
                                     .timeout = (pq_ns)k->smuxktimeout * PQ_SEC};
+    if (h->client)
+        h->smux.keepalive = pq_ns_min(h->smux.keepalive, NOP_MAX);
     if (k->dshard > 0 && k->pshard > 0) {
         h->dshard = (uint16_t)k->dshard;
         h->pshard = (uint16_t)k->pshard;

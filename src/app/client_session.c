@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* When new requests go to a fresh session: nothing at all came for so long (keepalives come every
- * 2 s), a request got no answer for so long, or the first PING got none. */
+/* When new requests go to a fresh session: nothing at all came for so long (acknowledgements of
+ * our NOPs come every 2 s at least), a request got no answer for so long, or the first PING got
+ * none. */
 #define SILENCE_MAX  (2500 * PQ_MS)
 #define ANSWER_MAX   (2 * PQ_SEC)
 #define GREET_MAX    (5 * PQ_SEC)

@@ -54,7 +54,7 @@ func connect(f *family, t *tunnelConfig, raw *rawConn, remoteFlags []flagSet, jo
 		return nil, err
 	}
 	t.tune(session)
-	mux, err := smux.Client(session, smuxConfig())
+	mux, err := smux.Client(session, t.smux())
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ type options struct {
 	localFlags, remoteFlags                       string
 	job, listen                                   string
 	dropRST, verbose                              bool
-	timeout, idle                                 time.Duration
+	timeout, idle, keepalive                      time.Duration
 	work                                          jobOptions
 }
 
@@ -64,6 +64,7 @@ func parseOptions() *options {
 	flag.IntVar(&o.work.size, "size", 1000, "udp: bytes of each datagram")
 	flag.Uint64Var(&o.work.seed, "seed", 1, "echo, udp: seed of the pseudo-random bytes")
 	flag.DurationVar(&o.idle, "idle", 0, "client: wait between connecting and the job")
+	flag.DurationVar(&o.keepalive, "keepalive", 2*time.Second, "interval of smux's NOPs; no frame for four of them ends the session")
 	flag.StringVar(&o.listen, "listen", "", "echo: IP:PORT")
 	flag.DurationVar(&o.timeout, "timeout", 60*time.Second, "stop after this time")
 	flag.BoolVar(&o.verbose, "v", false, "say on stderr what happens")
@@ -228,7 +229,7 @@ func (o *options) tunnel(f *family, isServer bool) (*tunnelConfig, error) {
 	}
 	t := &tunnelConfig{
 		block: block, mode: mode, mtu: o.mtu, dshard: o.dshard, pshard: o.pshard,
-		sndwnd: o.sndwnd, rcvwnd: o.rcvwnd, streamMode: f.streamMode,
+		sndwnd: o.sndwnd, rcvwnd: o.rcvwnd, streamMode: f.streamMode, keepalive: o.keepalive,
 	}
 	snd, rcv := defaultWindows(f, isServer)
 	if t.sndwnd == 0 {

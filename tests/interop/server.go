@@ -42,7 +42,7 @@ func (s *server) serveSession(session *kcp.UDPSession) {
 	if s.family.name == "b" {
 		defer s.raw.flags.forget(from)
 	}
-	mux, err := smux.Server(session, smuxConfig())
+	mux, err := smux.Server(session, s.tunnel.smux())
 	if err != nil {
 		verbosef("%v: %v", from, err)
 		return

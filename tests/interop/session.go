@@ -19,6 +19,7 @@ type tunnelConfig struct {
 	sndwnd, rcvwnd int
 	dshard, pshard int
 	streamMode     bool
+	keepalive      time.Duration
 }
 
 // kcpMode is one row of the table of modes.
@@ -100,12 +101,12 @@ func (t *tunnelConfig) tune(s *kcp.UDPSession) {
 	s.SetMtu(t.mtu)
 }
 
-// smuxConfig is the same in both families, up to the number of cores.
-func smuxConfig() *smux.Config {
+// smux is the same in both families, up to the number of cores.
+func (t *tunnelConfig) smux() *smux.Config {
 	return &smux.Config{
 		Version:           2,
-		KeepAliveInterval: 2 * time.Second,
-		KeepAliveTimeout:  8 * time.Second,
+		KeepAliveInterval: t.keepalive,
+		KeepAliveTimeout:  4 * t.keepalive,
 		MaxFrameSize:      65535,
 		MaxReceiveBuffer:  4 << 20,
 		MaxStreamBuffer:   2 << 20,

@@ -98,6 +98,7 @@ class Options:
     flags: str = "PA"
     ip6: bool = False
     shards: tuple[int, int] = (0, 0)  # FEC: data and parity
+    keepalive: int = 2  # s
 
     def address(self, host: Host) -> str:
         return f"[{host.ip6}]" if self.ip6 else host.ip4
@@ -109,6 +110,7 @@ def arguments(me: Host, other: Host, port: int, family: str, options: Options) -
         argv += ["-stream=true" if options.mode == "stream" else "-stream=false"]
     argv += ["-flags", options.flags, "-remote-flags", options.flags]
     argv += ["-dshard", str(options.shards[0]), "-pshard", str(options.shards[1])]
+    argv += ["-keepalive", f"{options.keepalive}s"]
     argv += ["-iface", me.device, "-router-mac", other.mac]
     return [*argv, "-local", f"{options.address(me)}:{port}"]
 

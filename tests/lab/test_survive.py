@@ -248,6 +248,40 @@ def test_silent_go_server_ends_connections() -> None:
         expect(seconds < 20, f"the connection ended after {seconds:.0f} s")
 
 
+SELDOM = "    smuxkalive: 10\n    smuxktimeout: 40\n"
+
+
+def expect_no_silence(lab: Lab, client: Process) -> None:
+    """Requests with pauses between them stay on the first session."""
+    for _ in range(3):
+        time.sleep(3.5)
+        expect(paqet.fetch_by_hand(lab), "a request failed")
+    expect("is silent" not in client.log(), f"a healthy session was given up: {client.log()}")
+
+
+@test()
+def test_silence_is_not_a_long_keepalive() -> None:
+    with Lab() as lab:
+        pair = paqet.start_pair(lab, Settings(kcp=SELDOM))
+        expect_no_silence(lab, pair.client)
+        pair.check_alive()
+
+
+def long_keepalive_of_go(family: str) -> None:
+    """The server sends NOPs seldom, too: it is heard by its acknowledgements."""
+    gopeer.path()
+    with Lab() as lab:
+        lab.origin()
+        gopeer.start_server(lab, family, gopeer.Options(keepalive=10))
+        client = paqet.start_client(lab, Settings(kcp=SELDOM))
+        paqet.wait_working(lab)
+        expect_no_silence(lab, client)
+
+
+for _family in ("a", "b"):
+    add(f"silence_is_not_a_long_keepalive_go_{_family}", partial(long_keepalive_of_go, _family))
+
+
 # ---- the client's own network
 
 
