@@ -203,8 +203,6 @@ static void raise_limits(void)
         r.rlim_cur = r.rlim_max;
         setrlimit(RLIMIT_NOFILE, &r);
     }
-    setenv("UV_THREADPOOL_SIZE", "32",
-           0); /* names are resolved there, and slow ones block a thread */
 }
 
 static void *thread_main(void *arg)

@@ -2,6 +2,7 @@
 #include "front/front.h"
 
 #include "front/associate.h"
+#include "front/lookup.h"
 #include "front/relay.h"
 #include "front/udp_flow.h"
 
@@ -36,5 +37,6 @@ void pq_front_stop(struct pq_front *f)
     pq_relays_stop(f);
     pq_associates_stop(f);
     pq_udp_flows_stop(f);
+    pq_lookups_close(&f->lookups);
     uv_close((uv_handle_t *)&f->second, NULL);
 }

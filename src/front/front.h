@@ -10,6 +10,7 @@
 
 #include <uv.h>
 
+struct pq_lookups;
 struct pq_outgoing;
 struct pq_rules;
 struct pq_tun_server;
@@ -30,7 +31,8 @@ struct pq_front {
     uv_loop_t *loop;
     const struct pq_rules *rules;       /* server: which targets; NULL: all */
     const struct pq_outgoing *outgoing; /* server: the way out; NULL: the system's */
-    unsigned resolving, max_resolving;  /* names that wait for DNS now, and at most */
+    struct pq_lookups *lookups;         /* names that wait for DNS; NULL before the first one */
+    unsigned max_resolving;             /* so many at most */
     pq_open_fn open;                    /* client */
     pq_alive_fn alive;                  /* client */
     void *open_ctx;                     /* of both */

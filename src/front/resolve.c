@@ -1,35 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #include "front/resolve.h"
 
+#include "front/lookup.h"
 #include "front/rules.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Lives until the callback is made or cancelled, and the request and the timer are finished. */
+/* Lives until the callback is made or cancelled, and the timer is closed. */
 struct pq_resolve {
     struct pq_front *front;
     const struct pq_rules *rules;
     pq_resolve_fn done; /* NULL once called or cancelled */
     void *ctx;
     uint16_t port;
-    unsigned pending; /* callbacks that will still come: the timer's, the request's */
     uv_timer_t timer;
-    uv_getaddrinfo_t gai;
-    char host[]; /* as asked for */
+    struct pq_lookup *lookup; /* NULL once it has answered */
+    char host[];              /* as asked for */
 };
-
-static void release(struct pq_resolve *q)
-{
-    if (--q->pending == 0)
-        free(q);
-}
 
 static void on_timer_closed(uv_handle_t *h)
 {
-    release(h->data);
+    free(h->data);
 }
 
 static void finish(struct pq_resolve *q, const struct pq_addr *addrs, unsigned n, int err)
@@ -38,6 +31,8 @@ static void finish(struct pq_resolve *q, const struct pq_addr *addrs, unsigned n
     if (!done)
         return;
     q->done = NULL;
+    if (q->lookup)
+        pq_lookup_drop(q->lookup);
     uv_close((uv_handle_t *)&q->timer, on_timer_closed);
     if (n || err)
         done(q->ctx, addrs, n, err);
@@ -45,17 +40,17 @@ static void finish(struct pq_resolve *q, const struct pq_addr *addrs, unsigned n
 
 static void on_timer(uv_timer_t *t)
 {
-    struct pq_resolve *q = t->data;
-    uv_cancel((uv_req_t *)&q->gai);
-    finish(q, NULL, 0, -ETIMEDOUT);
+    finish(t->data, NULL, 0, -ETIMEDOUT);
 }
 
 /* Keeps the addresses that may be dialled. */
-static void report(struct pq_resolve *q, int status, const struct addrinfo *res)
+static void on_answer(void *ctx, int status, const struct addrinfo *res)
 {
+    struct pq_resolve *q = ctx;
     struct pq_addr found[PQ_RESOLVE_ADDRS_MAX];
     unsigned n = 0;
     bool any = false;
+    q->lookup = NULL;
     for (; res && n < PQ_RESOLVE_ADDRS_MAX; res = res->ai_next) {
         if (pq_addr_from_sock(&found[n], res->ai_addr))
             continue;
@@ -68,35 +63,25 @@ static void report(struct pq_resolve *q, int status, const struct addrinfo *res)
     finish(q, found, n, n ? 0 : err);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
-{
-    struct pq_resolve *q = req->data;
-    q->front->resolving--;
-    if (q->done)
-        report(q, status, res);
-    uv_freeaddrinfo(res);
-    release(q);
-}
-
 /* Asks the system.  Returns NULL, and why, if that is not possible. */
 static struct pq_resolve *ask(struct pq_front *f, const char *host, int *err)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     const size_t len = strlen(host) + 1;
-    *err = f->resolving >= f->max_resolving ? PQ_EAGAIN : PQ_ENOMEM;
-    struct pq_resolve *q = *err == PQ_EAGAIN ? NULL : calloc(1, sizeof *q + len);
-    if (!q)
+    *err = f->lookups ? 0 : pq_lookups_new(&f->lookups, f->loop);
+    if (!*err && pq_lookups_running(f->lookups) >= f->max_resolving)
+        *err = PQ_EAGAIN;
+    struct pq_resolve *q = *err ? NULL : calloc(1, sizeof *q + len);
+    if (!q) {
+        *err = *err ? *err : PQ_ENOMEM;
         return NULL;
+    }
     memcpy(q->host, host, len);
-    q->gai.data = q;
-    *err = uv_getaddrinfo(f->loop, &q->gai, on_resolved, host, NULL, &hints);
-    if (*err) {
-        *err = *err == UV_ENOMEM ? PQ_ENOMEM : UV_EAI_NONAME; /* a name that cannot be one */
+    q->lookup = pq_lookup_start(f->lookups, host, on_answer, q);
+    if (!q->lookup) {
+        *err = PQ_EAGAIN;
         free(q);
         return NULL;
     }
-    f->resolving++;
-    q->pending = 2;
     uv_update_time(f->loop);
     uv_timer_init(f->loop, &q->timer);
     q->timer.data = q;
@@ -148,6 +133,5 @@ struct pq_resolve *pq_resolve_start_unruled(struct pq_front *f, const char *host
 
 void pq_resolve_cancel(struct pq_resolve *q)
 {
-    uv_cancel((uv_req_t *)&q->gai);
     finish(q, NULL, 0, 0);
 }

@@ -12,7 +12,7 @@ struct pq_resolve;
 /* Called once: n addresses with the port set, valid during the call, in the order to try them; or
  * n == 0 and err, one of
  *   PQ_EDENIED           the rules refuse the name, or every address found
- *   PQ_EAGAIN            f->max_resolving names are waiting already
+ *   PQ_EAGAIN            f->max_resolving names are waiting already, or no thread was to be had
  *   PQ_ENOMEM
  *   -ETIMEDOUT           no answer in PQ_RESOLVE_LIMIT_MS
  *   UV_EAI_*             not found, or nobody can tell */
@@ -22,8 +22,8 @@ typedef void (*pq_resolve_fn)(void *ctx, const struct pq_addr *addrs, unsigned n
  * is answered inside the call, and so are most errors: then it returns NULL.  Else the callback
  * comes later, exactly once, unless it is cancelled; the result is valid until then.
  *
- * A name counts in f->resolving until the system's resolver is done with it, also after its time
- * is over or it was cancelled: f must live until the loop has no more requests. */
+ * A name counts until the system's resolver is done with it, also after its time is over or it was
+ * cancelled.  pq_front_stop does not wait for that. */
 struct pq_resolve *pq_resolve_start(struct pq_front *f, const char *host, uint16_t port,
                                     pq_resolve_fn done, void *ctx);
 

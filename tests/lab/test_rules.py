@@ -263,6 +263,40 @@ def answer_late(server: socket.socket, seconds: float) -> None:
 
 
 @test()
+def test_rules_stop_with_slow_names() -> None:
+    """Names that are being looked up do not hold the server: for TCP, UDP, or nobody any more."""
+    with Lab(third=True) as lab, lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((lab.x.ip4, 53))
+        with names(lab.s, "", f"nameserver {lab.x.ip4}\noptions timeout:30 attempts:1\n"):
+            lab.origin()
+            server = paqet.start_server(lab, Settings(extra="allow: any\n"))
+            paqet.start_client(lab, Settings(socks5=REAL))
+            paqet.wait_working(lab)
+            expect(lab.s.firewall(), "the server has made no firewall rules")
+            given_up = [paqet.socks_socket(lab) for _ in range(5)]
+            waiting = [paqet.socks_socket(lab) for _ in range(40)]
+            for number, connection in enumerate(given_up + waiting):
+                name = b"name%d.example" % number
+                connection.sendall(b"\x05\x01\x00\x05\x01\x00\x03" + bytes([len(name)]) + name)
+                connection.sendall(b"\x00\x50")
+            with udp.Association(lab) as association:
+                association.send(udp.address("slow.example", 53), b"x")
+                time.sleep(1)
+                for connection in given_up:
+                    connection.close()
+                time.sleep(0.5)
+                expect(silent.recv(2000, socket.MSG_DONTWAIT), "nobody asked the nameserver")
+                begin = time.monotonic()
+                code = server.stop(20)
+                seconds = time.monotonic() - begin
+            for connection in waiting:
+                connection.close()
+            expect(code == 0, f"exit code {code}: {server.last_lines()}")
+            expect(seconds < 1, f"the server ended after {seconds:.1f} s")
+            expect(not lab.s.firewall(), f"left behind: {lab.s.firewall()}")
+
+
+@test()
 def test_datagrams_wait_for_name() -> None:
     """Not more than a few, however small they are."""
     with Lab(third=True) as lab, lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
