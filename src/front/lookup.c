@@ -5,8 +5,10 @@
 #include "base/list.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define STACK ((size_t)512 * 1024) /* for getaddrinfo and the modules that it loads */
 
@@ -25,6 +27,7 @@ struct pq_lookup {
     struct pq_list node; /* in all->done */
     pq_lookup_fn fn;     /* the loop's; NULL once dropped */
     void *ctx;
+    bool absolute; /* to be looked up with a final dot */
     int status;
     struct addrinfo *res;
     char host[];
@@ -70,11 +73,30 @@ static int uv_error_of(int eai)
     }
 }
 
+/* Whether /etc/hosts has the name: the system finds it there first, but not with a final dot. */
+static bool is_in_hosts(const char *name)
+{
+    char line[1024], *rest;
+    bool found = false;
+    FILE *f = fopen("/etc/hosts", "re");
+    while (f && !found && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "#\n")] = 0;
+        const char *word = strtok_r(line, " \t", &rest); /* the address */
+        while (word && !found && (word = strtok_r(NULL, " \t", &rest)))
+            found = strcasecmp(word, name) == 0;
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
 static void *run(void *arg)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     struct pq_lookup *q = arg;
     struct pq_lookups *l = q->all;
+    if (q->absolute && !is_in_hosts(q->host))
+        strcat(q->host, ".");
     q->status = uv_error_of(getaddrinfo(q->host, NULL, &hints, &q->res));
     pthread_mutex_lock(&l->lock);
     if (l->closed) {
@@ -166,17 +188,18 @@ unsigned pq_lookups_running(const struct pq_lookups *l)
     return l->running;
 }
 
-struct pq_lookup *pq_lookup_start(struct pq_lookups *l, const char *host, pq_lookup_fn done,
-                                  void *ctx)
+struct pq_lookup *pq_lookup_start(struct pq_lookups *l, const char *host, bool absolute,
+                                  pq_lookup_fn done, void *ctx)
 {
-    const size_t len = strlen(host) + 1;
-    struct pq_lookup *q = calloc(1, sizeof *q + len);
+    const size_t len = strlen(host);
+    struct pq_lookup *q = calloc(1, sizeof *q + len + 2); /* room for a final dot */
     if (!q)
         return NULL;
     q->all = l;
     q->fn = done;
     q->ctx = ctx;
-    memcpy(q->host, host, len);
+    q->absolute = absolute && len && host[len - 1] != '.';
+    memcpy(q->host, host, len + 1);
     pthread_mutex_lock(&l->lock);
     l->users++;
     pthread_mutex_unlock(&l->lock);

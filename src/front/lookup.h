@@ -6,6 +6,7 @@
 #ifndef PQ_FRONT_LOOKUP_H
 #define PQ_FRONT_LOOKUP_H
 #include <netdb.h>
+#include <stdbool.h>
 #include <uv.h>
 
 struct pq_lookups; /* those of one loop */
@@ -22,9 +23,10 @@ void pq_lookups_close(struct pq_lookups **l);
 /* Threads under way, those that were dropped included. */
 unsigned pq_lookups_running(const struct pq_lookups *l);
 
-/* Starts.  Returns NULL if there is no memory or no thread to be had; else it is valid until the
+/* Starts.  absolute: the name is looked up as it is, not completed by the system's search list.
+ * Returns NULL if there is no memory or no thread to be had; else it is valid until the
  * callback or pq_lookup_drop, after which the callback does not come. */
-struct pq_lookup *pq_lookup_start(struct pq_lookups *l, const char *host, pq_lookup_fn done,
-                                  void *ctx);
+struct pq_lookup *pq_lookup_start(struct pq_lookups *l, const char *host, bool absolute,
+                                  pq_lookup_fn done, void *ctx);
 void pq_lookup_drop(struct pq_lookup *q);
 #endif

@@ -64,7 +64,8 @@ static void on_answer(void *ctx, int status, const struct addrinfo *res)
 }
 
 /* Asks the system.  Returns NULL, and why, if that is not possible. */
-static struct pq_resolve *ask(struct pq_front *f, const char *host, int *err)
+static struct pq_resolve *ask(struct pq_front *f, const struct pq_rules *rules, const char *host,
+                              int *err)
 {
     const size_t len = strlen(host) + 1;
     *err = f->lookups ? 0 : pq_lookups_new(&f->lookups, f->loop);
@@ -76,7 +77,7 @@ static struct pq_resolve *ask(struct pq_front *f, const char *host, int *err)
         return NULL;
     }
     memcpy(q->host, host, len);
-    q->lookup = pq_lookup_start(f->lookups, host, on_answer, q);
+    q->lookup = pq_lookup_start(f->lookups, host, pq_rules_need_name(rules), on_answer, q);
     if (!q->lookup) {
         *err = PQ_EAGAIN;
         free(q);
@@ -104,7 +105,7 @@ static struct pq_resolve *start(struct pq_front *f, const struct pq_rules *rules
     }
     struct pq_resolve *q = NULL;
     if (pq_rules_name(rules, host, port))
-        q = ask(f, host, &err);
+        q = ask(f, rules, host, &err);
     else
         err = PQ_EDENIED;
     if (!q) {
@@ -122,7 +123,11 @@ static struct pq_resolve *start(struct pq_front *f, const struct pq_rules *rules
 struct pq_resolve *pq_resolve_start(struct pq_front *f, const char *host, uint16_t port,
                                     pq_resolve_fn done, void *ctx)
 {
-    return start(f, f->rules, host, port, done, ctx);
+    struct pq_addr a;
+    if (pq_addr_parse_ip(&a, host) == 0 || pq_rules_is_name(host))
+        return start(f, f->rules, host, port, done, ctx);
+    done(ctx, NULL, 0, UV_EAI_NONAME);
+    return NULL;
 }
 
 struct pq_resolve *pq_resolve_start_unruled(struct pq_front *f, const char *host, uint16_t port,

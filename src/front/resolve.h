@@ -15,10 +15,11 @@ struct pq_resolve;
  *   PQ_EAGAIN            f->max_resolving names are waiting already, or no thread was to be had
  *   PQ_ENOMEM
  *   -ETIMEDOUT           no answer in PQ_RESOLVE_LIMIT_MS
- *   UV_EAI_*             not found, or nobody can tell */
+ *   UV_EAI_*             not found, no name at all (pq_rules_is_name), or nobody can tell */
 typedef void (*pq_resolve_fn)(void *ctx, const struct pq_addr *addrs, unsigned n, int err);
 
-/* Starts; at most PQ_RESOLVE_ADDRS_MAX addresses of those that f->rules allow are found.  A literal
+/* Starts; at most PQ_RESOLVE_ADDRS_MAX addresses of those that f->rules allow are found; with names
+ * among the rules the system's search list has no part in that.  A literal
  * is answered inside the call, and so are most errors: then it returns NULL.  Else the callback
  * comes later, exactly once, unless it is cancelled; the result is valid until then.
  *

@@ -54,7 +54,24 @@ static int read_ports(struct rule *e, const char *s)
     return p && !*p && e->from <= e->to ? 0 : PQ_EINVAL;
 }
 
-/* A host name; what ends in a label of digits is no name but a mistaken address. */
+static bool is_name_char(char c)
+{
+    return isalnum((unsigned char)c) || c == '-' || c == '_';
+}
+
+bool pq_rules_is_name(const char *host)
+{
+    const char *label = host, *p = host;
+    for (; *p; p++) {
+        if (*p != '.' ? !is_name_char(*p) : p == label)
+            return false;
+        if (*p == '.')
+            label = p + 1;
+    }
+    return p != host;
+}
+
+/* A host name in an entry; what ends in a label of digits is no name but a mistaken address. */
 static bool is_name(const char *s, size_t n)
 {
     size_t label = 0;
@@ -69,7 +86,7 @@ static bool is_name(const char *s, size_t n)
             digits = true;
             continue;
         }
-        if (!isalnum((unsigned char)s[i]) && s[i] != '-' && s[i] != '_')
+        if (!is_name_char(s[i]))
             return false;
         digits = digits && isdigit((unsigned char)s[i]);
         if (++label > 63)
@@ -419,6 +436,19 @@ static bool asks_addr(const struct rule *v, unsigned n)
 bool pq_rules_need_addr(const struct pq_rules *r)
 {
     return r && (asks_addr(r->allow, r->n_allow) || asks_addr(r->deny, r->n_deny));
+}
+
+static bool asks_name(const struct rule *v, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (v[i].name)
+            return true;
+    return false;
+}
+
+bool pq_rules_need_name(const struct pq_rules *r)
+{
+    return r && (asks_name(r->allow, r->n_allow) || asks_name(r->deny, r->n_deny));
 }
 
 bool pq_rules_has_allow(const struct pq_rules *r)

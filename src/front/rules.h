@@ -15,6 +15,10 @@
  * the name that was asked for, networks with the address that is dialled, so a permitted name may
  * lead to any address that `deny` does not match.
  *
+ * A name is letters, digits, '-' and '_' between single dots.  Anything else is none and is not to
+ * be looked up (pq_rules_is_name): resolvers take other characters for dots, and decode escapes, so
+ * that an entry would be compared with another name than the one found.
+ *
  * `deny` sees through addresses that lead to another one: 0.0.0.0 and :: are also 127.0.0.1 and
  * ::1, and a NAT64, 6to4, Teredo or IPv4-compatible address is also the IPv4 address inside.
  *
@@ -31,6 +35,9 @@ struct pq_rules;
 
 /* Whether an entry can be read.  Returns 0 or PQ_EINVAL. */
 int pq_rules_check_entry(const char *text);
+
+/* Whether a text is a name as said above, in any case, perhaps with a final dot. */
+bool pq_rules_is_name(const char *host);
 
 /* Builds the rules; the texts are copied.  allow == NULL: there is no such list.  Returns 0,
  * PQ_EINVAL (an entry is none) or PQ_ENOMEM; *out is NULL on error. */
@@ -56,6 +63,10 @@ bool pq_rules_target(const struct pq_rules *r, const char *host, const struct pq
 /* Whether any entry asks for the address (networks, `public`), so that a name must be looked up
  * here to decide. */
 bool pq_rules_need_addr(const struct pq_rules *r);
+
+/* Whether an entry is a name: then a name must be looked up as it is, not completed by the system's
+ * search list. */
+bool pq_rules_need_name(const struct pq_rules *r);
 
 /* Whether there is a list `allow`: what it does not match is refused. */
 bool pq_rules_has_allow(const struct pq_rules *r);

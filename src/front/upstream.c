@@ -233,6 +233,8 @@ static void decide(struct pq_upstream *u)
         struct pq_resolve *q = pq_resolve_start(u->front, u->host, u->port, on_resolved, u);
         if (q)
             u->resolve = q;
+    } else if (!pq_rules_is_name(u->host)) {
+        finish(u, NULL, UV_EAI_NONAME);
     } else if (pq_rules_name(rules, u->host, u->port)) {
         dial_proxy(u);
     } else {

@@ -215,6 +215,72 @@ def test_deny_alone() -> None:
         del services
 
 
+class Dns:
+    """A name server that knows these names, all at 127.0.0.1, and notes what it is asked."""
+
+    def __init__(self, host: Host, known: set[str]):
+        self.known = known
+        self.asked: set[str] = set()
+        self.socket = host.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((host.ip4, 53))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                query, peer = self.socket.recvfrom(2000)
+                self.socket.sendto(self.answer(query), peer)
+
+    def answer(self, query: bytes) -> bytes:
+        labels, at = [], 12
+        while query[at]:
+            labels.append(query[at + 1 : at + 1 + query[at]].decode("latin-1"))
+            at += 1 + query[at]
+        name = ".".join(labels).lower()
+        self.asked.add(name)
+        wants_a = query[at + 1 : at + 3] == b"\0\x01"
+        record = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x7f\0\0\x01"
+        answer = record if wants_a and name in self.known else b""
+        code = b"\x80" if name in self.known else b"\x83"
+        counts = b"\0\x01\0" + bytes([bool(answer)]) + bytes(4)
+        return query[:2] + b"\x81" + code + counts + query[12 : at + 5] + answer
+
+
+@test()
+def test_rules_about_names_spelled_otherwise() -> None:
+    """What the resolver would take for a denied name, or complete to one, is not looked up so."""
+    with Lab(third=True) as lab:
+        services = [Service(lab.s, "127.0.0.1")]
+        dns = Dns(lab.x, {"secret.example", "db.corp.example", "open.example", "a.corp.example"})
+        resolver = f"nameserver {lab.x.ip4}\nsearch corp.example\noptions ndots:2\n"
+        with names(lab.s, "127.0.0.1 inhosts other\n", resolver):
+            start(lab, 'deny: ["secret.example", "*.corp.example"]\n')
+            wait_until(lambda: ask(lab, "127.0.0.1")[0] == 0, 10, "a permitted target")
+            spellings = ["secret\u3002example", "secret\uff0eexample", "s\\101cret.example"]
+            spellings += ["secret\\046example", "\uff53ecret.example", "secret.example..", "x@y"]
+            codes = {(host, SERVICE): 4 for host in [*spellings, "db", "a", "no.example"]}
+            codes |= {(host, SERVICE): 2 for host in ("SECRET.Example.", "db.corp.example")}
+            opened = ("open.example", "open.example.", "localhost", "inhosts", "OTHER")
+            expect_codes(lab, codes | {(host, SERVICE): 0 for host in opened})
+            denied = {name for name in dns.asked if "secret" in name or "corp" in name}
+            expect(not denied, f"the server looked up {denied}")
+            del services
+
+
+@test()
+def test_rules_without_names_search() -> None:
+    """Without names among the rules the system's search list is used, as everywhere else."""
+    with Lab(third=True) as lab:
+        services = [Service(lab.s, "127.0.0.1")]
+        dns = Dns(lab.x, {"db.corp.example"})
+        with names(lab.s, "", f"nameserver {lab.x.ip4}\nsearch corp.example\n"):
+            start(lab, "deny: '*:25'\n")
+            wait_until(lambda: ask(lab, "127.0.0.1")[0] == 0, 10, "a permitted target")
+            expect_codes(lab, {("db", SERVICE): 0, ("\xfc.corp.example", SERVICE): 4})
+            expect("db.corp.example" in dns.asked, f"the server looked up {dns.asked}")
+            del services
+
+
 @test(full=True)
 def test_slow_names() -> None:
     """Names wait for a silent DNS server 8 s, and 256 at a time; addresses do not wait."""

@@ -260,6 +260,56 @@ static void names(void **state)
         COUNT_OF(t));
 }
 
+/* What resolvers would take for another name than the one that entries are compared with. */
+static void other_spellings(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {"a", "a.", "A-b_c.3.example", "xn--bcher-kva.example.",
+                                      "1.2"};
+    static const char *const no[] = {"",
+                                     ".",
+                                     "..",
+                                     ".a",
+                                     "a..",
+                                     "a..b",
+                                     "a b",
+                                     "a\tb",
+                                     "a\\046b",
+                                     "a\\.b",
+                                     "a\xe3\x80\x82x",
+                                     "a\xef\xbc\x8ex",
+                                     "b\xc3\xbc.example",
+                                     "b\xfc.example",
+                                     "a%b",
+                                     "a:1",
+                                     "[::1]",
+                                     "fe80::1%eth0",
+                                     "a/b",
+                                     "a*",
+                                     "a\x7f"};
+    for (size_t i = 0; i < COUNT_OF(yes); i++)
+        if (!pq_rules_is_name(yes[i]))
+            fail_msg("refused: '%s'", yes[i]);
+    for (size_t i = 0; i < COUNT_OF(no); i++)
+        if (pq_rules_is_name(no[i]))
+            fail_msg("taken: '%s'", no[i]);
+}
+
+static void need_name(void **state)
+{
+    (void)state;
+    struct pq_rules *r = rules(LIST("public", "10.0.0.0/8:80"), LIST("any:25"));
+    assert_false(pq_rules_need_name(r));
+    pq_rules_free(&r);
+    r = rules(NULL, LIST("any:25", "a.example"));
+    assert_true(pq_rules_need_name(r));
+    pq_rules_free(&r);
+    r = rules(LIST("*.example:80"), NULL);
+    assert_true(pq_rules_need_name(r));
+    pq_rules_free(&r);
+    assert_false(pq_rules_need_name(NULL));
+}
+
 static void deny_alone(void **state)
 {
     (void)state;
@@ -347,7 +397,8 @@ int main(void)
         cmocka_unit_test(entries),         cmocka_unit_test(special_networks),
         cmocka_unit_test(inner_addresses), cmocka_unit_test(names),
         cmocka_unit_test(deny_alone),      cmocka_unit_test(allow_and_deny),
-        cmocka_unit_test(packets),
+        cmocka_unit_test(packets),         cmocka_unit_test(other_spellings),
+        cmocka_unit_test(need_name),
     };
     return ut_run(tests);
 }
