@@ -242,6 +242,21 @@ struct seen { /* what the header lines have said so far */
     bool upgrade, websocket;
 };
 
+static int read_length(struct pq_http_request *out, struct pq_view value)
+{
+    if (!value.n)
+        return refuse(out, 400, "Content-Length is not a number");
+    out->length = 0;
+    for (size_t i = 0; i < value.n; i++) {
+        if (!is_digit(value.p[i]))
+            return refuse(out, 400, "Content-Length is not a number");
+        if (out->length >> 56)
+            return refuse(out, 400, "Content-Length is too large");
+        out->length = out->length * 10 + value.p[i] - '0';
+    }
+    return 0;
+}
+
 /* Where a second opinion on a line could lead to other requests than ours, there is none. */
 static int read_field(struct pq_http_request *out, struct seen *seen, struct pq_view name,
                       struct pq_view value)
@@ -250,11 +265,7 @@ static int read_field(struct pq_http_request *out, struct seen *seen, struct pq_
         seen->host++;
     } else if (is(name, "Content-Length")) {
         seen->length++;
-        for (size_t i = 0; i < value.n; i++)
-            if (!is_digit(value.p[i]))
-                return refuse(out, 400, "Content-Length is not a number");
-        if (!value.n)
-            return refuse(out, 400, "Content-Length is not a number");
+        return read_length(out, value);
     } else if (is(name, "Transfer-Encoding")) {
         seen->coding++;
         if (!is(value, "chunked"))
@@ -297,6 +308,7 @@ static int read_fields(struct pq_http_request *out)
         return refuse(out, 400, "both Content-Length and Transfer-Encoding");
     if (seen.coding && out->version.p[7] == '0')
         return refuse(out, 400, "Transfer-Encoding in HTTP/1.0");
+    out->chunked = seen.coding;
     out->has_host = seen.host;
     out->websocket = seen.upgrade && seen.websocket;
     return 0;

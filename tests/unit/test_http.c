@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_http.c - heads of requests to an HTTP proxy, RFC 9110 and RFC 9112. */
 #include "header/http.h"
+#include "http_tests.h"
 #include "unit.h"
 
 #define H "Host: h\r\n"
@@ -347,5 +348,5 @@ int main(void)
         cmocka_unit_test(credentials), cmocka_unit_test(answers),
         cmocka_unit_test(fuzz),
     };
-    return ut_run(http);
+    return ut_run(http) + http_rest();
 }
