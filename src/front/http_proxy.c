@@ -42,7 +42,7 @@ static void no_answer(struct pq_relay *r)
 {
     char buf[PQ_HTTP_ANSWER_MAX];
     size_t n = pq_http_write_answer(buf, 502, "the connection ended before the target answered");
-    pq_relay_feed(r, (const uint8_t *)buf, n);
+    pq_relay_say(r, (const uint8_t *)buf, n);
 }
 
 /* Puts the head as the target gets it in the place of the one that came. */

@@ -24,6 +24,8 @@ static void on_timer_closed(uv_handle_t *h)
 {
     struct pq_talk *t = h->data;
     struct pq_proxy *p = t->proxy;
+    if (t->filter)
+        t->filter->free(t->filter);
     free(t->buf);
     free(t);
     release(p);

@@ -74,6 +74,8 @@ static void relay_free(struct pq_relay *r)
 {
     pq_list_remove(&r->node);
     pq_chunkq_clear(&r->out);
+    if (r->filter)
+        r->filter->free(r->filter);
     free(r);
 }
 
@@ -151,8 +153,10 @@ static void on_written(uv_write_t *req, int status)
         left -= c->len;
         pq_chunk_free(c);
     }
+    size_t own = r->own < n ? r->own : n;
+    r->own -= own;
     if (r->st)
-        pq_stream_consumed(r->st, n);
+        pq_stream_consumed(r->st, n - own);
     write_out(r);
 }
 
@@ -241,6 +245,22 @@ static void flush_views(struct pq_relay *r)
     write_out(r);
 }
 
+/* Gives bytes of the stream to the filter.  Returns as `down` does. */
+static int filter_down(struct pq_relay *r, struct pq_view v)
+{
+    int e = r->filter ? r->filter->down(r, v) : 1;
+    if (!e)
+        pq_stream_consumed(r->st, v.n);
+    return e;
+}
+
+/* Bytes of the target that cannot be written yet.  Returns false if memory is short. */
+static bool take_early(struct pq_relay *r, struct pq_view v)
+{
+    int e = filter_down(r, v);
+    return e == 1 ? keep(r, v.p, v.n) : !e;
+}
+
 /* Takes the server's word on how dialling went from the front of the bytes [8.4].  Returns true if
  * the server sends none, and the bytes are still to be used. */
 static bool take_result(struct pq_relay *r, struct pq_view *v)
@@ -259,10 +279,8 @@ static bool take_result(struct pq_relay *r, struct pq_view *v)
     if (e == PQ_EMORE)
         return false;
     r->want_result = false;
-    if (v->n)
-        r->no_answer = NULL;
     uint8_t code = e || req.type != PQ_REQ_RESULT ? PQ_RESULT_FAILURE : req.result;
-    if (!code && v->n && !keep(r, v->p, v->n)) /* the target's first bytes, in the same frame */
+    if (!code && v->n && !take_early(r, *v)) /* the target's first bytes, in the same frame */
         code = PQ_RESULT_FAILURE;
     if (r->result)
         r->result(r, code); /* may free r */
@@ -281,12 +299,13 @@ static void on_data(void *ctx, struct pq_view v, bool last)
         return;
     if (r->sock_eof)
         r->linger_until = uv_hrtime() + HALF_IDLE;
-    r->no_answer = NULL;
-    if (!r->tcp || r->out.head) {
-        if (!keep(r, v.p, v.n))
-            pq_relay_close(r, true);
+    int e = filter_down(r, v);
+    if (e == 1 && (!r->tcp || r->out.head))
+        e = keep(r, v.p, v.n) ? 0 : PQ_ENOMEM;
+    if (e < 0)
+        pq_relay_close(r, true);
+    if (e != 1)
         return;
-    }
     r->views[r->n_views++] = uv_buf_init((char *)v.p, (unsigned)v.n);
     if (r->n_views == PQ_RELAY_VIEWS)
         flush_views(r);
@@ -307,13 +326,23 @@ static bool flush_before_end(struct pq_relay *r)
 
 static void on_flush(void *ctx)
 {
-    flush_views(ctx);
+    struct pq_relay *r = ctx;
+    flush_views(r);
+    if (!r->closing && r->out.head) /* what the filter said */
+        write_out(r);
 }
 
 bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n)
 {
-    if (pq_stream_chunks(r->st))
+    return keep(r, p, n);
+}
+
+bool pq_relay_say(struct pq_relay *r, const uint8_t *p, size_t n)
+{
+    if (pq_stream_chunks(r->st)) {
+        r->own += n;
         return keep(r, p, n);
+    }
     /* The session has ended, and with it the way to its memory; a few bytes always fit a socket
      * that nothing waits for. */
     uv_buf_t b = uv_buf_init((char *)p, (unsigned)n);
@@ -363,6 +392,18 @@ static void on_eof(void *ctx)
     write_out(r);
 }
 
+/* Leaves in the chunk what the filter lets through.  Returns false, and frees it, if that is
+ * nothing. */
+static bool filter_up(struct pq_relay *r, struct pq_chunk *c)
+{
+    if (r->filter)
+        c->len = (uint32_t)r->filter->up(r, (struct pq_view){pq_chunk_data(c), c->len});
+    if (c->len && !r->closing)
+        return true;
+    pq_chunk_free(c);
+    return false;
+}
+
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
     struct pq_relay *r = s->data;
@@ -378,9 +419,10 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     c->len = (uint32_t)n;
     if (r->stream_eof)
         r->linger_until = uv_hrtime() + HALF_IDLE;
-    if (n <= PQ_CHUNK_SMALL) { /* a small read does not pin a big chunk */
-        struct pq_chunk *small =
-            pq_chunk_copy(pq_stream_chunks(r->st), pq_chunk_data(c), (size_t)n);
+    if (!filter_up(r, c))
+        return;
+    if (c->len <= PQ_CHUNK_SMALL) { /* a small read does not pin a big chunk */
+        struct pq_chunk *small = pq_chunk_copy(pq_stream_chunks(r->st), pq_chunk_data(c), c->len);
         pq_chunk_free(c);
         if (!(c = small)) {
             pq_relay_close(r, true);

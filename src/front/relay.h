@@ -8,6 +8,18 @@
 
 #define PQ_RELAY_VIEWS 16 /* borrowed pieces of one batch that one write takes */
 
+struct pq_relay;
+
+struct pq_relay_filter { /* looks at the bytes of a relay, which owns it */
+    /* Bytes of the socket: how many of them go on to the stream; the others are dropped.  May close
+     * the relay. */
+    size_t (*up)(struct pq_relay *r, struct pq_view v);
+    /* Bytes of the stream.  Returns 1: they go on to the socket as they are, all that follow, too;
+     * 0: it has them, and may have called pq_relay_say instead; or PQ_ENOMEM. */
+    int (*down)(struct pq_relay *r, struct pq_view v);
+    void (*free)(struct pq_relay_filter *f);
+};
+
 struct pq_relay {
     struct pq_front *front;
     struct pq_list node;  /* in front->relays, ->lingering or ->half_closed */
@@ -16,6 +28,7 @@ struct pq_relay {
     uv_buf_t views[PQ_RELAY_VIEWS];
     unsigned n_views;
     struct pq_chunkq out; /* bytes for the socket that had to be copied */
+    size_t own;           /* so many of them are not the stream's */
     uv_write_t write_req;
     size_t writing;              /* bytes of the write under way ... */
     struct pq_chunk *write_last; /* ... and its last chunk, to which nothing may be added */
@@ -26,9 +39,10 @@ struct pq_relay {
     /* client: the server first says how dialling went [8.4]; not NULL: told, 0 = connected, else a
      * SOCKS5 reply code, and decides; NULL: a failure resets the socket */
     void (*result)(struct pq_relay *r, uint8_t code);
-    /* client: not NULL: called if the stream ends and no byte of the target has come; it may
-     * pq_relay_feed what the program is told instead */
+    /* client: not NULL: called if the stream ends; it may pq_relay_say what the program is told.
+     * The filter sets it to NULL when the target has answered */
     void (*no_answer)(struct pq_relay *r);
+    struct pq_relay_filter *filter; /* NULL: nobody looks at the bytes */
     bool want_result;
     uint8_t head[8]; /* the bytes of the result so far */
     uint8_t n_head;
@@ -53,10 +67,13 @@ extern const struct pq_stream_events pq_relay_events; /* for pq_open_fn, with th
  * Takes the handle. */
 void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp);
 
-/* Bytes for the socket that the stream does not deliver, or not any more: what came before the
- * relay owned it, or words of our own; copied.  Returns false if memory is short, or the socket
- * does not take them once the session has ended: then close the relay. */
+/* Bytes for the socket that the stream does not deliver any more, since they came before the relay
+ * owned it; copied.  Returns false if memory is short: then close the relay. */
 bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n);
+
+/* The same with words of our own, which are not the stream's; also when the session has ended, if the
+ * socket takes them at once. */
+bool pq_relay_say(struct pq_relay *r, const uint8_t *p, size_t n);
 
 /* Ends both sides at once; `reset`: the socket's other end sees a reset instead of an end. */
 void pq_relay_close(struct pq_relay *r, bool reset);

@@ -110,6 +110,8 @@ void pq_talk_connect(struct pq_talk *t, const char *host, uint16_t port)
     }
     r->want_result = true;
     r->no_answer = t->no_answer;
+    r->filter = t->filter;
+    t->filter = NULL;
     r->user = t;
     t->relay = r;
     bool tells = pq_stream_corked(st) || pq_stream_abilities(st) & PQ_ABLE_RESULT;

@@ -38,8 +38,9 @@ struct pq_talk {
     unsigned step; /* the protocol's own */
     /* not NULL: success is not reported, for the target itself answers; called if it does not */
     void (*no_answer)(struct pq_relay *r);
-    struct pq_relay *relay; /* PQ_TALK_WAITING */
-    uint8_t *buf;           /* malloc'ed; the bytes so far */
+    struct pq_relay_filter *filter; /* for the relay, which will own it */
+    struct pq_relay *relay;         /* PQ_TALK_WAITING */
+    uint8_t *buf;                   /* malloc'ed; the bytes so far */
     size_t len, cap;
     size_t junk; /* bytes that came while leaving */
 };
