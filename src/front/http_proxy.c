@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* http_proxy.c - an HTTP proxy: CONNECT, and plain requests, one a connection. */
+/* http_proxy.c - an HTTP proxy: CONNECT, and plain requests, one a connection: what
+ * follows a request goes nowhere, and its answer says that the connection ends. */
 #include "front/talk.h"
 #include "header/http.h"
 #include "header/socks.h"
 
 #include <stdlib.h>
+
+#define EARLY_MAX PQ_CHUNK_BIG /* bytes of a websocket that do not wait for its answer */
+#define EXTRA_MAX 65536        /* bytes behind a request that are read and dropped */
 
 static void refuse(struct pq_talk *t, int status, const char *text)
 {
@@ -45,19 +49,173 @@ static void no_answer(struct pq_relay *r)
     pq_relay_say(r, (const uint8_t *)buf, n);
 }
 
-/* Puts the head as the target gets it in the place of the one that came. */
+/* ---- a plain request and its answer, on their way through a relay */
+
+struct exchange {
+    struct pq_relay_filter filter; /* first */
+    struct pq_http_body body;      /* of the request */
+    bool websocket;                /* asked for */
+    bool answered;                 /* the answer's head has passed */
+    bool raw;                      /* with a websocket: now everything passes */
+    size_t extra;                  /* bytes behind the request that were dropped */
+    uint8_t *early;                /* ... or, of a websocket, are kept for its answer */
+    size_t n_early;
+    uint8_t *head; /* of the answer, as far as it has come */
+    size_t n_head;
+};
+
+static void drop_buffers(struct exchange *x)
+{
+    free(x->early);
+    free(x->head);
+    x->early = x->head = NULL;
+}
+
+static void exchange_free(struct pq_relay_filter *f)
+{
+    struct exchange *x = (struct exchange *)f;
+    drop_buffers(x);
+    free(x);
+}
+
+static bool append(uint8_t **buf, size_t *len, struct pq_view v)
+{
+    uint8_t *p = v.n ? realloc(*buf, *len + v.n) : NULL;
+    if (!p)
+        return !v.n;
+    memcpy(p + *len, v.p, v.n);
+    *buf = p;
+    *len += v.n;
+    return true;
+}
+
+/* Bytes behind the request.  Another request must not get to this target, which may be another
+ * one's; the program has been told that the connection ends. */
+static bool take_extra(struct exchange *x, struct pq_view v)
+{
+    x->extra += v.n;
+    if (!x->websocket || x->answered)
+        return true;
+    return x->extra <= EARLY_MAX && append(&x->early, &x->n_early, v);
+}
+
+static size_t on_request(struct pq_relay *r, struct pq_view v)
+{
+    struct exchange *x = (struct exchange *)r->filter;
+    size_t used = 0;
+    if (x->raw)
+        return v.n;
+    if (pq_http_body_take(&x->body, v.p, v.n, &used) ||
+        !take_extra(x, (struct pq_view){v.p + used, v.n - used}))
+        pq_relay_close(r, true);
+    else if (x->extra > EXTRA_MAX)
+        uv_read_stop((uv_stream_t *)r->tcp);
+    return used;
+}
+
+/* The target agrees to a websocket: lets go what waited for that. */
+static bool switch_over(struct pq_relay *r, struct exchange *x)
+{
+    struct pq_chunk *c =
+        x->n_early ? pq_chunk_copy(pq_stream_chunks(r->st), x->early, x->n_early) : NULL;
+    if (x->n_early && !c)
+        return false;
+    if (c)
+        pq_stream_send(r->st, c); /* if it has ended, the relay will be told */
+    x->raw = true;
+    return true;
+}
+
+/* Passes the answer's head on, changed so that the program does not use this connection again, and
+ * what is behind it.  used == 0: it has no head that could be changed. */
+static bool pass_head(struct pq_relay *r, const struct exchange *x, size_t used)
+{
+    uint8_t *buf = malloc(used + PQ_HTTP_CLOSING_MAX);
+    bool ok = buf && pq_relay_say(r, buf, pq_http_write_closing(x->head, used, buf)) &&
+              pq_relay_say(r, x->head + used, x->n_head - used);
+    free(buf);
+    return ok;
+}
+
+static int pass_answer(struct pq_relay *r, struct exchange *x, size_t used, int status)
+{
+    bool ok;
+    x->answered = true;
+    r->no_answer = NULL;
+    if (status == 101 && x->websocket)
+        ok = switch_over(r, x) && pq_relay_say(r, x->head, x->n_head);
+    else
+        ok = pass_head(r, x, used);
+    drop_buffers(x);
+    return ok ? 0 : PQ_ENOMEM;
+}
+
+/* Looks for the answer's head, behind those that only say that it will come (1xx). */
+static int on_answer(struct pq_relay *r, struct pq_view v)
+{
+    struct exchange *x = (struct exchange *)r->filter;
+    size_t used;
+    int status, e = 0;
+    if (x->answered)
+        return 1;
+    if (!append(&x->head, &x->n_head, v))
+        return PQ_ENOMEM;
+    while (x->n_head && (e = pq_http_read_answer(x->head, x->n_head, &used, &status)) == 0) {
+        if (status >= 200 || status == 101)
+            return pass_answer(r, x, used, status);
+        if (!pq_relay_say(r, x->head, used))
+            return PQ_ENOMEM;
+        x->n_head -= used;
+        memmove(x->head, x->head + used, x->n_head);
+    }
+    return e == PQ_EPROTO ? pass_answer(r, x, 0, 0) : 0;
+}
+
+/* What follows the head, `rest`, is looked at already: *own bytes of it are of the request. Returns
+ * 0, PQ_ENOMEM or PQ_EPROTO. */
+static int exchange_new(struct exchange **out, const struct pq_http_request *req,
+                        struct pq_view rest, size_t *own)
+{
+    struct exchange *x = *out = calloc(1, sizeof *x);
+    if (!x)
+        return PQ_ENOMEM;
+    x->filter = (struct pq_relay_filter){on_request, on_answer, exchange_free};
+    x->websocket = req->websocket;
+    pq_http_body_init(&x->body, req);
+    int e = pq_http_body_take(&x->body, rest.p, rest.n, own);
+    if (!e && !take_extra(x, (struct pq_view){rest.p + *own, rest.n - *own}))
+        e = PQ_ENOMEM;
+    if (e)
+        exchange_free(&x->filter);
+    return e;
+}
+
+/* ---- the request */
+
+/* Puts the head as the target gets it in the place of the one that came, without what does not
+ * belong to the request.  Returns false if that has ended the negotiation. */
 static bool rewrite(struct pq_talk *t, const struct pq_http_request *req, size_t used)
 {
-    size_t rest = t->len - used, cap = PQ_HTTP_ORIGIN_MAX + rest;
-    uint8_t *buf = malloc(cap);
-    if (!buf)
+    struct exchange *x;
+    size_t own;
+    const struct pq_view rest = {t->buf + used, t->len - used};
+    int e = exchange_new(&x, req, rest, &own);
+    if (e == PQ_EPROTO) {
+        refuse(t, 400, "the chunks of the body are malformed");
         return false;
+    }
+    uint8_t *buf = e ? NULL : malloc(PQ_HTTP_ORIGIN_MAX + own);
+    t->filter = e ? NULL : &x->filter;
+    if (!buf) {
+        pq_talk_end(t);
+        return false;
+    }
     size_t n = pq_http_write_origin(req, buf);
-    memcpy(buf + n, t->buf + used, rest);
+    memcpy(buf + n, rest.p, own);
     free(t->buf);
     t->buf = buf;
-    t->len = n + rest;
-    t->cap = cap;
+    t->len = t->cap = n + own;
+    t->no_answer = no_answer;
     return true;
 }
 
@@ -83,14 +241,10 @@ static void advance(struct pq_talk *t)
         refuse(t, 407, "this proxy asks for a user name and a password");
         return;
     }
-    if (req.connect) {
+    if (req.connect)
         pq_talk_use(t, used);
-    } else if (rewrite(t, &req, used)) {
-        t->no_answer = no_answer;
-    } else {
-        pq_talk_end(t);
+    else if (!rewrite(t, &req, used))
         return;
-    }
     pq_talk_connect(t, req.host, req.port);
 }
 

@@ -17,7 +17,7 @@ from goserver import go_servers
 from lab import Lab, Process, wait_until
 from paqet import SOCKS, Settings
 from test_peers import with_go_server
-from web import Web
+from web import HINTS, Web
 
 REAL = "    reply: real\n"
 LOGIN = '    username: "me"\n    password: "pa:ss word"\n'
@@ -131,18 +131,80 @@ def test_proxy_plain_request() -> None:
 
 @test()
 def test_proxy_two_requests_of_one_program() -> None:
-    """A program that would keep its connection to the proxy must make a second one."""
+    """A program that would keep its connection to the proxy must make a second one, also if the
+    target keeps its own although it was told to close it."""
     with Lab() as lab:
         paqet.start_pair(lab)
-        one, two = Web(lab.s), Web(lab.s)
-        result = lab.c.run(
-            ["curl", "-sS", "-m", "10", *SCHEMES["http"][0], "-w", "%{num_connects}\n"]
-            + ["-o", "/dev/null", one.url("/1"), "-o", "/dev/null", two.url("/2")]
-            + ["-o", "/dev/null", one.url("/3")]
-        )
-        expect(result.stdout.split() == ["1", "1", "1"], f"connections: {result}")
-        asked = [[head.split()[1] for head in web.heads] for web in (one, two)]
-        expect(asked == [["/1", "/3"], ["/2"]], f"asked: {asked}")
+        for stubborn in (False, True):
+            one, two = Web(lab.s, stubborn=stubborn), Web(lab.s, stubborn=stubborn)
+            result = lab.c.run(
+                ["curl", "-sS", "-m", "10", *SCHEMES["http"][0], "-w", "%{num_connects}\n"]
+                + ["-o", "/dev/null", one.url("/1"), "-o", "/dev/null", two.url("/2")]
+                + ["-o", "/dev/null", one.url("/3")]
+            )
+            expect(result.stdout.split() == ["1", "1", "1"], f"connections: {result}")
+            asked = [[head.split()[1] for head in web.heads] for web in (one, two)]
+            expect(asked == [["/1", "/3"], ["/2"]], f"asked: {asked}")
+
+
+def read_head(connection: socket.socket) -> str:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += paqet.read_exactly(connection, 1)
+    return head.decode()
+
+
+FIRST = {  # what follows the first line of a request
+    "GET": "Accept: */*\r\n\r\n",
+    "POST": "Content-Length: 5\r\n\r\nhello",
+    "chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "upgrade": "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",  # which is refused
+}
+
+
+@test()
+def test_proxy_second_request_on_a_connection() -> None:
+    """It never reaches the target of the first one, whenever it comes; the program is told."""
+    with Lab() as lab:
+        pair = paqet.start_pair(lab)
+        one, two = Web(lab.s, stubborn=True), Web(lab.s)
+        second = f"GET {two.url('/2')} HTTP/1.1\r\nCookie: secret\r\n\r\n".encode()
+        for name, rest in FIRST.items():
+            first = f"POST {one.url('/1')} HTTP/1.1\r\nHost: x\r\n{rest}".encode()
+            for cut in (0, len(first), len(first) + len(second)):
+                with paqet.socks_socket(lab) as connection:
+                    connection.sendall((first + second)[:cut])
+                    time.sleep(0.1)
+                    connection.sendall((first + second)[cut:])
+                    head = read_head(connection)
+                    length = int(re.search(r"Content-Length: (\d+)", head)[1])
+                    body = paqet.read_exactly(connection, length)
+                    expect(body.startswith(b"POST /1 "), f"{name}, cut at {cut}: {body!r}")
+                    said = re.findall(r"(?im)^(?:connection|keep-alive):.*\r$", head)
+                    expect(said == ["Connection: close\r"], f"{name}: the program is told {said}")
+                    connection.sendall(second)
+                    time.sleep(0.2)
+        heads = [head.split("\r\n")[0] for head in one.heads]
+        expect(heads == ["POST /1 HTTP/1.1"] * 3 * len(FIRST), f"the first one got {heads}")
+        expect(not two.heads, f"the second one got {two.heads}")
+        expect("secret" not in "".join(one.heads), "the cookie of another site")
+        pair.check_alive()
+
+
+@test()
+def test_proxy_answer_in_pieces() -> None:
+    """What comes before the answer (103) passes as it is; the answer's body, too."""
+    with Lab() as lab:
+        paqet.start_pair(lab)
+        web = Web(lab.s, stubborn=True)
+        with paqet.socks_socket(lab) as connection:
+            connection.sendall(f"GET {web.url('/hints')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            expect(read_head(connection) == HINTS.decode(), "other hints")
+            want = f"HTTP/1.1 200 OK\r\nContent-Length: {len(web.heads[0])}\r\n"
+            head = read_head(connection)
+            expect(head == f"{want}Connection: close\r\n\r\n", f"the answer: {head!r}")
+            body = paqet.read_exactly(connection, len(web.heads[0]))
+            expect(body.decode() == web.heads[0], f"the body: {body!r}")
 
 
 @test()

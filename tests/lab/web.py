@@ -7,16 +7,21 @@ import contextlib
 import re
 import socket
 import threading
+import time
 
 from lab import Host
+
+HINTS = b"HTTP/1.1 103 Early Hints\r\nConnection: keep-alive\r\nLink: </x>\r\n\r\n"
 
 
 class Web:
     """Answers each request with its own head and body, and keeps connections unless the request
-    says close. `heads`: all heads so far. Ways of its own: /silent ends without an answer, and
-    a websocket upgrade becomes an echo."""
+    says close; a `stubborn` one keeps them all the same. `heads`: all heads so far. Ways of its own:
+    /silent ends without an answer, /hints is answered in pieces, beginning with 103, and a websocket
+    upgrade of /chat becomes an echo."""
 
-    def __init__(self, host: Host, address: str = "127.0.0.1"):
+    def __init__(self, host: Host, address: str = "127.0.0.1", stubborn: bool = False):
+        self.stubborn = stubborn
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.listener = host.open_socket(family, socket.SOCK_STREAM)
         self.listener.bind((address, 0))
@@ -54,7 +59,7 @@ class Web:
         self.heads.append(text)
         if text.startswith("GET /silent "):
             return False
-        if re.search(r"(?im)^Upgrade: websocket\r$", text):
+        if re.search(r"(?im)^GET /chat [^\0]*^Upgrade: websocket\r$", text):
             connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
             while piece := reader.read1(65536):
                 connection.sendall(piece)
@@ -63,9 +68,18 @@ class Web:
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         length = re.search(r"(?im)^Content-Length: (\d+)\r$", text)
         body = head + reader.read(int(length[1]) if length else 0)
-        close = re.search(r"(?im)^Connection: close\r$", text)
-        connection.sendall(
-            f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n"
-            f"Connection: {'close' if close else 'keep-alive'}\r\n\r\n".encode() + body
-        )
+        if re.search(r"(?im)^Transfer-Encoding: chunked\r$", text):
+            while not body.endswith(b"\r\n0\r\n\r\n"):
+                body += reader.readline()
+        close = re.search(r"(?im)^Connection: close\r$", text) and not self.stubborn
+        answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n"
+        answer += f"Connection: {'close' if close else 'keep-alive'}\r\n"
+        answer += "" if close else "Keep-Alive: timeout=60\r\n"
+        message = answer.encode() + b"\r\n" + body
+        if text.startswith("GET /hints "):
+            for byte in HINTS + message[:100]:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.002)
+            message = message[100:]
+        connection.sendall(message)
         return not close
