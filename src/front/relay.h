@@ -71,8 +71,8 @@ void pq_relay_connected(struct pq_relay *r, uv_tcp_t *tcp);
  * owned it; copied.  Returns false if memory is short: then close the relay. */
 bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n);
 
-/* The same with words of our own, which are not the stream's; also when the session has ended, if the
- * socket takes them at once. */
+/* The same with words of our own, which are not the stream's; also when the session has ended, if
+ * the socket takes them at once. */
 bool pq_relay_say(struct pq_relay *r, const uint8_t *p, size_t n);
 
 /* Ends both sides at once; `reset`: the socket's other end sees a reset instead of an end. */

@@ -154,7 +154,7 @@ static const char words[] = "no answer";
 
 static void say_words(struct pq_relay *r)
 {
-    assert_true(pq_relay_feed(r, (const uint8_t *)words, strlen(words)));
+    assert_true(pq_relay_say(r, (const uint8_t *)words, strlen(words)));
 }
 
 /* A program whose target has not answered is told so, also when the session ends with an error. */
