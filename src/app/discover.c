@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/discover.h"
 
+#include "app/tun.h"
 #include "base/err.h"
 #include "wire/flow.h"
 
@@ -51,6 +52,18 @@ static int check_mtu(const struct pq_conf *c, bool is4, const struct pq_iface *f
              "transport.kcp.mtu: %ld does not fit %s, whose MTU is %u; use %zu or "
              "less, or leave it out",
              c->kcp.mtu, f->name, f->mtu, f->mtu - head);
+    return PQ_EINVAL;
+}
+
+/* The tunnel's own device: its packets would come back into it for ever. */
+static int check_not_tun(const struct pq_conf *c, const struct pq_iface *f, char why[PQ_WHY_LEN])
+{
+    if (!c->tun.enabled || strcmp(f->name, pq_app_tun_name(c)) != 0)
+        return 0;
+    snprintf(why, PQ_WHY_LEN,
+             "network.interface: the way out leads into %s, which is the tunnel's own device "
+             "(tun.name); name the interface that leads to the Internet",
+             f->name);
     return PQ_EINVAL;
 }
 
@@ -110,6 +123,8 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq
     }
     e = get_iface(named ? c->ifname : NULL, r.ifindex, &out->iface, why);
     if (!e)
+        e = check_not_tun(c, &out->iface, why);
+    if (!e)
         e = check_mtu(c, is4, &out->iface, why);
     if (e)
         return e;
@@ -164,6 +179,8 @@ int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ
     memset(out, 0, sizeof *out);
     int e = c->ifname && *c->ifname ? get_iface(c->ifname, 0, &out->iface, why)
                                     : default_iface(&out->iface, why);
+    if (!e)
+        e = check_not_tun(c, &out->iface, why);
     return e ? e : check_mtu(c, !c->v6.addr, &out->iface, why);
 }
 

@@ -64,6 +64,11 @@ static void open_nat(struct pq_app_tun *t, const struct pq_conf *c)
                pq_strerror(e));
 }
 
+const char *pq_app_tun_name(const struct pq_conf *c)
+{
+    return c->tun.name ? c->tun.name : "tun0";
+}
+
 int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c)
 {
     char why[PQ_TUN_WHY_LEN];
@@ -76,7 +81,7 @@ int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c)
                                 .has6 = c->tun.has6,
                                 .mtu = (uint32_t)c->tun.mtu,
                                 .offload = true};
-    snprintf(dc.name, sizeof dc.name, "%s", c->tun.name ? c->tun.name : "tun0");
+    snprintf(dc.name, sizeof dc.name, "%s", pq_app_tun_name(c));
     int e = pq_tundev_open(&t->dev, &dc, why);
     if (!e) {
         t->open = true;

@@ -13,6 +13,9 @@ struct pq_app_tun {
     struct pq_masquerade *nat; /* server: NULL if not wanted */
 };
 
+/* Name of the device that tun.* asks for. */
+const char *pq_app_tun_name(const struct pq_conf *c);
+
 /* Opens what tun.* asks for; nothing if tun.enabled is false.  Says what is wrong and how to mend
  * it. Returns 0 or an error: then nothing is left open. */
 int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c);

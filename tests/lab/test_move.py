@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 import time
 from dataclasses import dataclass
 
@@ -304,3 +305,28 @@ def test_move_with_tun() -> None:
         pair.check_alive()
         pair.client.stop()
         wait_until(lambda: ping(lab.c, FAR), 3, "the way without the tunnel")
+
+
+@test()
+def test_move_not_into_the_tunnel() -> None:
+    """A route made by hand leads the server's address into the TUN device as well."""
+    need("/dev/net/tun")
+    with Roads() as lab:
+        pair = start(lab, server=tun(1, ip6=False), extra=tun(2, ip6=False))
+        wait_ping(lab.c, "10.9.0.1")
+        lab.c.check(["ip", "route", "add", "10.77.0.0/16", "dev", "tun0"])
+        os.kill(pair.server.pid, signal.SIGSTOP)
+        for _ in range(3):
+            expect(not paqet.fetch_by_hand(lab, 1.5), "a request passed without a server")
+        os.kill(pair.server.pid, signal.SIGCONT)
+        paqet.seconds_to_work(lab, 8, patience=1)
+        log = pair.client.log()
+        expect("moving from" not in log, "the client went into its own tunnel")
+        expect("tun0, which is the tunnel's own device" in log, "not a word about it")
+        pair.check_alive()
+        pair.client.stop()
+        lab.c.check(["ip", "tuntap", "add", "tun0", "mode", "tun"])
+        lab.c.check(["ip", "link", "set", "tun0", "up"])
+        lab.c.check(["ip", "route", "add", "10.77.0.0/16", "dev", "tun0"])
+        text = paqet.client_config(lab, Settings(network=False, extra=tun(2, ip6=False)))
+        expect(paqet.start(lab.c, "refused", text).wait(10) == 1, "it started all the same")
