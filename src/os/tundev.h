@@ -48,12 +48,15 @@ int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why
  * Without a policy (server): routes in the main table.
  *
  * With a policy (client): routes in table PQ_ROUTE_MARK, and for each IP version that has one,
- * rules before the main table: 28760  from each of policy->keep: main table.  What talks from one
- * of this machine's own addresses, such as the ssh session that started us, goes on as it was.
+ * rules before the main table:
+ *   28760  from each of policy->keep: goto 28763.  What talks from one of this machine's own
+ *          addresses, such as the ssh session that started us, goes on as it was, by whatever
+ *          rules the machine has for it.
  *   28761  main table, but for its default route: the local network and what the user has routed
  *          stay as they are.
  *   28762  without the mark PQ_ROUTE_MARK: our table.  Lookups with the mark (netinfo.h) go on to
  *          the main table.
+ *   28763  nothing: where the first ones lead.
  * So a network that the main table knows by itself is not led into the tunnel.  Only one program of
  * a network namespace can have these.
  *

@@ -13,14 +13,15 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { PREF_KEEP = 28760, PREF_MAIN = 28761, PREF_TUN = 28762, REQUEST_MAX = 512 };
+enum { PREF_KEEP = 28760, PREF_MAIN, PREF_TUN, PREF_END, REQUEST_MAX = 512 };
 
 /* ---- rules */
 
 struct rule {
     uint32_t pref;
+    uint8_t action;             /* FR_ACT_*; GOTO leads to PREF_END */
     const struct pq_addr *from; /* or NULL */
-    bool main, no_default;      /* main table, of that all but the default route */
+    uint32_t table;             /* main: all but its default route; ours: without the mark */
 };
 
 static struct nlmsghdr *rule_request(void *buf, bool v4, uint16_t type, uint16_t flags,
@@ -40,15 +41,18 @@ static int add_rule(bool v4, const struct rule *r)
     struct fib_rule_hdr *h;
     struct nlmsghdr *nlh =
         rule_request(buf, v4, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r->pref, &h);
-    h->action = FR_ACT_TO_TBL;
-    mnl_attr_put_u32(nlh, FRA_TABLE, r->main ? RT_TABLE_MAIN : PQ_ROUTE_MARK);
+    h->action = r->action;
+    if (r->action == FR_ACT_GOTO)
+        mnl_attr_put_u32(nlh, FRA_GOTO, PREF_END);
     if (r->from) {
         h->src_len = v4 ? 32 : 128;
         pq_nl_put_addr(nlh, FRA_SRC, r->from);
     }
-    if (r->no_default)
+    if (r->table)
+        mnl_attr_put_u32(nlh, FRA_TABLE, r->table);
+    if (r->table == RT_TABLE_MAIN)
         mnl_attr_put_u32(nlh, FRA_SUPPRESS_PREFIXLEN, 0);
-    if (!r->main) {
+    if (r->table == PQ_ROUTE_MARK) {
         h->flags = FIB_RULE_INVERT; /* what does not bear the mark */
         mnl_attr_put_u32(nlh, FRA_FWMARK, PQ_ROUTE_MARK);
     }
@@ -71,9 +75,9 @@ static void remove_rules(bool v4, uint32_t last)
 static void drop_rules(struct pq_tundev *d)
 {
     if (d->rules4)
-        remove_rules(true, PREF_TUN);
+        remove_rules(true, PREF_END);
     if (d->rules6)
-        remove_rules(false, PREF_TUN);
+        remove_rules(false, PREF_END);
     d->rules4 = d->rules6 = false;
 }
 
@@ -82,7 +86,8 @@ static int keep_addrs(struct pq_tundev *d, bool v4, const struct pq_tundev_polic
     for (unsigned i = 0; i < p->n_keep; i++) {
         if (pq_addr_is4(&p->keep[i]) != v4)
             continue;
-        int e = add_rule(v4, &(struct rule){.pref = PREF_KEEP, .from = &p->keep[i], .main = true});
+        int e = add_rule(
+            v4, &(struct rule){.pref = PREF_KEEP, .action = FR_ACT_GOTO, .from = &p->keep[i]});
         if (e && e != -EEXIST)
             return e;
         d->n_kept += !e;
@@ -92,11 +97,14 @@ static int keep_addrs(struct pq_tundev *d, bool v4, const struct pq_tundev_polic
 
 static int add_rules(struct pq_tundev *d, bool v4, const struct pq_tundev_policy *p)
 {
+    const struct rule fixed[] = {
+        {.pref = PREF_END, .action = FR_ACT_NOP},
+        {.pref = PREF_MAIN, .action = FR_ACT_TO_TBL, .table = RT_TABLE_MAIN},
+        {.pref = PREF_TUN, .action = FR_ACT_TO_TBL, .table = PQ_ROUTE_MARK},
+    };
     int e = keep_addrs(d, v4, p);
-    if (!e)
-        e = add_rule(v4, &(struct rule){.pref = PREF_MAIN, .main = true, .no_default = true});
-    if (!e)
-        e = add_rule(v4, &(struct rule){.pref = PREF_TUN});
+    for (size_t i = 0; !e && i < sizeof fixed / sizeof fixed[0]; i++)
+        e = add_rule(v4, &fixed[i]);
     return e;
 }
 
@@ -191,8 +199,8 @@ static int add_routes(const struct pq_tundev *d, const struct pq_net *nets, unsi
 static int add_policy(struct pq_tundev *d, const struct pq_tundev_policy *policy,
                       char why[PQ_TUN_WHY_LEN])
 {
-    remove_rules(true, PREF_TUN);
-    remove_rules(false, PREF_TUN);
+    remove_rules(true, PREF_END);
+    remove_rules(false, PREF_END);
     d->rules4 = d->has4;
     d->rules6 = d->has6;
     int e = d->has4 ? add_rules(d, true, policy) : 0;

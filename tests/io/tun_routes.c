@@ -114,7 +114,7 @@ static void policy(void **state)
         assert_true(net_talks(in[i], away[i]));
     }
     assert_int_equal(open_client(&d, why), 0);
-    assert_int_equal(rules(), 6);
+    assert_int_equal(rules(), 8);
     for (int i = 0; i < 2; i++) {
         assert_true(net_talks(in[i], away[i]));                  /* came in before */
         assert_int_equal(send(out[i], "x", 1, MSG_NOSIGNAL), 1); /* went out before */
@@ -140,6 +140,30 @@ static void policy(void **state)
         for (size_t k = 0; k < COUNT_OF(all); k++)
             close(all[k]);
     }
+    close(far_end);
+}
+
+/* What the machine has decided about packets from one of its addresses holds as before. */
+static void source_routing(void **state)
+{
+    (void)state;
+    net_need();
+    char why[PQ_TUN_WHY_LEN] = "";
+    struct pq_tundev d;
+    assert_true(net_sh("ip route add unreachable " FAR4 " table 100 && "
+                       "ip rule add from " HERE4 " lookup 100"));
+    net_enter(AWAY);
+    int far_end = net_socket(SOCK_STREAM, FAR4, PORT);
+    net_enter(HERE);
+    assert_int_equal(net_connect(SOCK_STREAM, HERE4, FAR4, PORT), -1);
+    assert_int_equal(open_client(&d, why), 0);
+    assert_int_equal(net_connect(SOCK_STREAM, HERE4, FAR4, PORT), -1);
+    assert_true(net_sh("ip route flush table 100"));
+    int fd = net_connect(SOCK_STREAM, HERE4, FAR4, PORT);
+    assert_true(fd >= 0);
+    pq_tundev_close(&d);
+    assert_true(net_sh("ip rule del from " HERE4 " lookup 100"));
+    close(fd);
     close(far_end);
 }
 
@@ -172,19 +196,19 @@ static void killed(void **state)
                      -EBUSY);
     assert_non_null(strstr(why, "already leads to pqtun1"));
     pq_tundev_close(&second);
-    assert_int_equal(rules(), 6); /* the other one's are not touched */
+    assert_int_equal(rules(), 8); /* the other one's are not touched */
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     assert_int_equal(pq_iface_get("pqtun1", 0, &f), -ENODEV);
     assert_false(net_sh("nft list ruleset | grep -q paqet"));
-    assert_int_equal(rules(), 6); /* left, and without effect */
+    assert_int_equal(rules(), 8); /* left, and without effect */
     net_enter(AWAY);
     far_end = net_socket(SOCK_STREAM, "::", PORT);
     net_enter(HERE);
     assert_true(direct(FAR4) && direct(FAR6) && direct(ROUTER4));
     check_lookup();
     assert_int_equal(open_client(&d, why), 0);
-    assert_int_equal(rules(), 6); /* not twice */
+    assert_int_equal(rules(), 8); /* not twice */
     pq_tundev_close(&d);
     assert_int_equal(rules(), 0);
     close(far_end);
@@ -311,10 +335,8 @@ static void masquerade(void **state)
 int tun_routes(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(policy),
-        cmocka_unit_test(killed),
-        cmocka_unit_test(server),
-        cmocka_unit_test(masquerade),
+        cmocka_unit_test(policy), cmocka_unit_test(source_routing), cmocka_unit_test(killed),
+        cmocka_unit_test(server), cmocka_unit_test(masquerade),
     };
     return cmocka_run_group_tests_name("tun_routes", tests, NULL, NULL);
 }
