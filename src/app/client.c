@@ -166,6 +166,7 @@ int pq_client_run(const struct pq_conf *c)
 {
     static struct client cl;
     struct pq_worker *w[64];
+    pq_tundev_sweep(); /* what a killed client has left may be in the way to a name server */
     int e = pq_app_init(&cl.app, c);
     if (cl.app.n_workers > (unsigned)c->conn)
         cl.app.n_workers = (unsigned)c->conn; /* a worker without a session would have no use */

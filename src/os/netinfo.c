@@ -18,6 +18,8 @@
 
 /* ---- interfaces */
 
+#define LOWER_UP 0x10000 /* IFF_LOWER_UP, which net/if.h does not know */
+
 struct ifaces {
     struct pq_iface *v;
     size_t n;
@@ -43,7 +45,8 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
     *f = (struct pq_iface){.index = m->ifi_index,
                            .hwtype = m->ifi_type,
                            .up = m->ifi_flags & IFF_UP,
-                           .loopback = m->ifi_flags & IFF_LOOPBACK};
+                           .loopback = m->ifi_flags & IFF_LOOPBACK,
+                           .carrier = m->ifi_flags & LOWER_UP};
     const struct nlattr *tb[PQ_NL_ATTRS], *mac;
     pq_nl_attrs(nlh, sizeof *m, tb);
     if (tb[IFLA_IFNAME])

@@ -24,6 +24,7 @@ struct pq_iface {
     uint32_t mtu;
     uint16_t hwtype; /* ARPHRD_* */
     bool up, loopback, has_mac;
+    bool carrier; /* of a TUN device: a program has it */
     uint8_t mac[6];
     struct pq_iface_addr addr[PQ_IFACE_ADDRS]; /* the first ones */
     size_t n;

@@ -129,10 +129,30 @@ static void no_link_local(const struct pq_tundev *d)
     pq_nl_query(nlh, NULL, NULL);
 }
 
+/* A device that the user has made outlives us.  Once no program has it, its routes are passed over,
+ * so that one who is killed does not cut the machine off.  Where that is refused, the next start
+ * mends it. */
+static void pass_over_when_dead(const struct pq_tundev *d)
+{
+    static const char *const version[] = {"ipv4", "ipv6"};
+    char path[96];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "/proc/sys/net/%s/conf/%s/ignore_routes_with_linkdown",
+                 version[i], d->name);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        ssize_t n = write(fd, "1", 1);
+        (void)n;
+        close(fd);
+    }
+}
+
 static int bring_up(const struct pq_tundev *d, uint32_t mtu, char why[PQ_TUN_WHY_LEN])
 {
     char buf[REQUEST_MAX] = {0};
     no_link_local(d);
+    pass_over_when_dead(d);
     struct nlmsghdr *nlh = link_request(buf, d, IFF_UP);
     mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
     uint32_t least = d->has6 ? 1280 : 68; /* less turns IPv6 off on the device */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tundev.h - a TUN device with addresses, MTU and routes.  All of it vanishes with the descriptor,
- * but for policy rules, which are removed on close; those that a killed program leaves lead
- * nowhere, and the next start removes them.  Blocking; for start-up. */
+ * but for policy rules and the routes into a device that the user has made ("ip tuntap add"): close
+ * removes them.  Those that a killed program leaves are without effect, and pq_tundev_sweep removes
+ * them.  Blocking; for start-up. */
 #ifndef PQ_OS_TUNDEV_H
 #define PQ_OS_TUNDEV_H
 #include "base/addr.h"
@@ -25,6 +26,7 @@ struct pq_tundev {
     bool has4, has6;
     bool rules4, rules6; /* policy rules were made ... */
     unsigned n_kept;     /* ... about as many of them for addresses to keep */
+    uint32_t table;      /* in which routes were made; 0 = none were */
 };
 
 /* Where packets that must not go into the tunnel are told apart; see pq_tundev_routes. */
@@ -32,6 +34,10 @@ struct pq_tundev_policy {
     const struct pq_addr *keep; /* this machine's addresses on the way to the server; borrowed */
     unsigned n_keep;            /* at most PQ_TUN_KEEP */
 };
+
+/* Removes the rules, and the routes in our table, that a killed client has left, unless another
+ * client uses them.  For the start of each client, before it needs the network. */
+void pq_tundev_sweep(void);
 
 /* Makes the device (or attaches to one that the user has made), sets addresses (those it already
  * has do not hurt; IPv6 without duplicate detection, and no link-local address), MTU, and up.  The
@@ -45,7 +51,7 @@ int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why
 /* Leads networks into the device.  A network of an IP version without an address is an error; a
  * default route of such a version (0.0.0.0/0, ::/0) is left out.
  *
- * Without a policy (server): routes in the main table.
+ * Without a policy (server): routes in the main table.  One that leads to the device already stays.
  *
  * With a policy (client): routes in table PQ_ROUTE_MARK, and for each IP version that has one,
  * rules before the main table:
@@ -72,6 +78,6 @@ int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
  * Returns 0, PQ_EINVAL (too many) or -errno. */
 int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy);
 
-/* Removes the rules and closes; a device that we made is gone then, with its routes. */
+/* Removes the rules and our routes, and closes; a device that we made is gone then. */
 void pq_tundev_close(struct pq_tundev *d);
 #endif

@@ -11,7 +11,11 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#define PROTOCOL 113 /* 'q': tells our routes from those that others make into the same device */
 
 enum { PREF_KEEP = 28760, PREF_MAIN, PREF_TUN, PREF_END, REQUEST_MAX = 512 };
 
@@ -110,6 +114,20 @@ static int add_rules(struct pq_tundev *d, bool v4, const struct pq_tundev_policy
 
 /* ---- routes */
 
+/* The kernel wants the host part to be 0. */
+static struct pq_addr network_of(const struct pq_net *net)
+{
+    struct pq_addr ip = net->ip;
+    for (unsigned bit = net->bits; bit < 128; bit++)
+        ip.ip[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+    return ip;
+}
+
+static uint8_t prefix_len(const struct pq_net *net)
+{
+    return (uint8_t)(pq_addr_is4(&net->ip) ? net->bits - 96 : net->bits);
+}
+
 struct owner { /* of our table: an interface that is not ours */
     int own, found;
 };
@@ -147,16 +165,14 @@ static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32
 {
     char buf[REQUEST_MAX] = {0};
     bool v4 = pq_addr_is4(&net->ip);
-    struct pq_addr ip = net->ip; /* the kernel wants the host part to be 0 */
-    for (unsigned bit = net->bits; bit < 128; bit++)
-        ip.ip[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+    const struct pq_addr ip = network_of(net);
     uint16_t how = table == RT_TABLE_MAIN ? NLM_F_EXCL : NLM_F_REPLACE;
     struct nlmsghdr *nlh =
         pq_nl_request(buf, RTM_NEWROUTE, (uint16_t)(NLM_F_ACK | NLM_F_CREATE | how));
     struct rtmsg *m = mnl_nlmsg_put_extra_header(nlh, sizeof *m);
     m->rtm_family = v4 ? AF_INET : AF_INET6;
-    m->rtm_dst_len = (uint8_t)(v4 ? net->bits - 96 : net->bits);
-    m->rtm_protocol = RTPROT_STATIC;
+    m->rtm_dst_len = prefix_len(net);
+    m->rtm_protocol = PROTOCOL;
     m->rtm_scope = v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
     m->rtm_type = RTN_UNICAST;
     if (m->rtm_dst_len)
@@ -166,18 +182,81 @@ static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32
     return pq_nl_query(nlh, NULL, NULL);
 }
 
+struct ours { /* routes to remove */
+    uint32_t table;
+    int oif; /* 0: any */
+    unsigned removed;
+};
+
+static int on_our_route(const struct nlmsghdr *nlh, void *arg)
+{
+    struct ours *o = arg;
+    const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    char buf[REQUEST_MAX];
+    pq_nl_attrs(nlh, sizeof *m, tb);
+    if (m->rtm_protocol != PROTOCOL || pq_nl_u32(tb[RTA_TABLE]) != o->table ||
+        (o->oif && (int)pq_nl_u32(tb[RTA_OIF]) != o->oif) || nlh->nlmsg_len > sizeof buf)
+        return MNL_CB_OK;
+    struct nlmsghdr *request = memcpy(buf, nlh, nlh->nlmsg_len);
+    request->nlmsg_type = RTM_DELROUTE;
+    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    o->removed += pq_nl_query(request, NULL, NULL) == 0;
+    return MNL_CB_OK;
+}
+
+/* A list that changes while it is read may come with gaps. */
+static void remove_routes(uint32_t table, int oif)
+{
+    struct ours o = {.table = table, .oif = oif, .removed = 1};
+    while (o.removed) {
+        o.removed = 0;
+        if (pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_our_route, &o))
+            return;
+    }
+}
+
+struct wanted { /* a route of the main table */
+    const struct pq_net *net;
+    int oif;
+    bool there;
+};
+
+static int on_same_route(const struct nlmsghdr *nlh, void *arg)
+{
+    struct wanted *w = arg;
+    const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    struct pq_addr dst;
+    pq_nl_attrs(nlh, sizeof *m, tb);
+    const struct pq_addr want = network_of(w->net);
+    if (pq_nl_u32(tb[RTA_TABLE]) == RT_TABLE_MAIN && (int)pq_nl_u32(tb[RTA_OIF]) == w->oif &&
+        m->rtm_dst_len == prefix_len(w->net) && pq_nl_addr(&dst, tb[RTA_DST]) &&
+        pq_addr_eq_ip(&dst, &want))
+        w->there = true;
+    return MNL_CB_OK;
+}
+
+/* Whether the network leads to the device already: the user's own route, or one that we could not
+ * remove when we were killed. */
+static bool is_routed_here(const struct pq_tundev *d, const struct pq_net *net)
+{
+    struct wanted w = {.net = net, .oif = d->index};
+    return pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_same_route, &w) == 0 && w.there;
+}
+
 static int add_routes(const struct pq_tundev *d, const struct pq_net *nets, unsigned n,
                       uint32_t table, char why[PQ_TUN_WHY_LEN])
 {
     char ip[PQ_ADDR_STRLEN];
     for (unsigned i = 0; i < n; i++) {
         bool v4 = pq_addr_is4(&nets[i].ip);
-        unsigned len = v4 ? nets[i].bits - 96u : nets[i].bits;
+        unsigned len = prefix_len(&nets[i]);
         bool can = v4 ? d->has4 : d->has6;
         if (!can && !len)
             continue;
         int e = can ? add_route(d, &nets[i], table) : -EAFNOSUPPORT;
-        if (e == 0)
+        if (e == 0 || (e == -EEXIST && is_routed_here(d, &nets[i])))
             continue;
         pq_addr_ip_str(&nets[i].ip, ip);
         if (!can)
@@ -217,9 +296,45 @@ static int add_policy(struct pq_tundev *d, const struct pq_tundev_policy *policy
     return e;
 }
 
+struct users { /* of our table */
+    const struct pq_iface *iface;
+    size_t n;
+    bool alive;
+};
+
+static int on_used_route(const struct nlmsghdr *nlh, void *arg)
+{
+    struct users *u = arg;
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    pq_nl_attrs(nlh, sizeof(struct rtmsg), tb);
+    if (pq_nl_u32(tb[RTA_TABLE]) != PQ_ROUTE_MARK)
+        return MNL_CB_OK;
+    int oif = (int)pq_nl_u32(tb[RTA_OIF]);
+    for (size_t i = 0; i < u->n; i++)
+        u->alive = u->alive || (u->iface[i].index == oif && u->iface[i].carrier);
+    return MNL_CB_OK;
+}
+
+void pq_tundev_sweep(void)
+{
+    struct pq_iface *v;
+    struct users u = {0};
+    if (pq_iface_list(&v, &u.n))
+        return;
+    u.iface = v;
+    int e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_used_route, &u);
+    free(v);
+    if (e || u.alive)
+        return;
+    remove_rules(true, PREF_END);
+    remove_rules(false, PREF_END);
+    remove_routes(PQ_ROUTE_MARK, 0);
+}
+
 int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
                      const struct pq_tundev_policy *policy, char why[PQ_TUN_WHY_LEN])
 {
+    d->table = policy ? PQ_ROUTE_MARK : RT_TABLE_MAIN;
     if (!policy)
         return add_routes(d, nets, n, RT_TABLE_MAIN, why);
     if (policy->n_keep > PQ_TUN_KEEP) {
@@ -250,6 +365,9 @@ int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy)
 void pq_tundev_close(struct pq_tundev *d)
 {
     drop_rules(d);
+    if (d->table)
+        remove_routes(d->table, d->index);
+    d->table = 0;
     if (d->fd >= 0)
         close(d->fd);
     d->fd = -1;

@@ -216,6 +216,65 @@ static void killed(void **state)
     close(ready[1]);
 }
 
+/* Starts a client in a process of its own.  Returns it once its routes are made. */
+static pid_t start_client(void)
+{
+    char why[PQ_TUN_WHY_LEN] = "", c = 0;
+    struct pq_tundev d;
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ssize_t n = write(ready[1], open_client(&d, why) ? "n" : "y", 1);
+        pause();
+        _exit(n != 1);
+    }
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    assert_int_equal(c, 'y');
+    close(ready[0]);
+    close(ready[1]);
+    return pid;
+}
+
+static bool table_is_empty(void)
+{
+    return !net_sh("(ip route show table 28769; ip -6 route show table 28769) 2>/dev/null | "
+                   "grep -q .");
+}
+
+/* A device that the user has made stays when its program is killed, and so do the routes. */
+static void killed_persistent(void **state)
+{
+    (void)state;
+    net_need();
+    char why[PQ_TUN_WHY_LEN] = "";
+    struct pq_tundev d;
+    net_enter(AWAY);
+    int far_end = net_socket(SOCK_STREAM, "::", PORT);
+    net_enter(HERE);
+    assert_true(net_sh("ip tuntap add pqtun1 mode tun"));
+    pid_t pid = start_client();
+    pq_tundev_sweep(); /* of another client, which must not touch those of this one */
+    assert_int_equal(rules(), 8);
+    assert_false(table_is_empty());
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_false(table_is_empty());
+    usleep(1500000); /* the kernel tells its routes at most once a second */
+    assert_true(direct(FAR4) && direct(FAR6));
+    pq_tundev_sweep();
+    assert_int_equal(rules(), 0);
+    assert_true(table_is_empty());
+    assert_int_equal(open_client(&d, why), 0);
+    assert_int_equal(rules(), 8);
+    pq_tundev_close(&d);
+    assert_int_equal(rules(), 0);
+    assert_true(table_is_empty());
+    assert_true(net_sh("ip link del pqtun1"));
+    close(far_end);
+}
+
 /* A server leads networks behind its clients into the device, by the main table. */
 static void server(void **state)
 {
@@ -242,6 +301,33 @@ static void server(void **state)
     assert_int_equal(pq_tundev_routes(&d, nets + 1, 1, NULL, why), -EAFNOSUPPORT);
     assert_non_null(strstr(why, "fd20::/48 needs an IPv6 address of pqtun1"));
     pq_tundev_close(&d);
+}
+
+/* The same into a device that outlives the server. */
+static void server_persistent(void **state)
+{
+    (void)state;
+    net_need();
+    char why[PQ_TUN_WHY_LEN] = "";
+    struct pq_tundev d;
+    struct pq_net nets[3];
+    struct pq_tundev_conf c = net_tun(1, false);
+    pq_net_parse(&nets[0], "10.20.0.0/16");
+    pq_net_parse(&nets[1], "fd20::/48");
+    pq_net_parse(&nets[2], "10.21.0.0/16");
+    assert_true(net_sh("ip tuntap add pqtun1 mode tun && ip link set pqtun1 up && "
+                       "ip route add 10.21.0.0/16 dev pqtun1"));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pq_tundev_open(&d, &c, why), 0);
+        assert_int_equal(pq_tundev_routes(&d, nets, 3, NULL, why), 0);
+        close(d.fd); /* killed */
+    }
+    assert_int_equal(pq_tundev_open(&d, &c, why), 0);
+    assert_int_equal(pq_tundev_routes(&d, nets, 3, NULL, why), 0);
+    pq_tundev_close(&d);
+    assert_false(net_sh("(ip route; ip -6 route) | grep -q '^10.20\\|^fd20'"));
+    assert_true(net_sh("ip route | grep -q '^10.21.*pqtun1'")); /* the user's own */
+    assert_true(net_sh("ip link del pqtun1"));
 }
 
 /* ---- masquerade */
@@ -335,8 +421,10 @@ static void masquerade(void **state)
 int tun_routes(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(policy), cmocka_unit_test(source_routing), cmocka_unit_test(killed),
-        cmocka_unit_test(server), cmocka_unit_test(masquerade),
+        cmocka_unit_test(policy),     cmocka_unit_test(source_routing),
+        cmocka_unit_test(killed),     cmocka_unit_test(killed_persistent),
+        cmocka_unit_test(server),     cmocka_unit_test(server_persistent),
+        cmocka_unit_test(masquerade),
     };
     return cmocka_run_group_tests_name("tun_routes", tests, NULL, NULL);
 }
