@@ -60,10 +60,20 @@ static bool send_cut(struct pq_tun_link *l, const struct pq_tun_packet *pkt)
     return ok;
 }
 
+/* The one bit of [8.8] can tell of TCP's and UDP's own checksum only: others are filled in here. */
+static void fill_others(struct pq_tun_packet *pkt)
+{
+    if (!pkt->partial_csum || pkt->gso_size || pq_gso_can_describe(&pkt->vnet, pkt->p, pkt->n))
+        return;
+    pq_ip_fill_checksum(pkt->p, pkt->n, pkt->vnet.csum_start, pkt->vnet.csum_offset);
+    pkt->partial_csum = false;
+}
+
 void pq_tun_link_send(struct pq_tun_link *l, struct pq_tun_packet *pkt)
 {
     bool ok = l->st && pq_stream_room(l->st);
     bool tcp = pkt->ip.proto == PQ_IPPROTO_TCP;
+    fill_others(pkt);
     if (ok && l->gso && (tcp || !pq_stream_beside(l->st, pkt->n))) {
         ok = send_prefixed(l, pkt);
     } else if (ok && pkt->gso_size) {

@@ -6,7 +6,7 @@
 #include "wire/csum.h"
 #include "wire/ip.h"
 
-enum { TCP_LEN = 20, TCP_CSUM = 16, UDP_LEN = 8, UDP_CSUM = 6 };
+enum { IP6_LEN = 40, TCP_LEN = 20, TCP_CSUM = 16, UDP_LEN = 8, UDP_CSUM = 6 };
 
 void pq_vnet_read(struct pq_vnet *v, const uint8_t p[PQ_VNET_LEN])
 {
@@ -28,13 +28,11 @@ void pq_vnet_write(const struct pq_vnet *v, uint8_t p[PQ_VNET_LEN])
     memcpy(p + 8, &v->csum_offset, 2);
 }
 
-/* Reads a packet whose transport header comes right behind the IP header and that is whole. */
+/* Reads a packet that has its whole TCP or UDP in it. */
 static int parse_plain(struct pq_ip *ip, const uint8_t *p, size_t n)
 {
-    if (pq_ip_parse(ip, (struct pq_view){p, n}) || !ip->has_ports)
-        return PQ_EPROTO;
-    bool plain = ip->version == 4 ? !(pq_be16(p + 6) & 0x3fff) : ip->l4 == 40;
-    return plain ? 0 : PQ_EPROTO;
+    int e = pq_ip_parse(ip, (struct pq_view){p, n});
+    return e || !ip->has_ports || !ip->whole ? PQ_EPROTO : 0;
 }
 
 /* Where the payload of a TCP packet starts, or PQ_EPROTO. */
@@ -63,7 +61,7 @@ int pq_gso_init(struct pq_gso *g, const uint8_t *p, size_t n, uint16_t gso_size)
 static void finish_ip(const struct pq_gso *g, uint8_t *out, size_t len)
 {
     if (out[0] >> 4 == 6) {
-        pq_put_be16(out + 4, (uint16_t)(len - g->l4));
+        pq_put_be16(out + 4, (uint16_t)(len - IP6_LEN));
         return;
     }
     pq_put_be16(out + 2, (uint16_t)len);
@@ -135,4 +133,11 @@ int pq_gso_describe(struct pq_vnet *out, const uint8_t *p, size_t n, uint16_t gs
     if (gso_size && p[ip.l4 + 13] & PQ_TCP_CWR)
         out->gso_type |= PQ_VNET_GSO_ECN;
     return 0;
+}
+
+bool pq_gso_can_describe(const struct pq_vnet *v, const uint8_t *p, size_t n)
+{
+    struct pq_vnet same;
+    return pq_gso_describe(&same, p, n, 0, true) == 0 && same.csum_start == v->csum_start &&
+           same.csum_offset == v->csum_offset;
 }

@@ -43,8 +43,8 @@ struct pq_gso {
 };
 
 /* Prepares to cut the packet p[0..n), n as its IP header says, into TCP segments of gso_size
- * payload bytes; p stays untouched and valid until the last call.  Returns 0, or PQ_EPROTO: not TCP
- * right behind the IP header, a fragment, a length that lies, or gso_size < PQ_GSO_SIZE_MIN. */
+ * payload bytes; p stays untouched and valid until the last call.  Returns 0, or PQ_EPROTO: not
+ * TCP, a fragment, a length that lies, or gso_size < PQ_GSO_SIZE_MIN. */
 int pq_gso_init(struct pq_gso *g, const uint8_t *p, size_t n, uint16_t gso_size);
 
 /* Writes the next packet: the headers again with lengths, IPv4 id, sequence number and both
@@ -55,8 +55,12 @@ size_t pq_gso_next(struct pq_gso *g, uint8_t *out, size_t cap);
 /* Makes the header to write in front of a packet from a peer.  gso_size 0: an ordinary packet,
  * whose TCP or UDP checksum is left to the kernel if partial_csum, else is complete.  gso_size > 0:
  * a super packet of that segment size with its checksum left to the kernel.  Returns 0, or
- * PQ_EPROTO: a length that lies; with either, not TCP (or, without gso_size, UDP) right behind the
- * IP header, or a fragment; gso_size < PQ_GSO_SIZE_MIN, or not smaller than the payload. */
+ * PQ_EPROTO: a length that lies; with either, not TCP (or, without gso_size, UDP), or a fragment;
+ * gso_size < PQ_GSO_SIZE_MIN, or not smaller than the payload. */
 int pq_gso_describe(struct pq_vnet *out, const uint8_t *p, size_t n, uint16_t gso_size,
                     bool partial_csum);
+
+/* Whether the checksum that a device has left open, as its header says, is the one that
+ * pq_gso_describe would name: not so of a TCP packet inside another, nor of any other protocol. */
+bool pq_gso_can_describe(const struct pq_vnet *v, const uint8_t *p, size_t n);
 #endif

@@ -55,6 +55,7 @@ static int parse_ip4(struct pq_ip *out, struct pq_view v)
     out->version = 4;
     out->proto = v.p[9];
     out->fragment = pq_be16(v.p + 6) & 0x1fff;
+    out->whole = !(pq_be16(v.p + 6) & 0x3fff);
     out->l4 = (uint16_t)((v.p[0] & 15) * 4);
     pq_addr_set4(&out->src, v.p + 12, 0);
     pq_addr_set4(&out->dst, v.p + 16, 0);
@@ -72,6 +73,7 @@ static int parse_ip6(struct pq_ip *out, struct pq_view v)
 {
     size_t at = IP6_LEN;
     out->version = 6;
+    out->whole = true;
     out->proto = v.p[6];
     pq_addr_set6(&out->src, v.p + 8, 0);
     pq_addr_set6(&out->dst, v.p + 24, 0);
@@ -83,6 +85,7 @@ static int parse_ip6(struct pq_ip *out, struct pq_view v)
         if (out->proto == EXT_ROUTING && v.p[at + 3])
             return PQ_EPROTO; /* dst is not where it ends */
         size_t len = 8;
+        out->whole = out->whole && out->proto != EXT_FRAGMENT;
         if (out->proto == EXT_FRAGMENT)
             out->fragment = pq_be16(v.p + at + 2) & 0xfff8;
         else

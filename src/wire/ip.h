@@ -13,6 +13,7 @@ struct pq_ip {
     uint8_t version;         /* 4 or 6 */
     uint8_t proto;           /* IPv6: of the header behind the extension headers */
     bool fragment;           /* a fragment, but not the first: there is no transport header */
+    bool whole;              /* no fragment at all, the first included */
     bool has_ports;
     uint16_t l4; /* offset of the transport header, or of a later fragment's data */
 };

@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import struct
+import threading
 import time
 from functools import partial
 
@@ -158,6 +159,57 @@ def test_tun_client_killed() -> None:
         expect(seen_by_far(lab) == lab.s.ip4, "not through the server again")
         rules = lab.c.check(["ip", "rule"])
         expect(rules.count("suppress_prefixlength") == 1, f"rules twice: {rules}")
+
+
+# ---- packets of other forms
+
+
+def echoes(lab: Lab, client: socket.socket, target: tuple[str, int], size: int) -> None:
+    """Connects and sends; the server's end sends everything back."""
+    data = os.urandom(size)
+    with client, lab.s.open_socket(client.family, socket.SOCK_STREAM) as listener:
+        listener.bind(target)
+        listener.listen(1)
+        listener.settimeout(5)
+        client.settimeout(5)
+        client.connect(target)
+        server, _ = listener.accept()
+        with server:
+            server.settimeout(5)
+            for sender, receiver in ((client, server), (server, client)):
+                pump = threading.Thread(target=sender.sendall, args=(data,))
+                pump.start()
+                expect(paqet.read_exactly(receiver, size) == data, "other bytes came")
+                pump.join()
+
+
+@test()
+def test_tun_extension_headers() -> None:
+    """TCP behind destination options of IPv6, in both directions."""
+    with Lab() as lab:
+        pair = start_pair(lab)
+        client = lab.c.open_socket(socket.AF_INET6, socket.SOCK_STREAM)
+        padding = b"\0\0\1\4\0\0\0\0"
+        client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, padding)
+        echoes(lab, client, ("fd09::1", 7200), 300000)
+        pair.check_alive()
+
+
+@test()
+def test_tun_inside_vxlan() -> None:
+    """The checksum that the kernel leaves open is that of the TCP inside."""
+    with Lab() as lab:
+        pair = start_pair(lab)
+        for host, number in ((lab.c, 2), (lab.s, 1)):
+            vxlan = ["ip", "link", "add", "vx0", "type", "vxlan", "id", "7", "dstport", "4789"]
+            ends = ["local", f"10.9.0.{number}", "remote", f"10.9.0.{3 - number}"]
+            if host.run([*vxlan, *ends]).returncode != 0:
+                raise Skip("this kernel has no VXLAN devices")
+            host.check(["ip", "addr", "add", f"10.10.0.{number}/24", "dev", "vx0"])
+            host.check(["ip", "link", "set", "vx0", "mtu", "1350", "up"])
+        client = lab.c.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+        echoes(lab, client, ("10.10.0.1", 7200), 300000)
+        pair.check_alive()
 
 
 # ---- speed

@@ -30,7 +30,7 @@ static uint32_t pseudo(const uint8_t *p, size_t l4, size_t n)
 {
     bool v4 = p[0] >> 4 == 4;
     uint32_t sum = words((uint32_t)(n - l4), p + (v4 ? 12 : 8), v4 ? 8 : 32);
-    sum += v4 ? p[9] : p[6];
+    sum += v4 ? p[9] : p[6] == 17 ? 17 : 6; /* behind extension headers there is TCP here */
     return (sum & 0xffff) + (sum >> 16);
 }
 
@@ -42,7 +42,7 @@ static void check_sums(const uint8_t *p, size_t l4, size_t n)
 }
 
 struct shape {
-    bool v6;
+    bool v6, ext;                           /* ext: destination options between IPv6 and TCP */
     uint8_t proto, ip_options, tcp_options; /* options: bytes, a multiple of four */
     size_t data;
     uint8_t flags;
@@ -51,7 +51,7 @@ struct shape {
 /* Writes a packet without checksums.  Returns its length; *l4 and *head as in struct pq_gso. */
 static size_t build(uint8_t *p, const struct shape *s, size_t *l4, size_t *head)
 {
-    *l4 = s->v6 ? 40 : 20u + s->ip_options;
+    *l4 = s->v6 ? 40 + 8u * s->ext : 20u + s->ip_options;
     *head = *l4 + (s->proto == 6 ? 20u + s->tcp_options : s->proto == 17 ? 8 : 4);
     size_t n = *head + s->data;
     memset(p, 0, *head);
@@ -59,7 +59,10 @@ static size_t build(uint8_t *p, const struct shape *s, size_t *l4, size_t *head)
     if (s->v6) {
         p[0] = 0x60;
         pq_put_be16(p + 4, (uint16_t)(n - 40));
-        p[6] = s->proto;
+        p[6] = s->ext ? 60 : s->proto;
+        p[40] = s->proto;
+        p[42] = 1; /* padding, the other 6 bytes */
+        p[43] = s->ext ? 4 : 0;
         p[7] = 64;
         memset(p + 8, 0xfd, 16);
         memset(p + 24, 0xfc, 16);
@@ -189,12 +192,14 @@ static void extensions(void **state)
     assert_int_equal(pq_ip_parse(&ip, view(p, n)), 0);
     assert_int_equal(ip.proto, 17);
     assert_int_equal(ip.l4, 72);
+    assert_false(ip.whole);
     assert_int_equal(ip.dst.port, 443);
     n = with_ext(p, all, 4, 8);
     assert_int_equal(pq_ip_parse(&ip, view(p, n)), 0);
     assert_true(ip.fragment && !ip.has_ports);
     n = with_ext(p, many, 8, 0);
     assert_int_equal(pq_ip_parse(&ip, view(p, n)), 0);
+    assert_true(ip.whole);
     assert_int_equal(ip.dst.port, 443);
     n = with_ext(p, many, 9, 0);
     assert_int_equal(pq_ip_parse(&ip, view(p, n)), PQ_EPROTO);
@@ -247,6 +252,7 @@ static void fill(void **state)
     (void)state;
     static const struct shape shapes[] = {{.proto = 6, .data = 33},
                                           {.v6 = true, .proto = 6, .data = 0},
+                                          {.v6 = true, .ext = true, .proto = 6, .data = 7},
                                           {.proto = 17, .ip_options = 8, .data = 1001},
                                           {.v6 = true, .proto = 17, .data = 64}};
     for (size_t i = 0; i < COUNT_OF(shapes); i++) {
@@ -258,6 +264,10 @@ static void fill(void **state)
         assert_int_equal(v.gso_type, PQ_VNET_GSO_NONE);
         assert_int_equal(v.csum_start, l4);
         assert_int_equal(v.csum_offset, shapes[i].proto == 6 ? 16 : 6);
+        assert_true(pq_gso_can_describe(&v, p, n));
+        struct pq_vnet inner = v; /* of a packet in this one */
+        inner.csum_start += 36;
+        assert_false(pq_gso_can_describe(&inner, p, n));
         pq_put_be16(p + l4 + v.csum_offset, (uint16_t)pseudo(p, l4, n));
         memcpy(before, p, n);
         pq_ip_fill_checksum(p, n, (uint16_t)(n - 1), 0); /* outside: left alone */
@@ -307,6 +317,8 @@ static void cut(void **state)
     const uint8_t all = PQ_TCP_FIN | PQ_TCP_PSH | PQ_TCP_ACK | PQ_TCP_CWR | PQ_TCP_ECE;
     check_cut(&(struct shape){.proto = 6, .tcp_options = 12, .data = 60001, .flags = all}, 1448);
     check_cut(&(struct shape){.v6 = true, .proto = 6, .data = 65000, .flags = all}, 1000);
+    check_cut(&(struct shape){.v6 = true, .ext = true, .proto = 6, .data = 9000, .flags = all},
+              1448);
     check_cut(&(struct shape){.proto = 6, .ip_options = 40, .tcp_options = 40, .data = 100}, 8);
     check_cut(&(struct shape){.proto = 6, .data = 3000, .flags = all}, 1500);
     check_cut(&(struct shape){.proto = 6, .data = 10, .flags = all}, 1500);
@@ -343,6 +355,7 @@ static void refuse(void **state)
     assert_int_equal(pq_gso_describe(&v, p, n, 50, true), PQ_EPROTO);
     n = build(p, &(struct shape){.proto = 1, .data = 100}, &l4, &head);
     assert_int_equal(pq_gso_describe(&v, p, n, 0, true), PQ_EPROTO);
+    assert_false(pq_gso_can_describe(&(struct pq_vnet){.csum_start = 20}, p, n));
     assert_int_equal(pq_gso_describe(&v, p, n, 0, false), 0);
     assert_int_equal(v.flags, 0);
 }
