@@ -27,8 +27,20 @@ static int add_own(struct pq_rules *r)
     return e;
 }
 
-static int make_rules(struct pq_targets *t, const struct pq_conf_rules *c, char *why)
+/* The TUN device is opened later. */
+static int add_tun(struct pq_rules *r, const struct pq_conf_tun *tun)
 {
+    int e = 0;
+    if (tun->enabled && tun->has4)
+        e = pq_rules_add_own(r, &tun->net4.ip, 1);
+    if (!e && tun->enabled && tun->has6)
+        e = pq_rules_add_own(r, &tun->net6.ip, 1);
+    return e;
+}
+
+static int make_rules(struct pq_targets *t, const struct pq_conf *conf, char *why)
+{
+    const struct pq_conf_rules *c = &conf->rules;
     static const char *const none[1];
     const char *const *allow = c->allow.n ? (const char *const *)c->allow.v : none;
     int e = 0;
@@ -37,6 +49,8 @@ static int make_rules(struct pq_targets *t, const struct pq_conf_rules *c, char 
                          (const char *const *)c->deny.v, c->deny.n);
     if (!e && t->rules)
         e = add_own(t->rules);
+    if (!e && t->rules)
+        e = add_tun(t->rules, &conf->tun);
     if (e)
         snprintf(why, PQ_WHY_LEN, "allow, deny: the rules could not be made: %s", pq_strerror(e));
     return e;
@@ -100,7 +114,7 @@ static int make_out(struct pq_targets *t, const struct pq_conf_outgoing *c, char
 
 int pq_targets_init(struct pq_targets *t, const struct pq_conf *c, char *why)
 {
-    int e = make_rules(t, &c->rules, why);
+    int e = make_rules(t, c, why);
     return e ? e : make_out(t, &c->outgoing, why);
 }
 

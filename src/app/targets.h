@@ -13,7 +13,8 @@ struct pq_targets {         /* zero-initialized before the first call */
     bool has_out;
 };
 
-/* Builds both.  The addresses that the machine has now are its own, which `public` leaves out.
+/* Builds both.  The addresses that the machine has now are its own, which `public` leaves out, and
+ * so are those that the TUN device will have.
  * Returns 0, PQ_EINVAL, PQ_ENOMEM or -errno; then `why` says what to change (PQ_WHY_LEN). */
 int pq_targets_init(struct pq_targets *t, const struct pq_conf *c, char *why);
 void pq_targets_free(struct pq_targets *t);

@@ -96,6 +96,24 @@ def test_tun_denied() -> None:
 
 
 @test()
+def test_tun_address_is_not_public() -> None:
+    """The server's end of the tunnel is the server's own, whatever address it has."""
+    need_tun()
+    with Lab() as lab:
+        device = 'tun:\n  enabled: true\n  name: "tun0"\n  addr: "9.9.9.1/24"\n'
+        lab.origin()
+        server = paqet.start_server(lab, Settings(extra=device + "allow: public\n"))
+        paqet.start_client(lab, Settings(socks5="    reply: real\n"))
+        code = 0
+        try:
+            paqet.socks_connect(lab, "9.9.9.1", 8080).close()
+        except paqet.SocksError as error:
+            code = error.code
+        expect(code == 2, f"reply {code} instead of 2, not allowed")
+        server.wait_log("do not permit", 5)
+
+
+@test()
 def test_tun_many_addresses() -> None:
     """256 of one client; a further one is refused, and the log says why."""
     need_tun()
