@@ -45,7 +45,11 @@ static bool follow(struct client_worker *cw)
         return false;
     pq_worker_change_io(&cw->w, io);
     struct pq_addr own[PQ_IFACE_ADDRS + 1];
-    struct pq_link link = {.to.link_len = io->link_len, .mtu = iface->mtu, .own = own};
+    struct pq_link link = {.to.link_len = io->link_len,
+                           .mtu = iface->mtu,
+                           .runs = io->runs,
+                           .splits = io->splits,
+                           .own = own};
     for (size_t i = 0; i < iface->n; i++)
         own[link.n++] = iface->addr[i].ip;
     own[link.n++] = app->path.local;

@@ -178,6 +178,17 @@ static void put_message(struct afp *a, struct outbox *o, const struct pq_slot *s
     o->n++;
 }
 
+/* Fills the outbox with the first of the messages.  Returns whether there is one that can go: a run
+ * needs the kernel to cut it. */
+static bool fill_outbox(struct afp *a, struct outbox *o, const struct pq_slot *s, size_t n)
+{
+    o->n = o->n_iov = 0;
+    for (size_t k = 0; k < n && has_room(o, &s[k]) && (a->io.runs || !s[k].more);
+         k += 1u + s[k].more)
+        put_message(a, o, &s[k]);
+    return o->n > 0;
+}
+
 /* Slots of the first k messages of those in s. */
 static size_t slots_of(const struct pq_slot *s, size_t k)
 {
@@ -205,9 +216,8 @@ static int afp_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
     struct outbox o;
     size_t done = 0;
     while (done < n) {
-        o.n = o.n_iov = 0;
-        for (size_t k = done; k < n && has_room(&o, &slots[k]); k += 1u + slots[k].more)
-            put_message(a, &o, &slots[k]);
+        if (!fill_outbox(a, &o, slots + done, n - done))
+            return done ? (int)done : -EOPNOTSUPP;
         int r = sendmmsg(io->tx_fd, o.mm, (unsigned)o.n, MSG_DONTWAIT);
         if (r > 0) {
             done += slots_of(slots + done, (size_t)r);

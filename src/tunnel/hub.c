@@ -120,6 +120,8 @@ void pq_hub_change_link(struct pq_hub *h, const struct pq_link *link)
     struct pq_link l = *link;
     h->conf.link_len = l.to.link_len;
     h->conf.link_mtu = l.mtu;
+    h->conf.runs = l.runs;
+    h->conf.splits = l.splits; /* of what sessions tell their peers from now on */
     pq_hub_each(h, change_link, &l);
 }
 

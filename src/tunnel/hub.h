@@ -85,6 +85,7 @@ void pq_hub_no_runs(struct pq_hub *h);
 struct pq_link {               /* what packets come and go over */
     struct pq_flow_conf to;    /* link length and MACs; nothing else of it is used */
     uint32_t mtu;              /* bounds sessions that are opened from now on; 0 = not known */
+    bool runs, splits;         /* what its packet backend does, as in pq_hub_conf */
     const struct pq_addr *own; /* n addresses of this machine there; borrowed */
     size_t n;
 };

@@ -163,6 +163,11 @@ static void overflow(void **state)
     lan_close(l);
 }
 
+static void set_vnet(int fd, int on)
+{
+    assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on), 0);
+}
+
 /* Sends PIECES datagrams as one frame of TCPv4 GSO.  Returns its bytes. */
 static size_t send_glued(struct lan *l, uint8_t first)
 {
@@ -182,9 +187,9 @@ static size_t send_glued(struct lan *l, uint8_t first)
     pq_put_be16(p + 16, (uint16_t)(len - 14));
     for (unsigned i = 0; i < PIECES; i++)
         memset(p + head + (size_t)i * PIECE, (int)(first + i), PIECE);
-    int fd = socket(AF_PACKET, SOCK_RAW, 0), on = 1;
+    int fd = socket(AF_PACKET, SOCK_RAW, 0);
     struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("pqa")};
-    assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on), 0);
+    set_vnet(fd, 1);
     assert_int_equal(bind(fd, (struct sockaddr *)&ll, sizeof ll), 0);
     assert_int_equal(send(fd, frame, sizeof vh + len, 0), (ssize_t)(sizeof vh + len));
     close(fd);
@@ -304,6 +309,29 @@ static void runs(void **state)
     lan_close(l);
 }
 
+/* Where the link takes none, a run is refused and what stands in front of it goes. */
+static void no_runs(void **state)
+{
+    (void)state;
+    static uint8_t memory[4][PQ_SLOT_SIZE];
+    struct lan *l = lan_open();
+    struct pq_slot s[4];
+    l->a->runs = false;
+    set_vnet(l->a->tx_fd, 0);
+    make(l, &s[0], 0, 0);
+    for (unsigned i = 1; i < 4; i++)
+        s[i] = (struct pq_slot){.buf = memory[i], .off = PQ_SLOT_HEAD, .len = 100};
+    pq_flow_craft_run(&l->flow, s + 1, 3);
+    assert_int_equal(pq_pktio_send(l->a, s, 4), 1);
+    assert_int_equal(pq_pktio_send(l->a, s + 1, 3), -EOPNOTSUPP);
+    assert_int_equal(take(l->b, 0), 1);
+    struct pq_frame f[4];
+    usleep(20000);
+    assert_int_equal(pq_pktio_recv(l->b, f, 4), 0);
+    pq_pktio_release(l->b);
+    lan_close(l);
+}
+
 static void errors(void **state)
 {
     (void)state;
@@ -319,7 +347,7 @@ int io_kernel(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_thousand), cmocka_unit_test(overflow), cmocka_unit_test(glued),
-        cmocka_unit_test(runs),         cmocka_unit_test(errors),
+        cmocka_unit_test(runs),         cmocka_unit_test(no_runs),  cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests_name("io_kernel", tests, lan_setup, NULL);
 }
