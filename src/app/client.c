@@ -29,6 +29,11 @@ static void on_stop(struct pq_worker *w)
         uv_close((uv_handle_t *)&cw->links[i].timer, NULL);
 }
 
+static void on_too_long(struct pq_worker *w)
+{
+    pq_client_renew_mtu(w->role);
+}
+
 static int cannot_listen(const char *list, unsigned i, const struct pq_addr *a, int e)
 {
     char addr[PQ_ADDR_STRLEN];
@@ -112,6 +117,7 @@ static int open_worker(struct client *cl, unsigned id)
         return e;
     cw->ifindex = cl->app.path.iface.index;
     cw->w.on_stop = on_stop;
+    cw->w.on_too_long = on_too_long;
     cw->w.front.open = pq_client_open;
     cw->w.front.alive = pq_client_alive;
     cw->w.front.open_ctx = cw;

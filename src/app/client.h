@@ -74,6 +74,9 @@ int pq_client_find_ways(struct client *cl);
  * another interface if need be.  Fills *out; if nothing better is known, with what was. */
 void pq_client_renew_way(struct client_worker *cw, unsigned server, struct server_way *out);
 
+/* Looks whether the interface's MTU is another now: sessions that do not fit are replaced. */
+void pq_client_renew_mtu(struct client_worker *cw);
+
 /* ---- client_session.c */
 
 extern const struct pq_hub_events pq_client_hub_events;

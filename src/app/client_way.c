@@ -76,6 +76,25 @@ static bool move_to(struct client_worker *cw, const struct pq_path *path)
     return true;
 }
 
+/* The MTU may have changed, and nobody says so.  For this worker. */
+static void note_mtu(struct client_worker *cw)
+{
+    const struct pq_iface *f = &cw->cl->app.path.iface;
+    if (pq_hub_set_mtu(cw->w.hub, f->mtu))
+        PQ_LOG(PQ_LOG_INFO, "the MTU of %s is %u now", f->name, f->mtu);
+}
+
+void pq_client_renew_mtu(struct client_worker *cw)
+{
+    struct pq_iface *f = &cw->cl->app.path.iface, now;
+    pthread_mutex_lock(&cw->cl->way_lock);
+    if (cw->ifindex == f->index && pq_iface_get(NULL, f->index, &now) == 0) {
+        f->mtu = now.mtu;
+        note_mtu(cw);
+    }
+    pthread_mutex_unlock(&cw->cl->way_lock);
+}
+
 void pq_client_renew_way(struct client_worker *cw, unsigned server, struct server_way *out)
 {
     struct client *cl = cw->cl;
@@ -84,12 +103,16 @@ void pq_client_renew_way(struct client_worker *cw, unsigned server, struct serve
     pthread_mutex_lock(&cl->way_lock);
     struct server_way *w = &cl->way[server];
     struct pq_addr before = w->path.local;
-    if (pq_discover_client(cl->app.conf, &w->addr, RENEW_PATIENCE, &path, why))
+    if (pq_discover_client(cl->app.conf, &w->addr, RENEW_PATIENCE, &path, why)) {
         PQ_LOG(PQ_LOG_WARN, "%s", why); /* the old way may still be right */
-    else if (path.iface.index == cl->app.path.iface.index || move_to(cw, &path))
+    } else if (path.iface.index == cl->app.path.iface.index || move_to(cw, &path)) {
         w->path = path;
+        cl->app.path.iface.mtu = path.iface.mtu;
+    }
     if (cw->ifindex != cl->app.path.iface.index)
         follow(cw);
+    else
+        note_mtu(cw);
     if (!pq_addr_eq_ip(&w->path.local, &before))
         pq_app_tun_readdress(&cl->tun);
     *out = *w;

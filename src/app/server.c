@@ -88,6 +88,18 @@ static void on_stop(struct pq_worker *w)
     pq_tun_server_close(&w->front.tun);
 }
 
+/* The MTU has been lowered. */
+static void on_too_long(struct pq_worker *w)
+{
+    const struct server *s = w->role;
+    struct pq_iface f;
+    if (pq_iface_get(NULL, s->app.path.iface.index, &f) == 0 && pq_hub_set_mtu(w->hub, f.mtu))
+        PQ_LOG(PQ_LOG_WARN,
+               "the MTU of %s is %u now: sessions with longer packets end, and their clients open "
+               "new ones",
+               f.name, f.mtu);
+}
+
 /* Each flow takes a descriptor, and connections need some too. */
 static unsigned udp_flows_max(const struct pq_app *app)
 {
@@ -117,6 +129,7 @@ static int open_workers(struct server *s)
         }
         e = pq_worker_init(s->w[i], i, io, &app->hub, &hub_events, s);
         s->w[i]->on_stop = on_stop;
+        s->w[i]->on_too_long = on_too_long;
         s->w[i]->front.max_udp_flows = udp_flows_max(app);
         if (e) {
             pq_say("a worker could not be started: %s", pq_strerror(e));

@@ -16,6 +16,16 @@
 
 /* ---- out: sessions -> slots -> kernel */
 
+static void note_refused(struct pq_worker *w, int err)
+{
+    uint64_t lost = pq_log_due(&w->send_failed, LOG_PERIOD, w->now);
+    if (lost)
+        PQ_LOG(PQ_LOG_WARN, "the kernel refused %llu packets: %s", (unsigned long long)lost,
+               pq_strerror(err));
+    if (err == -EMSGSIZE && pq_log_due(&w->too_long, PQ_SEC, w->now))
+        w->on_too_long(w);
+}
+
 /* Hands waiting slots to the kernel.  Returns false if it is full: then either the descriptor or,
  * if w->retry_at is set, the clock tells when to go on. */
 static bool flush_slots(struct pq_worker *w)
@@ -28,10 +38,7 @@ static bool flush_slots(struct pq_worker *w)
             return false;
         }
         if (n < 0) { /* this one can never go; KCP sends its segments again */
-            uint64_t lost = pq_log_due(&w->send_failed, LOG_PERIOD, w->now);
-            if (lost)
-                PQ_LOG(PQ_LOG_WARN, "the kernel refused %llu packets: %s", (unsigned long long)lost,
-                       pq_strerror(n));
+            note_refused(w, n);
             n = 1 + w->slots[w->first].more;
             if (!w->io->runs)
                 pq_hub_no_runs(w->hub);

@@ -3,6 +3,7 @@
 
 #include "tunnel/tunnel_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define SILENT_MAX  (180 * PQ_SEC) /* a living peer asks for the window every 120 s [4.5] */
@@ -106,6 +107,19 @@ void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), 
     }
 }
 
+/* Ends a session whose full packets do not fit the link: their size is for good.  One that has the
+ * smallest size would be no better off anew. */
+static void check_size(void *ctx, struct pq_session *s)
+{
+    struct pq_hub *h = ctx;
+    size_t n = (size_t)s->dgram_max + PQ_DGRAM_HEAD + h->crypt_head + h->crypt_tail;
+    if (s->dead || s->away || !h->conf.link_mtu || n <= pq_hub_mtu_min(h) ||
+        n + pq_flow_overhead(&s->flow) <= h->conf.link_mtu)
+        return;
+    s->dead = -EMSGSIZE;
+    pq_session_wake(s);
+}
+
 static void change_link(void *ctx, struct pq_session *s)
 {
     const struct pq_link *l = ctx;
@@ -123,6 +137,16 @@ void pq_hub_change_link(struct pq_hub *h, const struct pq_link *link)
     h->conf.runs = l.runs;
     h->conf.splits = l.splits; /* of what sessions tell their peers from now on */
     pq_hub_each(h, change_link, &l);
+    pq_hub_each(h, check_size, h);
+}
+
+bool pq_hub_set_mtu(struct pq_hub *h, uint32_t mtu)
+{
+    if (mtu == h->conf.link_mtu)
+        return false;
+    h->conf.link_mtu = mtu;
+    pq_hub_each(h, check_size, h);
+    return true;
 }
 
 size_t pq_hub_sessions(const struct pq_hub *h)

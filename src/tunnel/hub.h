@@ -84,7 +84,7 @@ void pq_hub_no_runs(struct pq_hub *h);
 
 struct pq_link {               /* what packets come and go over */
     struct pq_flow_conf to;    /* link length and MACs; nothing else of it is used */
-    uint32_t mtu;              /* bounds sessions that are opened from now on; 0 = not known */
+    uint32_t mtu;              /* see pq_hub_set_mtu */
     bool runs, splits;         /* what its packet backend does, as in pq_hub_conf */
     const struct pq_addr *own; /* n addresses of this machine there; borrowed */
     size_t n;
@@ -93,6 +93,10 @@ struct pq_link {               /* what packets come and go over */
 /* All packets go over another link now, also of sessions that are there.  Those whose own address
  * is not among link->own send nothing until a change brings it back.  Not within a batch. */
 void pq_hub_change_link(struct pq_hub *h, const struct pq_link *link);
+
+/* The MTU of the link is this now; 0 = not known.  Sessions whose packets are longer end with
+ * -EMSGSIZE at the next pull.  Returns whether it was another. */
+bool pq_hub_set_mtu(struct pq_hub *h, uint32_t mtu);
 
 /* Whether pq_hub_pull may return more at once. */
 bool pq_hub_ready(const struct pq_hub *h);

@@ -7,19 +7,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import packets
 import paqet
-from case import Skip, expect, test
+from case import Failure, Skip, add, expect, test
 from lab import ROOT, Capture, Host, Lab, Process, tool, wait_until
 from paqet import Settings
 from test_main import check_upload
-from test_peers import joined, open_tun
+from test_peers import joined, open_tun, tcp_block
 from test_survive import MB, expect_download, start_download
 from test_tun import FAR, need, ping, seen_by_far, tun, wait_ping
 
@@ -108,7 +110,7 @@ def expect_quiet(capture: Capture) -> None:
     expect(not resets, f"{len(resets)} resets: {shown}")
 
 
-def start(lab: Roads, binary: str = "", server: str = "", **client: str) -> paqet.Pair:
+def start(lab: Lab, binary: str = "", server: str = "", **client: str) -> paqet.Pair:
     lab.origin()
     there = paqet.start_server(lab, Settings(network=False, extra=server), binary)
     here = paqet.start_client(lab, Settings(network=False, **client), binary)
@@ -221,6 +223,34 @@ def test_move_to_modem() -> None:
                 expect_all(lab, 20, 3)
                 check_upload(lab, 2 * MB)  # the server does not know of the client's MTU
             pair.check_alive()
+
+
+# ---- the interface stays, its MTU does not
+
+
+def passes(lab: Lab, mode: str) -> bool:
+    with contextlib.suppress(Failure):
+        return lab.load(mode, "--bytes", MB, "--timeout", 2, limit=10)["failed"] == 0
+    return False
+
+
+def mtu_lowered(letter: str, mode: str) -> None:
+    """`mode`: what needs full packets of that host. With two flags in turn none go as runs, which
+    an interface lets pass whatever its MTU."""
+    network = "network:\n" + tcp_block("PA,A", "PA,A")
+    with Lab() as lab:
+        host = lab.c if letter == "c" else lab.s
+        pair = start(lab, server=network, extra=network)
+        expect(passes(lab, mode), "before the MTU was lowered")
+        host.check(["ip", "link", "set", host.device, "mtu", "1280"])
+        wait_until(lambda: passes(lab, mode), 15, f"{mode} with another MTU")
+        log = (pair.client if letter == "c" else pair.server).log()
+        expect(f"the MTU of {host.device} is 1280 now" in log, "not a word about it")
+        pair.check_alive()
+
+
+add("move_mtu_of_client_lowered", partial(mtu_lowered, "c", "send"))
+add("move_mtu_of_server_lowered", partial(mtu_lowered, "s", "fetch"))
 
 
 # ---- the address moves along
