@@ -19,7 +19,18 @@
 struct pq_masquerade {
     struct pq_nft nft;
     bool v4, v6;
+    char tun[16];
+    uint16_t low, high; /* ports for TCP */
 };
+
+/* The larger part of the usable ports, beside our own. */
+static void choose_ports(struct pq_masquerade *m, uint16_t own)
+{
+    const uint16_t first = 1024, last = 65535;
+    const bool below = own > (first + last) / 2;
+    m->low = below || own < first ? first : (uint16_t)(own + 1);
+    m->high = below ? (uint16_t)(own - 1) : last;
+}
 
 /* Postrouting knows the incoming interface from Linux 5.7 on; before, the rule would never match.
  */
@@ -33,14 +44,18 @@ static bool kernel_can(void)
 }
 
 /* One table for each family, as family inet has no NAT in older kernels. */
-static int add_table(struct pq_masquerade *m, const char *family, const char *tun, bool owner)
+static int add_table(struct pq_masquerade *m, const char *family, bool owner)
 {
     return pq_nft_run(&m->nft,
                       "table %s %s {\n"
                       "%s"
                       "chain out { type nat hook postrouting priority 100;\n"
-                      "iifname \"%s\" oifname != \"%s\" masquerade\n}\n}\n",
-                      family, m->nft.table, owner ? "flags owner;\n" : "", tun, tun);
+                      "iifname != \"%s\" return\n"
+                      "oifname \"%s\" return\n"
+                      "meta l4proto tcp masquerade to :%u-%u\n"
+                      "masquerade\n}\n}\n",
+                      family, m->nft.table, owner ? "flags owner;\n" : "", m->tun, m->tun, m->low,
+                      m->high);
 }
 
 static void remove_tables(struct pq_masquerade *m)
@@ -52,10 +67,10 @@ static void remove_tables(struct pq_masquerade *m)
     m->v4 = m->v6 = false;
 }
 
-static int install(struct pq_masquerade *m, const char *tun, bool v4, bool v6, bool owner)
+static int install(struct pq_masquerade *m, bool v4, bool v6, bool owner)
 {
-    m->v4 = v4 && add_table(m, "ip", tun, owner) == 0;
-    m->v6 = v6 && add_table(m, "ip6", tun, owner) == 0;
+    m->v4 = v4 && add_table(m, "ip", owner) == 0;
+    m->v6 = v6 && add_table(m, "ip6", owner) == 0;
     if (m->v4 == v4 && m->v6 == v6)
         return 0;
     int e = pq_nft_denied(&m->nft) ? -EPERM : PQ_ENOTSUP;
@@ -63,7 +78,8 @@ static int install(struct pq_masquerade *m, const char *tun, bool v4, bool v6, b
     return e;
 }
 
-int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name, bool v4, bool v6)
+int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name, uint16_t own_port, bool v4,
+                       bool v6)
 {
     *out = NULL;
     if (!kernel_can())
@@ -76,9 +92,11 @@ int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name, bool v4
         free(m);
         return e;
     }
-    e = install(m, tun_name, v4, v6, true);
+    snprintf(m->tun, sizeof m->tun, "%s", tun_name);
+    choose_ports(m, own_port);
+    e = install(m, v4, v6, true);
     if (e)
-        e = install(m, tun_name, v4, v6, false);
+        e = install(m, v4, v6, false);
     if (e)
         pq_masquerade_close(&m);
     *out = m;

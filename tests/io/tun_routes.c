@@ -180,7 +180,8 @@ static void killed(void **state)
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* should an assertion end the test */
         struct pq_masquerade *m;
-        bool ok = open_client(&d, why) == 0 && pq_masquerade_open(&m, d.name, true, true) == 0;
+        bool ok =
+            open_client(&d, why) == 0 && pq_masquerade_open(&m, d.name, PORT, true, true) == 0;
         ssize_t n = write(ready[1], ok ? "y" : "n", 1);
         pause();
         _exit(n != 1);
@@ -405,13 +406,24 @@ static void masquerade(void **state)
     assert_true(round_trip(&d, false, "10.9.0.2")); /* without: as it is */
     assert_true(round_trip(&d, true, "fd09::2"));
     assert_true(net_sh("conntrack -F >/dev/null 2>&1 || true"));
-    assert_int_equal(pq_masquerade_open(&m, d.name, true, true), 0);
+    assert_int_equal(pq_masquerade_open(&m, d.name, PORT, true, true), 0);
     assert_true(round_trip(&d, false, HERE4));
     assert_true(round_trip(&d, true, HERE6));
     pq_masquerade_close(&m);
     assert_null(m);
     assert_false(net_sh("nft list ruleset | grep -q paqet"));
-    assert_int_equal(pq_masquerade_open(&m, d.name, true, false), 0); /* IPv4 alone */
+    static const struct {
+        uint16_t own;
+        const char *others;
+    } ports[] = {{1, "1024-65535"},     {1023, "1024-65535"},   {1024, "1025-65535"},
+                 {9999, "10000-65535"}, {33279, "33280-65535"}, {33280, "1024-33279"},
+                 {65535, "1024-65534"}};
+    for (size_t i = 0; i < COUNT_OF(ports); i++) {
+        assert_int_equal(pq_masquerade_open(&m, d.name, ports[i].own, true, true), 0);
+        assert_true(net_sh("nft list ruleset | grep -q 'tcp masquerade to :%s'", ports[i].others));
+        pq_masquerade_close(&m);
+    }
+    assert_int_equal(pq_masquerade_open(&m, d.name, PORT, true, false), 0); /* IPv4 alone */
     assert_true(net_sh("nft list tables | grep -q 'ip paqet'"));
     assert_false(net_sh("nft list tables | grep -q 'ip6 paqet'"));
     pq_masquerade_close(&m);

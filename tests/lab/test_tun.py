@@ -107,8 +107,8 @@ def internet(lab: Lab) -> None:
         host.check(["ip", "route", "add", "default", "via", lab.x.ip4])
 
 
-def seen_by_far(lab: Lab) -> str:
-    """Connects from c to the far host, which says from whom it came."""
+def seen_by_far(lab: Lab, port: int = 0) -> str:
+    """Connects from c to the far host, from that port, which says from whom it came."""
     with lab.x.open_socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("0.0.0.0", 7100))
@@ -116,6 +116,7 @@ def seen_by_far(lab: Lab) -> str:
         listener.settimeout(5)
         with lab.c.open_socket(socket.AF_INET, socket.SOCK_STREAM) as client:
             client.settimeout(5)
+            client.bind(("0.0.0.0", port))
             client.connect((FAR, 7100))
             connection, (address, _) = listener.accept()
             connection.close()
@@ -132,6 +133,7 @@ def test_tun_default_route() -> None:
         expect(seen_by_far(lab) == lab.c.ip4, "the lab itself")
         pair = start_pair(lab, "  routes: [default]\n", "  masquerade: true\n")
         expect(seen_by_far(lab) == lab.s.ip4, "not through the server, or not masqueraded")
+        expect(seen_by_far(lab, PORT) == lab.s.ip4, "from the port that is the tunnel's outside")
         curl = ["curl", "-s", "-m", "20", "-o", "/dev/null", "-w", "%{size_download}"]
         result = lab.c.run([*curl, f"http://{FAR}:8080/20000000"])
         expect(result.stdout == "20000000", f"curl: {result.stdout} bytes")
