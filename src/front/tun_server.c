@@ -129,15 +129,15 @@ static bool owns(struct client *c, const struct pq_addr *src)
         say_spoofed(c, src, i->client);
         return false;
     }
-    if (i) { /* the old one has gone: most likely it is the same one again, on another session */
-        give(i, c);
+    if (i && c->n_addrs < ADDRS_CLIENT) {
+        give(i, c); /* the old one has gone: most likely it is this one, on another session */
         return true;
     }
     if (!is_inner(c->s, src)) {
         say_refused(c, src, "which is no host of this side's tun.addr or tun.routes");
         return false;
     }
-    if (learn(c, src))
+    if (!i && learn(c, src))
         return true;
     say_refused(c, src, "for which there is no room beside all that it has");
     return false;

@@ -10,7 +10,7 @@ import time
 
 import paqet
 from case import Skip, expect, test
-from lab import Lab
+from lab import Host, Lab, wait_until
 from paqet import Settings
 
 IP_TRANSPARENT = 19  # of Linux: any source address
@@ -113,19 +113,37 @@ def test_tun_address_is_not_public() -> None:
         server.wait_log("do not permit", 5)
 
 
+def send_from(host: Host, address: str) -> None:
+    """A datagram into the tunnel, whether the host has the address or not."""
+    with host.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+        sender.bind((address, 0))
+        sender.sendto(b"one of many", ("10.9.0.1", 9))
+
+
 @test()
 def test_tun_many_addresses() -> None:
-    """256 of one client; a further one is refused, and the log says why."""
+    """256 of one client; a further one is refused, and the log says why. So is one of a client that
+    has gone, which anybody else may have."""
     need_tun()
-    server, client = (Settings(extra=(TUN % number).replace("/24", "/22")) for number in (1, 2))
-    with Lab() as lab:
-        pair = paqet.start_pair(lab, server, client=client)
-        pair.client.wait_log("TUN: connected", 10)
+    server, client, second = (
+        Settings(network=False, extra=(TUN % number).replace("/24", "/22")) for number in (1, 2, 3)
+    )
+    with Lab(third=True) as lab:
+        there = paqet.start_server(lab, server)
+        here = paqet.start_client(lab, client)
+        other = paqet.start(lab.x, "second", paqet.client_config(lab, second))
+        here.wait_log("TUN: connected", 10)
+        other.wait_log("TUN: connected", 10)
+        send_from(lab.x, "10.9.3.1")
+        there.wait_log(r"has the address 10\.9\.3\.1", 5)
+        other.kill()
         for number in range(2, 300):
-            with lab.c.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-                sender.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
-                sender.bind((f"10.9.{number // 200}.{number % 200 + 1}", 0))
-                sender.sendto(b"one of many", ("10.9.0.1", 9))
-        pair.server.wait_log("for which there is no room", 5)
-        count = pair.server.log().count("has the address")
+            send_from(lab.c, f"10.9.{number // 200}.{number % 200 + 1}")
+        there.wait_log("for which there is no room", 5)
+        count = len(re.findall(rf"{lab.c.ip4}:\d+ has the address", there.log()))
         expect(count == 256, f"{count} addresses")
+        before = len(there.log())
+        time.sleep(10)  # the server keeps silent for so long, and believes that the other lives
+        send_from(lab.c, "10.9.3.1")
+        wait_until(lambda: "sends from 10.9.3.1, for which" in there.log()[before:], 5, "a word")
