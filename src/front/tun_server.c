@@ -12,6 +12,7 @@
 #define ADDRS_CLIENT 256          /* addresses of one client */
 #define ADDRS_ALL    65536
 #define LOG_PERIOD   (10 * PQ_SEC)
+#define LEARN_PERIOD (1 * PQ_SEC) /* a client may come with new addresses without end */
 
 struct pq_tun_server {
     struct pq_tun_server_conf conf;
@@ -21,7 +22,7 @@ struct pq_tun_server {
     struct pq_list clients;
     unsigned n_clients;
     uint64_t nobody; /* packets for addresses that no client has */
-    struct pq_log_limit refused;
+    struct pq_log_limit refused, learned;
 };
 
 struct client { /* one TUN stream */
@@ -79,11 +80,21 @@ static bool is_inner(const struct pq_tun_server *s, const struct pq_addr *a)
     return inside;
 }
 
+static void say_learned(struct client *c, const struct pq_addr *a)
+{
+    char client[PQ_ADDR_STRLEN], ip[PQ_ADDR_STRLEN], more[64] = "";
+    uint64_t n = pq_log_due(&c->s->learned, LEARN_PERIOD, uv_hrtime());
+    if (n > 1)
+        snprintf(more, sizeof more, " (and %llu other addresses were new)",
+                 (unsigned long long)n - 1);
+    PQ_LOG(n ? PQ_LOG_INFO : PQ_LOG_DEBUG, "TUN: client %s has the address %s%s",
+           pq_addr_str(pq_stream_peer(c->link.st), client), pq_addr_ip_str(a, ip), more);
+}
+
 /* Learns that the client has the address.  Returns false if there is no room for more. */
 static bool learn(struct client *c, const struct pq_addr *a)
 {
     struct pq_tun_server *s = c->s;
-    char client[PQ_ADDR_STRLEN], ip[PQ_ADDR_STRLEN];
     struct inner *i =
         c->n_addrs < ADDRS_CLIENT && s->addrs.n < ADDRS_ALL ? calloc(1, sizeof *i) : NULL;
     if (!i)
@@ -96,8 +107,7 @@ static bool learn(struct client *c, const struct pq_addr *a)
         return false;
     }
     give(i, c);
-    PQ_LOG(PQ_LOG_INFO, "TUN: client %s has the address %s",
-           pq_addr_str(pq_stream_peer(c->link.st), client), pq_addr_ip_str(a, ip));
+    say_learned(c, a);
     return true;
 }
 

@@ -69,7 +69,8 @@ def test_tun_no_host_address() -> None:
     """Nobody gets the network's own address, its broadcast, or that of the server."""
     need_tun()
     with Lab() as lab:
-        pair = paqet.start_pair(lab, Settings(extra=TUN % 1), client=Settings(extra=TUN % 2))
+        server = Settings(level="debug", extra=TUN % 1)  # addresses at once are told one by one
+        pair = paqet.start_pair(lab, server, client=Settings(extra=TUN % 2))
         pair.client.wait_log("TUN: connected", 10)
         for address in ("10.9.0.255", "10.9.0.0", "10.9.0.77"):
             lab.c.check(["ip", "addr", "add", f"{address}/32", "dev", "tun0"])
@@ -127,7 +128,8 @@ def test_tun_many_addresses() -> None:
     has gone, which anybody else may have."""
     need_tun()
     server, client, second = (
-        Settings(network=False, extra=(TUN % number).replace("/24", "/22")) for number in (1, 2, 3)
+        Settings(network=False, level=level, extra=(TUN % number).replace("/24", "/22"))
+        for number, level in ((1, "debug"), (2, "info"), (3, "info"))
     )
     with Lab(third=True) as lab:
         there = paqet.start_server(lab, server)
@@ -143,6 +145,8 @@ def test_tun_many_addresses() -> None:
         there.wait_log("for which there is no room", 5)
         count = len(re.findall(rf"{lab.c.ip4}:\d+ has the address", there.log()))
         expect(count == 256, f"{count} addresses")
+        lines = re.findall(r"\[INFO\] TUN: client .* has the address", there.log())
+        expect(0 < len(lines) < 10, f"{len(lines)} lines about addresses at level info")
         before = len(there.log())
         time.sleep(10)  # the server keeps silent for so long, and believes that the other lives
         send_from(lab.c, "10.9.3.1")
