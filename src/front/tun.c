@@ -44,12 +44,14 @@ static void on_poll(uv_poll_t *p, int status, int events)
     }
     for (int i = 0; status == 0 && i < READS_PER_TURN && !t->paused && read_one(t); i++)
         continue;
+    t->turn_over(t);
 }
 
 int pq_tun_start(struct pq_tun *t)
 {
     int e = uv_poll_init(t->front->loop, &t->poll, t->fd);
     t->poll.data = t;
+    pq_list_init(&t->turn);
     return e ? e : uv_poll_start(&t->poll, UV_READABLE, on_poll);
 }
 

@@ -3,6 +3,7 @@
  * the device has it, and writes.  One worker's thread. */
 #ifndef PQ_FRONT_TUN_H
 #define PQ_FRONT_TUN_H
+#include "base/list.h"
 #include "front/front.h"
 #include "wire/gso.h"
 #include "wire/ip.h"
@@ -26,12 +27,14 @@ struct pq_tun {
     bool paused;
     bool gone;                                            /* somebody has removed the device */
     void (*packet)(void *ctx, struct pq_tun_packet *pkt); /* from the device; borrowed */
+    void (*turn_over)(struct pq_tun *t);                  /* no more of them in this turn */
+    struct pq_list turn;                                  /* for it: who has something to finish */
     void *ctx;
     uint64_t bad, refused; /* packets that are none, or that the kernel did not take */
 };
 
-/* Begins to read; front, fd, offload, packet and ctx are set by the caller.  Returns 0 or a libuv
- * error. */
+/* Begins to read; front, fd, offload, packet, turn_over and ctx are set by the caller.  Returns 0
+ * or a libuv error. */
 int pq_tun_start(struct pq_tun *t);
 
 /* Ends for good; `closed` gets the handle t->poll when the loop is done with it. */

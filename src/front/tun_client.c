@@ -119,8 +119,12 @@ int pq_tun_client_open(struct pq_tun_client **out, struct pq_front *front, int f
     struct pq_tun_client *c = *out = calloc(1, sizeof *c);
     if (!c)
         return PQ_ENOMEM;
-    c->tun = (struct pq_tun){
-        .front = front, .fd = fd, .offload = offload, .packet = on_packet, .ctx = c};
+    c->tun = (struct pq_tun){.front = front,
+                             .fd = fd,
+                             .offload = offload,
+                             .packet = on_packet,
+                             .turn_over = pq_tun_link_turn_over,
+                             .ctx = c};
     c->link = (struct pq_tun_link){
         .front = front, .tun = &c->tun, .accept = accept_all, .room = on_room, .over = on_over};
     int e = pq_tun_start(&c->tun);

@@ -7,8 +7,52 @@
 #define PREFIX_LEN  4 /* flags, 0, gso_size LE16 [8.8] */
 #define PREFIX_CSUM 1
 #define BUF_SIZE    (PREFIX_LEN + PQ_TUN_PACKET_MAX)
+#define SMALL_MAX   (PQ_CHUNK_SMALL / 2 - PREFIX_LEN)
+#define WAITING_MAX 2048 /* chunks: such with few bytes take more memory than the room tells */
 
 /* ---- device -> stream */
+
+static void put_prefix(uint8_t *p, const struct pq_tun_packet *pkt)
+{
+    p[0] = pkt->partial_csum ? PREFIX_CSUM : 0;
+    p[1] = 0;
+    pq_put_le16(p + 2, pkt->gso_size);
+}
+
+static void send_small(struct pq_tun_link *l)
+{
+    if (!l->small)
+        return;
+    pq_list_remove(&l->turn);
+    pq_stream_send(l->st, l->small);
+    l->small = NULL;
+}
+
+void pq_tun_link_turn_over(struct pq_tun *t)
+{
+    while (!pq_list_empty(&t->turn))
+        send_small(PQ_OF(t->turn.next, struct pq_tun_link, turn));
+}
+
+/* Small packets of one turn share a chunk: each alone would take 40 times its bytes, here and in
+ * flight. */
+static bool collect(struct pq_tun_link *l, const struct pq_tun_packet *pkt)
+{
+    struct pq_chunks *chunks = pq_stream_chunks(l->st);
+    size_t n = PREFIX_LEN + pkt->n;
+    if (l->small && pq_chunk_room(l->small) < n)
+        send_small(l);
+    if (!l->small) {
+        if (!chunks || !(l->small = pq_chunk_new(chunks, n)))
+            return false;
+        pq_list_push(&l->tun->turn, &l->turn);
+    }
+    uint8_t *p = pq_chunk_data(l->small) + l->small->len;
+    put_prefix(p, pkt);
+    memcpy(p + PREFIX_LEN, pkt->p, pkt->n);
+    l->small->len += (uint32_t)n;
+    return true;
+}
 
 /* Queues the four bytes and the packet, in frames of at most one big chunk, all or nothing. */
 static bool send_prefixed(struct pq_tun_link *l, const struct pq_tun_packet *pkt)
@@ -24,16 +68,14 @@ static bool send_prefixed(struct pq_tun_link *l, const struct pq_tun_packet *pkt
             return false;
         }
         uint8_t *p = pq_chunk_data(c);
-        if (head) {
-            p[0] = pkt->partial_csum ? PREFIX_CSUM : 0;
-            p[1] = 0;
-            pq_put_le16(p + 2, pkt->gso_size);
-        }
+        if (head)
+            put_prefix(p, pkt);
         memcpy(p + head, pkt->p + at, n);
         c->len = (uint32_t)(head + n);
         at += n;
         pq_chunkq_push(&q, c);
     }
+    send_small(l); /* it came before */
     while ((c = pq_chunkq_pop(&q)))
         pq_stream_send(l->st, c);
     return true;
@@ -71,11 +113,11 @@ static void fill_others(struct pq_tun_packet *pkt)
 
 void pq_tun_link_send(struct pq_tun_link *l, struct pq_tun_packet *pkt)
 {
-    bool ok = l->st && pq_stream_room(l->st);
+    bool ok = l->st && pq_stream_room(l->st) && pq_stream_waiting(l->st) < WAITING_MAX;
     bool tcp = pkt->ip.proto == PQ_IPPROTO_TCP;
     fill_others(pkt);
     if (ok && l->gso && (tcp || !pq_stream_beside(l->st, pkt->n))) {
-        ok = send_prefixed(l, pkt);
+        ok = pkt->n <= SMALL_MAX ? collect(l, pkt) : send_prefixed(l, pkt);
     } else if (ok && pkt->gso_size) {
         ok = send_cut(l, pkt);
     } else if (l->st && (ok || pq_stream_beside(l->st, pkt->n))) {
@@ -226,6 +268,7 @@ const struct pq_stream_events pq_tun_link_events = {on_data, on_flush, on_room,
 void pq_tun_link_begin(struct pq_tun_link *l)
 {
     l->gso = pq_stream_abilities(l->st) & PQ_ABLE_TUN_GSO;
+    pq_list_init(&l->turn);
     pq_stream_set_datagrams(l->st, PQ_CHUNK_HUGE);
 }
 
@@ -240,6 +283,10 @@ void pq_tun_link_close(struct pq_tun_link *l)
         pq_stream_abort(l->st);
     }
     l->st = NULL;
+    if (l->small)
+        pq_list_remove(&l->turn);
+    pq_chunk_free(l->small);
+    l->small = NULL;
     free(l->buf);
     l->buf = NULL;
     l->len = 0;

@@ -8,9 +8,11 @@
 
 struct pq_tun_link {
     struct pq_front *front;
-    struct pq_stream *st; /* NULL: none now */
-    bool gso;             /* packets in the stream have four bytes in front [8.8] */
-    uint8_t *buf;         /* a packet of which more is to come, with those bytes */
+    struct pq_stream *st;   /* NULL: none now */
+    bool gso;               /* packets in the stream have four bytes in front [8.8] */
+    struct pq_chunk *small; /* small packets of this turn, not sent yet */
+    struct pq_list turn;    /* in tun->turn, while there are any */
+    uint8_t *buf;           /* a packet of which more is to come, with those bytes */
     size_t len;
     bool skip; /* the rest of this frame is no packet */
     /* A packet from the peer: true = goes to the device. */
@@ -26,8 +28,11 @@ extern const struct pq_stream_events pq_tun_link_events; /* with the link as ctx
 /* The stream is usable from now on: what its peer is able to do is known. */
 void pq_tun_link_begin(struct pq_tun_link *l);
 
-/* Sends a packet of the device; what has no room is dropped. */
+/* Sends a packet of the device, small ones at the end of its turn; what has no room is dropped. */
 void pq_tun_link_send(struct pq_tun_link *l, struct pq_tun_packet *pkt);
+
+/* To be named as turn_over of the device whose packets are sent. */
+void pq_tun_link_turn_over(struct pq_tun *t);
 
 /* Takes bytes that came with the stream's header.  The link may be over after that. */
 void pq_tun_link_feed(struct pq_tun_link *l, struct pq_view v, bool last);

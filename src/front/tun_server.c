@@ -259,8 +259,12 @@ int pq_tun_server_open(struct pq_tun_server **out, struct pq_front *front,
         return PQ_ENOMEM;
     s->conf = *conf;
     s->front = front;
-    s->tun = (struct pq_tun){
-        .front = front, .fd = conf->fd, .offload = conf->offload, .packet = on_packet, .ctx = s};
+    s->tun = (struct pq_tun){.front = front,
+                             .fd = conf->fd,
+                             .offload = conf->offload,
+                             .packet = on_packet,
+                             .turn_over = pq_tun_link_turn_over,
+                             .ctx = s};
     pq_list_init(&s->clients);
     int e = pq_tun_start(&s->tun);
     if (e) {

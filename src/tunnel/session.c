@@ -348,6 +348,11 @@ size_t pq_stream_room(struct pq_stream *st)
     return st->ses ? pq_smux_room(st->ss) : 0;
 }
 
+size_t pq_stream_waiting(const struct pq_stream *st)
+{
+    return st->ses ? pq_smux_waiting(st->ss) : 0;
+}
+
 int pq_stream_send(struct pq_stream *st, struct pq_chunk *c)
 {
     if (!st->ses) {

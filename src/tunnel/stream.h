@@ -38,6 +38,9 @@ struct pq_chunks *pq_stream_chunks(struct pq_stream *st);
 /* Bytes that may be queued now; stop at 0 and wait for the room event. */
 size_t pq_stream_room(struct pq_stream *st);
 
+/* Chunks that wait to be sent: small ones take more memory than the room tells. */
+size_t pq_stream_waiting(const struct pq_stream *st);
+
 /* Queues a chunk, which becomes one frame; takes it.
  * Returns 0 or PQ_ECLOSED (the stream has ended; the chunk is freed). */
 int pq_stream_send(struct pq_stream *st, struct pq_chunk *c);

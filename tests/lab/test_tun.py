@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import threading
@@ -254,6 +255,27 @@ def test_tun_iperf_udp() -> None:
             lost, sent = total["lost_packets"], total["packets"]
             expect(sent > 1000, f"{sent} packets {options}")
             expect(lost <= sent / 1000, f"{lost} of {sent} packets lost {options}")
+        pair.check_alive()
+
+
+@test()
+def test_tun_small_packets() -> None:
+    """While the server is silent, many of the smallest TCP packets take little memory."""
+    with Lab(wan=["--delay", "20"]) as lab:
+        pair = start_pair(lab)
+        iperf(lab, "-t", "2")
+        os.kill(pair.server.pid, signal.SIGSTOP)
+        before = pair.client.memory_mb()
+        addresses = socket.inet_aton("10.9.0.2") + socket.inet_aton("10.9.0.1")
+        packet = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, 6, 0) + addresses
+        packet += struct.pack("!HHLLBBHHH", 1, 2, 0, 0, 0x50, 0x10, 0, 0, 0)
+        with lab.c.open_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for _ in range(60000):
+                raw.sendto(packet, ("10.9.0.1", 0))
+        grown = pair.client.memory_mb() - before
+        os.kill(pair.server.pid, signal.SIGCONT)
+        print(f"  {grown:.1f} MB for small packets", flush=True)
+        expect(grown < 16, f"{grown:.0f} MB more")
         pair.check_alive()
 
 

@@ -102,6 +102,12 @@ size_t pq_stream_room(struct pq_stream *st)
     return st->chunks ? SIZE_MAX : 0;
 }
 
+size_t pq_stream_waiting(const struct pq_stream *st)
+{
+    (void)st;
+    return 0;
+}
+
 int pq_stream_send(struct pq_stream *st, struct pq_chunk *c)
 {
     if (st->chunks)
