@@ -42,7 +42,8 @@ void pq_chunks_fini(struct pq_chunks *c);
  * bytes, n <= PQ_CHUNK_HUGE, owned by the caller; NULL when the bound is reached. */
 struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n);
 
-/* An empty chunk of PQ_CHUNK_CONTROL bytes for what others wait for; NULL only when malloc fails. */
+/* An empty chunk of PQ_CHUNK_CONTROL bytes for what others wait for; NULL only when malloc fails.
+ */
 struct pq_chunk *pq_chunk_new_control(struct pq_chunks *c);
 
 /* As pq_chunk_new, with a copy of n bytes in it. */

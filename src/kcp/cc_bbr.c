@@ -13,6 +13,7 @@
 
 #define MIN_CWND    16
 #define FIRST_CWND  64
+#define FIRST_LIMIT 128           /* of the start while nothing is known of the rate */
 #define START_PACE  3             /* times the rate so far */
 #define SLACK       (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
 #define RTT_WINDOW  (10 * PQ_SEC)
@@ -192,7 +193,7 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
     if (c->bbr.probe_until)
         want = bdp / 2 + MIN_CWND;
     else if (!c->bbr.filled)
-        want = start_up(c, acked, bdp, in(rate, SLACK) + extra_of(c) + 2 * FIRST_CWND);
+        want = start_up(c, acked, bdp, in(rate, SLACK) + extra_of(c) + FIRST_LIMIT);
     c->cwnd = (uint32_t)(want < PQ_KCP_WND_MAX ? want : PQ_KCP_WND_MAX);
 }
 

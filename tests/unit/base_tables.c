@@ -220,7 +220,8 @@ static void chunk_limit(void **state)
                 pq_chunkq_push(&q, k);
             assert_true(c.budget.used <= limits[i]);
         }
-        assert_true(c.budget.used + sizeof(struct pq_chunk) + 2 * PQ_CHUNK_SMALL > limits[i]);
+        assert_true(c.budget.used + sizeof(struct pq_chunk) + 2 * (size_t)PQ_CHUNK_SMALL >
+                    limits[i]);
         for (int n = 0; n < 100; n++) {
             struct pq_chunk *k = pq_chunk_new_control(&c);
             assert_non_null(k);

@@ -27,10 +27,13 @@ static size_t put(uint8_t *b, size_t n, uint8_t cmd, uint32_t id, const void *bo
 static size_t put_data(uint8_t *b, size_t n, uint8_t cmd, uint32_t id, uint32_t place,
                        const char *text)
 {
-    uint8_t body[100];
-    pq_put_le32(body, place);
-    memcpy(body + 4, text, strlen(text));
-    return put(b, n, cmd, id, body, 4 + strlen(text));
+    size_t len = strlen(text);
+    n = put(b, n, cmd, id, NULL, 0);
+    pq_put_le16(b + n - 6, (uint16_t)(4 + len));
+    pq_put_le32(b + n, place);
+    for (size_t i = 0; i < len; i++)
+        b[n + 4 + i] = (uint8_t)text[i];
+    return n + 4 + len;
 }
 
 static size_t put_upd(uint8_t *b, size_t n, uint32_t id, uint32_t consumed, uint32_t window)
@@ -263,8 +266,8 @@ static void vectors(void **state)
     assert_int_equal(n, 4);
     json_array_foreach(vec_get(root, "orders"), i, order)
     {
-        uint8_t *p[4];
-        size_t len[4];
+        uint8_t *p[4] = {0};
+        size_t len[4] = {0};
         bool here[4] = {0};
         start(false);
         json_array_foreach(segments, k, m) p[k] = vec_bytes(m, "payload", &len[k]);
