@@ -335,6 +335,13 @@ class Lab:
             port = f"w{host.letter}"
             self.middle.check(["ip", "link", "set", port, "master", "br0"])
             self.middle.check(["ip", "link", "set", port, "up"])
+        wait_until(self.switch_forwards, 10, "the switch's ports forward")
+
+    def switch_forwards(self) -> bool:
+        """A port is deaf until the kernel has noticed its carrier, which may take seconds."""
+        links = json.loads(self.middle.check(["ip", "-j", "-d", "link", "show", "master", "br0"]))
+        states = [link["linkinfo"]["info_slave_data"]["state"] for link in links]
+        return len(states) == len(self.hosts) and set(states) == {"forwarding"}
 
     def make_wire_real(self, host: Host) -> None:
         """Real wires carry whole checksums and single segments."""
