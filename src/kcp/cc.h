@@ -19,7 +19,7 @@ struct pq_cc_sample {   /* what one datagram's acknowledgements tell */
     uint32_t prior;     /* `delivered` when the newest of these segments was sent */
     uint32_t lost;      /* segments found lost since the last sample */
     uint32_t in_flight;
-    pq_ns interval;   /* in which delivered - prior arrived; 0 = not known */
+    pq_ns interval;   /* in which delivered - prior arrived; 0 = neither is known */
     pq_ns rtt;        /* 0 = no sample */
     bool app_limited; /* there was not enough to send */
 };
@@ -46,6 +46,7 @@ struct pq_cc {
             uint32_t round_acked, round_lost; /* segments of the round so far */
             uint32_t round, round_end;
             uint8_t phase;                /* which gain is in force */
+            uint8_t drained;              /* rounds of draining so far */
             pq_ns min_rtt, min_rtt_at;    /* and when it was last seen */
             pq_ns recent_rtt, before_rtt; /* smallest of the last samples, and of those before */
             uint32_t recent;              /* how many the last ones are */

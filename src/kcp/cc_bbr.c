@@ -3,28 +3,42 @@
  * largest rate of ten rounds) and how fast it is when empty (the smallest RTT of ten seconds).  In
  * flight is what fills the path, no more, so queues stay short; loss does not slow it.
  *
- *      cwnd = rate * min_rtt * gain + rate * SLACK + what arrives at once anyway + MIN_CWND
+ *      rate = what arrived / (1 - what the path loses whatever is sent)
+ *
+ *      RTT of 5 ms or more:  pace = rate * gain,  cwnd = 2 * rate * min_rtt + MIN_CWND
+ *      less:                 no pace,             cwnd = rate * min_rtt * gain + rate * SLACK
+ *                                                        + what arrives at once anyway + MIN_CWND
  *
  * The gain goes 5/4, 3/4, 1, 1, 1, 1, 1, 1, a round each: more to see whether there is more to
- * have, less to drain what that queued.  Every ten seconds in which min_rtt was not seen again,
- * half of the path is left empty for a round trip. */
+ * have, less to drain what that queued, for some rounds if need be.  Every ten seconds in which
+ * min_rtt was not seen again, half of the path is left empty for a round trip.
+ *
+ * At the start the window doubles in each round until packets begin to wait or the rate no longer
+ * grows; then the queue is drained. */
 #include "kcp/cc.h"
 #include "kcp/kcp.h"
 
-#define MIN_CWND    16
-#define FIRST_CWND  64
-#define FIRST_LIMIT 128           /* of the start while nothing is known of the rate */
-#define START_PACE  3             /* times the rate so far */
-#define SLACK       (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
-#define RTT_WINDOW  (10 * PQ_SEC)
-#define PACED_RTT   (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
-#define LOSS_SAMPLE 50
-enum { PHASE_PROBE = 0, PHASE_DRAIN = 1, PHASE_START = 8, PHASES = 9 };
-#define QUEUE_SAMPLES 8
-#define QUEUE_MIN     (4 * PQ_MS)
-#define LOSS_MAX      256 /* of 1024 */
+#define MIN_CWND      16
+#define FIRST_CWND    64
+#define FIRST_LIMIT   128           /* of the start while nothing is known of the rate */
+#define START_PACE    3             /* times the rate so far */
+#define SLACK         (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
+#define RTT_WINDOW    (10 * PQ_SEC)
+#define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
+#define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
+#define LOSS_MAX      256         /* of 1024 */
+#define QUEUE_SAMPLES 8           /* all of which have waited: there is a queue ... */
+#define QUEUE_MIN     (4 * PQ_MS) /* ... so long at least */
+#define DRAIN_ROUNDS  4
 #define EXTRA_LIMIT                                                                                \
     (100 * PQ_MS) /* acknowledgements that come at once: at most so much of the rate */
+
+enum { /* of the gains; PHASE_START: drains what the start has queued */
+       PHASE_PROBE = 0,
+       PHASE_DRAIN = 1,
+       PHASE_START = 8,
+       PHASES = 9,
+};
 
 static uint64_t rate_of(const struct pq_cc *c)
 {
@@ -157,16 +171,18 @@ static void restart(struct pq_cc *c)
     c->bbr.full_rounds = 0;
 }
 
-/* A round has ended: what comes next.  Queues are drained to the end.  Where a probe has found much
- * more than was known, the start was cut short (by losses, or since there was too little to send):
- * it goes on. */
+/* A round has ended: what comes next.  Queues are drained to the end, unless they do not end:
+ * others fill them, or the path has become longer.  Where a probe has found much more than was
+ * known, the start was cut short (by losses, or since there was too little to send): it goes on. */
 static void next_phase(struct pq_cc *c, uint32_t in_flight)
 {
     if (!c->bbr.filled)
         return;
     bool drain = c->bbr.phase == PHASE_DRAIN || c->bbr.phase == PHASE_START;
-    if (drain && in_flight > in(send_rate(c), c->bbr.min_rtt + SLACK) + MIN_CWND)
+    bool queued = in_flight > in(send_rate(c), c->bbr.min_rtt + SLACK) + MIN_CWND;
+    if (drain && queued && ++c->bbr.drained < DRAIN_ROUNDS)
         return;
+    c->bbr.drained = 0;
     uint64_t rate = rate_of(c);
     if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 8)
         restart(c);
@@ -200,7 +216,7 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
 static void bbr_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
     note_rtt(c, s->rtt, now);
-    if ((int32_t)(s->prior - c->bbr.round_end) >= 0) {
+    if (s->interval && (int32_t)(s->prior - c->bbr.round_end) >= 0) {
         new_round(c, s->delivered, s->app_limited);
         next_phase(c, s->in_flight);
     }

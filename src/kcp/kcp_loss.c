@@ -69,7 +69,7 @@ void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now)
     k->sample.delivered = k->delivered;
     k->sample.in_flight = k->n_flight;
     k->cc.ops->acked(&k->cc, &k->sample, now);
-    k->sample = (struct pq_cc_sample){.prior = k->delivered};
+    k->sample = (struct pq_cc_sample){0};
 }
 
 static void mark_lost(struct pq_kcp *k, struct pq_kcp_seg *s)

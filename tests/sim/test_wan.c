@@ -92,6 +92,60 @@ static void loss_10(void **state)
     upload(100, 120, 150);
 }
 
+/* One upload whose path changes after five seconds.  Mbit/s of the last ten, and what the link did
+ * in them. */
+static double upload_over(struct world *w, void (*change)(struct world *w))
+{
+    greet(w);
+    world_open(w, (uint64_t)1 << 40, 1);
+    world_run(w, w->now + 5 * PQ_SEC, NULL);
+    change(w);
+    world_run(w, w->now + 5 * PQ_SEC, NULL);
+    double early = (double)w->half[SERVER][1].rx_at;
+    w->end[CLIENT].out.stats = (struct link_stats){0};
+    world_run(w, w->now + 10 * PQ_SEC, NULL);
+    double mbit = ((double)w->half[SERVER][1].rx_at - early) * 8 / 10 / MBIT;
+    report(w, 0, mbit);
+    return mbit;
+}
+
+static void make_longer(struct world *w)
+{
+    for (int i = 0; i < 2; i++)
+        w->end[i].out.conf.delay = 100 * PQ_MS;
+}
+
+/* What looks like a queue that never ends is a path that has become longer. */
+static void longer_path(void **state)
+{
+    (void)state;
+    struct world_conf c = conf(10);
+    struct world *w = world_new(&c, ut_seed("longer"));
+    assert_true(upload_over(w, make_longer) >= 140);
+    world_free(w);
+}
+
+static void make_slower(struct world *w)
+{
+    w->end[CLIENT].out.conf.rate = RATE / 4;
+    w->end[CLIENT].out.conf.queue = RATE / 4 / 200;
+}
+
+/* What a policer drops, which has 5 ms of queue here, is not what the path loses anyway: it is not
+ * sent in addition. */
+static void policer(void **state)
+{
+    (void)state;
+    struct world_conf c = conf(10);
+    struct world *w = world_new(&c, ut_seed("policer"));
+    assert_true(upload_over(w, make_slower) >= 38);
+    const struct link_stats *l = &w->end[CLIENT].out.stats;
+    printf("policer dropped %llu of %llu\n", (unsigned long long)l->overflow,
+           (unsigned long long)l->given);
+    assert_true(l->overflow * 8 < l->given);
+    world_free(w);
+}
+
 static int by_time(const void *a, const void *b)
 {
     pq_ns x = *(const pq_ns *)a, y = *(const pq_ns *)b;
@@ -136,6 +190,8 @@ int main(void)
         cmocka_unit_test(loss_1),
         cmocka_unit_test(loss_5),
         cmocka_unit_test(loss_10),
+        cmocka_unit_test(longer_path),
+        cmocka_unit_test(policer),
         cmocka_unit_test(small_beside_bulk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
