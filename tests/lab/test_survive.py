@@ -375,12 +375,14 @@ def nat_rebinds(client_port: int) -> None:
         settings = Settings(client_port=client_port)
         lab.origin()
         server = paqet.start_server(lab, settings)
+        drop(lab, lab.c.ip4)  # until the NAT is there: the port is known only afterwards
         client = paqet.start_client(lab, settings)
         line = re.compile(r"session to \S+ from port (\d+)")
         wait_until(lambda: line.search(client.log()), 5, "a session in the client's log")
         found = line.search(client.log())
         port = int(found[1]) if found else 0
         map_port(lab, port, 20001)
+        lab.middle.check(["nft", "delete table netdev lab_drop"])
         paqet.wait_working(lab)
         expect(f"{lab.c.ip4}:20001 connected" in server.log(), "there is no NAT")
         paqet.Echo(lab).close()
