@@ -33,11 +33,4 @@ struct pq_hash_node *pq_hash_next(struct pq_hash_node *n);
 /* Keyed hash of bytes; not for signatures, but a stranger without `seed` cannot aim at a bucket
  * cheaply. */
 uint64_t pq_hash_bytes(const void *p, size_t n, uint64_t seed);
-
-/* Mixes a small integer key. */
-static inline uint64_t pq_hash_u32(uint32_t v)
-{
-    uint64_t x = v * UINT64_C(0x9E3779B97F4A7C15);
-    return x ^ x >> 32;
-}
 #endif
