@@ -198,14 +198,12 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
     uint64_t rate = send_rate(c), bdp = in(rate, c->bbr.min_rtt);
     uint64_t want = bdp * g / 8 + in(rate, SLACK) + extra_of(c) + MIN_CWND;
     bool paced = c->bbr.min_rtt >= PACED_RTT;
-    if (paced)
+    c->pace = 0;
+    if (paced) {
         want = bdp * 2 + MIN_CWND;
-    if (!paced)
-        c->pace = 0;
-    else if (c->bbr.filled)
-        c->pace = rate * g / 8 + 1;
-    else
-        c->pace = START_PACE * (rate + FIRST_CWND * PQ_SEC / c->bbr.min_rtt);
+        c->pace = c->bbr.filled ? rate * g / 8 + 1
+                                : START_PACE * (rate + FIRST_CWND * PQ_SEC / c->bbr.min_rtt);
+    }
     if (c->bbr.probe_until)
         want = bdp / 2 + MIN_CWND;
     else if (!c->bbr.filled)
