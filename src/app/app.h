@@ -2,9 +2,9 @@
 /* app.h - what client and server have in common: what is made once, before the workers run. */
 #ifndef PQ_APP_APP_H
 #define PQ_APP_APP_H
-#include "app/conf.h"
 #include "app/discover.h"
 #include "app/worker.h"
+#include "conf/conf.h"
 #include "os/firewall.h"
 
 #include <pthread.h>

@@ -2,10 +2,10 @@
 /* client.c - the client's life: workers, listeners, start and end. */
 #include "app/client.h"
 
-#include "front/forward.h"
-#include "front/proxy.h"
-#include "front/tun_client.h"
-#include "front/udp_port.h"
+#include "entry/forward.h"
+#include "entry/proxy.h"
+#include "entry/tun_client.h"
+#include "entry/udp_port.h"
 
 #include <stdlib.h>
 

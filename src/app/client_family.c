@@ -8,7 +8,7 @@
  * answer means a dead peer or lost packets, never a family. */
 #include "app/client.h"
 
-#include "front/udp_flow.h"
+#include "relay/udp_flow.h"
 
 #include <stdlib.h>
 #include <string.h>

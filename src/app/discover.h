@@ -2,10 +2,8 @@
 /* discover.h - completes the network part of the configuration from what the kernel knows. */
 #ifndef PQ_APP_DISCOVER_H
 #define PQ_APP_DISCOVER_H
-#include "app/conf.h"
+#include "conf/conf.h"
 #include "os/netinfo.h"
-
-#define PQ_WHY_LEN 512
 
 struct pq_path { /* how packets leave this machine */
     struct pq_iface iface;

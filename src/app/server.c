@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* server.c - the server: accepts sessions on one port and serves their streams. */
 #include "app/app.h"
-#include "app/targets.h"
 #include "app/tun.h"
-#include "front/serve.h"
-#include "front/tun_server.h"
+#include "conf/targets.h"
+#include "exit/serve.h"
+#include "exit/tun_server.h"
 #include "os/port.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tun.h - the TUN device of a role, with its addresses, routes and masquerading; front/tun_client.h
- * and front/tun_server.h carry its packets. */
+/* tun.h - the TUN device of a role, with its addresses, routes and masquerading; entry/tun_client.h
+ * and exit/tun_server.h carry its packets. */
 #ifndef PQ_APP_TUN_H
 #define PQ_APP_TUN_H
 #include "app/app.h"

@@ -7,9 +7,9 @@
  * the earliest deadline. */
 #ifndef PQ_APP_WORKER_H
 #define PQ_APP_WORKER_H
-#include "app/conf.h"
-#include "front/front.h"
+#include "conf/conf.h"
 #include "io/pktio.h"
+#include "relay/front.h"
 #include "tunnel/hub.h"
 
 #include <uv.h>

@@ -2,7 +2,7 @@
 /* cli.h - the commands.  Each is one file with one function; main.c has the table. */
 #ifndef PQ_CLI_CLI_H
 #define PQ_CLI_CLI_H
-#include "app/conf.h"
+#include "conf/conf.h"
 
 /* argv[0] is the command's name.  Each returns the exit code. */
 int pq_cmd_run(int argc, char **argv);

@@ -24,7 +24,7 @@ struct pq_kcp; /* opaque; laid out in kcp_internal.h, for kcp*.c and its test on
 enum pq_congestion {
     PQ_CONGESTION_NONE, /* the send window and the peer's alone */
     PQ_CONGESTION_RENO, /* as nocongestion = 0 of the origin [4.5] */
-    PQ_CONGESTION_BBR,  /* by a model of the path; see cc_bbr.c */
+    PQ_CONGESTION_BBR,  /* by a model of the path; see cc/bbr.c */
 };
 
 struct pq_kcp_conf {

@@ -20,7 +20,7 @@
 #ifndef PQ_KCP_KCP_INTERNAL_H
 #define PQ_KCP_KCP_INTERNAL_H
 #include "base/list.h"
-#include "kcp/cc.h"
+#include "cc/cc.h"
 #include "kcp/kcp.h"
 
 #define SEGS_PER_BLOCK 64

@@ -2,8 +2,8 @@
 /* conf_tests.h - texts with every documented key, shared by the tests of the configuration. */
 #ifndef PQ_TESTS_CONF_TESTS_H
 #define PQ_TESTS_CONF_TESTS_H
-#include "app/conf.h"
 #include "base/err.h"
+#include "conf/conf.h"
 #include "unit.h"
 
 #define SECRET "correct-horse-battery"

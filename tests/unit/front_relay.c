@@ -2,9 +2,9 @@
 /* front_relay.c - how long a relay outlives the end of its stream, and what the socket still gets.
  */
 #include "base/err.h"
-#include "front/relay.h"
 #include "front_tests.h"
 #include "front_world.h"
+#include "relay/relay.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* front_tcp.c - sockets that are accepted or dialled. */
-#include "front/dial.h"
-#include "front/listen.h"
-#include "front/relay.h"
+#include "entry/listen.h"
+#include "exit/dial.h"
 #include "front_tests.h"
 #include "front_world.h"
+#include "relay/relay.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

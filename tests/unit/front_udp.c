@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* front_udp.c - UDP sockets at both ends of a stream of datagrams. */
-#include "front/lookup.h"
-#include "front/rules.h"
-#include "front/serve.h"
-#include "front/serve_udp.h"
-#include "front/udp_flow.h"
-#include "front/udp_port.h"
+#include "entry/udp_port.h"
+#include "exit/lookup.h"
+#include "exit/rules.h"
+#include "exit/serve.h"
+#include "exit/serve_udp.h"
 #include "front_tests.h"
 #include "front_world.h"
+#include "relay/udp_flow.h"
 
 #include <errno.h>
 #include <netinet/in.h>

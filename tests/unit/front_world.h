@@ -3,7 +3,7 @@
 #ifndef PQ_TESTS_FRONT_WORLD_H
 #define PQ_TESTS_FRONT_WORLD_H
 #include "base/addr.h"
-#include "front/front.h"
+#include "relay/front.h"
 #include "unit.h"
 
 struct pq_stream { /* the test fills chunks and abilities; the rest is what became of the stream */

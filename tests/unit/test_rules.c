@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_rules.c - what allow and deny permit, every special network at both of its edges. */
 #include "base/err.h"
-#include "front/rules.h"
+#include "exit/rules.h"
 #include "unit.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* bbr.c - congestion control by a model of the path, as BBR does: what it delivers at most (the
+ * largest rate of ten rounds) and how fast it is when empty (the smallest RTT of ten seconds).  In
+ * flight is what fills the path, no more, so queues stay short; loss does not slow it.
+ *
+ *      rate = what arrived / (1 - what the path loses whatever is sent)
+ *
+ *      RTT of 5 ms or more:  pace = rate * gain,  cwnd = 2 * rate * min_rtt + MIN_CWND
+ *      less:                 no pace,             cwnd = rate * min_rtt * gain + rate * SLACK
+ *                                                        + what arrives at once anyway + MIN_CWND
+ *
+ * The gain goes 5/4, 3/4, 1, 1, 1, 1, 1, 1, a round each: more to see whether there is more to
+ * have, less to drain what that queued, for some rounds if need be.  Every ten seconds in which
+ * min_rtt was not seen again, half of the path is left empty for a round trip.
+ *
+ * At the start the window doubles in each round until packets begin to wait or the rate no longer
+ * grows; then the queue is drained. */
+#include "cc/cc.h"
+
+#define MIN_CWND      16
+#define FIRST_CWND    64
+#define FIRST_LIMIT   128           /* of the start while nothing is known of the rate */
+#define START_PACE    3             /* times the rate so far */
+#define SLACK         (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
+#define RTT_WINDOW    (10 * PQ_SEC)
+#define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
+#define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
+#define LOSS_MAX      256         /* of 1024 */
+#define QUEUE_SAMPLES 8           /* all of which have waited: there is a queue ... */
+#define QUEUE_MIN     (4 * PQ_MS) /* ... so long at least */
+#define DRAIN_ROUNDS  4
+#define EXTRA_LIMIT                                                                                \
+    (100 * PQ_MS) /* acknowledgements that come at once: at most so much of the rate */
+
+enum { /* of the gains; PHASE_START: drains what the start has queued */
+       PHASE_PROBE = 0,
+       PHASE_DRAIN = 1,
+       PHASE_START = 8,
+       PHASES = 9,
+};
+
+static uint64_t rate_of(const struct pq_cc *c)
+{
+    uint64_t max = 0;
+    for (int i = 0; i < PQ_CC_ROUNDS; i++)
+        max = c->bbr.rate[i] > max ? c->bbr.rate[i] : max;
+    return max;
+}
+
+static uint64_t in(uint64_t rate, pq_ns time)
+{
+    return rate * (time / PQ_US) / 1000000;
+}
+
+/* Acknowledgements come in bunches (delays of the peer, radio links): the surplus over the rate
+ * must be in flight too, or the path runs dry between two bunches. */
+static void note_extra(struct pq_cc *c, uint32_t acked, uint64_t rate, pq_ns now)
+{
+    uint64_t expected = in(rate, now - c->bbr.epoch);
+    if (c->bbr.epoch_acked <= expected) {
+        c->bbr.epoch = now;
+        c->bbr.epoch_acked = 0;
+        expected = 0;
+    }
+    c->bbr.epoch_acked += acked;
+    uint64_t extra = c->bbr.epoch_acked - expected;
+    uint64_t limit = in(rate, c->bbr.prompt ? c->bbr.min_rtt / 4 : EXTRA_LIMIT);
+    extra = extra < limit ? extra : limit;
+    uint32_t *slot = &c->bbr.extra[c->bbr.round % PQ_CC_ROUNDS];
+    if (extra > *slot)
+        *slot = (uint32_t)extra;
+}
+
+static uint32_t extra_of(const struct pq_cc *c)
+{
+    uint32_t max = 0;
+    for (int i = 0; i < PQ_CC_ROUNDS; i++)
+        max = c->bbr.extra[i] > max ? c->bbr.extra[i] : max;
+    return max;
+}
+
+/* Of 1024 segments in the round that ends.  Few segments tell nothing. */
+static uint16_t round_loss(const struct pq_cc *c)
+{
+    uint32_t lost = c->bbr.round_lost, all = c->bbr.round_acked + lost;
+    return all < LOSS_SAMPLE ? 0 : (uint16_t)((uint64_t)lost * 1024 / all);
+}
+
+/* What the path loses whatever is sent: the least of ten rounds, one of which sends less than it
+ * carries.  What a full queue or a policer drops is not in it. */
+static uint32_t path_loss(const struct pq_cc *c)
+{
+    uint32_t min = LOSS_MAX;
+    for (int i = 0; i < PQ_CC_ROUNDS; i++)
+        min = c->bbr.loss[i] < min ? c->bbr.loss[i] : min;
+    return min;
+}
+
+/* What must be sent so that as much as ever has arrived arrives. */
+static uint64_t send_rate(const struct pq_cc *c)
+{
+    return rate_of(c) * 1024 / (1024 - path_loss(c));
+}
+
+/* Whether none of the last packets came through without waiting. */
+static bool has_queue(const struct pq_cc *c)
+{
+    pq_ns least = pq_ns_min(c->bbr.recent_rtt, c->bbr.before_rtt);
+    return least != PQ_NEVER && least > c->bbr.min_rtt + pq_ns_max(c->bbr.min_rtt / 8, QUEUE_MIN);
+}
+
+static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited)
+{
+    uint64_t rate = rate_of(c);
+    c->bbr.round_end = delivered;
+    c->bbr.round++;
+    unsigned slot = c->bbr.round % PQ_CC_ROUNDS;
+    c->bbr.rate[slot] = 0;
+    c->bbr.extra[slot] = 0;
+    c->bbr.loss[slot] = round_loss(c);
+    c->bbr.round_acked = c->bbr.round_lost = 0;
+    if (c->bbr.filled || app_limited)
+        return;
+    if (rate >= c->bbr.full_rate + c->bbr.full_rate / 4) {
+        c->bbr.full_rate = rate;
+        c->bbr.full_rounds = 0;
+    } else if (++c->bbr.full_rounds >= 3 || has_queue(c)) {
+        c->bbr.filled = true;
+        c->bbr.phase = PHASE_START;
+    }
+}
+
+static void note_rtt(struct pq_cc *c, pq_ns rtt, pq_ns now)
+{
+    if (!rtt)
+        return;
+    if (++c->bbr.recent > QUEUE_SAMPLES) {
+        c->bbr.before_rtt = c->bbr.recent_rtt;
+        c->bbr.recent_rtt = PQ_NEVER;
+        c->bbr.recent = 1;
+    }
+    c->bbr.recent_rtt = pq_ns_min(c->bbr.recent_rtt, rtt);
+    bool probing = c->bbr.probe_until != 0;
+    bool longer = probing && now >= c->bbr.probe_until; /* the path itself has become longer */
+    if (!c->bbr.min_rtt || rtt <= c->bbr.min_rtt || longer) {
+        c->bbr.min_rtt = rtt;
+        c->bbr.min_rtt_at = now;
+        c->bbr.probe_until = 0;
+    } else if (!probing && rtt <= c->bbr.min_rtt + c->bbr.min_rtt / 32) {
+        c->bbr.min_rtt_at = now; /* seen again, as nearly as clocks tell */
+    } else if (!probing && now > c->bbr.min_rtt_at + RTT_WINDOW) {
+        c->bbr.probe_until = now + 2 * c->bbr.min_rtt + 2 * SLACK;
+    }
+}
+
+/* Doubles in each round trip, but not far beyond what the path has shown to carry: its rate is that
+ * of the round before, so twice as much would not be enough to double. */
+static uint64_t start_up(const struct pq_cc *c, uint32_t acked, uint64_t bdp, uint64_t slack)
+{
+    if (has_queue(c))
+        return bdp + bdp / 2 + slack;
+    uint64_t want = (uint64_t)c->cwnd + acked, limit = 3 * bdp + slack;
+    return want < limit ? want : limit > c->cwnd ? limit : c->cwnd;
+}
+
+static void restart(struct pq_cc *c)
+{
+    c->bbr.filled = false;
+    c->bbr.full_rate = 0;
+    c->bbr.full_rounds = 0;
+}
+
+/* A round has ended: what comes next.  Queues are drained to the end, unless they do not end:
+ * others fill them, or the path has become longer.  Where a probe has found much more than was
+ * known, the start was cut short (by losses, or since there was too little to send): it goes on. */
+static void next_phase(struct pq_cc *c, uint32_t in_flight)
+{
+    if (!c->bbr.filled)
+        return;
+    bool drain = c->bbr.phase == PHASE_DRAIN || c->bbr.phase == PHASE_START;
+    bool queued = in_flight > in(send_rate(c), c->bbr.min_rtt + SLACK) + MIN_CWND;
+    if (drain && queued && ++c->bbr.drained < DRAIN_ROUNDS)
+        return;
+    c->bbr.drained = 0;
+    uint64_t rate = rate_of(c);
+    if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 8)
+        restart(c);
+    c->bbr.phase = drain ? PHASE_DRAIN + 1 : (uint8_t)((c->bbr.phase + 1) % PHASE_START);
+    if (c->bbr.phase == PHASE_PROBE)
+        c->bbr.full_rate = rate;
+}
+
+static void set_cwnd(struct pq_cc *c, uint32_t acked)
+{
+    static const uint8_t gain[PHASES] = {10, 6, 8, 8, 8, 8, 8, 8, 4};
+    unsigned g = gain[c->bbr.phase];
+    uint64_t rate = send_rate(c), bdp = in(rate, c->bbr.min_rtt);
+    uint64_t want = bdp * g / 8 + in(rate, SLACK) + extra_of(c) + MIN_CWND;
+    bool paced = c->bbr.min_rtt >= PACED_RTT;
+    c->pace = 0;
+    if (paced) {
+        want = bdp * 2 + MIN_CWND;
+        c->pace = c->bbr.filled ? rate * g / 8 + 1
+                                : START_PACE * (rate + FIRST_CWND * PQ_SEC / c->bbr.min_rtt);
+    }
+    if (c->bbr.probe_until)
+        want = bdp / 2 + MIN_CWND;
+    else if (!c->bbr.filled)
+        want = start_up(c, acked, bdp, in(rate, SLACK) + extra_of(c) + FIRST_LIMIT);
+    c->cwnd = (uint32_t)(want < PQ_CC_CWND_MAX ? want : PQ_CC_CWND_MAX);
+}
+
+static void bbr_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
+{
+    note_rtt(c, s->rtt, now);
+    if (s->interval && (int32_t)(s->prior - c->bbr.round_end) >= 0) {
+        new_round(c, s->delivered, s->app_limited);
+        next_phase(c, s->in_flight);
+    }
+    if (s->interval) {
+        uint64_t rate = (uint64_t)(s->delivered - s->prior) * PQ_SEC / s->interval;
+        uint64_t *slot = &c->bbr.rate[c->bbr.round % PQ_CC_ROUNDS];
+        if (rate > *slot && (!s->app_limited || rate > rate_of(c)))
+            *slot = rate;
+    }
+    c->bbr.round_acked += s->acked;
+    c->bbr.round_lost += s->lost;
+    note_extra(c, s->acked, rate_of(c), now);
+    set_cwnd(c, s->app_limited ? 0 : s->acked);
+}
+
+static void bbr_event(struct pq_cc *c, uint32_t in_flight)
+{
+    (void)c; /* loss says nothing about the rate: it is what this program is for */
+    (void)in_flight;
+}
+
+static const struct pq_cc_ops bbr_ops = {bbr_acked, bbr_event, bbr_event};
+
+void pq_cc_init_bbr(struct pq_cc *c)
+{
+    *c = (struct pq_cc){.ops = &bbr_ops, .cwnd = FIRST_CWND};
+    c->bbr.recent_rtt = c->bbr.before_rtt = PQ_NEVER;
+}

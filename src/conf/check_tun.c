@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* conf_check_tun.c - the addresses and routes of the TUN device. */
+#include "conf/conf_internal.h"
+
+#include "base/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MTU_MIN  68 /* of IPv4 */
+#define MTU_MIN6 1280
+#define MTU_MAX  65535
+
+static void check_name(struct pq_check *k)
+{
+    struct pq_conf_tun *t = &k->c->tun;
+    if (!pq_is_set(t->name)) {
+        free(t->name);
+        t->name = strdup("tun0");
+        return;
+    }
+    bool odd = strcmp(t->name, ".") == 0 || strcmp(t->name, "..") == 0;
+    for (const char *p = t->name; *p; p++)
+        odd = odd || (unsigned char)*p <= ' ' || strchr("/:%", *p);
+    if (odd || strlen(t->name) > 15)
+        PQ_FAIL(
+            k, "tun.name",
+            "tun.name: '%s' cannot be the name of an interface: at most 15 characters, no space, "
+            "none of / : %%",
+            t->name);
+}
+
+/* An own address with its prefix.  Returns false if something is wrong. */
+static bool own_addr(struct pq_check *k, const char *path, const char *text, struct pq_net *out)
+{
+    if (strchr(text, '/') && !pq_net_parse(out, text) && !pq_addr_is_any(&out->ip))
+        return true;
+    PQ_FAIL(k, path, "%s: '%s' is not an address with a prefix, such as %s", path, text,
+            strcmp(path, "tun.addr") == 0 ? "10.0.8.1/24" : "fd00:8::1/64");
+    return false;
+}
+
+static void check_addrs(struct pq_check *k)
+{
+    struct pq_conf_tun *t = &k->c->tun;
+    struct pq_net n;
+    if (!pq_is_set(t->addr_text)) {
+        PQ_FAIL(k, "tun.addr", "tun.addr: is missing; this end's address, for example 10.0.8.1/24");
+    } else if (own_addr(k, "tun.addr", t->addr_text, &n)) {
+        t->has4 = pq_addr_is4(&n.ip);
+        t->has6 = !t->has4;
+        *(t->has4 ? &t->net4 : &t->net6) = n;
+    }
+    if (!pq_is_set(t->addr6_text) || !own_addr(k, "tun.addr6", t->addr6_text, &n))
+        return;
+    if (pq_addr_is4(&n.ip))
+        PQ_FAIL(k, "tun.addr6", "tun.addr6: '%s' is not an IPv6 address", t->addr6_text);
+    else if (t->has6)
+        PQ_FAIL(k, "tun.addr6", "tun.addr6: tun.addr is an IPv6 address already");
+    else
+        t->net6 = n;
+    t->has6 = t->has6 || !pq_addr_is4(&n.ip);
+}
+
+static void clear_host_bits(struct pq_net *n)
+{
+    unsigned i = n->bits / 8;
+    if (n->bits % 8)
+        n->ip.ip[i++] &= (uint8_t)(0xff00 >> n->bits % 8);
+    while (i < sizeof n->ip.ip)
+        n->ip.ip[i++] = 0;
+}
+
+static bool is_default(const struct pq_net *n)
+{
+    return n->bits == (pq_addr_is4(&n->ip) ? 96 : 0);
+}
+
+static void add_route(struct pq_check *k, unsigned i)
+{
+    struct pq_conf_tun *t = &k->c->tun;
+    const char *text = t->routes_text.v[i];
+    const int line = t->routes_text.line[i];
+    struct pq_net n;
+    const bool word = strcmp(text, "default") == 0;
+    if (!word && pq_net_parse(&n, text)) {
+        pq_conf_say(
+            k->m, true, line,
+            "tun.routes[%u]: '%s' is not a network such as 10.1.0.0/16, nor the word default", i,
+            text);
+        return;
+    }
+    if (word || is_default(&n)) {
+        t->default_route = true;
+        if (k->c->role == PQ_ROLE_SERVER)
+            pq_conf_say(k->m, true, line,
+                        "tun.routes[%u]: default is for a client only; a server lists the networks "
+                        "behind its clients",
+                        i);
+        return;
+    }
+    clear_host_bits(&n);
+    for (unsigned j = 0; j < t->n_routes; j++) {
+        if (pq_addr_eq(&t->routes[j].ip, &n.ip) && t->routes[j].bits == n.bits) {
+            pq_conf_say(k->m, false, line, "tun.routes[%u]: '%s' is there twice", i, text);
+            return;
+        }
+    }
+    if (pq_addr_is4(&n.ip) ? t->has6 && !t->has4 : t->has4 && !t->has6)
+        pq_conf_say(k->m, false, line,
+                    "tun.routes[%u]: '%s', but this end of the tunnel has no %s address", i, text,
+                    pq_addr_is4(&n.ip) ? "IPv4" : "IPv6");
+    t->routes[t->n_routes++] = n;
+}
+
+void pq_conf_check_tun(struct pq_check *k)
+{
+    struct pq_conf *c = k->c;
+    struct pq_conf_tun *t = &c->tun;
+    if (!t->enabled)
+        return;
+    check_name(k);
+    check_addrs(k);
+    if (t->mtu < MTU_MIN || t->mtu > MTU_MAX)
+        PQ_FAIL(k, "tun.mtu", "tun.mtu: %ld is out of range, it must be %d to %d", t->mtu, MTU_MIN,
+                MTU_MAX);
+    else if (t->has6 && t->mtu < MTU_MIN6)
+        PQ_FAIL(k, "tun.mtu", "tun.mtu: %ld is too small for IPv6, which needs at least %d", t->mtu,
+                MTU_MIN6);
+    for (unsigned i = 0; i < t->routes_text.n; i++)
+        add_route(k, i);
+    if (c->packet_workers > 1) {
+        PQ_WARN(
+            k, "performance.packet_workers",
+            "performance.packet_workers: 1 instead of %ld, since one worker serves the TUN device",
+            c->packet_workers);
+        c->packet_workers = 1;
+    }
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* conf.h - the configuration: the YAML of both Go families and a few keys of our own, read against
+ * a table of keys (keys.c), checked as a whole (check.c).  docs/configuration.md is the
+ * user's side of it.  Immutable once loaded; any thread may read it. */
+#ifndef PQ_CONF_H
+#define PQ_CONF_H
+#include "base/addr.h"
+#include "base/flags.h"
+#include "base/log.h"
+#include "crypt/crypt.h"
+#include "header/header.h"
+#include "kcp/kcp.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#define PQ_CONF_SOCKS_MAX   16
+#define PQ_CONF_SERVERS_MAX 8
+#define PQ_CONF_FORWARD_MAX 64
+#define PQ_CONF_RULES_MAX   256 /* entries of allow, and of deny */
+#define PQ_CONF_ROUTES_MAX  64
+#define PQ_CONF_MSGS_MAX    64
+#define PQ_WHY_LEN          512 /* of a text that says why something cannot be made */
+
+enum pq_role { PQ_ROLE_NONE, PQ_ROLE_CLIENT, PQ_ROLE_SERVER };
+enum pq_backend { PQ_BACKEND_AUTO, PQ_BACKEND_AFPACKET, PQ_BACKEND_PCAP };
+
+struct pq_conf_socks5 {
+    char *listen, *username, *password, *reply; /* as written */
+    bool real_reply;
+    int line;
+    struct pq_addr addr;
+};
+
+struct pq_conf_server { /* of a client: server.addr, or an entry of servers[] */
+    char *addr;         /* as written */
+    int line;
+    char host[256];
+    uint16_t port;
+};
+
+struct pq_conf_forward {
+    char *listen, *target, *protocol; /* as written */
+    int line;
+    bool udp;            /* else TCP */
+    struct pq_addr addr; /* where it listens */
+    char host[256];      /* the target: a name or an address without brackets */
+    uint16_t port;
+};
+
+struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
+    char *addr, *router_mac; /* as written */
+    bool has_ip, has_mac;
+    struct pq_addr ip; /* port included; any address if only the port was given */
+    uint8_t mac[6];
+};
+
+struct pq_conf_list { /* a list of texts */
+    char **v;
+    int *line;
+    unsigned n;
+    bool set;  /* the key is there, perhaps with an empty list ... */
+    bool bare; /* ... or, allow and deny, without a word behind it */
+};
+
+struct pq_conf_tun {
+    bool enabled; /* false: nothing below has been checked */
+    char *name, *addr_text, *addr6_text;
+    long mtu;
+    struct pq_conf_list routes_text;
+    bool masquerade; /* server */
+    /* what follows */
+    struct pq_net net4, net6; /* own address and the network around it */
+    bool has4, has6;
+    struct pq_net routes[PQ_CONF_ROUTES_MAX]; /* host bits cleared, none twice, no default */
+    unsigned n_routes;
+    bool default_route; /* client */
+};
+
+struct pq_conf_rules { /* server: which targets clients may reach */
+    struct pq_conf_list allow, deny;
+};
+
+struct pq_conf_outgoing { /* server: how targets are reached */
+    char *ifname, *addr4_text, *addr6_text, *socks5, *username, *password; /* as written */
+    bool has_addr4, has_addr6;
+    struct pq_addr addr4, addr6; /* source addresses, port 0 */
+    char socks_host[256];        /* the upstream proxy; empty = none */
+    uint16_t socks_port;
+};
+
+struct pq_conf_kcp {
+    char *mode, *block, *key, *congestion, *fec;
+    long nodelay, interval, resend, nocongestion;
+    bool wdelay, acknodelay;
+    long mtu, rcvwnd, sndwnd, dshard, pshard, smuxbuf, streambuf, smuxkalive, smuxktimeout;
+};
+
+struct pq_conf {
+    /* as written; a missing or zero number already replaced by its default */
+    char *role_text, *log_level_text, *listen, *ifname, *guid;
+    char *protocol, *header_text, *backend_text;
+    struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
+    struct pq_conf_forward forward[PQ_CONF_FORWARD_MAX];
+    struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
+    unsigned n_socks5, n_forward, n_servers;
+    struct pq_conf_side v4, v6;
+    struct pq_conf_list local_flag_text, remote_flag_text;
+    struct pq_conf_kcp kcp;
+    struct pq_conf_tun tun;
+    struct pq_conf_rules rules;
+    struct pq_conf_outgoing outgoing;
+    bool has_kcp, has_quic;
+    bool mtu_set; /* else the link may lower it */
+    bool spread;  /* client: streams go to all servers, not to one after the other */
+    long sockbuf, conn, packet_workers, max_streams, max_udp_flows;
+
+    /* what follows from it */
+    enum pq_role role;
+    enum pq_log_level log_level;
+    enum pq_backend backend;
+    enum pq_family header; /* PQ_FAMILY_NONE = auto */
+    enum pq_cipher cipher;
+    enum pq_congestion congestion;
+    bool fec_auto;
+    struct pq_flags local_flag, remote_flag;
+    uint16_t own_port; /* server: the port; client: fixed port, or 0 */
+    bool open_rules;   /* server: neither allow nor deny is there, so all targets are permitted */
+};
+
+struct pq_conf_msgs { /* what was wrong, and what was odd */
+    struct pq_conf_msg {
+        bool error;
+        int line; /* 0 = the file as a whole */
+        char *text;
+    } v[PQ_CONF_MSGS_MAX];
+    unsigned n, errors;
+    unsigned left_out; /* there was no room: warnings first */
+};
+
+/* Reads and checks a file.  *out is owned by the caller (pq_conf_free), also on error.
+ * Returns 0, or PQ_EINVAL if `msgs` holds at least one error. */
+int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msgs);
+
+/* The same from memory, for tests. */
+int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs);
+
+void pq_conf_free(struct pq_conf *c); /* overwrites all texts, secrets among them */
+
+/* Prints the messages, in the order of the file, "file:line: error: key: text", one a line; last,
+ * if there were too many, how many are missing. */
+void pq_conf_msgs_print(const struct pq_conf_msgs *m, const char *path, FILE *f);
+void pq_conf_msgs_free(struct pq_conf_msgs *m);
+#endif

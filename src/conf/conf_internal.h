@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* conf_internal.h - between yaml.c, keys.c and check*.c. */
+#ifndef PQ_CONF_INTERNAL_H
+#define PQ_CONF_INTERNAL_H
+#include "conf/conf.h"
+
+enum pq_key_kind {
+    KEY_MAP,
+    KEY_LIST_OF_MAPS,
+    KEY_STRING,
+    KEY_INT,
+    KEY_BOOL,
+    KEY_TEXTS,         /* a list of texts */
+    KEY_TEXT_OR_TEXTS, /* the same, a single one without the list */
+    KEY_RULES, /* the same, and null is an empty list: what is left when all its entries have
+                  become comments must not count as not set */
+};
+
+enum pq_key_use {
+    USE_YES,
+    USE_NONE,  /* a setting of the Go programs that has no counterpart here: accepted, ignored */
+    USE_LATER, /* a part that is not there yet: a warning if it is set */
+};
+
+struct pq_key {
+    const char *path; /* "a.b", elements of a list "a[].b" */
+    enum pq_key_kind kind;
+    size_t at;     /* offset in struct pq_conf, or in the list's element; SIZE_MAX = nowhere */
+    long min, max; /* KEY_INT; for the lists of texts, max is that of the entries */
+    long deflt;    /* KEY_INT: instead of 0 or a missing value */
+    enum pq_key_use use;
+};
+
+/* The key with this path, or NULL. */
+const struct pq_key *pq_key_find(const char *path);
+
+/* The known key that looks most like this one, or NULL if none is near. */
+const char *pq_key_nearest(const char *path);
+
+/* Fills in all defaults. */
+void pq_conf_defaults(struct pq_conf *c);
+
+/* Overwrites and frees the texts at `base`: with "" those of struct pq_conf, with "a[]." those of
+ * an element of list a. */
+void pq_keys_free(const char *prefix, void *base);
+
+#define PQ_KEYS_MAX 160
+
+/* Where the keys that were set stand, those in elements of lists left out. */
+struct pq_key_lines {
+    struct {
+        const char *path;
+        int line;
+    } v[PQ_KEYS_MAX];
+    unsigned n;
+};
+
+/* Line of a key that was set, or of its nearest parent, or 0. */
+int pq_key_line(const struct pq_key_lines *l, const char *path);
+bool pq_key_is_set(const struct pq_key_lines *l, const char *path);
+
+/* Adds a message; `error` false = warning. */
+__attribute__((format(printf, 4, 5))) void pq_conf_say(struct pq_conf_msgs *m, bool error, int line,
+                                                       const char *fmt, ...);
+
+struct pq_check {
+    struct pq_conf *c;
+    const struct pq_key_lines *lines;
+    struct pq_conf_msgs *m;
+};
+
+#define PQ_FAIL(k, path, ...) pq_conf_say((k)->m, true, pq_key_line((k)->lines, path), __VA_ARGS__)
+#define PQ_WARN(k, path, ...) pq_conf_say((k)->m, false, pq_key_line((k)->lines, path), __VA_ARGS__)
+
+static inline bool pq_is_set(const char *s)
+{
+    return s && *s;
+}
+
+#define PQ_HOST_LEN 256
+
+/* Splits host:port with a port from `min` on; says what is wrong.  Returns false then. */
+bool pq_check_hostport(struct pq_check *k, const char *path, int line, const char *text,
+                       char host[PQ_HOST_LEN], uint16_t *port, unsigned min);
+
+/* The same for a target: its host must be there, and look like a name or an address. */
+bool pq_check_target(struct pq_check *k, const char *path, int line, const char *text,
+                     char host[PQ_HOST_LEN], uint16_t *port);
+
+/* Everything that needs more than one key, or more than a type and a range. */
+void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct pq_conf_msgs *m);
+
+/* Its parts: socks5 and forward; tun; allow, deny and outgoing. */
+void pq_conf_check_listeners(struct pq_check *k);
+void pq_conf_check_tun(struct pq_check *k);
+void pq_conf_check_exit(struct pq_check *k);
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/* conf_keys.c - every key of both families and of our own. */
+#include "conf/conf_internal.h"
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct pq_conf, field)
+#define NOWHERE   SIZE_MAX
+#define MAP(path)                                                                                  \
+    {                                                                                              \
+        path, KEY_MAP, NOWHERE, 0, 0, 0, USE_YES                                                   \
+    }
+#define STR(path, at)                                                                              \
+    {                                                                                              \
+        path, KEY_STRING, at, 0, 0, 0, USE_YES                                                     \
+    }
+#define FLAG(path, at)                                                                             \
+    {                                                                                              \
+        path, KEY_BOOL, at, 0, 0, 0, USE_YES                                                       \
+    }
+#define INT(path, at, min, max, deflt)                                                             \
+    {                                                                                              \
+        path, KEY_INT, at, min, max, deflt, USE_YES                                                \
+    }
+#define TEXTS(path, at, kind, most)                                                                \
+    {                                                                                              \
+        path, kind, at, 0, most, 0, USE_YES                                                        \
+    }
+#define NUM_UNUSED(path, min, max)                                                                 \
+    {                                                                                              \
+        path, KEY_INT, NOWHERE, min, max, 0, USE_NONE                                              \
+    }
+#define NUM_LATER(path, min, max)                                                                  \
+    {                                                                                              \
+        path, KEY_INT, NOWHERE, min, max, 0, USE_LATER                                             \
+    }
+
+static const struct pq_key keys[] = {
+    STR("role", AT(role_text)),
+    MAP("log"),
+    STR("log.level", AT(log_level_text)),
+    MAP("listen"),
+    STR("listen.addr", AT(listen)),
+    MAP("server"),
+    STR("server.addr", AT(server[0].addr)),
+    {"servers", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
+    STR("servers[].addr", offsetof(struct pq_conf_server, addr)),
+    FLAG("spread", AT(spread)),
+    {"socks5", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
+    STR("socks5[].listen", offsetof(struct pq_conf_socks5, listen)),
+    STR("socks5[].username", offsetof(struct pq_conf_socks5, username)),
+    STR("socks5[].password", offsetof(struct pq_conf_socks5, password)),
+    STR("socks5[].reply", offsetof(struct pq_conf_socks5, reply)),
+    {"forward", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
+    STR("forward[].listen", offsetof(struct pq_conf_forward, listen)),
+    STR("forward[].target", offsetof(struct pq_conf_forward, target)),
+    STR("forward[].protocol", offsetof(struct pq_conf_forward, protocol)),
+    TEXTS("allow", AT(rules.allow), KEY_RULES, PQ_CONF_RULES_MAX),
+    TEXTS("deny", AT(rules.deny), KEY_RULES, PQ_CONF_RULES_MAX),
+    MAP("outgoing"),
+    STR("outgoing.interface", AT(outgoing.ifname)),
+    STR("outgoing.ipv4", AT(outgoing.addr4_text)),
+    STR("outgoing.ipv6", AT(outgoing.addr6_text)),
+    STR("outgoing.socks5", AT(outgoing.socks5)),
+    STR("outgoing.username", AT(outgoing.username)),
+    STR("outgoing.password", AT(outgoing.password)),
+
+    MAP("network"),
+    STR("network.interface", AT(ifname)),
+    STR("network.guid", AT(guid)),
+    STR("network.backend", AT(backend_text)),
+    MAP("network.ipv4"),
+    STR("network.ipv4.addr", AT(v4.addr)),
+    STR("network.ipv4.router_mac", AT(v4.router_mac)),
+    MAP("network.ipv6"),
+    STR("network.ipv6.addr", AT(v6.addr)),
+    STR("network.ipv6.router_mac", AT(v6.router_mac)),
+    MAP("network.tcp"),
+    TEXTS("network.tcp.local_flag", AT(local_flag_text), KEY_TEXTS, PQ_FLAGS_MAX),
+    TEXTS("network.tcp.remote_flag", AT(remote_flag_text), KEY_TEXTS, PQ_FLAGS_MAX),
+    MAP("network.pcap"),
+    INT("network.pcap.sockbuf", AT(sockbuf), 1024, 104857600, 8388608),
+    NUM_UNUSED("network.pcap.send_queue_size", 1, 100000),
+    NUM_UNUSED("network.pcap.max_retries", 0, 10),
+    NUM_UNUSED("network.pcap.initial_backoff_ms", 1, 1000),
+    NUM_UNUSED("network.pcap.max_backoff_ms", 1, 60000),
+
+    MAP("transport"),
+    STR("transport.protocol", AT(protocol)),
+    STR("transport.header", AT(header_text)),
+    INT("transport.conn", AT(conn), 1, 256, 1),
+    NUM_UNUSED("transport.tcpbuf", 0, 16777216),
+    NUM_UNUSED("transport.udpbuf", 0, 4194304),
+    NUM_UNUSED("transport.tunbuf", 0, 33554432),
+    MAP("transport.kcp"),
+    STR("transport.kcp.mode", AT(kcp.mode)),
+    INT("transport.kcp.nodelay", AT(kcp.nodelay), INT_MIN, INT_MAX, 0),
+    INT("transport.kcp.interval", AT(kcp.interval), INT_MIN, INT_MAX, 0),
+    INT("transport.kcp.resend", AT(kcp.resend), INT_MIN, INT_MAX, 0),
+    INT("transport.kcp.nocongestion", AT(kcp.nocongestion), INT_MIN, INT_MAX, 0),
+    FLAG("transport.kcp.wdelay", AT(kcp.wdelay)),
+    FLAG("transport.kcp.acknodelay", AT(kcp.acknodelay)),
+    INT("transport.kcp.mtu", AT(kcp.mtu), 50, 1500, 1350),
+    INT("transport.kcp.rcvwnd", AT(kcp.rcvwnd), 1, 32768, 16384),
+    INT("transport.kcp.sndwnd", AT(kcp.sndwnd), 1, 32768, 16384),
+    INT("transport.kcp.dshard", AT(kcp.dshard), INT_MIN, INT_MAX, 0),
+    INT("transport.kcp.pshard", AT(kcp.pshard), INT_MIN, INT_MAX, 0),
+    STR("transport.kcp.block", AT(kcp.block)),
+    STR("transport.kcp.key", AT(kcp.key)),
+    STR("transport.kcp.fec", AT(kcp.fec)),
+    STR("transport.kcp.congestion", AT(kcp.congestion)),
+    INT("transport.kcp.smuxbuf", AT(kcp.smuxbuf), 1024, INT_MAX, 67108864),
+    INT("transport.kcp.streambuf", AT(kcp.streambuf), 1024, INT_MAX, 33554432),
+    INT("transport.kcp.smuxkalive", AT(kcp.smuxkalive), 1, 3600, 2),
+    INT("transport.kcp.smuxktimeout", AT(kcp.smuxktimeout), 1, 3600, 8),
+    MAP("transport.quic"),
+    NUM_LATER("transport.quic.max_idle_timeout", 1, 600),
+    NUM_LATER("transport.quic.max_incoming_streams", 1, 100000),
+    NUM_LATER("transport.quic.max_incoming_uni_streams", 1, 100000),
+    NUM_LATER("transport.quic.initial_stream_receive_window", 1048576, LONG_MAX),
+    NUM_LATER("transport.quic.max_stream_receive_window", 1048576, LONG_MAX),
+    NUM_LATER("transport.quic.initial_connection_receive_window", 1048576, LONG_MAX),
+    NUM_LATER("transport.quic.max_connection_receive_window", 1048576, LONG_MAX),
+    NUM_LATER("transport.quic.keep_alive_period", 1, 60),
+    {"transport.quic.enable_datagrams", KEY_BOOL, NOWHERE, 0, 0, 0, USE_LATER},
+    {"transport.quic.enable_0rtt", KEY_BOOL, NOWHERE, 0, 0, 0, USE_LATER},
+    {"transport.quic.insecure_skip_verify", KEY_BOOL, NOWHERE, 0, 0, 0, USE_LATER},
+    {"transport.quic.server_name", KEY_STRING, NOWHERE, 0, 0, 0, USE_LATER},
+
+    MAP("tun"),
+    FLAG("tun.enabled", AT(tun.enabled)),
+    STR("tun.name", AT(tun.name)),
+    STR("tun.addr", AT(tun.addr_text)),
+    STR("tun.addr6", AT(tun.addr6_text)),
+    INT("tun.mtu", AT(tun.mtu), LONG_MIN, LONG_MAX, 1500), /* its range only counts if enabled */
+    TEXTS("tun.routes", AT(tun.routes_text), KEY_TEXT_OR_TEXTS, PQ_CONF_ROUTES_MAX),
+    FLAG("tun.masquerade", AT(tun.masquerade)),
+
+    MAP("performance"),
+    INT("performance.max_concurrent_streams", AT(max_streams), 0, 10000000, 65536),
+    INT("performance.max_udp_flows", AT(max_udp_flows), 1, 1000000, 16384),
+    INT("performance.packet_workers", AT(packet_workers), 1, 64, 1),
+    NUM_UNUSED("performance.stream_worker_pool_size", 10, 100000),
+    NUM_UNUSED("performance.tcp_connection_pool_size", 0, 10000),
+    NUM_UNUSED("performance.tcp_connection_idle_timeout", 10, 3600),
+    {"performance.enable_connection_pooling", KEY_BOOL, NOWHERE, 0, 0, 0, USE_NONE},
+    NUM_UNUSED("performance.max_retry_attempts", 0, 20),
+    NUM_UNUSED("performance.retry_initial_backoff_ms", 10, 10000),
+    NUM_UNUSED("performance.retry_max_backoff_ms", 10, 60000),
+    NUM_UNUSED("performance.connection_health_check_ms", 100, 60000),
+    NUM_UNUSED("performance.tcp_flag_refresh_ms", 500, 600000),
+};
+
+#define N_KEYS (sizeof keys / sizeof keys[0])
+_Static_assert(N_KEYS <= PQ_KEYS_MAX, "each key has a place for its line");
+
+const struct pq_key *pq_key_find(const char *path)
+{
+    for (size_t i = 0; i < N_KEYS; i++)
+        if (strcmp(keys[i].path, path) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+/* Edits (insert, delete, replace) from a to b, for strings up to 63 bytes. */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned row[64];
+    size_t m = strlen(a), n = strlen(b);
+    if (m > 63 || n > 63)
+        return 64;
+    for (unsigned j = 0; j <= n; j++)
+        row[j] = j;
+    for (unsigned i = 1; i <= m; i++) {
+        unsigned diag = row[0];
+        row[0] = i;
+        for (unsigned j = 1; j <= n; j++) {
+            unsigned best = diag + (a[i - 1] != b[j - 1]);
+            diag = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+const char *pq_key_nearest(const char *path)
+{
+    const char *best = NULL, *name = strrchr(path, '.');
+    unsigned least = 64;
+    name = name ? name + 1 : path;
+    for (size_t i = 0; i < N_KEYS; i++) {
+        const char *kname = strrchr(keys[i].path, '.');
+        kname = kname ? kname + 1 : keys[i].path;
+        /* the same name in another place, or a like name in the same place */
+        unsigned d = strcmp(kname, name) == 0 ? 1 : distance(path, keys[i].path);
+        if (d < least) {
+            least = d;
+            best = keys[i].path;
+        }
+    }
+    return least <= 3 || strlen(path) / 3 >= least ? best : NULL;
+}
+
+void pq_conf_defaults(struct pq_conf *c)
+{
+    memset(c, 0, sizeof *c);
+    c->n_servers = 1; /* the first place is server.addr's */
+    for (size_t i = 0; i < N_KEYS; i++)
+        if (keys[i].kind == KEY_INT && keys[i].at != NOWHERE)
+            memcpy((char *)c + keys[i].at, &keys[i].deflt, sizeof keys[i].deflt);
+}
+
+static void wipe(char *s)
+{
+    if (s)
+        explicit_bzero(s, strlen(s));
+    free(s);
+}
+
+static void free_list(struct pq_conf_list *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        wipe(l->v[i]);
+    free(l->v);
+    free(l->line);
+}
+
+void pq_keys_free(const char *prefix, void *base)
+{
+    const size_t n = strlen(prefix);
+    for (size_t i = 0; i < N_KEYS; i++) {
+        const struct pq_key *k = &keys[i];
+        void *at = (char *)base + k->at;
+        if (k->at == NOWHERE || (n ? strncmp(k->path, prefix, n) != 0 : !!strchr(k->path, '[')))
+            continue;
+        if (k->kind == KEY_STRING)
+            wipe(*(char **)at);
+        else if (k->kind == KEY_TEXTS || k->kind == KEY_TEXT_OR_TEXTS || k->kind == KEY_RULES)
+            free_list(at);
+    }
+}
+
+static int line_of(const struct pq_key_lines *l, const char *path)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        if (strcmp(l->v[i].path, path) == 0)
+            return l->v[i].line;
+    return 0;
+}
+
+bool pq_key_is_set(const struct pq_key_lines *l, const char *path)
+{
+    return line_of(l, path) != 0;
+}
+
+int pq_key_line(const struct pq_key_lines *l, const char *path)
+{
+    char up[64];
+    snprintf(up, sizeof up, "%s", path);
+    for (;;) {
+        int line = line_of(l, up);
+        if (line)
+            return line;
+        char *dot = strrchr(up, '.');
+        if (!dot)
+            return 0;
+        *dot = 0;
+    }
+}

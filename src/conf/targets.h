@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* targets.h - from a server's configuration to the rules about targets and the way out. */
+#ifndef PQ_CONF_TARGETS_H
+#define PQ_CONF_TARGETS_H
+#include "conf/conf.h"
+#include "exit/outgoing.h"
+#include "exit/rules.h"
+#include "relay/front.h"
+
+struct pq_targets {         /* zero-initialized before the first call */
+    struct pq_rules *rules; /* NULL: all targets are permitted */
+    struct pq_outgoing out; /* its texts are the configuration's */
+    bool has_out;
+};
+
+/* Builds both.  The addresses that the machine has now are its own, which `public` leaves out, and
+ * so are those that the TUN device will have.
+ * Returns 0, PQ_EINVAL, PQ_ENOMEM or -errno; then `why` says what to change (PQ_WHY_LEN). */
+int pq_targets_init(struct pq_targets *t, const struct pq_conf *c, char *why);
+void pq_targets_free(struct pq_targets *t);
+
+/* Gives them to a worker's front, which borrows them. */
+void pq_targets_use(const struct pq_targets *t, struct pq_front *front);
+#endif

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+/* conf_yaml.c - walks the YAML document against the table of keys: types, ranges, unknown and
+ * repeated keys.  A value of null counts as not set. */
+#include "conf/conf_internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#define PATH_MAX_LEN 160
+
+struct walk {
+    struct pq_conf *c;
+    struct pq_conf_msgs *m;
+    struct pq_key_lines *lines;
+    yaml_document_t doc;
+};
+
+/* ---- messages */
+
+/* Makes room for an error.  Returns false if there are only errors. */
+static bool drop_warning(struct pq_conf_msgs *m)
+{
+    unsigned i = m->n;
+    while (i && m->v[i - 1].error)
+        i--;
+    if (!i)
+        return false;
+    free(m->v[i - 1].text);
+    memmove(&m->v[i - 1], &m->v[i], (m->n - i) * sizeof m->v[0]);
+    m->n--;
+    return true;
+}
+
+void pq_conf_say(struct pq_conf_msgs *m, bool error, int line, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    m->errors += error;
+    if (m->n == PQ_CONF_MSGS_MAX) {
+        m->left_out++;
+        if (!error || !drop_warning(m))
+            return;
+    }
+    m->v[m->n++] = (struct pq_conf_msg){error, line, strdup(text)};
+}
+
+static int by_line(const void *a, const void *b)
+{
+    const struct pq_conf_msg *x = a, *y = b;
+    return (x->line > y->line) - (x->line < y->line);
+}
+
+void pq_conf_msgs_print(const struct pq_conf_msgs *m, const char *path, FILE *f)
+{
+    struct pq_conf_msgs sorted = *m;
+    qsort(sorted.v, sorted.n, sizeof sorted.v[0], by_line);
+    for (unsigned i = 0; i < sorted.n; i++) {
+        const struct pq_conf_msg *v = &sorted.v[i];
+        fprintf(f, "%s:", path);
+        if (v->line)
+            fprintf(f, "%d:", v->line);
+        fprintf(f, " %s: %s\n", v->error ? "error" : "warning", v->text ? v->text : "?");
+    }
+    if (m->left_out)
+        fprintf(f, "%s: %u more messages are not shown\n", path, m->left_out);
+}
+
+void pq_conf_msgs_free(struct pq_conf_msgs *m)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        free(m->v[i].text);
+    m->n = m->errors = m->left_out = 0;
+}
+
+/* ---- values */
+
+static int line_of(const yaml_node_t *n)
+{
+    return (int)n->start_mark.line + 1;
+}
+
+static bool is_plain(const yaml_node_t *n)
+{
+    return n->type == YAML_SCALAR_NODE && n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
+
+static const char *text_of(const yaml_node_t *n)
+{
+    return (const char *)n->data.scalar.value;
+}
+
+static bool is_null(const yaml_node_t *n)
+{
+    const char *t = is_plain(n) ? text_of(n) : "x";
+    return !*t || !strcmp(t, "~") || !strcmp(t, "null") || !strcmp(t, "Null") || !strcmp(t, "NULL");
+}
+
+/* What means the default, as in the Go programs. */
+static bool is_default(const yaml_node_t *n, const struct pq_key *k)
+{
+    return (is_null(n) && k->kind != KEY_RULES) ||
+           (k->kind == KEY_INT && is_plain(n) && !strcmp(text_of(n), "0"));
+}
+
+/* Does not show the text: "key:secret", without a space, is a single value in place of a map. */
+static void wrong_type(struct walk *w, const yaml_node_t *n, const char *path, const char *want)
+{
+    static const char *const names[] = {"nothing", "a single value", "a list", "a map"};
+    pq_conf_say(w->m, true, line_of(n), "%s: expected %s, found %s", path, want, names[n->type]);
+}
+
+static void wrong_value(struct walk *w, const yaml_node_t *n, const char *path, const char *want)
+{
+    if (n->type == YAML_SCALAR_NODE)
+        pq_conf_say(w->m, true, line_of(n), "%s: expected %s, found %s", path, want, text_of(n));
+    else
+        wrong_type(w, n, path, want);
+}
+
+static void take_string(struct walk *w, const yaml_node_t *n, const char *path, char **out)
+{
+    if (n->type != YAML_SCALAR_NODE) {
+        wrong_type(w, n, path, "a text");
+        return;
+    }
+    free(*out);
+    *out = strdup(text_of(n));
+}
+
+static void take_int(struct walk *w, const yaml_node_t *n, const struct pq_key *k, const char *path,
+                     void *out)
+{
+    char *end = NULL;
+    errno = 0;
+    long v = is_plain(n) ? strtol(text_of(n), &end, 0) : 0;
+    if (!end || *end || end == text_of(n) || errno) {
+        wrong_value(w, n, path, "a whole number");
+        return;
+    }
+    if (v == 0) /* another spelling of the default */
+        return;
+    if (v < k->min || v > k->max) {
+        pq_conf_say(w->m, true, line_of(n), "%s: %ld is out of range, it must be %ld to %ld", path,
+                    v, k->min, k->max);
+        return;
+    }
+    if (out)
+        memcpy(out, &v, sizeof v);
+}
+
+static void take_bool(struct walk *w, const yaml_node_t *n, const char *path, bool *out)
+{
+    static const char *const yes[] = {"true", "True", "TRUE", "yes", "on"};
+    static const char *const no[] = {"false", "False", "FALSE", "no", "off"};
+    for (size_t i = 0; is_plain(n) && i < sizeof yes / sizeof yes[0]; i++) {
+        bool t = !strcmp(text_of(n), yes[i]);
+        if (t || !strcmp(text_of(n), no[i])) {
+            if (out)
+                *out = t;
+            return;
+        }
+    }
+    wrong_value(w, n, path, "true or false");
+}
+
+static void add_text(struct walk *w, const yaml_node_t *n, const struct pq_key *k,
+                     struct pq_conf_list *out)
+{
+    char *text = NULL;
+    if (is_null(n))
+        text = strdup("");
+    else
+        take_string(w, n, k->path, &text);
+    char **v = realloc(out->v, (out->n + 1) * sizeof *v);
+    if (v)
+        out->v = v;
+    int *line = realloc(out->line, (out->n + 1) * sizeof *line);
+    if (line)
+        out->line = line;
+    if (!text || !v || !line) {
+        free(text);
+        return;
+    }
+    v[out->n] = text;
+    line[out->n++] = line_of(n);
+}
+
+static void take_texts(struct walk *w, const yaml_node_t *n, const struct pq_key *k,
+                       struct pq_conf_list *out)
+{
+    out->set = true;
+    out->bare = is_null(n);
+    if (out->bare)
+        return;
+    if (n->type == YAML_SCALAR_NODE && k->kind != KEY_TEXTS) {
+        add_text(w, n, k, out);
+        return;
+    }
+    if (n->type != YAML_SEQUENCE_NODE) {
+        wrong_type(w, n, k->path, "a list of texts");
+        return;
+    }
+    for (const yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top;
+         i++) {
+        const yaml_node_t *e = yaml_document_get_node(&w->doc, *i);
+        if (out->n == (unsigned long)k->max) {
+            pq_conf_say(w->m, true, line_of(e), "%s: more than %ld entries", k->path, k->max);
+            return;
+        }
+        add_text(w, e, k, out);
+    }
+}
+
+/* ---- the walk */
+
+static void take_map(struct walk *w, const yaml_node_t *n, const char *path, const char *shown,
+                     void *base);
+
+/* The next element of a list of maps; NULL (and an error) if there are too many. */
+static void *next_element(struct walk *w, const char *path, int line)
+{
+    struct pq_conf *c = w->c;
+    if (strcmp(path, "socks5") == 0 && c->n_socks5 < PQ_CONF_SOCKS_MAX) {
+        c->socks5[c->n_socks5].line = line;
+        return &c->socks5[c->n_socks5++];
+    }
+    if (strcmp(path, "forward") == 0 && c->n_forward < PQ_CONF_FORWARD_MAX) {
+        c->forward[c->n_forward].line = line;
+        return &c->forward[c->n_forward++];
+    }
+    if (strcmp(path, "servers") == 0 && c->n_servers < PQ_CONF_SERVERS_MAX) {
+        c->server[c->n_servers].line = line;
+        return &c->server[c->n_servers++];
+    }
+    pq_conf_say(w->m, true, line, "%s: too many entries", path);
+    return NULL;
+}
+
+static void take_list(struct walk *w, const yaml_node_t *n, const char *path)
+{
+    if (n->type != YAML_SEQUENCE_NODE) {
+        wrong_type(w, n, path, "a list");
+        return;
+    }
+    unsigned nth = 0;
+    for (const yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top;
+         i++, nth++) {
+        char inner[PATH_MAX_LEN], shown[PATH_MAX_LEN];
+        const yaml_node_t *e = yaml_document_get_node(&w->doc, *i);
+        snprintf(inner, sizeof inner, "%s[]", path);
+        snprintf(shown, sizeof shown, "%s[%u]", path, nth);
+        void *base = NULL;
+        if (e->type != YAML_MAPPING_NODE)
+            wrong_type(w, e, shown, "a map of keys");
+        else
+            base = next_element(w, path, line_of(e));
+        if (base)
+            take_map(w, e, inner, shown, base);
+    }
+}
+
+static void take_value(struct walk *w, const yaml_node_t *n, const struct pq_key *k,
+                       const char *shown, void *base)
+{
+    void *out = k->at == SIZE_MAX ? NULL : (char *)base + k->at;
+    char *scratch = NULL;
+    switch (k->kind) {
+    case KEY_MAP:
+        take_map(w, n, k->path, shown, base);
+        break;
+    case KEY_LIST_OF_MAPS:
+        take_list(w, n, k->path);
+        break;
+    case KEY_STRING:
+        take_string(w, n, shown, out ? out : &scratch);
+        free(scratch);
+        break;
+    case KEY_INT:
+        take_int(w, n, k, shown, out);
+        break;
+    case KEY_BOOL:
+        take_bool(w, n, shown, out);
+        break;
+    case KEY_TEXTS:
+    case KEY_TEXT_OR_TEXTS:
+    case KEY_RULES:
+        take_texts(w, n, k, out);
+        break;
+    }
+}
+
+/* A dot or a bracket in the file would name a key of another place in the table. */
+static bool is_path(const yaml_node_t *key)
+{
+    return strpbrk(text_of(key), ".[");
+}
+
+static void say_unknown(struct walk *w, const yaml_node_t *key, const char *full, const char *shown)
+{
+    char hint[PATH_MAX_LEN] = "";
+    const char *near = pq_key_nearest(full);
+    if (is_path(key))
+        snprintf(hint, sizeof hint, " (keys have no dots: each level is a map of its own)");
+    else if (near)
+        snprintf(hint, sizeof hint, " (did you mean %s?)", near);
+    pq_conf_say(w->m, false, line_of(key), "%s: unknown key, ignored%s", shown, hint);
+}
+
+static void take_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t *val,
+                      const char *path, const char *shown, void *base)
+{
+    char full[PATH_MAX_LEN], full_shown[PATH_MAX_LEN];
+    snprintf(full, sizeof full, "%s%s%s", path, *path ? "." : "", text_of(key));
+    snprintf(full_shown, sizeof full_shown, "%s%s%s", shown, *shown ? "." : "", text_of(key));
+    const struct pq_key *k = is_path(key) ? NULL : pq_key_find(full);
+    if (!k) {
+        say_unknown(w, key, full, full_shown);
+        return;
+    }
+    if (is_default(val, k))
+        return;
+    if (w->lines->n < PQ_KEYS_MAX && !strchr(k->path, '[')) {
+        w->lines->v[w->lines->n].path = k->path;
+        w->lines->v[w->lines->n++].line = line_of(key);
+    }
+    if (strcmp(k->path, "transport.kcp") == 0)
+        w->c->has_kcp = true;
+    if (strcmp(k->path, "transport.quic") == 0)
+        w->c->has_quic = true;
+    take_value(w, val, k, full_shown, base);
+}
+
+static void take_map(struct walk *w, const yaml_node_t *n, const char *path, const char *shown,
+                     void *base)
+{
+    if (n->type != YAML_MAPPING_NODE) {
+        wrong_type(w, n, *shown ? shown : "the file", "a map of keys");
+        return;
+    }
+    const yaml_node_pair_t *start = n->data.mapping.pairs.start, *top = n->data.mapping.pairs.top;
+    for (const yaml_node_pair_t *p = start; p < top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(&w->doc, p->key);
+        const yaml_node_t *val = yaml_document_get_node(&w->doc, p->value);
+        bool again = false;
+        if (key->type != YAML_SCALAR_NODE) {
+            wrong_type(w, key, *shown ? shown : "the file", "a key");
+            continue;
+        }
+        for (const yaml_node_pair_t *q = start; q < p; q++) {
+            const yaml_node_t *other = yaml_document_get_node(&w->doc, q->key);
+            again = again ||
+                    (other->type == YAML_SCALAR_NODE && strcmp(text_of(other), text_of(key)) == 0);
+        }
+        if (again)
+            pq_conf_say(w->m, true, line_of(key), "%s%s%s: the key is given twice", shown,
+                        *shown ? "." : "", text_of(key));
+        else
+            take_pair(w, key, val, path, shown, base);
+    }
+}
+
+static int parse(struct pq_conf *c, yaml_parser_t *p, struct pq_conf_msgs *m)
+{
+    struct pq_key_lines lines = {.n = 0};
+    struct walk w = {.c = c, .m = m, .lines = &lines};
+    if (!yaml_parser_load(p, &w.doc)) {
+        pq_conf_say(m, true, (int)p->problem_mark.line + 1, "not valid YAML: %s",
+                    p->problem ? p->problem : "cannot be read");
+        return PQ_EINVAL;
+    }
+    yaml_node_t *root = yaml_document_get_root_node(&w.doc);
+    if (root)
+        take_map(&w, root, "", "", c);
+    else
+        pq_conf_say(m, true, 0, "the file is empty");
+    yaml_document_delete(&w.doc);
+    if (root)
+        pq_conf_check(c, &lines, m);
+    return m->errors ? PQ_EINVAL : 0;
+}
+
+int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs)
+{
+    yaml_parser_t p;
+    pq_conf_defaults(out);
+    memset(msgs, 0, sizeof *msgs);
+    if (!yaml_parser_initialize(&p))
+        return PQ_ENOMEM;
+    yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
+    int e = parse(out, &p, msgs);
+    yaml_parser_delete(&p);
+    return e;
+}
+
+int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msgs)
+{
+    yaml_parser_t p;
+    pq_conf_defaults(out);
+    memset(msgs, 0, sizeof *msgs);
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        pq_conf_say(msgs, true, 0, "cannot be opened: %s", strerror(errno));
+        return PQ_EINVAL;
+    }
+    if (!yaml_parser_initialize(&p)) {
+        fclose(f);
+        return PQ_ENOMEM;
+    }
+    yaml_parser_set_input_file(&p, f);
+    int e = parse(out, &p, msgs);
+    yaml_parser_delete(&p);
+    fclose(f);
+    return e;
+}
+
+/* ---- freeing */
+
+void pq_conf_free(struct pq_conf *c)
+{
+    for (unsigned i = 0; i < c->n_socks5; i++)
+        pq_keys_free("socks5[].", &c->socks5[i]);
+    for (unsigned i = 0; i < c->n_forward; i++)
+        pq_keys_free("forward[].", &c->forward[i]);
+    for (unsigned i = 1; i < PQ_CONF_SERVERS_MAX; i++) /* the first one is also server.addr */
+        pq_keys_free("servers[].", &c->server[i]);
+    pq_keys_free("", c);
+    memset(c, 0, sizeof *c);
+}

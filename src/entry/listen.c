@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "entry/listen.h"
+
+#include "relay/relay.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BACKLOG 1024
+
+static int bound_socket(const struct pq_addr *addr, bool share_port)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pq_addr_to_sock(addr, &ss);
+    int one = 1, off = 0;
+    int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (share_port)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (ss.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, (struct sockaddr *)&ss, len)) {
+        int e = -errno;
+        close(fd);
+        return e;
+    }
+    return fd;
+}
+
+int pq_listen(struct pq_listener *l, uv_loop_t *loop, void *owner, const struct pq_addr *addr,
+              bool share_port, uv_connection_cb on_connection)
+{
+    *l = (struct pq_listener){.open = 1};
+    uv_tcp_init(loop, &l->tcp);
+    l->tcp.data = owner;
+    int fd = bound_socket(addr, share_port);
+    if (fd < 0)
+        return fd;
+    int e = uv_tcp_open(&l->tcp, fd);
+    if (e) {
+        close(fd);
+        return e;
+    }
+    return uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+}
+
+static void release(struct pq_listener *l)
+{
+    if (--l->open == 0)
+        l->closed((uv_handle_t *)&l->tcp);
+}
+
+static void on_tcp_closed(uv_handle_t *h)
+{
+    release(PQ_OF(h, struct pq_listener, tcp));
+}
+
+void pq_listener_close(struct pq_listener *l, uv_close_cb closed)
+{
+    l->closed = closed;
+    uv_close((uv_handle_t *)&l->tcp, on_tcp_closed);
+}
+
+static void refuse(struct pq_listener *l);
+
+static void on_refused(uv_handle_t *h)
+{
+    struct pq_listener *l = PQ_OF(h, struct pq_listener, spare);
+    l->refusing = false;
+    if (l->waiting && !uv_is_closing((uv_handle_t *)&l->tcp))
+        refuse(l);
+    release(l);
+}
+
+/* Closes the connection that waits to be taken: the loop looks for no others before it is. */
+static void refuse(struct pq_listener *l)
+{
+    l->waiting = l->refusing;
+    if (l->waiting)
+        return;
+    l->refusing = true;
+    l->open++;
+    uv_tcp_init(l->tcp.loop, &l->spare);
+    uv_accept((uv_stream_t *)&l->tcp, (uv_stream_t *)&l->spare);
+    uv_close((uv_handle_t *)&l->spare, on_refused);
+}
+
+uv_tcp_t *pq_listen_accept(uv_stream_t *listener, int status)
+{
+    if (status)
+        return NULL;
+    uv_tcp_t *tcp = pq_tcp_new(listener->loop);
+    if (!tcp) {
+        refuse(PQ_OF(listener, struct pq_listener, tcp));
+        return NULL;
+    }
+    if (uv_accept(listener, (uv_stream_t *)tcp)) {
+        pq_tcp_close(tcp, true);
+        return NULL;
+    }
+    pq_tcp_tune(tcp);
+    return tcp;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "entry/talk.h"
+
+#include "header/socks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- who may use the proxy */
+
+/* Compares in a time that depends on the lengths alone. */
+static bool same(struct pq_view v, const char *text)
+{
+    size_t n = strlen(text);
+    unsigned diff = v.n != n;
+    for (size_t i = 0; i < v.n; i++)
+        diff |= (unsigned)(v.p[i] ^ (n ? (uint8_t)text[i % n] : 0));
+    return !diff;
+}
+
+bool pq_talk_wants_password(const struct pq_talk *t)
+{
+    return *t->proxy->conf.username || *t->proxy->conf.password;
+}
+
+bool pq_talk_password_is(const struct pq_talk *t, struct pq_view user, struct pq_view pass)
+{
+    return same(user, t->proxy->conf.username) & same(pass, t->proxy->conf.password);
+}
+
+/* ---- the stream */
+
+/* Turns the socket over to the relay, which has the stream. */
+static void hand_over(struct pq_talk *t)
+{
+    struct pq_relay *r = t->relay;
+    r->result = NULL;
+    r->gone = NULL;
+    t->relay = NULL;
+    pq_relay_connected(r, pq_talk_take_socket(t));
+}
+
+/* The server has said how dialling went. */
+static void on_result(struct pq_relay *r, uint8_t code)
+{
+    struct pq_talk *t = r->user;
+    if (code) {
+        r->gone = NULL;
+        r->result = NULL;
+        t->relay = NULL;
+        pq_relay_close(r, true);
+    }
+    t->kind->reply(t, code);
+    if (!code && t->tcp)
+        hand_over(t);
+}
+
+/* The stream ended before that. */
+static void on_gone(struct pq_relay *r)
+{
+    struct pq_talk *t = r->user;
+    t->relay = NULL;
+    t->kind->reply(t, PQ_SOCKS_FAILURE);
+}
+
+/* Sends the buffer: what the program sent without waiting for the answer.  Returns false if memory
+ * is short. */
+static bool send_buffer(struct pq_talk *t, struct pq_stream *st)
+{
+    struct pq_chunk *c;
+    for (size_t done = 0, n; done < t->len; done += n) {
+        n = t->len - done < PQ_CHUNK_BIG ? t->len - done : PQ_CHUNK_BIG;
+        if (!(c = pq_chunk_copy(pq_stream_chunks(st), t->buf + done, n)))
+            return false;
+        if (pq_stream_send(st, c))
+            break; /* ended: the relay will be told */
+    }
+    free(t->buf);
+    t->buf = NULL;
+    t->len = t->cap = 0;
+    return true;
+}
+
+static void wait_for_result(struct pq_talk *t)
+{
+    struct pq_relay *r = t->relay;
+    r->result = on_result;
+    r->gone = on_gone;
+    uv_read_stop((uv_stream_t *)t->tcp);
+    uv_timer_stop(&t->timer); /* the server has a limit of its own */
+    t->state = PQ_TALK_WAITING;
+    t->proxy->n_talks--;
+    pq_list_remove(&t->node);
+    pq_list_push(&t->proxy->waiting, &t->node);
+}
+
+void pq_talk_connect(struct pq_talk *t, const char *host, uint16_t port)
+{
+    struct pq_front *f = t->proxy->front;
+    struct pq_relay *r = pq_relay_new(f);
+    struct pq_stream *st =
+        r ? f->open(f->open_ctx, PQ_REQ_TCP, host, port, &pq_relay_events, r) : NULL;
+    if (st)
+        pq_relay_own(r, st);
+    if (!st || !send_buffer(t, st)) {
+        if (r)
+            pq_relay_close(r, true);
+        t->kind->reply(t, PQ_SOCKS_FAILURE);
+        return;
+    }
+    r->want_result = true;
+    r->no_answer = t->no_answer;
+    r->filter = t->filter;
+    t->filter = NULL;
+    r->user = t;
+    t->relay = r;
+    bool tells = pq_stream_corked(st) || pq_stream_abilities(st) & PQ_ABLE_RESULT;
+    if (tells && (t->proxy->conf.real_reply || t->no_answer)) {
+        wait_for_result(t);
+        return;
+    }
+    t->kind->reply(t, PQ_SOCKS_OK);
+    if (t->tcp)
+        hand_over(t);
+}

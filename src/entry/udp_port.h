@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* udp_port.h - a UDP socket of the client's side and its flows: either a forward, each sender with
+ * the one target, or a SOCKS5 association, its one owner with the targets that its datagrams name
+ * (RFC 1928, 7).  One worker's thread. */
+#ifndef PQ_ENTRY_UDP_PORT_H
+#define PQ_ENTRY_UDP_PORT_H
+#include "relay/front.h"
+
+struct pq_udp_port;
+
+struct pq_udp_port_conf {
+    struct pq_addr bind; /* port 0: any; of all addresses, answers leave from the one asked */
+    uint32_t scope;      /* the interface of a link-local address, else 0 */
+    bool share_port;     /* several workers have it */
+    const char *host;    /* forward: the target, borrowed for good; NULL = association */
+    uint16_t port;
+    struct pq_addr owner; /* association: only from this address; port 0 = of the first datagram */
+};
+
+/* Opens the socket, whose port nobody else can bind but what `share_port` says.  Returns 0, -errno
+ * (-EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EMFILE) or PQ_ENOMEM. */
+int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
+                     const struct pq_udp_port_conf *conf);
+
+/* The address it is bound to. */
+void pq_udp_port_addr(const struct pq_udp_port *p, struct pq_addr *out);
+
+/* Ends all its flows; frees when the loop has closed the socket.  Sets *p to NULL; NULL does
+ * nothing. */
+void pq_udp_port_close(struct pq_udp_port **p);
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* outgoing.h - how a server's connections to targets leave the machine: interface, source address,
+ * another SOCKS5 proxy.  Read only once the workers run: any thread. */
+#ifndef PQ_EXIT_OUTGOING_H
+#define PQ_EXIT_OUTGOING_H
+#include "base/addr.h"
+
+struct pq_outgoing {
+    char ifname[16]; /* "" = the routes decide */
+    bool has4, has6;
+    struct pq_addr addr4, addr6; /* source addresses; the port does not matter */
+    bool has_socks;              /* TCP goes through the proxy, UDP and TUN nowhere */
+    char socks_host[256];        /* name or literal */
+    uint16_t socks_port;
+    const char *username, *password; /* borrowed; "" or NULL = none */
+};
+
+/* Binds a socket that is not connected yet to the interface and to the address of its family; the
+ * kernel chooses the port.  o == NULL does nothing.
+ * Returns 0 or -errno, among them -EPERM (the interface needs CAP_NET_RAW), -ENODEV (there is none
+ * of that name), -EADDRNOTAVAIL (the address is not of this machine). */
+int pq_outgoing_apply(const struct pq_outgoing *o, int fd, bool is4);
+
+/* Whether datagrams may be sent to targets: not beside an upstream proxy, which is there so that
+ * nothing leaves this machine but through it.  If not, refuse with PQ_EDENIED. */
+static inline bool pq_outgoing_datagrams(const struct pq_outgoing *o)
+{
+    return !o || !o->has_socks;
+}
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/masquerade.h"
+
+#include "base/err.h"
+#include "os/linux/nft.h"
+
+#include <net/if.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* ---- rules */
+
+struct pq_masquerade {
+    struct pq_nft nft;
+    bool v4, v6;
+    char tun[16];
+    uint16_t low, high; /* ports for TCP */
+};
+
+/* The larger part of the usable ports, beside our own. */
+static void choose_ports(struct pq_masquerade *m, uint16_t own)
+{
+    const uint16_t first = 1024, last = 65535;
+    const bool below = own > (first + last) / 2;
+    m->low = below || own < first ? first : (uint16_t)(own + 1);
+    m->high = below ? (uint16_t)(own - 1) : last;
+}
+
+/* Postrouting knows the incoming interface from Linux 5.7 on; before, the rule would never match.
+ */
+static bool kernel_can(void)
+{
+    struct utsname u;
+    int major, minor;
+    if (uname(&u) || sscanf(u.release, "%d.%d", &major, &minor) != 2)
+        return true;
+    return major > 5 || (major == 5 && minor >= 7);
+}
+
+/* One table for each family, as family inet has no NAT in older kernels. */
+static int add_table(struct pq_masquerade *m, const char *family, bool owner)
+{
+    return pq_nft_run(&m->nft,
+                      "table %s %s {\n"
+                      "%s"
+                      "chain out { type nat hook postrouting priority 100;\n"
+                      "iifname != \"%s\" return\n"
+                      "oifname \"%s\" return\n"
+                      "meta l4proto tcp masquerade to :%u-%u\n"
+                      "masquerade\n}\n}\n",
+                      family, m->nft.table, owner ? "flags owner;\n" : "", m->tun, m->tun, m->low,
+                      m->high);
+}
+
+static void remove_tables(struct pq_masquerade *m)
+{
+    if (m->v4)
+        pq_nft_run(&m->nft, "delete table ip %s", m->nft.table);
+    if (m->v6)
+        pq_nft_run(&m->nft, "delete table ip6 %s", m->nft.table);
+    m->v4 = m->v6 = false;
+}
+
+static int install(struct pq_masquerade *m, bool v4, bool v6, bool owner)
+{
+    m->v4 = v4 && add_table(m, "ip", owner) == 0;
+    m->v6 = v6 && add_table(m, "ip6", owner) == 0;
+    if (m->v4 == v4 && m->v6 == v6)
+        return 0;
+    int e = pq_nft_denied(&m->nft) ? -EPERM : PQ_ENOTSUP;
+    remove_tables(m);
+    return e;
+}
+
+int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name, uint16_t own_port, bool v4,
+                       bool v6)
+{
+    *out = NULL;
+    if (!kernel_can())
+        return PQ_ENOTSUP;
+    struct pq_masquerade *m = calloc(1, sizeof *m);
+    if (!m)
+        return PQ_ENOMEM;
+    int e = pq_nft_open(&m->nft);
+    if (e) {
+        free(m);
+        return e;
+    }
+    snprintf(m->tun, sizeof m->tun, "%s", tun_name);
+    choose_ports(m, own_port);
+    e = install(m, v4, v6, true);
+    if (e)
+        e = install(m, v4, v6, false);
+    if (e)
+        pq_masquerade_close(&m);
+    *out = m;
+    return e;
+}
+
+void pq_masquerade_close(struct pq_masquerade **mp)
+{
+    struct pq_masquerade *m = *mp;
+    if (!m)
+        return;
+    remove_tables(m);
+    pq_nft_close(&m->nft);
+    free(m);
+    *mp = NULL;
+}
+
+/* ---- forwarding */
+
+/* Reads one digit.  Returns it, or -errno. */
+static int get(const char *path)
+{
+    char c = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, &c, 1);
+    int e = n < 0 ? -errno : n == 0 || c < '0' || c > '9' ? -EIO : 0;
+    close(fd);
+    return e ? e : c - '0';
+}
+
+static int set(const char *path, char digit)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int e = write(fd, &digit, 1) == 1 ? 0 : -errno;
+    close(fd);
+    return e;
+}
+
+static void keep_advertisements(void)
+{
+    struct if_nameindex *list = if_nameindex();
+    for (struct if_nameindex *i = list; i && i->if_index; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/accept_ra", i->if_name);
+        if (get(path) == 1)
+            set(path, '2'); /* where that is refused, forwarding is too */
+    }
+    if (list)
+        if_freenameindex(list);
+}
+
+static int turn_on(const char *path, bool v6)
+{
+    int now = get(path);
+    if (now)
+        return now < 0 ? now : 0;
+    if (v6)
+        keep_advertisements();
+    int e = set(path, '1');
+    return e ? e : 1;
+}
+
+int pq_forwarding_enable(bool v4, bool v6)
+{
+    int r4 = v4 ? turn_on("/proc/sys/net/ipv4/ip_forward", false) : 0;
+    if (r4 < 0)
+        return r4;
+    int r6 = v6 ? turn_on("/proc/sys/net/ipv6/conf/all/forwarding", true) : 0;
+    return r6 < 0 ? r6 : r4 | r6;
+}

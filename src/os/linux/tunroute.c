@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* tunroute.c - routes into a TUN device, and the rules that keep some packets out of them. */
+#include "base/err.h"
+#include "os/linux/nl.h"
+#include "os/netinfo.h"
+#include "os/tundev.h"
+
+#include <net/if.h>
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROTOCOL 113 /* 'q': tells our routes from those that others make into the same device */
+
+enum { PREF_KEEP = 28760, PREF_MAIN, PREF_TUN, PREF_END, REQUEST_MAX = 512 };
+
+/* ---- rules */
+
+struct rule {
+    uint32_t pref;
+    uint8_t action;             /* FR_ACT_*; GOTO leads to PREF_END */
+    const struct pq_addr *from; /* or NULL */
+    uint32_t table;             /* main: all but its default route; ours: without the mark */
+};
+
+static struct nlmsghdr *rule_request(void *buf, bool v4, uint16_t type, uint16_t flags,
+                                     uint32_t pref, struct fib_rule_hdr **out)
+{
+    struct nlmsghdr *nlh = pq_nl_request(buf, type, (uint16_t)(NLM_F_ACK | flags));
+    struct fib_rule_hdr *h = mnl_nlmsg_put_extra_header(nlh, sizeof *h);
+    h->family = v4 ? AF_INET : AF_INET6;
+    mnl_attr_put_u32(nlh, FRA_PRIORITY, pref);
+    *out = h;
+    return nlh;
+}
+
+static int add_rule(bool v4, const struct rule *r)
+{
+    char buf[REQUEST_MAX] = {0};
+    struct fib_rule_hdr *h;
+    struct nlmsghdr *nlh =
+        rule_request(buf, v4, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r->pref, &h);
+    h->action = r->action;
+    if (r->action == FR_ACT_GOTO)
+        mnl_attr_put_u32(nlh, FRA_GOTO, PREF_END);
+    if (r->from) {
+        h->src_len = v4 ? 32 : 128;
+        pq_nl_put_addr(nlh, FRA_SRC, r->from);
+    }
+    if (r->table)
+        mnl_attr_put_u32(nlh, FRA_TABLE, r->table);
+    if (r->table == RT_TABLE_MAIN)
+        mnl_attr_put_u32(nlh, FRA_SUPPRESS_PREFIXLEN, 0);
+    if (r->table == PQ_ROUTE_MARK) {
+        h->flags = FIB_RULE_INVERT; /* what does not bear the mark */
+        mnl_attr_put_u32(nlh, FRA_FWMARK, PQ_ROUTE_MARK);
+    }
+    return pq_nl_query(nlh, NULL, NULL);
+}
+
+/* Removes our rules up to one priority, also those that a killed program left. */
+static void remove_rules(bool v4, uint32_t last)
+{
+    for (uint32_t pref = PREF_KEEP; pref <= last; pref++) {
+        int e = 0;
+        for (int i = 0; i < 4 * PQ_TUN_KEEP && !e; i++) {
+            char buf[REQUEST_MAX] = {0};
+            struct fib_rule_hdr *h;
+            e = pq_nl_query(rule_request(buf, v4, RTM_DELRULE, 0, pref, &h), NULL, NULL);
+        }
+    }
+}
+
+static void drop_rules(struct pq_tundev *d)
+{
+    if (d->rules4)
+        remove_rules(true, PREF_END);
+    if (d->rules6)
+        remove_rules(false, PREF_END);
+    d->rules4 = d->rules6 = false;
+}
+
+static int keep_addrs(struct pq_tundev *d, bool v4, const struct pq_tundev_policy *p)
+{
+    for (unsigned i = 0; i < p->n_keep; i++) {
+        if (pq_addr_is4(&p->keep[i]) != v4)
+            continue;
+        int e = add_rule(
+            v4, &(struct rule){.pref = PREF_KEEP, .action = FR_ACT_GOTO, .from = &p->keep[i]});
+        if (e && e != -EEXIST)
+            return e;
+        d->n_kept += !e;
+    }
+    return 0;
+}
+
+static int add_rules(struct pq_tundev *d, bool v4, const struct pq_tundev_policy *p)
+{
+    const struct rule fixed[] = {
+        {.pref = PREF_END, .action = FR_ACT_NOP},
+        {.pref = PREF_MAIN, .action = FR_ACT_TO_TBL, .table = RT_TABLE_MAIN},
+        {.pref = PREF_TUN, .action = FR_ACT_TO_TBL, .table = PQ_ROUTE_MARK},
+    };
+    int e = keep_addrs(d, v4, p);
+    for (size_t i = 0; !e && i < sizeof fixed / sizeof fixed[0]; i++)
+        e = add_rule(v4, &fixed[i]);
+    return e;
+}
+
+/* ---- routes */
+
+/* The kernel wants the host part to be 0. */
+static struct pq_addr network_of(const struct pq_net *net)
+{
+    struct pq_addr ip = net->ip;
+    for (unsigned bit = net->bits; bit < 128; bit++)
+        ip.ip[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+    return ip;
+}
+
+static uint8_t prefix_len(const struct pq_net *net)
+{
+    return (uint8_t)(pq_addr_is4(&net->ip) ? net->bits - 96 : net->bits);
+}
+
+struct owner { /* of our table: an interface that is not ours */
+    int own, found;
+};
+
+static int on_route(const struct nlmsghdr *nlh, void *arg)
+{
+    struct owner *o = arg;
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    pq_nl_attrs(nlh, sizeof(struct rtmsg), tb);
+    int oif = (int)pq_nl_u32(tb[RTA_OIF]);
+    if (pq_nl_u32(tb[RTA_TABLE]) == PQ_ROUTE_MARK && oif && oif != o->own)
+        o->found = oif;
+    return MNL_CB_OK;
+}
+
+/* Routes go with their device, so whoever has some in the table is running. */
+static int check_table(const struct pq_tundev *d, char why[PQ_TUN_WHY_LEN])
+{
+    struct owner o = {.own = d->index};
+    char name[IF_NAMESIZE] = "?";
+    int e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_route, &o);
+    if (!e && !o.found)
+        return 0;
+    if (!e)
+        if_indextoname((unsigned)o.found, name);
+    snprintf(why, PQ_TUN_WHY_LEN,
+             e ? "the routes cannot be listed: %s"
+               : "routing table 28769 already leads to %s: end the program that has that device; "
+                 "only one client with \"routes\" can run at a time",
+             e ? pq_strerror(e) : name);
+    return e ? e : -EBUSY;
+}
+
+static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32_t table)
+{
+    char buf[REQUEST_MAX] = {0};
+    bool v4 = pq_addr_is4(&net->ip);
+    const struct pq_addr ip = network_of(net);
+    uint16_t how = table == RT_TABLE_MAIN ? NLM_F_EXCL : NLM_F_REPLACE;
+    struct nlmsghdr *nlh =
+        pq_nl_request(buf, RTM_NEWROUTE, (uint16_t)(NLM_F_ACK | NLM_F_CREATE | how));
+    struct rtmsg *m = mnl_nlmsg_put_extra_header(nlh, sizeof *m);
+    m->rtm_family = v4 ? AF_INET : AF_INET6;
+    m->rtm_dst_len = prefix_len(net);
+    m->rtm_protocol = PROTOCOL;
+    m->rtm_scope = v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+    m->rtm_type = RTN_UNICAST;
+    if (m->rtm_dst_len)
+        pq_nl_put_addr(nlh, RTA_DST, &ip);
+    mnl_attr_put_u32(nlh, RTA_TABLE, table);
+    mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)d->index);
+    return pq_nl_query(nlh, NULL, NULL);
+}
+
+struct ours { /* routes to remove */
+    uint32_t table;
+    int oif; /* 0: any */
+    unsigned removed;
+};
+
+static int on_our_route(const struct nlmsghdr *nlh, void *arg)
+{
+    struct ours *o = arg;
+    const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    char buf[REQUEST_MAX];
+    pq_nl_attrs(nlh, sizeof *m, tb);
+    if (m->rtm_protocol != PROTOCOL || pq_nl_u32(tb[RTA_TABLE]) != o->table ||
+        (o->oif && (int)pq_nl_u32(tb[RTA_OIF]) != o->oif) || nlh->nlmsg_len > sizeof buf)
+        return MNL_CB_OK;
+    struct nlmsghdr *request = memcpy(buf, nlh, nlh->nlmsg_len);
+    request->nlmsg_type = RTM_DELROUTE;
+    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    o->removed += pq_nl_query(request, NULL, NULL) == 0;
+    return MNL_CB_OK;
+}
+
+/* A list that changes while it is read may come with gaps. */
+static void remove_routes(uint32_t table, int oif)
+{
+    struct ours o = {.table = table, .oif = oif, .removed = 1};
+    while (o.removed) {
+        o.removed = 0;
+        if (pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_our_route, &o))
+            return;
+    }
+}
+
+struct wanted { /* a route of the main table */
+    const struct pq_net *net;
+    int oif;
+    bool there;
+};
+
+static int on_same_route(const struct nlmsghdr *nlh, void *arg)
+{
+    struct wanted *w = arg;
+    const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    struct pq_addr dst;
+    pq_nl_attrs(nlh, sizeof *m, tb);
+    const struct pq_addr want = network_of(w->net);
+    if (pq_nl_u32(tb[RTA_TABLE]) == RT_TABLE_MAIN && (int)pq_nl_u32(tb[RTA_OIF]) == w->oif &&
+        m->rtm_dst_len == prefix_len(w->net) && pq_nl_addr(&dst, tb[RTA_DST]) &&
+        pq_addr_eq_ip(&dst, &want))
+        w->there = true;
+    return MNL_CB_OK;
+}
+
+/* Whether the network leads to the device already: the user's own route, or one that we could not
+ * remove when we were killed. */
+static bool is_routed_here(const struct pq_tundev *d, const struct pq_net *net)
+{
+    struct wanted w = {.net = net, .oif = d->index};
+    return pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_same_route, &w) == 0 && w.there;
+}
+
+static int add_routes(const struct pq_tundev *d, const struct pq_net *nets, unsigned n,
+                      uint32_t table, char why[PQ_TUN_WHY_LEN])
+{
+    char ip[PQ_ADDR_STRLEN];
+    for (unsigned i = 0; i < n; i++) {
+        bool v4 = pq_addr_is4(&nets[i].ip);
+        unsigned len = prefix_len(&nets[i]);
+        bool can = v4 ? d->has4 : d->has6;
+        if (!can && !len)
+            continue;
+        int e = can ? add_route(d, &nets[i], table) : -EAFNOSUPPORT;
+        if (e == 0 || (e == -EEXIST && is_routed_here(d, &nets[i])))
+            continue;
+        pq_addr_ip_str(&nets[i].ip, ip);
+        if (!can)
+            snprintf(why, PQ_TUN_WHY_LEN, "the route to %s/%u needs an %s address of %s", ip, len,
+                     v4 ? "IPv4" : "IPv6", d->name);
+        else if (e == -EEXIST)
+            snprintf(why, PQ_TUN_WHY_LEN,
+                     "%s/%u is already routed (see \"ip route show %s/%u\"): remove that route, or "
+                     "leave the network out",
+                     ip, len, ip, len);
+        else
+            snprintf(why, PQ_TUN_WHY_LEN, "the route to %s/%u through %s: %s", ip, len, d->name,
+                     pq_strerror(e));
+        return e;
+    }
+    return 0;
+}
+
+static int add_policy(struct pq_tundev *d, const struct pq_tundev_policy *policy,
+                      char why[PQ_TUN_WHY_LEN])
+{
+    remove_rules(true, PREF_END);
+    remove_rules(false, PREF_END);
+    d->rules4 = d->has4;
+    d->rules6 = d->has6;
+    int e = d->has4 ? add_rules(d, true, policy) : 0;
+    if (!e && d->has6)
+        e = add_rules(d, false, policy);
+    if (!e)
+        return 0;
+    drop_rules(d);
+    snprintf(why, PQ_TUN_WHY_LEN, "policy routing rules are refused: %s%s", pq_strerror(e),
+             e == -EOPNOTSUPP || e == -EAFNOSUPPORT
+                 ? " (the kernel is built without CONFIG_IP_MULTIPLE_TABLES; leave \"routes\" out "
+                   "and route by hand)"
+                 : "");
+    return e;
+}
+
+struct users { /* of our table */
+    const struct pq_iface *iface;
+    size_t n;
+    bool alive;
+};
+
+static int on_used_route(const struct nlmsghdr *nlh, void *arg)
+{
+    struct users *u = arg;
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    pq_nl_attrs(nlh, sizeof(struct rtmsg), tb);
+    if (pq_nl_u32(tb[RTA_TABLE]) != PQ_ROUTE_MARK)
+        return MNL_CB_OK;
+    int oif = (int)pq_nl_u32(tb[RTA_OIF]);
+    for (size_t i = 0; i < u->n; i++)
+        u->alive = u->alive || (u->iface[i].index == oif && u->iface[i].carrier);
+    return MNL_CB_OK;
+}
+
+void pq_tundev_sweep(void)
+{
+    struct pq_iface *v;
+    struct users u = {0};
+    if (pq_iface_list(&v, &u.n))
+        return;
+    u.iface = v;
+    int e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_used_route, &u);
+    free(v);
+    if (e || u.alive)
+        return;
+    remove_rules(true, PREF_END);
+    remove_rules(false, PREF_END);
+    remove_routes(PQ_ROUTE_MARK, 0);
+}
+
+int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
+                     const struct pq_tundev_policy *policy, char why[PQ_TUN_WHY_LEN])
+{
+    d->table = policy ? PQ_ROUTE_MARK : RT_TABLE_MAIN;
+    if (!policy)
+        return add_routes(d, nets, n, RT_TABLE_MAIN, why);
+    if (policy->n_keep > PQ_TUN_KEEP) {
+        snprintf(why, PQ_TUN_WHY_LEN, "more than %d own addresses to keep", PQ_TUN_KEEP);
+        return PQ_EINVAL;
+    }
+    int e = check_table(d, why);
+    if (!e)
+        e = add_routes(d, nets, n, PQ_ROUTE_MARK, why);
+    return e ? e : add_policy(d, policy, why);
+}
+
+int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy)
+{
+    if (policy->n_keep > PQ_TUN_KEEP)
+        return PQ_EINVAL;
+    if (d->n_kept >= 2 * PQ_TUN_KEEP) { /* most of them are of old networks */
+        if (d->rules4)
+            remove_rules(true, PREF_KEEP);
+        if (d->rules6)
+            remove_rules(false, PREF_KEEP);
+        d->n_kept = 0;
+    }
+    int e = d->rules4 ? keep_addrs(d, true, policy) : 0;
+    return e || !d->rules6 ? e : keep_addrs(d, false, policy);
+}
+
+void pq_tundev_close(struct pq_tundev *d)
+{
+    drop_rules(d);
+    if (d->table)
+        remove_routes(d->table, d->index);
+    d->table = 0;
+    if (d->fd >= 0)
+        close(d->fd);
+    d->fd = -1;
+}
