@@ -238,9 +238,9 @@ void pq_keys_free(const char *prefix, void *base)
     const size_t n = strlen(prefix);
     for (size_t i = 0; i < N_KEYS; i++) {
         const struct pq_key *k = &keys[i];
-        void *at = (char *)base + k->at;
         if (k->at == NOWHERE || (n ? strncmp(k->path, prefix, n) != 0 : !!strchr(k->path, '[')))
             continue;
+        void *at = (char *)base + k->at;
         if (k->kind == KEY_STRING)
             wipe(*(char **)at);
         else if (k->kind == KEY_TEXTS || k->kind == KEY_TEXT_OR_TEXTS || k->kind == KEY_RULES)

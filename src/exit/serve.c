@@ -14,14 +14,12 @@
 #include <stdlib.h>
 
 #define LOG_PERIOD (10 * PQ_SEC)
-#define BUFFER_MAX                                                                                 \
-    ((size_t)512 * 1024) /* header and what follows it before it is complete: one window */
 
 struct serve { /* a stream whose header is being read */
     struct pq_front *front;
     struct pq_stream *st;
-    uint8_t *buf; /* the bytes so far */
-    size_t len, cap;
+    struct pq_chunk *buf; /* the bytes so far: a header, and what follows it in the same frame */
+    size_t looked;        /* see pq_header_whole */
     bool too_long;
     bool whole; /* they end where a frame does */
 };
@@ -38,8 +36,14 @@ struct target { /* a stream whose target is being dialled */
 
 static void serve_free(struct serve *s)
 {
-    free(s->buf);
+    pq_chunk_free(s->buf);
     free(s);
+}
+
+/* What has come behind the first `used` bytes. */
+static struct pq_view rest(const struct serve *s, size_t used)
+{
+    return (struct pq_view){pq_chunk_data(s->buf) + used, s->buf->len - used};
 }
 
 /* ---- TCP: dial, say how it went if the client wants to know, then relay */
@@ -168,7 +172,7 @@ static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used
     memcpy(t->host, req->host, sizeof t->host);
     pq_relay_own(r, s->st);
     pq_stream_consumed(s->st, used);
-    if (!pq_relay_feed(r, s->buf + used, s->len - used)) {
+    if (!pq_relay_feed(r, rest(s, used).p, rest(s, used).n)) {
         free(t);
         pq_relay_close(r, true);
         return;
@@ -182,10 +186,9 @@ static void serve_udp(struct serve *s, const struct pq_request *req, enum pq_fam
                       size_t used)
 {
     size_t max = pq_udp_max_of(family, pq_stream_abilities(s->st));
-    struct pq_view first = {s->buf + used, s->len - used};
-    pq_stream_consumed(s->st, s->len);
+    pq_stream_consumed(s->st, s->buf->len);
     if (pq_outgoing_datagrams(s->front->outgoing)) {
-        pq_serve_udp(s->front, s->st, req->host, req->port, max, first);
+        pq_serve_udp(s->front, s->st, req->host, req->port, max, rest(s, used));
         return;
     }
     char peer[PQ_ADDR_STRLEN];
@@ -203,8 +206,8 @@ static void serve_udp(struct serve *s, const struct pq_request *req, enum pq_fam
 
 static void serve_tun(struct serve *s, size_t used)
 {
-    pq_stream_consumed(s->st, s->len);
-    pq_tun_serve(s->front->tun, s->st, (struct pq_view){s->buf + used, s->len - used});
+    pq_stream_consumed(s->st, s->buf->len);
+    pq_tun_serve(s->front->tun, s->st, rest(s, used));
 }
 
 /* ---- the header */
@@ -269,21 +272,25 @@ static void reject(struct serve *s)
     serve_free(s);
 }
 
-/* Keeps bytes of the header, or behind it.  Returns false if there are too many. */
+/* Keeps bytes of the header, or behind it, in a chunk: within the memory of this worker.  Returns
+ * false if there are too many, or none is left. */
 static bool keep(struct serve *s, struct pq_view v)
 {
-    if (s->len + v.n > s->cap) {
-        size_t cap = s->cap ? s->cap : 512;
-        while (cap < s->len + v.n)
-            cap *= 2;
-        uint8_t *buf = cap <= BUFFER_MAX ? realloc(s->buf, cap) : NULL;
-        if (!buf)
+    const size_t len = s->buf ? s->buf->len : 0;
+    if (!s->buf || pq_chunk_room(s->buf) < v.n) {
+        struct pq_chunks *chunks = pq_stream_chunks(s->st);
+        bool fits = chunks && v.n <= PQ_CHUNK_HUGE - len;
+        struct pq_chunk *c = fits ? pq_chunk_new(chunks, len + v.n) : NULL;
+        if (!c)
             return false;
-        s->buf = buf;
-        s->cap = cap;
+        if (len)
+            memcpy(pq_chunk_data(c), pq_chunk_data(s->buf), len);
+        c->len = (uint32_t)len;
+        pq_chunk_free(s->buf);
+        s->buf = c;
     }
-    memcpy(s->buf + s->len, v.p, v.n);
-    s->len += v.n;
+    memcpy(pq_chunk_data(s->buf) + len, v.p, v.n);
+    s->buf->len += (uint32_t)v.n;
     return true;
 }
 
@@ -300,7 +307,11 @@ static void on_flush(void *ctx)
     struct pq_request req;
     enum pq_family family;
     size_t used;
-    int e = s->too_long ? PQ_EPROTO : pq_header_decode(s->buf, s->len, &req, &family, &used);
+    const uint8_t *p = s->buf ? pq_chunk_data(s->buf) : NULL;
+    const size_t n = s->buf ? s->buf->len : 0;
+    if (!s->too_long && !pq_header_whole(p, n, &s->looked))
+        return;
+    int e = s->too_long ? PQ_EPROTO : pq_header_decode(p, n, &req, &family, &used);
     if (e == PQ_EMORE || (!e && is_cut(s, &req)))
         return;
     if (e)

@@ -4,9 +4,11 @@
 
 #include <stdlib.h>
 
-#define GROUPS      4   /* the newest and the three behind it [3.4] */
-#define SAMPLES     258 /* packets from which (D, P) is learned [3.4] */
-#define LEARN_EVERY 16  /* packets between two tries, which sort all samples */
+#define GROUPS      4    /* the newest and the three behind it [3.4] */
+#define SAMPLES     258  /* packets from which (D, P) is learned [3.4] */
+#define LEARN_EVERY 16   /* packets between two tries, which sort all samples */
+#define LEARN_OFTEN 16   /* shapes that a session may have so quickly; with each further one ... */
+#define LEARN_RARE  4096 /* ... twice as many packets go by, up to this */
 
 struct group {
     bool used, done; /* done: all data is there or was rebuilt */
@@ -33,7 +35,7 @@ struct pq_fec_dec {
     void *ctx;
     struct pq_chunkq spent; /* rebuilt shards, freed at done */
     bool learning;          /* what comes contradicts (d, p) */
-    unsigned n_samples, next_sample, since_try;
+    unsigned n_samples, next_sample, since_try, try_every, shapes;
     struct sample sample[SAMPLES];
     uint64_t n_rebuilt;
 };
@@ -64,7 +66,7 @@ static void drop_shape(struct pq_fec_dec *d)
 static int set_shape(struct pq_fec_dec *d, unsigned data, unsigned parity)
 {
     drop_shape(d);
-    int e = pq_rs_new(&d->rs, data, parity);
+    int e = pq_rs_new(&d->rs, data, parity, false);
     d->d = data;
     d->p = parity;
     d->limit = e ? 0 : UINT32_MAX / (data + parity) * (data + parity);
@@ -86,6 +88,7 @@ int pq_fec_dec_new(struct pq_fec_dec **out, unsigned d, unsigned p, struct pq_ch
     f->chunks = chunks;
     f->rebuilt = rebuilt;
     f->ctx = ctx;
+    f->try_every = LEARN_EVERY;
     int e = set_shape(f, d, p);
     if (e)
         pq_fec_dec_free(&f);
@@ -152,15 +155,18 @@ static unsigned find_run(const struct sample *s, unsigned n, bool data)
 static void learn(struct pq_fec_dec *d)
 {
     struct sample s[SAMPLES];
-    if (++d->since_try < LEARN_EVERY)
+    if (++d->since_try < d->try_every)
         return;
     d->since_try = 0;
     memcpy(s, d->sample, d->n_samples * sizeof s[0]);
     qsort(s, d->n_samples, sizeof s[0], by_id);
     unsigned n = drop_copies(s, d->n_samples);
     unsigned data = find_run(s, n, true), parity = find_run(s, n, false);
-    if (data && parity && data + parity < PQ_RS_SHARDS_MAX && !set_shape(d, data, parity))
-        d->learning = false;
+    if (!data || !parity || data + parity >= PQ_RS_SHARDS_MAX || set_shape(d, data, parity))
+        return;
+    d->learning = false;
+    if (++d->shapes > LEARN_OFTEN && d->try_every < LEARN_RARE)
+        d->try_every *= 2;
 }
 
 static void note_sample(struct pq_fec_dec *d, uint32_t id, bool data)

@@ -25,7 +25,7 @@ int pq_fec_enc_new(struct pq_fec_enc **out, unsigned d, unsigned p)
     struct pq_fec_enc *e = calloc(1, sizeof *e);
     if (!e)
         return PQ_ENOMEM;
-    int r = pq_rs_new(&e->rs, d, p);
+    int r = pq_rs_new(&e->rs, d, p, true);
     if (r) {
         free(e);
         return r;

@@ -11,42 +11,55 @@
 
 struct pq_rs {
     unsigned data, parity;
-    uint8_t *matrix; /* (data + parity) rows of `data` coefficients; the first `data` rows are the
-                        identity */
-    uint8_t *tables; /* of the parity rows */
+    uint8_t *matrix; /* rows of the parity shards, `data` coefficients each; NULL without `adds` */
+    uint8_t *tables; /* of these rows */
 };
 
-/* M = V * inverse(top of V) with V[r][c] = r^c [3.3]. */
-static int make_matrix(struct pq_rs *r)
+/* ---- Lagrange polynomials; in this field minus is plus, and both are exclusive or */
+
+/* weight[j] = 1 / product of (from[j] - from[m]) over all m but j. */
+static void weights(const uint8_t *from, unsigned k, uint8_t *weight)
 {
-    unsigned k = r->data, rows = k + r->parity;
-    uint8_t *v = calloc((size_t)rows * k, 1), *top = malloc((size_t)k * k),
-            *inv = malloc((size_t)k * k);
-    int e = v && top && inv ? 0 : PQ_ENOMEM;
-    for (unsigned i = 0; !e && i < rows; i++) {
-        uint8_t p = 1;
-        for (unsigned j = 0; j < k; j++, p = gf_mul(p, (uint8_t)i))
-            v[i * k + j] = p;
+    for (unsigned j = 0; j < k; j++) {
+        uint8_t product = 1;
+        for (unsigned m = 0; m < k; m++)
+            if (m != j)
+                product = gf_mul(product, from[j] ^ from[m]);
+        weight[j] = gf_inv(product);
     }
-    if (!e) {
-        memcpy(top, v, (size_t)k * k);
-        e = gf_invert_matrix(top, inv, (int)k) ? PQ_EINVAL : 0;
-    }
-    for (unsigned i = 0; !e && i < rows; i++) {
-        for (unsigned j = 0; j < k; j++) {
-            uint8_t sum = 0;
-            for (unsigned l = 0; l < k; l++)
-                sum ^= gf_mul(v[i * k + l], inv[l * k + j]);
-            r->matrix[i * k + j] = sum;
-        }
-    }
-    free(v);
-    free(top);
-    free(inv);
-    return e;
 }
 
-int pq_rs_new(struct pq_rs **out, unsigned data, unsigned parity)
+/* row[j] = by how much the value at from[j] counts in the value at x, which is none of them. */
+static void coefficients(const uint8_t *from, const uint8_t *weight, unsigned k, uint8_t x,
+                         uint8_t *row)
+{
+    uint8_t product = 1;
+    for (unsigned m = 0; m < k; m++)
+        product = gf_mul(product, x ^ from[m]);
+    for (unsigned j = 0; j < k; j++)
+        row[j] = gf_mul(gf_mul(product, gf_inv(x ^ from[j])), weight[j]);
+}
+
+/* ---- the code */
+
+static int prepare_adds(struct pq_rs *r)
+{
+    uint8_t from[PQ_RS_SHARDS_MAX], weight[PQ_RS_SHARDS_MAX];
+    r->matrix = malloc((size_t)r->parity * r->data);
+    r->tables = malloc((size_t)TABLE_LEN * r->data * r->parity);
+    if (!r->matrix || !r->tables)
+        return PQ_ENOMEM;
+    for (unsigned i = 0; i < r->data; i++)
+        from[i] = (uint8_t)i;
+    weights(from, r->data, weight);
+    for (unsigned i = 0; i < r->parity; i++)
+        coefficients(from, weight, r->data, (uint8_t)(r->data + i),
+                     r->matrix + (size_t)i * r->data);
+    ec_init_tables((int)r->data, (int)r->parity, r->matrix, r->tables);
+    return 0;
+}
+
+int pq_rs_new(struct pq_rs **out, unsigned data, unsigned parity, bool adds)
 {
     *out = NULL;
     if (!data || !parity || data > PQ_RS_SHARDS_MAX || parity > PQ_RS_SHARDS_MAX - data)
@@ -56,16 +69,11 @@ int pq_rs_new(struct pq_rs **out, unsigned data, unsigned parity)
         return PQ_ENOMEM;
     r->data = data;
     r->parity = parity;
-    r->matrix = malloc((size_t)(data + parity) * data);
-    r->tables = malloc((size_t)TABLE_LEN * data * parity);
-    int e = r->matrix && r->tables ? make_matrix(r) : PQ_ENOMEM;
-    if (e) {
+    int e = adds ? prepare_adds(r) : 0;
+    if (e)
         pq_rs_free(&r);
-        return e;
-    }
-    ec_init_tables((int)data, (int)parity, r->matrix + (size_t)data * data, r->tables);
     *out = r;
-    return 0;
+    return e;
 }
 
 void pq_rs_free(struct pq_rs **r)
@@ -80,7 +88,7 @@ void pq_rs_free(struct pq_rs **r)
 
 const uint8_t *pq_rs_row(const struct pq_rs *r, unsigned i)
 {
-    return r->matrix + (size_t)(r->data + i) * r->data;
+    return r->matrix + (size_t)i * r->data;
 }
 
 /* ISA-L takes pointers to non-const for what it only reads. */
@@ -101,34 +109,46 @@ void pq_rs_add(const struct pq_rs *r, unsigned index, const uint8_t *shard, size
                           unconst(shard), out);
 }
 
+/* The first `data` shards that are there, and their points.  Returns how many. */
+static unsigned collect(const struct pq_rs *r, uint8_t *const *shard, uint8_t **from,
+                        uint8_t *point)
+{
+    unsigned have = 0;
+    for (unsigned i = 0; i < r->data + r->parity && have < r->data; i++) {
+        if (shard[i]) {
+            point[have] = (uint8_t)i;
+            from[have++] = shard[i];
+        }
+    }
+    return have;
+}
+
 int pq_rs_rebuild(const struct pq_rs *r, uint8_t *const *shard, size_t n, uint8_t *const *out)
 {
-    unsigned k = r->data, have = 0, missing = 0;
+    const unsigned k = r->data;
     uint8_t *from[PQ_RS_SHARDS_MAX], *to[PQ_RS_SHARDS_MAX];
-    uint8_t *rows = malloc((size_t)3 * k * k), *tables = NULL;
-    if (!rows)
+    uint8_t point[PQ_RS_SHARDS_MAX], weight[PQ_RS_SHARDS_MAX], row[PQ_RS_SHARDS_MAX];
+    unsigned missing = 0;
+    if (collect(r, shard, from, point) < k)
+        return PQ_EINVAL;
+    for (unsigned i = 0; i < k; i++)
+        missing += !shard[i];
+    if (!missing)
+        return 0;
+    uint8_t *tables = malloc((size_t)TABLE_LEN * k * missing), *table = tables;
+    if (!tables)
         return PQ_ENOMEM;
-    uint8_t *inv = rows + (size_t)k * k, *want = inv + (size_t)k * k;
-    for (unsigned i = 0; i < k + r->parity && have < k; i++) {
-        if (!shard[i])
-            continue;
-        memcpy(rows + (size_t)have * k, r->matrix + (size_t)i * k, k);
-        from[have++] = shard[i];
-    }
-    int e = have < k || gf_invert_matrix(rows, inv, (int)k) ? PQ_EINVAL : 0;
-    for (unsigned i = 0; !e && i < k; i++) {
+    weights(point, k, weight);
+    unsigned n_to = 0;
+    for (unsigned i = 0; i < k; i++) {
         if (shard[i])
             continue;
-        memcpy(want + (size_t)missing * k, inv + (size_t)i * k, k);
-        to[missing++] = out[i];
+        coefficients(point, weight, k, (uint8_t)i, row);
+        ec_init_tables((int)k, 1, row, table);
+        table += (size_t)TABLE_LEN * k;
+        to[n_to++] = out[i];
     }
-    if (!e && missing && !(tables = malloc((size_t)TABLE_LEN * k * missing)))
-        e = PQ_ENOMEM;
-    if (!e && missing) {
-        ec_init_tables((int)k, (int)missing, want, tables);
-        ec_encode_data((int)n, (int)k, (int)missing, tables, from, to);
-    }
+    ec_encode_data((int)n, (int)k, (int)n_to, tables, from, to);
     free(tables);
-    free(rows);
-    return e;
+    return 0;
 }

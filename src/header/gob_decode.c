@@ -304,20 +304,45 @@ static void read_message(struct gob *g, int64_t id, struct pq_request *out)
         out->type = (enum pq_request_type)type;
 }
 
+/* Length of the message at *all, whose bytes begin at the reader afterwards.  Returns 0, PQ_EMORE
+ * (it is not all there) or PQ_EPROTO. */
+static int next_message(struct pq_rd *all, const uint8_t **msg, uint64_t *len)
+{
+    const uint8_t *start = all->p;
+    *len = get_uint(all);
+    if (all->bad) /* a byte count above 8 is malformed, else the length is cut off */
+        return start < all->end && *start >= 128 && 256u - *start > 8 ? PQ_EPROTO : PQ_EMORE;
+    if (!*len || *len > PQ_HEADER_MAX)
+        return PQ_EPROTO;
+    *msg = pq_rd_bytes(all, *len);
+    return *msg ? 0 : PQ_EMORE;
+}
+
+bool pq_gob_whole(const uint8_t *p, size_t n, size_t *at)
+{
+    struct pq_rd all = pq_rd_init(p + *at, n - *at);
+    const uint8_t *msg;
+    uint64_t len;
+    int e;
+    while (!(e = next_message(&all, &msg, &len))) {
+        struct pq_rd r = pq_rd_init(msg, len);
+        if (get_int(&r) >= 0 || r.bad)
+            return true; /* a value, the end; or nonsense */
+        *at = (size_t)(all.p - p);
+    }
+    return e != PQ_EMORE;
+}
+
 int pq_gob_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t *used)
 {
     struct pq_rd all = pq_rd_init(p, n);
     struct gob g = {.n = 0};
     for (;;) {
-        const uint8_t *start = all.p;
-        uint64_t len = get_uint(&all);
-        if (all.bad) /* a byte count above 8 is malformed, else the length is cut off */
-            return start < all.end && *start >= 128 && 256u - *start > 8 ? PQ_EPROTO : PQ_EMORE;
-        if (!len || len > PQ_HEADER_MAX)
-            return PQ_EPROTO;
-        const uint8_t *msg = pq_rd_bytes(&all, len);
-        if (!msg)
-            return PQ_EMORE;
+        const uint8_t *msg;
+        uint64_t len;
+        int e = next_message(&all, &msg, &len);
+        if (e)
+            return e;
         g.r = pq_rd_init(msg, len);
         int64_t id = get_int(&g.r);
         if (id == INT64_MIN)

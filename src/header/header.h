@@ -68,7 +68,13 @@ int pq_header_encode(enum pq_family f, const struct pq_request *r, uint8_t *buf,
 int pq_header_decode(const uint8_t *p, size_t n, struct pq_request *out, enum pq_family *family,
                      size_t *used);
 
+/* Whether all of a message is there, so that pq_header_decode has something to say.  *at begins as
+ * 0 and remembers how far the bytes have been looked at: a header that comes in many small pieces
+ * costs its length, not the square of it. */
+bool pq_header_whole(const uint8_t *p, size_t n, size_t *at);
+
 /* The two encodings, for header.c and the tests. */
+bool pq_gob_whole(const uint8_t *p, size_t n, size_t *at);
 int pq_binary_encode(const struct pq_request *r, uint8_t *buf, size_t cap);
 int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t *used);
 int pq_gob_encode(const struct pq_request *r, uint8_t *buf, size_t cap);

@@ -54,12 +54,12 @@ int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
 void pq_smux_free(struct pq_smux **s);
 
 /* Takes bytes of the pipe.  Returns 1 if all were taken, 0 if none (too much is unread: give them
- * again when pq_smux_can_resume says so) or PQ_EPROTO (version or command unknown: the session is
+ * again when pq_smux_resume says so) or PQ_EPROTO (version or command unknown: the session is
  * unusable). */
 int pq_smux_input(struct pq_smux *s, struct pq_view v);
 
-/* Whether the last input was refused and would be taken now. */
-bool pq_smux_can_resume(const struct pq_smux *s);
+/* Whether the last input was refused and would be taken now; says so once for each refusal. */
+bool pq_smux_resume(struct pq_smux *s);
 
 /* The next frame or frames for the pipe, owned by the caller; NULL if there is nothing to send.
  * Control frames first, then one frame of the next stream in turn. */

@@ -14,6 +14,14 @@ struct pq_smux_stream *pq_smux_find_id(struct pq_smux *s, uint32_t id)
     return n ? PQ_OF(n, struct pq_smux_stream, by_id) : NULL;
 }
 
+/* The stream that the peer means: one of which it has never heard is none, whatever it says. So no
+ * event for a stream comes while pq_smux_abort would free it at once. */
+static struct pq_smux_stream *find_told(struct pq_smux *s, uint32_t id)
+{
+    struct pq_smux_stream *st = pq_smux_find_id(s, id);
+    return st && !st->need_syn ? st : NULL;
+}
+
 /* A stream too many: only its FIN is owed.  A peer that opens without end and takes none of them
  * gets no more of them. */
 static void refuse(struct pq_smux *s, uint32_t id)
@@ -130,7 +138,7 @@ static int on_header(struct pq_smux *s)
     s->heard += cmd != SMUX_NOP;
     s->head_len = 0;
     s->head_need = PQ_SMUX_HDR_LEN;
-    struct pq_smux_stream *st = pq_smux_find_id(s, id);
+    struct pq_smux_stream *st = find_told(s, id);
     if (cmd >= SMUX_DATA && cmd <= SMUX_END)
         return on_placed(s, st, cmd, len);
     if (cmd == SMUX_SYN) {
@@ -155,7 +163,7 @@ static void give_data(struct pq_smux_stream *st, struct pq_view v, bool last)
 {
     struct pq_smux *s = st->s;
     st->received += (uint32_t)v.n;
-    if (!st->user || st->peer_closed)
+    if (!v.n || !st->user || st->peer_closed)
         return;
     st->unread += v.n;
     s->unread += v.n;
@@ -205,7 +213,7 @@ static bool use_early(struct pq_smux *s, const uint8_t *p, size_t size)
         on_syn(s, id);
         return true;
     }
-    struct pq_smux_stream *st = pq_smux_find_id(s, id);
+    struct pq_smux_stream *st = find_told(s, id);
     size_t head = PQ_SMUX_HDR_LEN + head_rest(cmd);
     if (!st || head == PQ_SMUX_HDR_LEN || size < head)
         return false;
@@ -243,7 +251,11 @@ int pq_smux_early(struct pq_smux *s, uint8_t *p, size_t n)
     return all;
 }
 
-bool pq_smux_can_resume(const struct pq_smux *s)
+bool pq_smux_resume(struct pq_smux *s)
 {
-    return s->stopped && s->unread < s->conf.session_buf;
+    if (!s->stopped || s->unread >= s->conf.session_buf)
+        return false;
+    s->stopped = false;
+    s->seen = true; /* the peer could not be heard meanwhile */
+    return true;
 }

@@ -60,7 +60,7 @@ void pq_hub_free(struct pq_hub **hp)
     if (!h)
         return;
     while (!pq_list_empty(&h->sessions))
-        pq_session_end(PQ_OF(h->sessions.next, struct pq_session, node), PQ_ECLOSED);
+        pq_session_end_now(PQ_OF(h->sessions.next, struct pq_session, node), PQ_ECLOSED);
     pq_hash_fini(&h->by_peer);
     pq_heap_fini(&h->timers);
     pq_replay_fini(&h->replay);
@@ -80,7 +80,7 @@ void pq_hub_tick(struct pq_hub *h, pq_ns now)
         if (now > s->heard + SILENT_MAX) /* also where a full session asks for no keepalive */
             e = PQ_ETIMEOUT;
         if (e) {
-            pq_session_end(s, e);
+            pq_session_end_now(s, e);
             continue;
         }
         pq_heap_remove(&h->timers, n); /* set again after the pull */

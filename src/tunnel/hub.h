@@ -111,7 +111,8 @@ pq_ns pq_hub_deadline(const struct pq_hub *h);
 int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    void *user, pq_ns now);
 
-/* Ends a session: its streams get the end event with `err`, then the ended event comes. */
+/* Ends a session: its streams get the end event with `err`, then the ended event comes.  Called
+ * within an event of a stream, it does so at the next pull. */
 void pq_session_end(struct pq_session *s, int err);
 
 void *pq_session_user(const struct pq_session *s);

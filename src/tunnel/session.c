@@ -125,7 +125,7 @@ void pq_hub_flush(struct pq_hub *h)
 
 void pq_session_resume(struct pq_session *s)
 {
-    while (pq_smux_can_resume(s->smux)) {
+    while (!s->dead && pq_smux_resume(s->smux)) {
         pq_kcp_resume(s->kcp);
         pq_hub_flush(s->hub);
         pq_kcp_rx_done(s->kcp);
@@ -227,9 +227,11 @@ void pq_session_wake(struct pq_session *s)
         pq_list_push(&s->hub->ready, &s->ready);
 }
 
-void pq_session_end(struct pq_session *s, int err)
+void pq_session_end_now(struct pq_session *s, int err)
 {
     struct pq_hub *h = s->hub;
+    const bool was_busy = h->busy;
+    h->busy = true;  /* owners of streams may end sessions, this one too */
     pq_hub_flush(h); /* bytes that streams have not looked at yet lie in KCP's buffers */
     struct pq_list *n;
     while ((n = pq_list_pop(&s->streams))) {
@@ -243,6 +245,17 @@ void pq_session_end(struct pq_session *s, int err)
     }
     h->ev->ended(h->ctx, s, err);
     session_free(s);
+    h->busy = was_busy;
+}
+
+void pq_session_end(struct pq_session *s, int err)
+{
+    if (!s->hub->busy) {
+        pq_session_end_now(s, err);
+    } else if (!s->dead) {
+        s->dead = err;
+        pq_session_wake(s);
+    }
 }
 
 int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,

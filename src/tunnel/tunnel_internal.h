@@ -73,6 +73,7 @@ struct pq_hub {
     struct pq_chunks chunks;
     struct pq_replay replay;
     struct pq_hub_stats stats;
+    bool busy; /* events are being made: sessions that end meanwhile are freed afterwards */
 };
 
 /* session_fec.c; without FEC in the build, sending is refused and parity is of no use */
@@ -95,8 +96,9 @@ enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner);
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now);
 struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_addr *peer, uint16_t port);
-void pq_session_wake(struct pq_session *s);    /* pull may have something */
-void pq_session_resume(struct pq_session *s);  /* deliver what waited for room */
-void pq_hub_flush(struct pq_hub *h);           /* flush events that are owed */
-size_t pq_hub_mtu_min(const struct pq_hub *h); /* smallest mtu that leaves room for KCP */
+void pq_session_end_now(struct pq_session *s, int err); /* where nothing goes on using it */
+void pq_session_wake(struct pq_session *s);             /* pull may have something */
+void pq_session_resume(struct pq_session *s);           /* deliver what waited for room */
+void pq_hub_flush(struct pq_hub *h);                    /* flush events that are owed */
+size_t pq_hub_mtu_min(const struct pq_hub *h);          /* smallest mtu that leaves room for KCP */
 #endif

@@ -116,7 +116,7 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
 
 /* ---- 1. one frame */
 
-void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
+static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
 {
     struct pq_segment seg;
     enum pq_drop d = pq_segment_parse(&seg, f->p, f->len, h->conf.link_len);
@@ -135,11 +135,19 @@ void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
     }
 }
 
+void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
+{
+    h->busy = true;
+    take_frame(h, f, now);
+    h->busy = false;
+}
+
 /* ---- 4. the batch is over */
 
 void pq_hub_rx_end(struct pq_hub *h, pq_ns now)
 {
     (void)now;
+    h->busy = true;
     for (struct pq_list *i = h->rx.next; i != &h->rx; i = i->next)
         pq_kcp_frames_again(PQ_OF(i, struct pq_session, rx)->kcp);
     pq_hub_flush(h);
@@ -149,8 +157,9 @@ void pq_hub_rx_end(struct pq_hub *h, pq_ns now)
         pq_kcp_rx_done(s->kcp);
         pq_session_fec_done(s);
         if (s->dead)
-            pq_session_end(s, s->dead);
+            pq_session_end_now(s, s->dead);
         else
             pq_session_resume(s);
     }
+    h->busy = false;
 }

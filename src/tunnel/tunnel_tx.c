@@ -126,12 +126,13 @@ static size_t stream_queue(const struct pq_session *s)
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 {
     size_t done = 0;
+    h->busy = true;
     while (done < n && !pq_list_empty(&h->ready)) {
         struct pq_session *s = PQ_OF(pq_list_pop(&h->ready), struct pq_session, ready);
         size_t turn = turn_of(s), max = n - done < turn ? n - done : turn;
         pq_session_resume(s);
         if (s->dead) {
-            pq_session_end(s, s->dead);
+            pq_session_end_now(s, s->dead);
             continue;
         }
         pq_smux_set_queue(s->smux, stream_queue(s));
@@ -144,6 +145,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
             pq_heap_set(&h->timers, &s->timer,
                         pq_ns_min(pq_kcp_deadline(s->kcp, now), pq_smux_deadline(s->smux)));
     }
+    h->busy = false;
     return done;
 }
 

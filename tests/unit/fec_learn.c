@@ -198,6 +198,25 @@ static void change(void **state)
     fend_fini(&end);
 }
 
+/* Who changes shape all the time is followed less and less often. */
+static void restless(void **state)
+{
+    (void)state;
+    unsigned learned = 0, was = 0;
+    fend_init(&end, 1, 1, MEMORY);
+    for (unsigned i = 0; i < 400; i++) {
+        struct course c = {.d = 5 + i % 2, .p = 3, .first = 8 * 9 * 20 * i, .copies = 1};
+        for (uint32_t k = 0; k < 60; k++)
+            give(&c, c.first + k);
+        unsigned d, p;
+        fend_learned(&end, &d, &p);
+        learned += d != was;
+        was = d;
+    }
+    assert_in_range(learned, 2, 30);
+    fend_fini(&end);
+}
+
 /* ---- whatever comes */
 
 static void fuzz_one(uint64_t *seed, unsigned shape, uint32_t group)
@@ -257,7 +276,7 @@ int fec_learn(void)
 {
     const struct CMUnitTest learn[] = {
         cmocka_unit_test(learns), cmocka_unit_test(never_learned), cmocka_unit_test(contradiction),
-        cmocka_unit_test(change), cmocka_unit_test(fuzz),
+        cmocka_unit_test(change), cmocka_unit_test(restless),      cmocka_unit_test(fuzz),
     };
     return ut_run(learn);
 }

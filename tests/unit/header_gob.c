@@ -362,6 +362,35 @@ static void bounds(void **state)
     assert_int_equal(pq_header_decode(endless, 0, &out, &family, &used), PQ_EMORE);
 }
 
+/* A header that comes byte by byte is read once, when it is whole. */
+static void in_pieces(void **state)
+{
+    (void)state;
+    const struct pq_request r = {.type = PQ_REQ_TCP, .host = "a.example", .port = 443};
+    static const enum pq_family families[] = {PQ_FAMILY_GOB, PQ_FAMILY_BINARY};
+    struct pq_request out;
+    enum pq_family family;
+    uint8_t b[PQ_HEADER_MAX];
+    size_t used;
+    for (size_t i = 0; i < COUNT_OF(families); i++) {
+        size_t at = 0, before = 0, len = (size_t)pq_header_encode(families[i], &r, b, sizeof b);
+        for (size_t n = 0; n < len; n++) {
+            uint8_t *p = ut_exact(b, n);
+            assert_false(pq_header_whole(p, n, &at));
+            assert_int_equal(n ? pq_header_decode(p, n, &out, &family, &used) : PQ_EMORE, PQ_EMORE);
+            assert_true(at >= before && at <= n);
+            before = at;
+            free(p);
+        }
+        assert_true(pq_header_whole(b, len, &at));
+        assert_int_equal(at > 0, families[i] == PQ_FAMILY_GOB); /* its types were passed over */
+        assert_int_equal(pq_header_decode(b, len, &out, &family, &used), 0);
+        header_same(&out, &r, "in pieces");
+    }
+    size_t at = 0;
+    assert_true(pq_header_whole((const uint8_t *)"\0", 1, &at)); /* nonsense is whole, too */
+}
+
 static void flag_lists(void **state)
 {
     (void)state;
@@ -389,6 +418,7 @@ int header_gob(void)
         cmocka_unit_test(extension),
         cmocka_unit_test(extreme_numbers),
         cmocka_unit_test(bounds),
+        cmocka_unit_test(in_pieces),
         cmocka_unit_test(flag_lists),
         cmocka_unit_test(repeated_field_lists),
         cmocka_unit_test(repeated_flag_lists),

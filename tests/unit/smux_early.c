@@ -52,6 +52,21 @@ static void expect_rx(uint32_t id, const char *text)
     assert_memory_equal(u->rx, text, strlen(text));
 }
 
+/* An empty frame is no event, neither in its turn nor before it. */
+static void empty(void **state)
+{
+    (void)state;
+    uint8_t syn[50], data[50];
+    start(false);
+    size_t ns = put(syn, 0, SMUX_SYN, 3, NULL, 0), nd = put_data(data, 0, SMUX_DATA, 3, 0, "");
+    assert_int_equal(sess_bytes(&x, syn, ns), 1);
+    assert_int_equal(sess_bytes(&x, data, nd), 1);
+    assert_int_equal(sess_user(&x, 3)->frames, 0);
+    assert_int_equal(pq_smux_early(x.s, data, nd), 1);
+    assert_int_equal(sess_user(&x, 3)->frames, 0);
+    sess_fini(&x);
+}
+
 /* What depends on nothing that is missing is used at once, each frame once. */
 static void before_its_turn(void **state)
 {
@@ -284,9 +299,9 @@ static void vectors(void **state)
 int smux_early(void)
 {
     const struct CMUnitTest early[] = {
-        cmocka_unit_test(before_its_turn), cmocka_unit_test(ends), cmocka_unit_test(syn_once),
-        cmocka_unit_test(late_upd),        cmocka_unit_test(lies), cmocka_unit_test(sending),
-        cmocka_unit_test(vectors),
+        cmocka_unit_test(empty),    cmocka_unit_test(before_its_turn), cmocka_unit_test(ends),
+        cmocka_unit_test(syn_once), cmocka_unit_test(late_upd),        cmocka_unit_test(lies),
+        cmocka_unit_test(sending),  cmocka_unit_test(vectors),
     };
     return ut_run(early);
 }

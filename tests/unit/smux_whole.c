@@ -258,6 +258,7 @@ static void find(void **state)
     assert_null(pq_smux_find(x.s, 0xffffffff));
     sess_give(&x, SMUX_SYN, 2, NULL, 0);
     assert_ptr_equal(pq_smux_find(x.s, 2), sess_user(&x, 2));
+    pull();
     sess_give(&x, SMUX_FIN, 3, NULL, 0);
     assert_null(pq_smux_find(x.s, 3)); /* closed by the peer */
     sess_send(v, 100, 1);

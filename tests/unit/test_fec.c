@@ -29,7 +29,7 @@ static void settings(void **state)
         struct pq_fec_enc *e;
         struct pq_fec_dec *d;
         int want = t[i].want ? PQ_EINVAL : 0;
-        assert_int_equal(pq_rs_new(&r, t[i].d, t[i].p), want);
+        assert_int_equal(pq_rs_new(&r, t[i].d, t[i].p, true), want);
         assert_int_equal(pq_fec_enc_new(&e, t[i].d, t[i].p), want);
         assert_int_equal(pq_fec_dec_new(&d, t[i].d, t[i].p, &chunks, NULL, NULL), want);
         assert_int_equal(r && e && d, !want);
@@ -55,7 +55,7 @@ static void matrices(void **state)
     for (size_t i = 0; i < COUNT_OF(shape); i++) {
         unsigned d = shape[i][0], p = shape[i][1];
         struct pq_rs *r;
-        assert_int_equal(pq_rs_new(&r, d, p), 0);
+        assert_int_equal(pq_rs_new(&r, d, p, true), 0);
         for (unsigned row = 0; row < p; row++)
             for (unsigned c = 0; c < d; c++)
                 assert_int_equal(pq_rs_row(r, row)[c], ref_coef(d, d + row, c));
@@ -75,7 +75,7 @@ static void lengths(void **state)
         unsigned len = n < 200 ? n : 1500 - (n - 200);
         uint8_t *to[7];
         struct pq_rs *r;
-        assert_int_equal(pq_rs_new(&r, d, p), 0);
+        assert_int_equal(pq_rs_new(&r, d, p, true), 0);
         for (unsigned i = 0; i < p; i++) {
             ut_random(&seed, want[i], sizeof want[i]);
             memset(want[i] + off, 0, len);
@@ -130,7 +130,7 @@ static void read_packet(struct fpkt *k, const char *hex)
 static void check_matrix(const json_t *set, unsigned d, unsigned p)
 {
     struct pq_rs *r;
-    assert_int_equal(pq_rs_new(&r, d, p), 0);
+    assert_int_equal(pq_rs_new(&r, d, p, true), 0);
     for (unsigned i = 0; i < p; i++) {
         const json_t *row = json_array_get(vec_get(set, "parity_matrix"), i);
         assert_int_equal(json_array_size(row), d);
