@@ -77,6 +77,19 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
         h->smux.stream_buf = (uint32_t)(h->smux.session_buf / 2);
 }
 
+/* Says now, not in each worker, that the cipher cannot be had. */
+static int try_cipher(const struct pq_app *app)
+{
+    struct pq_crypt *crypt;
+    int e = pq_crypt_new(&crypt, app->hub.cipher, app->hub.key);
+    if (e)
+        pq_say("transport.kcp.block: %s cannot be used: libgcrypt has it not, or not in FIPS mode "
+               "(%s); choose another one on both ends, aes-128-gcm say",
+               pq_cipher_name(app->hub.cipher), pq_strerror(e));
+    pq_crypt_free(&crypt);
+    return e;
+}
+
 int pq_app_init(struct pq_app *app, const struct pq_conf *c)
 {
     memset(app, 0, sizeof *app);
@@ -90,7 +103,7 @@ int pq_app_init(struct pq_app *app, const struct pq_conf *c)
         e = pq_crypt_derive(c->kcp.key, app->hub.key);
     if (e)
         pq_say("the key could not be derived: %s (is libgcrypt in FIPS mode?)", pq_strerror(e));
-    return e;
+    return e ? e : try_cipher(app);
 }
 
 void pq_app_fini(struct pq_app *app)

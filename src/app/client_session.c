@@ -174,7 +174,14 @@ static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_co
     return false; /* never asked on a client */
 }
 
-const struct pq_hub_events pq_client_hub_events = {on_stream, on_accept, on_ended};
+static void on_proven(void *ctx, struct pq_session *ses)
+{
+    (void)ctx; /* never told on a client */
+    (void)ses;
+}
+
+const struct pq_hub_events pq_client_hub_events = {
+    .stream = on_stream, .accept = on_accept, .proven = on_proven, .ended = on_ended};
 
 /* ---- streams for the listeners */
 

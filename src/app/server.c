@@ -34,15 +34,20 @@ static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_co
     struct pq_worker *w = ctx;
     struct server *s = w->role;
     const struct pq_conf_side *side = pq_addr_is4(&seg->src) ? &s->app.conf->v4 : &s->app.conf->v6;
-    char peer[PQ_ADDR_STRLEN];
     memcpy(fc->local_mac, s->app.path.iface.mac, 6);
     if (side->has_mac)
         memcpy(fc->peer_mac, side->mac, 6);
     else if (seg->src_mac)
         memcpy(fc->peer_mac, seg->src_mac, 6);
     fc->t0 = pq_app_t0();
-    PQ_LOG(PQ_LOG_INFO, "client %s connected", pq_addr_str(&seg->src, peer));
     return true;
+}
+
+static void on_proven(void *ctx, struct pq_session *ses)
+{
+    char peer[PQ_ADDR_STRLEN];
+    (void)ctx;
+    PQ_LOG(PQ_LOG_INFO, "client %s connected", pq_addr_str(pq_session_peer(ses), peer));
 }
 
 static void on_ended(void *ctx, struct pq_session *ses, int err)
@@ -54,7 +59,8 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     pq_app_log_session(ses);
 }
 
-static const struct pq_hub_events hub_events = {on_stream, on_accept, on_ended};
+static const struct pq_hub_events hub_events = {
+    .stream = on_stream, .accept = on_accept, .proven = on_proven, .ended = on_ended};
 
 /* ---- TUN, which is served by the only worker (the configuration sees to it) */
 

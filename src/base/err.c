@@ -37,6 +37,7 @@ const char *pq_drop_name(enum pq_drop d)
 {
     static const char *const names[PQ_DROP_COUNT] = {
         [PQ_DROP_NONE] = "used",
+        [PQ_DROP_BAD_ADDR] = "impossible address",
         [PQ_DROP_SHORT_FRAME] = "short frame",
         [PQ_DROP_NOT_TCP] = "not TCP",
         [PQ_DROP_IP_FRAGMENT] = "IP fragment",

@@ -24,6 +24,7 @@ const char *pq_strerror(int err);
 /* Why a packet was not used.  Each has a counter; none is ever answered. */
 enum pq_drop {
     PQ_DROP_NONE = 0,
+    PQ_DROP_BAD_ADDR,    /* an address that no packet may have: IPv4-mapped, in an IPv6 header */
     PQ_DROP_SHORT_FRAME, /* link, IP or TCP header cut off, or a length that lies */
     PQ_DROP_NOT_TCP,     /* EtherType or IP protocol is another */
     PQ_DROP_IP_FRAGMENT, /* IPv4 fragments are not reassembled */

@@ -41,6 +41,7 @@ int pq_kcp_new(struct pq_kcp **out, const struct pq_kcp_conf *conf, const struct
     k->on_data = on_data;
     k->ctx = ctx;
     k->mss = (uint16_t)(conf->mtu - PQ_KCP_HDR_LEN);
+    k->rcv_wnd = conf->rcv_wnd;
     k->rmt_wnd = 32; /* what a server that has not accepted yet takes; its first ACK tells [4.4] */
     k->blocks = blocks;
     k->block_mask = n - 1;
@@ -148,6 +149,21 @@ uint32_t pq_kcp_per_ms(const struct pq_kcp *k)
     return ms && flight >= ms ? flight / (uint32_t)ms : ms ? 1 : flight ? flight : 1;
 }
 
+bool pq_kcp_proven(const struct pq_kcp *k)
+{
+    return k->proven;
+}
+
+void pq_kcp_set_rcv_wnd(struct pq_kcp *k, uint32_t n)
+{
+    k->rcv_wnd = n < k->conf.rcv_wnd ? n : k->conf.rcv_wnd;
+}
+
+uint64_t pq_kcp_news(const struct pq_kcp *k)
+{
+    return k->stats.received + k->delivered;
+}
+
 void pq_kcp_extend(struct pq_kcp *k)
 {
     k->ours = true;
@@ -177,7 +193,7 @@ bool pq_kcp_idle(const struct pq_kcp *k)
 uint16_t pq_kcp_rcv_space(const struct pq_kcp *k)
 {
     uint32_t unread = k->rcv_nxt - k->rcv_read;
-    return (uint16_t)(unread < k->conf.rcv_wnd ? k->conf.rcv_wnd - unread : 0);
+    return (uint16_t)(unread < k->rcv_wnd ? k->rcv_wnd - unread : 0);
 }
 
 pq_ns pq_kcp_deadline(const struct pq_kcp *k, pq_ns now)

@@ -29,6 +29,8 @@ enum pq_congestion {
 
 struct pq_kcp_conf {
     uint32_t conv;             /* conversation id [4.1] */
+    uint32_t ts_base;          /* added to the clock for time stamps: a random number makes them one
+                                  conversation's own [4.9] */
     uint32_t snd_wnd, rcv_wnd; /* segments, 1..PQ_KCP_WND_MAX [4.4] */
     uint16_t mtu;              /* bytes per datagram, segment headers included [4.2] */
     uint16_t resend;           /* newer segments acknowledged before one counts as lost; 0 = by
@@ -76,6 +78,16 @@ void pq_kcp_free(struct pq_kcp **k); /* sets *k to NULL; freeing NULL does nothi
  * first segment that is wrong; those before it count [4.6].
  * Returns PQ_DROP_NONE, PQ_DROP_SHORT, PQ_DROP_CONV or PQ_DROP_SEGMENT. */
 enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
+
+/* Whether the peer has echoed a time stamp of this conversation: what answers in it is no recording
+ * [4.9]. */
+bool pq_kcp_proven(const struct pq_kcp *k);
+
+/* Receives into a window of `n` segments from now on, at most as configured. */
+void pq_kcp_set_rcv_wnd(struct pq_kcp *k, uint32_t n);
+
+/* Segments that were new to this side, and acknowledgements of such to it. */
+uint64_t pq_kcp_news(const struct pq_kcp *k);
 
 /* The peer is one of our own kind: it takes a repeated acknowledgement for what it is, where the Go
  * programs count it towards a resend, and it acknowledges promptly. */

@@ -28,8 +28,16 @@ static void read_header(struct header *h, const uint8_t *p)
 
 /* ---- acknowledgements that came in */
 
+/* An echo of what was sent between the first segment and now. */
+static bool is_fresh(const struct pq_kcp *k, uint32_t sn, uint32_t ts, pq_ns now)
+{
+    return k->snd_nxt && pq_sn_diff(sn, k->snd_nxt) < 0 &&
+           ts - k->ts_first <= pq_kcp_ts(k, now) - k->ts_first;
+}
+
 static void take_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, bool regular, pq_ns now)
 {
+    k->proven = k->proven || is_fresh(k, sn, ts, now);
     if (pq_sn_diff(sn, k->snd_una) < 0 || pq_sn_diff(sn, k->snd_nxt) >= 0)
         return;
     struct pq_kcp_seg *s = pq_kcp_seg_at(k, sn);

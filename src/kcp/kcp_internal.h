@@ -67,6 +67,9 @@ struct pq_kcp {
     pq_kcp_data_fn on_data;
     void *ctx;
     uint16_t mss;
+    uint32_t rcv_wnd;  /* in force */
+    uint32_t ts_first; /* of the first segment sent, for `proven` */
+    bool proven;
 
     /* sending */
     uint32_t snd_una, snd_nxt, rmt_wnd;
@@ -136,6 +139,12 @@ static inline int32_t pq_sn_diff(uint32_t a, uint32_t b)
 static inline struct pq_kcp_seg *pq_kcp_seg_at(const struct pq_kcp *k, uint32_t sn)
 {
     return &k->blocks[sn / SEGS_PER_BLOCK & k->block_mask]->seg[sn % SEGS_PER_BLOCK];
+}
+
+/* A time stamp as on the wire. */
+static inline uint32_t pq_kcp_ts(const struct pq_kcp *k, pq_ns now)
+{
+    return (uint32_t)(now / PQ_MS) + k->conf.ts_base;
 }
 
 /* kcp_loss.c */

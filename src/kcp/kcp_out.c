@@ -36,11 +36,6 @@ static void put_header(struct writer *w, uint8_t cmd, uint32_t ts, uint32_t sn, 
     w->p += PQ_KCP_HDR_LEN;
 }
 
-static uint32_t wire_ms(pq_ns now)
-{
-    return (uint32_t)(now / PQ_MS);
-}
-
 /* ---- control segments */
 
 /* Once more the last out-of-order ACKs, to a peer that does not count them: where one was lost, a
@@ -146,7 +141,9 @@ static void note_again(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now)
 static void put_push(struct writer *w, struct pq_kcp_seg *s)
 {
     struct pq_kcp *k = w->k;
-    s->ts = wire_ms(w->now);
+    s->ts = pq_kcp_ts(k, w->now);
+    if (!s->sn && !s->xmit)
+        k->ts_first = s->ts;
     s->sent = w->now;
     s->state = SEG_FLIGHT;
     if (s->xmit < UINT8_MAX)

@@ -303,6 +303,11 @@ void pq_smux_clock(struct pq_smux *s, pq_ns now, pq_ns rtt)
 
 /* ---- keepalive [5.5] */
 
+void pq_smux_nop(struct pq_smux *s)
+{
+    s->need_nop = true;
+}
+
 int pq_smux_tick(struct pq_smux *s, pq_ns now)
 {
     if (now >= s->nop_at) {

@@ -68,6 +68,9 @@ struct pq_chunk *pq_smux_pull(struct pq_smux *s);
 /* Whether pq_smux_pull would return something. */
 bool pq_smux_pending(const struct pq_smux *s);
 
+/* Sends a NOP now: something to acknowledge. */
+void pq_smux_nop(struct pq_smux *s);
+
 /* Keepalive.  Returns 0 or PQ_ETIMEOUT (nothing came for a whole period). */
 int pq_smux_tick(struct pq_smux *s, pq_ns now);
 pq_ns pq_smux_deadline(const struct pq_smux *s);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define HALF_WAIT   (10 * PQ_SEC)  /* for a peer to show that it is alive [4.9] */
 #define SILENT_MAX  (180 * PQ_SEC) /* a living peer asks for the window every 120 s [4.5] */
 #define BLOCKS_KEPT 64             /* of 64 segment records each */
 
@@ -21,6 +22,13 @@ static int hub_init(struct pq_hub *h)
         return e;
     h->crypt_head = (uint16_t)pq_crypt_head(h->crypt);
     h->crypt_tail = (uint16_t)pq_crypt_tail(h->crypt);
+    h->replay = h->conf.replay;
+    if (!h->conf.client && !h->replay) {
+        e = pq_replay_new(&h->own_replay, pq_rng_u64(h->rng));
+        h->replay = h->own_replay;
+    }
+    if (e)
+        return e;
     bool fec = (h->conf.dshard && h->conf.pshard) || h->conf.fec_auto;
     h->fec_head = fec ? PQ_FEC_HEAD : 0;
     if (h->conf.mtu > PQ_DGRAM_MAX || h->conf.mtu < pq_hub_mtu_min(h))
@@ -42,6 +50,7 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     h->rng = rng;
     h->hash_seed = h->conf.smux.hash_seed = pq_rng_u64(rng) | 1;
     pq_list_init(&h->sessions);
+    pq_list_init(&h->half);
     pq_list_init(&h->ready);
     pq_list_init(&h->rx);
     pq_list_init(&h->dirty);
@@ -63,7 +72,7 @@ void pq_hub_free(struct pq_hub **hp)
         pq_session_end_now(PQ_OF(h->sessions.next, struct pq_session, node), PQ_ECLOSED);
     pq_hash_fini(&h->by_peer);
     pq_heap_fini(&h->timers);
-    pq_replay_fini(&h->replay);
+    pq_replay_free(&h->own_replay);
     pq_pool_fini(&h->blocks);
     pq_chunks_fini(&h->chunks);
     pq_crypt_free(&h->crypt);
@@ -78,6 +87,8 @@ void pq_hub_tick(struct pq_hub *h, pq_ns now)
         struct pq_session *s = PQ_OF(n, struct pq_session, timer);
         int e = pq_smux_tick(s->smux, now);
         if (now > s->heard + SILENT_MAX) /* also where a full session asks for no keepalive */
+            e = PQ_ETIMEOUT;
+        if (s->half && now > s->opened + HALF_WAIT)
             e = PQ_ETIMEOUT;
         if (e) {
             pq_session_end_now(s, e);
@@ -151,7 +162,12 @@ bool pq_hub_set_mtu(struct pq_hub *h, uint32_t mtu)
 
 size_t pq_hub_sessions(const struct pq_hub *h)
 {
-    return h->by_peer.n;
+    return h->by_peer.n - h->n_half;
+}
+
+size_t pq_hub_half_open(const struct pq_hub *h)
+{
+    return h->n_half;
 }
 
 struct pq_chunks *pq_hub_chunks(struct pq_hub *h)

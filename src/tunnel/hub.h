@@ -19,6 +19,7 @@
 
 struct pq_hub;
 struct pq_session;
+struct pq_replay;
 
 struct pq_hub_conf {
     bool client;
@@ -33,6 +34,7 @@ struct pq_hub_conf {
     struct pq_flags flags;    /* what this side sends with */
     uint16_t link_len;        /* 14 or 0 */
     uint32_t max_sessions;    /* server; more are not accepted */
+    struct pq_replay *replay; /* server: common to all hubs, borrowed; NULL: one of its own */
     size_t memory;            /* bound of the bytes in chunks */
     bool runs;                /* the packet backend sends datagrams as runs ... [8.9] */
     bool splits;              /* ... and tells of the glued frames that it receives */
@@ -42,18 +44,21 @@ struct pq_hub_conf {
 struct pq_hub_events {
     /* The peer opened a stream: call pq_stream_own inside, or it is closed. */
     void (*stream)(void *ctx, struct pq_stream *st);
-    /* Server: a datagram opens a session.  Completes *fc (local, peer and port are set).  Returns
-     * false if the peer cannot be answered. */
+    /* Server: a datagram may open a session.  Completes *fc (local, peer and port are set). Returns
+     * false if it is not for this machine, or the peer cannot be answered. */
     bool (*accept)(void *ctx, const struct pq_segment *seg, struct pq_flow_conf *fc);
-    /* The session has ended and is freed after the call. */
+    /* Server: the peer has shown that it is alive, and no recording [4.9]. */
+    void (*proven)(void *ctx, struct pq_session *s);
+    /* The session has ended and is freed after the call; on a server only after `proven`. */
     void (*ended)(void *ctx, struct pq_session *s, int err);
 };
 
 struct pq_hub_stats {
     uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes; /* datagrams, their bytes */
     uint64_t drops[PQ_DROP_COUNT];
-    uint64_t sessions; /* opened since start */
-    uint64_t rebuilt;  /* datagrams that FEC brought back */
+    uint64_t sessions;   /* opened since start, those included that never proved themselves ... */
+    uint64_t half_ended; /* ... which these are */
+    uint64_t rebuilt;    /* datagrams that FEC brought back */
 };
 
 /* Creates a hub in *out, owned by the caller; `ev` is borrowed for good, `rng` until the end.
@@ -146,7 +151,9 @@ void pq_session_bye(struct pq_session *s);
 /* Calls fn for each session; fn may end the one it is given. */
 void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), void *ctx);
 
+/* Sessions; on a server those that have proven themselves, and those that have not yet [4.9]. */
 size_t pq_hub_sessions(const struct pq_hub *h);
+size_t pq_hub_half_open(const struct pq_hub *h);
 struct pq_chunks *pq_hub_chunks(struct pq_hub *h);
 const struct pq_hub_stats *pq_hub_stats(const struct pq_hub *h);
 #endif

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* replay.h - remembers the datagrams that could open a session [4.7], so that a recorded one opens
- * none.  The newest PQ_REPLAY_MAX are kept; memory is taken with the first. */
+ * none.  One memory serves all workers of a server.  It takes memory as it needs it, at most 16 MB;
+ * then the oldest are forgotten: such a one is found out by what it cannot answer [4.9]. */
 #ifndef PQ_TUNNEL_REPLAY_H
 #define PQ_TUNNEL_REPLAY_H
+#include "base/bytes.h"
+
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#define PQ_REPLAY_MAX 16384
+#define PQ_REPLAY_MAX ((size_t)1 << 20)
 
-struct pq_replay {
-    uint64_t *ring;  /* hashes in order of arrival */
-    uint32_t *table; /* open addressing: index into ring + 1 */
-    size_t n;        /* remembered since start */
-};
+struct pq_replay;
 
-void pq_replay_fini(struct pq_replay *r);
+/* Creates an empty memory in *out, owned by the caller; `seed` is secret.  Returns 0 or PQ_ENOMEM.
+ */
+int pq_replay_new(struct pq_replay **out, uint64_t seed);
+void pq_replay_free(struct pq_replay **r); /* sets *r to NULL; freeing NULL does nothing */
 
-/* Remembers a datagram by its keyed 64-bit hash.  Returns true if it was there already.  If memory
- * is short it remembers nothing and returns false. */
-bool pq_replay_seen(struct pq_replay *r, uint64_t hash);
+/* Remembers a datagram.  Returns true if it was there already.  If memory is short it remembers
+ * nothing and returns false.  From any thread. */
+bool pq_replay_seen(struct pq_replay *r, struct pq_view datagram);
 #endif

@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+#define HALF_MAX 256 /* half-open sessions of a worker, the oldest is replaced ... */
+#define HALF_WND 32  /* ... and the segments that wait in one [4.4] */
+
 /* ---- KCP -> smux -> streams */
 
 static void note_heard(struct pq_session *s, int result)
@@ -19,8 +22,8 @@ static void note_heard(struct pq_session *s, int result)
 static bool on_kcp_data(void *ctx, struct pq_view v)
 {
     struct pq_session *s = ctx;
-    if (s->dead)
-        return true;
+    if (s->dead || s->half) /* what comes before the proof waits in KCP */
+        return !s->half;
     int r = pq_smux_input(s->smux, v);
     note_heard(s, r);
     return r != 0;
@@ -29,8 +32,8 @@ static bool on_kcp_data(void *ctx, struct pq_view v)
 static bool on_kcp_frames(void *ctx, uint8_t *p, size_t n)
 {
     struct pq_session *s = ctx;
-    if (s->dead)
-        return true;
+    if (s->dead || s->half)
+        return !s->half;
     int r = pq_smux_early(s->smux, p, n);
     note_heard(s, r);
     return r != 0;
@@ -111,8 +114,13 @@ static void on_bye(void *ctx)
     s->dead = PQ_ECLOSED;
 }
 
-static const struct pq_smux_events smux_events = {on_open, on_data, on_room, on_flush,
-                                                  on_fin,  on_eof,  on_bye};
+static const struct pq_smux_events smux_events = {.open = on_open,
+                                                  .data = on_data,
+                                                  .room = on_room,
+                                                  .flush = on_flush,
+                                                  .fin = on_fin,
+                                                  .eof = on_eof,
+                                                  .bye = on_bye};
 
 void pq_hub_flush(struct pq_hub *h)
 {
@@ -125,7 +133,7 @@ void pq_hub_flush(struct pq_hub *h)
 
 void pq_session_resume(struct pq_session *s)
 {
-    while (!s->dead && pq_smux_resume(s->smux)) {
+    while (!s->dead && !s->half && pq_smux_resume(s->smux)) {
         pq_kcp_resume(s->kcp);
         pq_hub_flush(s->hub);
         pq_kcp_rx_done(s->kcp);
@@ -134,21 +142,24 @@ void pq_session_resume(struct pq_session *s)
 
 /* ---- life */
 
-static uint64_t key_of(struct pq_hub *h, const struct pq_addr *peer, uint16_t port)
+static uint64_t key_of(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local)
 {
-    uint8_t key[20];
+    uint8_t key[36];
     memcpy(key, peer->ip, 16);
-    pq_put_be16(key + 16, peer->port);
-    pq_put_be16(key + 18, port);
+    memcpy(key + 16, local->ip, 16);
+    pq_put_be16(key + 32, peer->port);
+    pq_put_be16(key + 34, local->port);
     return pq_hash_bytes(key, sizeof key, h->hash_seed);
 }
 
-struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_addr *peer, uint16_t port)
+struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_segment *seg,
+                                   const uint32_t *conv)
 {
-    struct pq_hash_node *n = pq_hash_find(&h->by_peer, key_of(h, peer, port));
+    struct pq_hash_node *n = pq_hash_find(&h->by_peer, key_of(h, &seg->src, &seg->dst));
     for (; n; n = pq_hash_next(n)) {
         struct pq_session *s = PQ_OF(n, struct pq_session, by_peer);
-        if (s->local_port == port && pq_addr_eq(&s->peer, peer))
+        bool wanted = conv ? s->conv == *conv : !s->half;
+        if (wanted && pq_addr_eq(&s->peer, &seg->src) && pq_addr_eq(&s->local, &seg->dst))
             return s;
     }
     return NULL;
@@ -161,6 +172,8 @@ static void session_free(struct pq_session *s)
     pq_list_remove(&s->node);
     pq_list_remove(&s->ready);
     pq_list_remove(&s->rx);
+    h->n_half -= s->half;
+    pq_list_remove(&s->in_half);
     pq_heap_remove(&h->timers, &s->timer);
     pq_smux_free(&s->smux);
     pq_kcp_free(&s->kcp);
@@ -186,9 +199,10 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
         return PQ_ENOMEM;
     s->hub = h;
     s->peer = fc->peer;
-    s->local_port = fc->local.port;
+    s->local = fc->local;
     s->conv = conv;
-    s->heard = now;
+    s->heard = s->opened = now;
+    pq_list_init(&s->in_half);
     pq_list_init(&s->ready);
     pq_list_init(&s->rx);
     pq_list_init(&s->streams);
@@ -198,6 +212,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
 
     struct pq_kcp_conf kc = h->conf.kcp;
     kc.conv = conv;
+    kc.ts_base = pq_rng_u32(h->rng);
     kc.mtu = (uint16_t)(datagram_max(h, &s->flow) - h->crypt_head - h->fec_head - h->crypt_tail);
     s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
     struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
@@ -209,7 +224,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     if (!e)
         e = pq_session_fec_open(s);
     if (!e)
-        e = pq_hash_add(&h->by_peer, &s->by_peer, key_of(h, &s->peer, s->local_port));
+        e = pq_hash_add(&h->by_peer, &s->by_peer, key_of(h, &s->peer, &s->local));
     if (!e)
         e = pq_heap_set(&h->timers, &s->timer, pq_smux_deadline(s->smux));
     if (e) {
@@ -243,7 +258,10 @@ void pq_session_end_now(struct pq_session *s, int err)
         if (!again)
             st->ev->end(st->ctx, err); /* the owner frees it with pq_stream_close */
     }
-    h->ev->ended(h->ctx, s, err);
+    if (s->half)
+        h->stats.half_ended++; /* nobody has heard of it */
+    else
+        h->ev->ended(h->ctx, s, err);
     session_free(s);
     h->busy = was_busy;
 }
@@ -256,6 +274,44 @@ void pq_session_end(struct pq_session *s, int err)
         s->dead = err;
         pq_session_wake(s);
     }
+}
+
+/* ---- half-open sessions [4.9] */
+
+void pq_session_half(struct pq_session *s)
+{
+    struct pq_hub *h = s->hub;
+    s->half = true;
+    pq_list_push(&h->half, &s->in_half);
+    if (++h->n_half > HALF_MAX)
+        pq_session_end_now(PQ_OF(h->half.next, struct pq_session, in_half), PQ_ETIMEOUT);
+    pq_kcp_set_rcv_wnd(s->kcp, HALF_WND);
+    pq_smux_nop(s->smux); /* the answer to it is the proof */
+}
+
+/* The session that this address had before: its client has started anew. */
+static struct pq_session *predecessor(struct pq_session *s)
+{
+    const struct pq_segment seg = {.src = s->peer, .dst = s->local};
+    struct pq_session *old = pq_session_find(s->hub, &seg, NULL);
+    return old != s ? old : NULL;
+}
+
+bool pq_session_prove(struct pq_session *s)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_session *old = predecessor(s);
+    if (pq_hub_sessions(h) - (old != NULL) >= h->conf.max_sessions)
+        return false;
+    pq_list_remove(&s->in_half);
+    h->n_half--;
+    s->half = false;
+    if (old)
+        pq_session_end_now(old, PQ_ECLOSED);
+    h->ev->proven(h->ctx, s);
+    pq_kcp_set_rcv_wnd(s->kcp, h->conf.kcp.rcv_wnd);
+    pq_kcp_resume(s->kcp);
+    return true;
 }
 
 int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,

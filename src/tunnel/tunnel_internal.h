@@ -26,13 +26,14 @@ struct pq_stream {
 
 struct pq_session {
     struct pq_hub *hub;
-    struct pq_hash_node by_peer; /* key: peer and own port */
-    struct pq_list node;         /* in hub->sessions */
-    struct pq_list ready;        /* in hub->ready: pull may have something */
-    struct pq_list rx;           /* in hub->rx: got bytes in this batch */
+    struct pq_hash_node
+        by_peer;          /* key: both addresses; more than one only beside a half-open one */
+    struct pq_list node;  /* in hub->sessions */
+    struct pq_list ready; /* in hub->ready: pull may have something */
+    struct pq_list rx;    /* in hub->rx: got bytes in this batch */
     struct pq_heap_node timer;
     struct pq_addr peer;
-    uint16_t local_port;
+    struct pq_addr local;
     uint32_t conv;
     struct pq_flow flow;
     bool away; /* the link has not our address now: what is sent is lost */
@@ -49,8 +50,12 @@ struct pq_session {
     bool dgram_turn;                 /* the last packet was of KCP */
     uint32_t dgram_first;            /* so many go before KCP: their stream was closed */
     struct pq_list streams;
-    pq_ns now;             /* of the batch being taken in, for what FEC rebuilds */
-    pq_ns heard;           /* when the last good datagram came, or the session was made */
+    pq_ns now;              /* of the batch being taken in, for what FEC rebuilds */
+    pq_ns heard;            /* when the last good datagram came, or the session was made */
+    bool half;              /* half-open: the peer has not shown yet that it is alive [4.9] ... */
+    struct pq_list in_half; /* ... then in hub->half */
+    pq_ns opened;
+    size_t credit;         /* bytes that may still be sent to it */
     uint32_t abilities;    /* of the peer, PQ_ABLE_* [8.2] */
     uint64_t heard_frames; /* as smux counted them last */
     pq_ns asked; /* when an answer was first expected that no frame has given; 0 = none is */
@@ -68,10 +73,13 @@ struct pq_hub {
     uint64_t hash_seed;
     struct pq_hash by_peer;
     struct pq_list sessions, ready, rx, dirty;
+    struct pq_list half; /* half-open sessions, the oldest first */
+    size_t n_half;
     struct pq_heap timers;
     struct pq_pool blocks;
     struct pq_chunks chunks;
-    struct pq_replay replay;
+    struct pq_replay *replay; /* the configuration's, or own_replay */
+    struct pq_replay *own_replay;
     struct pq_hub_stats stats;
     bool busy; /* events are being made: sessions that end meanwhile are freed afterwards */
 };
@@ -95,7 +103,11 @@ enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner);
 /* session.c */
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now);
-struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_addr *peer, uint16_t port);
+struct pq_session *
+pq_session_find(struct pq_hub *h, const struct pq_segment *seg,
+                const uint32_t *conv);       /* conv NULL: whichever has proven itself */
+void pq_session_half(struct pq_session *s);  /* the peer has to prove itself */
+bool pq_session_prove(struct pq_session *s); /* it has; false: there are max_sessions already */
 void pq_session_end_now(struct pq_session *s, int err); /* where nothing goes on using it */
 void pq_session_wake(struct pq_session *s);             /* pull may have something */
 void pq_session_resume(struct pq_session *s);           /* deliver what waited for room */

@@ -14,6 +14,7 @@
 
 /* ---- 3. which session */
 
+/* A session that serves nothing until its peer has shown that it is alive [4.9]. */
 static struct pq_session *accept_session(struct pq_hub *h, const struct pq_segment *seg,
                                          uint32_t conv, pq_ns now)
 {
@@ -21,7 +22,17 @@ static struct pq_session *accept_session(struct pq_hub *h, const struct pq_segme
     struct pq_session *s;
     if (!h->ev->accept(h->ctx, seg, &fc) || pq_session_new(h, &s, &fc, conv, now))
         return NULL;
+    pq_session_half(s);
     return s;
+}
+
+static enum pq_drop find_server(struct pq_hub *h, const struct pq_segment *seg, uint32_t conv,
+                                struct pq_session **out)
+{
+    *out = pq_session_find(h, seg, &conv);
+    if (*out)
+        return PQ_DROP_NONE;
+    return pq_session_find(h, seg, NULL) ? PQ_DROP_CONV : PQ_DROP_NOT_PEER;
 }
 
 /* What would open a session must carry the first segment of a conversation and be a datagram never
@@ -35,20 +46,16 @@ static enum pq_drop find_or_accept(struct pq_hub *h, const struct pq_segment *se
     bool push;
     if (!pq_kcp_peek(inner, &conv, &push, &sn))
         return inner.n < PQ_KCP_HDR_LEN ? PQ_DROP_SHORT : PQ_DROP_SEGMENT;
-    struct pq_session *s = *out = pq_session_find(h, &seg->src, seg->dst.port);
     if (h->conf.client)
-        return !s ? PQ_DROP_NOT_PEER : s->conv != conv ? PQ_DROP_CONV : PQ_DROP_NONE;
-
+        return find_server(h, seg, conv, out);
     bool opens = push && sn == 0;
-    bool seen = opens && pq_replay_seen(&h->replay, pq_hash_bytes(inner.p, inner.n, h->hash_seed));
-    if (s && s->conv == conv)
+    bool seen = opens && pq_replay_seen(h->replay, inner);
+    if ((*out = pq_session_find(h, seg, &conv)))
         return PQ_DROP_NONE;
     if (!opens)
         return PQ_DROP_NO_SESSION;
     if (seen)
         return PQ_DROP_REPLAY;
-    if (s)
-        pq_session_end(s, PQ_ECLOSED); /* the client has started anew from this port */
     if (pq_hub_sessions(h) >= h->conf.max_sessions || !(*out = accept_session(h, seg, conv, now)))
         return PQ_DROP_FULL;
     return PQ_DROP_NONE;
@@ -59,7 +66,7 @@ static enum pq_drop find_or_accept(struct pq_hub *h, const struct pq_segment *se
 static enum pq_drop find_known(struct pq_hub *h, const struct pq_segment *seg,
                                struct pq_session **out)
 {
-    *out = pq_session_find(h, &seg->src, seg->dst.port);
+    *out = pq_session_find(h, seg, NULL);
     return *out ? PQ_DROP_NONE : PQ_DROP_NO_SESSION;
 }
 
@@ -84,6 +91,16 @@ static enum pq_drop unwrap(struct pq_view inner, uint16_t *type, struct pq_view 
     return PQ_DROP_NONE;
 }
 
+/* To a peer that has proven nothing no more bytes are sent than came from it. */
+static void note_half(struct pq_session *s, size_t n)
+{
+    s->credit += n;
+    if (pq_kcp_proven(s->kcp) && !pq_session_prove(s)) {
+        s->dead = PQ_ENOMEM;
+        s->hub->stats.drops[PQ_DROP_FULL]++;
+    }
+}
+
 static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
                                   size_t n, pq_ns now)
 {
@@ -99,11 +116,14 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
         d = pq_session_dgram_take(s, inner);
     if (d)
         return d;
+    const uint64_t news = pq_kcp_news(s->kcp);
     s->heard = now;
-    if (h->conf.learn_mac && seg->src_mac)
-        pq_flow_set_peer_mac(&s->flow, seg->src_mac);
     if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
+    if (h->conf.learn_mac && seg->src_mac && pq_kcp_news(s->kcp) != news)
+        pq_flow_set_peer_mac(&s->flow, seg->src_mac); /* no recording could move it */
+    if (s->half)
+        note_half(s, n);
     if (type == PQ_FEC_DATA || type == PQ_FEC_PARITY) { /* what it rebuilds goes to KCP too */
         enum pq_drop of_fec = pq_session_fec_take(s, inner, now);
         d = d ? d : of_fec;

@@ -59,11 +59,16 @@ static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     struct pq_hub *h = s->hub;
     uint8_t *p = slot->buf + PQ_SLOT_HEAD + h->fec_head + h->crypt_head;
     size_t cap = (size_t)(slot->buf + PQ_SLOT_SIZE - p) - h->crypt_tail;
+    const size_t around = (size_t)h->crypt_head + h->fec_head + h->crypt_tail;
+    if (s->half && s->credit < cap + around)
+        cap = s->credit > around ? s->credit - around : 0;
     size_t n = fill_inner(s, &p, cap, now);
     if (!n)
         return false;
     slot->off = (uint16_t)(p - slot->buf - h->crypt_head);
     slot->len = (uint16_t)(h->crypt_head + n + h->crypt_tail);
+    if (s->half)
+        s->credit -= slot->len;
     h->stats.tx_packets++;
     h->stats.tx_bytes += slot->len;
     return true;
@@ -123,6 +128,14 @@ static size_t stream_queue(const struct pq_session *s)
     return n < STREAM_QUEUE_MAX ? n : STREAM_QUEUE_MAX;
 }
 
+/* When to try again.  What is due and did not go out, since a half-open session may answer with no
+ * more bytes than it got, waits until it hears more. */
+static pq_ns deadline(const struct pq_session *s, pq_ns now)
+{
+    pq_ns kcp = pq_kcp_deadline(s->kcp, now), smux = pq_smux_deadline(s->smux);
+    return s->half && kcp <= now ? smux : pq_ns_min(kcp, smux);
+}
+
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 {
     size_t done = 0;
@@ -142,8 +155,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
         if (k == max)
             pq_session_wake(s); /* it may have more: to the end of the row */
         else
-            pq_heap_set(&h->timers, &s->timer,
-                        pq_ns_min(pq_kcp_deadline(s->kcp, now), pq_smux_deadline(s->smux)));
+            pq_heap_set(&h->timers, &s->timer, deadline(s, now));
     }
     h->busy = false;
     return done;

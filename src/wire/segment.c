@@ -35,6 +35,8 @@ static enum pq_drop parse_ip6(struct pq_segment *s, uint8_t **p, size_t *n)
         return h[6] == 17 || h[6] == 58 ? PQ_DROP_NOT_TCP : PQ_DROP_IP6_EXT;
     pq_addr_set6(&s->src, h + 8, 0);
     pq_addr_set6(&s->dst, h + 24, 0);
+    if (pq_addr_is4(&s->src) || pq_addr_is4(&s->dst)) /* would be taken for the IPv4 address */
+        return PQ_DROP_BAD_ADDR;
     *p += 40;
     *n = plen;
     return PQ_DROP_NONE;

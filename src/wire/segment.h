@@ -16,7 +16,7 @@ struct pq_segment {
 
 /* Parses a frame whose link header has `link_len` bytes (14, or 0 for bare IP); one VLAN tag is
  * skipped.  *out borrows the frame.  Returns PQ_DROP_NONE or PQ_DROP_SHORT_FRAME,
- * PQ_DROP_NOT_TCP, PQ_DROP_IP_FRAGMENT, PQ_DROP_IP6_EXT, PQ_DROP_NO_PAYLOAD; addresses are set for
- * the last one too. */
+ * PQ_DROP_NOT_TCP, PQ_DROP_IP_FRAGMENT, PQ_DROP_IP6_EXT, PQ_DROP_BAD_ADDR, PQ_DROP_NO_PAYLOAD;
+ * addresses are set for the last one too. */
 enum pq_drop pq_segment_parse(struct pq_segment *out, uint8_t *frame, size_t len, size_t link_len);
 #endif

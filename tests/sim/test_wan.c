@@ -27,7 +27,7 @@ static struct world_conf conf(unsigned loss)
 
 static void greet(struct world *w)
 {
-    world_open(w, 1, 1)->keep_open = true;
+    world_open(w, 300, 1)->keep_open = true; /* a PING and a request, roughly */
     w->half[SERVER][0].keep_open = true;
     assert_true(world_run(w, WORLD_T0 + PQ_SEC, world_transferred));
     for (unsigned i = 0; i < 2; i++) {

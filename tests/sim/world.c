@@ -184,7 +184,16 @@ static void on_ended(void *ctx, struct pq_session *s, int err)
         e->w->ses = NULL;
 }
 
-static const struct pq_hub_events hub_events = {on_stream, on_accept, on_ended};
+static void on_proven(void *ctx, struct pq_session *s)
+{
+    struct end *e = ctx;
+    assert_int_equal(e->side, SERVER);
+    assert_int_equal(pq_session_streams(s), 0); /* nothing was served before */
+    e->proven++;
+}
+
+static const struct pq_hub_events hub_events = {
+    .stream = on_stream, .accept = on_accept, .proven = on_proven, .ended = on_ended};
 
 /* ---- making */
 
@@ -257,7 +266,7 @@ void world_restart_server(struct world *w)
 {
     struct end *e = &w->end[SERVER];
     end_free(e);
-    e->accepts = e->streams = e->ended = 0;
+    e->accepts = e->proven = e->streams = e->ended = 0;
     end_init(e, &e->conf, w->now);
 }
 

@@ -43,7 +43,7 @@ struct end {
     struct pq_addr addr;
     struct link out;  /* what this end sends */
     uint64_t packets; /* that it pulled out of its hub */
-    unsigned accepts, streams, ended;
+    unsigned accepts, proven, streams, ended;
     int ended_err;
     uint64_t ticks;     /* calls of pq_hub_tick */
     size_t chunks_high; /* most bytes of chunks at a time */

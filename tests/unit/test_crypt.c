@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* test_crypt.c - key derivation and the fifteen ciphers against crypto.json [2]. */
+#include "crypt/crc32.h"
 #include "crypt/crypt.h"
 #include "unit.h"
 #include "vectors.h"
+
+#include <gcrypt.h>
 
 static void kdf(void **state)
 {
@@ -234,11 +237,26 @@ static void weak_keys(void **state)
     }
 }
 
+/* Our own CRC-32 and the library's, at all lengths and alignments. */
+static void crc(void **state)
+{
+    (void)state;
+    uint8_t b[300], want[4];
+    uint64_t seed = ut_seed("crc");
+    ut_random(&seed, b, sizeof b);
+    assert_int_equal(pq_crc32((const uint8_t *)"123456789", 9), 0xcbf43926);
+    for (size_t n = 0; n < 280; n++) {
+        gcry_md_hash_buffer(GCRY_MD_CRC32, want, b + n % 9, n);
+        assert_int_equal(pq_crc32(b + n % 9, n), pq_be32(want));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest crypt[] = {
         cmocka_unit_test(kdf),         cmocka_unit_test(names),  cmocka_unit_test(cipher_cases),
         cmocka_unit_test(round_trips), cmocka_unit_test(damage), cmocka_unit_test(weak_keys),
+        cmocka_unit_test(crc),
     };
     if (pq_crypt_global_init())
         return 1;

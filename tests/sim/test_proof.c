@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* test_proof.c - what a recording can do: a session serves nothing and answers with no more bytes
+ * than it got until its peer has echoed a time stamp of it [4.9]. */
+#include "crypt/crc32.h"
+#include "world.h"
+
+#define KEPT_MAX 400
+
+static struct {
+    uint8_t *p[KEPT_MAX];
+    size_t len[KEPT_MAX];
+    size_t n;
+} kept; /* frames of the client */
+
+static bool keep(struct world *w, unsigned from, struct link_packet *k)
+{
+    (void)w;
+    if (from == CLIENT && kept.n < KEPT_MAX) {
+        kept.p[kept.n] = ut_exact(k->p, k->len);
+        kept.len[kept.n++] = k->len;
+    }
+    return true;
+}
+
+static void forget(void)
+{
+    while (kept.n)
+        free(kept.p[--kept.n]);
+}
+
+/* A whole session, recorded from its start. */
+static struct world *recorded(const char *name)
+{
+    struct world_conf c = world_conf(20 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed(name));
+    w->tap = keep;
+    world_open(w, 50000, 300000);
+    assert_true(world_run(w, WORLD_T0 + 10 * PQ_SEC, world_closed));
+    world_check(w);
+    assert_int_equal(w->end[SERVER].proven, 1);
+    assert_true(kept.n > 30);
+    w->tap = NULL;
+    return w;
+}
+
+/* TCP payload of a frame without SYN. */
+static size_t payload(size_t len)
+{
+    return len - 14 - 20 - 32;
+}
+
+/* A server that was restarted knows of no recording, yet serves none: not from the old address and
+ * not from others, however often. */
+static void after_restart(void **state)
+{
+    (void)state;
+    struct world *w = recorded("recording after a restart");
+    world_restart_server(w);
+    pq_session_end(w->ses, PQ_ECLOSED);
+    link_fini(&w->end[SERVER].out);
+    w->end[SERVER].packets = 0;
+    const uint64_t tx = pq_hub_stats(w->end[SERVER].hub)->tx_bytes;
+    uint64_t rx = 0;
+    for (unsigned round = 0; round < 3; round++) {
+        for (size_t i = 0; i < kept.n; i++) {
+            world_inject(w, SERVER, kept.p[i], kept.len[i], 0);
+            rx += payload(kept.len[i]);
+            world_run(w, w->now + PQ_MS, NULL);
+            assert_true(pq_hub_stats(w->end[SERVER].hub)->tx_bytes - tx <= rx);
+        }
+        for (size_t i = 0; i < kept.n; i++)
+            pq_put_be16(kept.p[i] + 14 + 20, (uint16_t)(50000 + round)); /* another port */
+    }
+    world_run(w, w->now + 30 * PQ_SEC, NULL);
+    assert_true(pq_hub_stats(w->end[SERVER].hub)->tx_bytes - tx <= rx);
+    assert_true(w->end[SERVER].accepts > 0);
+    assert_int_equal(w->end[SERVER].proven, 0);
+    assert_int_equal(w->end[SERVER].streams, 0);
+    assert_int_equal(w->end[SERVER].ended, 0);
+    assert_int_equal(pq_hub_half_open(w->end[SERVER].hub), 0); /* gone again */
+    assert_int_equal(world_chunk_bytes(&w->end[SERVER]), 0);
+    world_free(w);
+    forget();
+}
+
+/* An old recording from the address of a living session ends it not, and holds it up not. */
+static void beside_a_living_one(void **state)
+{
+    (void)state;
+    struct world *w = recorded("recording beside a living session");
+    world_restart_server(w);
+    pq_session_end(w->ses, PQ_ECLOSED);
+    memset(w->half, 0, sizeof w->half);
+    w->pairs = 0;
+    world_connect(w, 40000);
+    world_open(w, 1000, 20 << 20);
+    world_run(w, w->now + 300 * PQ_MS, NULL);
+    for (size_t i = 0; i < kept.n; i++) {
+        world_inject(w, SERVER, kept.p[i], kept.len[i], 0);
+        world_run(w, w->now + 2 * PQ_MS, NULL);
+    }
+    assert_true(world_run(w, w->now + 20 * PQ_SEC, world_closed));
+    world_check(w);
+    assert_int_equal(w->end[SERVER].accepts, 2);
+    assert_int_equal(w->end[SERVER].proven, 1);
+    world_free(w);
+    forget();
+}
+
+/* First datagrams without end, each new: 256 wait at most, little memory, and no more is answered
+ * than came.  Afterwards a client gets in at once. */
+static void flood(void **state)
+{
+    (void)state;
+    struct world_conf c = world_conf(20 * PQ_MS);
+    c.hub[CLIENT].cipher = c.hub[SERVER].cipher = PQ_CIPHER_NONE;
+    struct world *w = world_new(&c, ut_seed("flood"));
+    w->tap = keep;
+    world_open(w, 10, 0);
+    world_run(w, w->now + 21 * PQ_MS, NULL);
+    w->tap = NULL;
+    assert_true(kept.n >= 1);
+    uint64_t rx = 0;
+    for (uint32_t i = 0; i < 20000; i++) {
+        uint8_t *p = kept.p[0], *tcp = p + 14 + 20, *inner = tcp + 32 + 20;
+        pq_put_be32(p + 14 + 12, 0x0a000000 + i); /* from everywhere */
+        pq_put_le32(inner, i);                    /* conv */
+        pq_put_le32(inner - 4, pq_crc32(inner, payload(kept.len[0]) - 20));
+        world_inject(w, SERVER, p, kept.len[0], 0);
+        rx += payload(kept.len[0]);
+        assert_in_range(pq_hub_half_open(w->end[SERVER].hub), 1, 256);
+    }
+    assert_true(w->end[SERVER].accepts > 19000);
+    assert_true(pq_hub_stats(w->end[SERVER].hub)->tx_bytes <= rx + 100);
+    assert_true(w->end[SERVER].chunks_high < (size_t)2 << 20);
+    world_connect(w, 40001); /* the first one's place was taken */
+    w->sloppy = true;        /* its stream is not the first one that the test opened */
+    world_open(w, 10, 0);
+    world_run(w, w->now + 2 * PQ_SEC, NULL);
+    assert_int_equal(w->end[SERVER].proven, 1);
+    world_run(w, w->now + 12 * PQ_SEC, NULL);
+    assert_int_equal(pq_hub_half_open(w->end[SERVER].hub), 0);
+    assert_int_equal(pq_hub_sessions(w->end[SERVER].hub), 1);
+    world_free(w);
+    forget();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(after_restart),
+        cmocka_unit_test(beside_a_living_one),
+        cmocka_unit_test(flood),
+    };
+    return ut_run(tests);
+}
