@@ -15,8 +15,10 @@
  * client_session.c. */
 #define NOP_MAX (2 * PQ_SEC)
 
-#define MEMORY_MIN ((uint64_t)16 << 20) /* bound of the bytes in chunks of one worker ... */
-#define MEMORY_MAX ((uint64_t)512 << 20)
+#define MEMORY_MIN    ((uint64_t)16 << 20) /* bound of the bytes in chunks of one worker ... */
+#define MEMORY_MAX    ((uint64_t)512 << 20)
+#define SESSION_SHARE ((uint64_t)256 << 10)
+#define SESSIONS_MAX  65536
 
 void pq_say(const char *fmt, ...)
 {
@@ -41,6 +43,18 @@ static size_t memory_bound(unsigned workers)
     struct sysinfo si;
     uint64_t bytes = sysinfo(&si) ? MEMORY_MAX : (uint64_t)si.totalram * si.mem_unit / 4 / workers;
     return (size_t)(bytes < MEMORY_MIN ? MEMORY_MIN : bytes > MEMORY_MAX ? MEMORY_MAX : bytes);
+}
+
+/* Sessions of one worker: as configured, or one for each 256 KB that the machine has. */
+static uint32_t sessions_bound(const struct pq_conf *c)
+{
+    struct sysinfo si;
+    uint64_t n = (uint64_t)c->max_sessions;
+    if (!n)
+        n = sysinfo(&si) ? SESSIONS_MAX : (uint64_t)si.totalram * si.mem_unit / SESSION_SHARE;
+    n = n > SESSIONS_MAX && !c->max_sessions ? SESSIONS_MAX : n;
+    n /= (uint64_t)c->packet_workers;
+    return (uint32_t)(n ? n : 1);
 }
 
 static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
@@ -69,7 +83,7 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
     }
     h->fec_auto = c->fec_auto && !h->dshard;
     h->flags = c->local_flag;
-    h->max_sessions = 65536;
+    h->max_sessions = sessions_bound(c);
     h->memory = memory_bound((unsigned)c->packet_workers);
     if (h->smux.session_buf > h->memory / 2) /* a small machine */
         h->smux.session_buf = h->memory / 2;

@@ -25,6 +25,7 @@ static void on_stop(struct pq_worker *w)
     cw->stopping = true;
     close_listeners(cw);
     pq_tun_client_close(&cw->tun);
+    pq_client_stop_looking(cw);
     for (unsigned i = 0; i < cw->n_links; i++)
         uv_close((uv_handle_t *)&cw->links[i].timer, NULL);
 }
@@ -93,11 +94,22 @@ static int open_forwards(struct client_worker *cw)
 
 /* Sessions of one worker: its part of transport.conn, but where streams are spread at least one to
  * each server, since streams cannot go to another worker's. */
-static unsigned count_links(const struct client *cl, unsigned id)
+static unsigned count_links(struct client *cl, unsigned id)
 {
     const unsigned conn = (unsigned)cl->app.conf->conn, n = cl->app.n_workers;
     const unsigned part = conn / n + (id < conn % n);
-    return cl->app.conf->spread && part < cl->n_servers ? cl->n_servers : part;
+    const unsigned servers = pq_client_count_ways(cl, true);
+    return cl->app.conf->spread && part < servers ? servers : part;
+}
+
+/* The first way to the n-th server, counted around. */
+static unsigned way_of_server(struct client *cl, unsigned n)
+{
+    unsigned way = 0;
+    for (n %= pq_client_count_ways(cl, true); n; n--)
+        for (unsigned conf = cl->way[way].conf; cl->way[way].conf == conf;)
+            way++;
+    return way;
 }
 
 static int open_worker(struct client *cl, unsigned id)
@@ -107,7 +119,7 @@ static int open_worker(struct client *cl, unsigned id)
     if (!cw)
         return PQ_ENOMEM;
     cw->cl = cl;
-    for (unsigned i = 0; i < cl->n_servers; i++)
+    for (unsigned i = 0; i < WAYS_MAX; i++)
         pq_client_forget(cw, i);
     pq_list_init(&cw->leases);
     int e = pq_app_open_io(&cl->app, &io);
@@ -128,7 +140,7 @@ static int open_worker(struct client *cl, unsigned id)
         return PQ_ENOMEM;
     for (unsigned i = 0; i < cw->n_links; i++) {
         cw->links[i].cw = cw;
-        cw->links[i].server = cl->app.conf->spread ? i % cl->n_servers : 0;
+        cw->links[i].server = cl->app.conf->spread ? way_of_server(cl, i) : 0;
         uv_timer_init(&cw->w.loop, &cw->links[i].timer);
         cw->links[i].timer.data = &cw->links[i];
     }

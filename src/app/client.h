@@ -35,6 +35,8 @@ struct known {             /* what has been found out of a server */
     uint32_t abilities;    /* as its last PONG said */
 };
 
+#define WAYS_MAX (PQ_CONF_SERVERS_MAX * PQ_SERVER_ADDRS)
+
 struct client_worker {
     struct pq_worker w;
     struct client *cl;
@@ -42,7 +44,11 @@ struct client_worker {
     struct link *links;
     unsigned n_links, next_link;
     struct pq_list leases;
-    struct known known[PQ_CONF_SERVERS_MAX];
+    struct known known[WAYS_MAX];
+    struct pq_lookups *lookups; /* of servers' names that are looked up again; NULL before */
+    pq_ns looked_at;
+    unsigned looked_for; /* index in conf->server */
+    bool looking;
     struct pq_proxy *proxies[PQ_CONF_SOCKS_MAX];
     struct pq_tun_client *tun; /* of the first worker, if there is a device */
     struct pq_forward *forwards[PQ_CONF_FORWARD_MAX];   /* TCP ... */
@@ -50,25 +56,39 @@ struct client_worker {
     bool stopping;
 };
 
-struct server_way {
+struct server_way { /* one address of a server */
+    unsigned conf;  /* whose: index in conf->server */
     struct pq_addr addr;
     struct pq_path path;
 };
 
 struct client {
     struct pq_app app;
-    pthread_mutex_t way_lock; /* of `way`, which a worker renews before it opens a session */
-    struct server_way way[PQ_CONF_SERVERS_MAX];
-    unsigned n_servers;
+    pthread_mutex_t way_lock;        /* of `way`, which a worker renews before it opens a session */
+    struct server_way way[WAYS_MAX]; /* in the order of the servers, of their addresses then */
+    unsigned n_ways;
     struct pq_app_tun tun;
     struct client_worker *cw[64];
 };
 
 /* ---- client_way.c */
 
-/* Resolves the servers and finds the way to each; says what is wrong with which.  Returns 0 if one
- * can be used. */
+/* Resolves the servers and finds the way to each; says what is wrong with which.  Waits as long as
+ * it may only be that the network is not up yet.  Returns 0 if one can be used. */
 int pq_client_find_ways(struct client *cl);
+
+/* The way to try after this one: the server's next address, or unless `stay` the next server. */
+unsigned pq_client_next_way(struct client *cl, unsigned way, bool stay);
+
+/* Ways that there are, or with `servers` the servers that they lead to. */
+unsigned pq_client_count_ways(struct client *cl, bool servers);
+
+/* ---- client_names.c */
+
+/* The server of this way is silent: perhaps its name has another address by now.  Looks in a
+ * thread; what has changed holds from the next session on. */
+void pq_client_look_again(struct client_worker *cw, unsigned way);
+void pq_client_stop_looking(struct client_worker *cw);
 
 /* Looks again how the server is reached from here, since addresses and routes change; moves to
  * another interface if need be.  Fills *out; if nothing better is known, with what was. */

@@ -126,12 +126,15 @@ int pq_client_connect(struct link *k)
     return 0;
 }
 
-/* The place's next session goes to another server, if there is one.  Where streams are spread, each
- * place keeps its server, since the places of the others carry on meanwhile. */
-static void next_server(struct link *k)
+/* The place's next session goes to another address of its server, or to another server, if there is
+ * one.  Where streams are spread, each place keeps its server, since the places of the others carry
+ * on meanwhile. */
+static void next_server(struct link *k, int err)
 {
-    if (!k->cw->cl->app.conf->spread)
-        k->server = (k->server + 1) % k->cw->cl->n_servers;
+    if (err == PQ_ECLOSED && pq_client_count_ways(k->cw->cl, true) == 1)
+        return; /* it said goodbye: it is being restarted */
+    pq_client_look_again(k->cw, k->server);
+    k->server = pq_client_next_way(k->cw->cl, k->server, k->cw->cl->app.conf->spread);
 }
 
 static void on_reconnect(uv_timer_t *t)
@@ -155,7 +158,7 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     if (k->ses != ses)
         return; /* it had been replaced */
     k->ses = NULL;
-    next_server(k);
+    next_server(k, err);
     if (!cw->stopping)
         uv_timer_start(&k->timer, on_reconnect, RECONNECT_MS, 0);
 }
@@ -210,7 +213,7 @@ static void give_up(struct link *k, const char *why)
     if (!l->greeted)
         pq_client_forget(cw, l->server);
     k->ses = NULL;
-    next_server(k);
+    next_server(k, PQ_ETIMEOUT);
     if (cw->cl->app.conf->own_port)
         pq_session_end(old, PQ_ETIMEOUT); /* both would need the one port */
 }

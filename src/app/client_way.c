@@ -3,36 +3,94 @@
 #include "app/client.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define START_PATIENCE (3 * PQ_SEC) /* for the router's MAC */
 #define RENEW_PATIENCE (50 * PQ_MS) /* the same while the loop waits */
+#define NETWORK_EVERY  2            /* s between two looks whether the network is there */
+
+/* Adds the ways to one server.  Returns 0 if there is one, PQ_EAGAIN if there may be one later. */
+static int add_server(struct client *cl, unsigned server, char why[PQ_WHY_LEN])
+{
+    const struct pq_conf *c = cl->app.conf;
+    struct pq_addr addrs[PQ_SERVER_ADDRS];
+    unsigned n, before = cl->n_ways;
+    int e = pq_discover_resolve(c, &c->server[server], addrs, &n, why);
+    for (unsigned i = 0; !e && i < n; i++) {
+        struct server_way *w = &cl->way[cl->n_ways];
+        *w = (struct server_way){.conf = server, .addr = addrs[i]};
+        int way = pq_discover_client(c, &w->addr, START_PATIENCE, &w->path, why);
+        if (way == 0 && cl->n_ways && w->path.iface.index != cl->way[0].path.iface.index) {
+            snprintf(why, PQ_WHY_LEN,
+                     "server %s is reached through %s, but the first one through %s: not used",
+                     c->server[server].addr, w->path.iface.name, cl->way[0].path.iface.name);
+            way = PQ_EINVAL;
+        }
+        if (way == 0)
+            cl->n_ways++;
+        else if (i + 1 == n && cl->n_ways == before)
+            e = way; /* of the last one, which stands for all */
+    }
+    return e;
+}
+
+static int find_all(struct client *cl, bool again)
+{
+    const struct pq_conf *c = cl->app.conf;
+    char why[PQ_WHY_LEN];
+    int worst = PQ_EINVAL;
+    cl->n_ways = 0;
+    for (unsigned i = 0; i < c->n_servers; i++) {
+        int e = add_server(cl, i, why);
+        if (e == PQ_EAGAIN)
+            worst = e;
+        if (e && !again)
+            pq_say("%s", why);
+    }
+    return cl->n_ways ? 0 : worst;
+}
 
 int pq_client_find_ways(struct client *cl)
 {
     struct pq_app *app = &cl->app;
-    const struct pq_conf *c = app->conf;
-    char why[PQ_WHY_LEN];
     pthread_mutex_init(&cl->way_lock, NULL);
-    for (unsigned i = 0; i < c->n_servers; i++) {
-        struct server_way *w = &cl->way[cl->n_servers];
-        if (pq_discover_resolve(c, &c->server[i], &w->addr, why) ||
-            pq_discover_client(c, &w->addr, START_PATIENCE, &w->path, why)) {
-            pq_say("%s", why);
-        } else if (cl->n_servers && w->path.iface.index != cl->way[0].path.iface.index) {
-            pq_say("server %s is reached through %s, but the first one through %s: not used",
-                   c->server[i].addr, w->path.iface.name, cl->way[0].path.iface.name);
-        } else {
-            app->fw_conf.server[cl->n_servers++] = w->addr;
-        }
+    int e = find_all(cl, false);
+    if (e == PQ_EAGAIN)
+        PQ_LOG(PQ_LOG_WARN, "waiting for the network");
+    while (e == PQ_EAGAIN) {
+        sleep(NETWORK_EVERY);
+        e = find_all(cl, true);
     }
-    if (!cl->n_servers)
-        return PQ_EINVAL;
+    if (e)
+        return e;
     app->path = cl->way[0].path;
     memcpy(app->fw_conf.ifname, app->path.iface.name, sizeof app->fw_conf.ifname);
     app->hub.link_mtu = app->path.iface.mtu;
     app->fw_conf.client = true;
-    app->fw_conf.n_servers = cl->n_servers;
+    for (unsigned i = 0; i < cl->n_ways; i++)
+        app->fw_conf.server[app->fw_conf.n_servers++] = cl->way[i].addr;
     return 0;
+}
+
+unsigned pq_client_next_way(struct client *cl, unsigned way, bool stay)
+{
+    pthread_mutex_lock(&cl->way_lock);
+    unsigned next = way;
+    do
+        next = (next + 1) % cl->n_ways;
+    while (stay && cl->way[next].conf != cl->way[way].conf);
+    pthread_mutex_unlock(&cl->way_lock);
+    return next;
+}
+
+unsigned pq_client_count_ways(struct client *cl, bool servers)
+{
+    pthread_mutex_lock(&cl->way_lock);
+    unsigned n = 0;
+    for (unsigned i = 0; i < cl->n_ways; i++)
+        n += !servers || i == 0 || cl->way[i].conf != cl->way[i - 1].conf;
+    pthread_mutex_unlock(&cl->way_lock);
+    return n;
 }
 
 /* Opens this worker's packet socket anew on the interface that the client uses now. */

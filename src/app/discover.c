@@ -6,7 +6,6 @@
 #include "wire/flow.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +30,7 @@ static int get_iface(const char *name, int index, struct pq_iface *out, char why
     if (!e) {
         snprintf(why, PQ_WHY_LEN, "network.interface: %s is down; try: ip link set %s up",
                  out->name, out->name);
+        return PQ_EAGAIN;
     } else {
         list_names(names, sizeof names);
         snprintf(why, PQ_WHY_LEN,
@@ -67,12 +67,18 @@ static int check_not_tun(const struct pq_conf *c, const struct pq_iface *f, char
     return PQ_EINVAL;
 }
 
-static const struct pq_addr *address_on(const struct pq_iface *f, bool is4)
+/* An address of the interface; a link-local one only if there is no other, and it will do. */
+static const struct pq_addr *address_on(const struct pq_iface *f, bool is4, bool local_too)
 {
-    for (size_t i = 0; i < f->n; i++)
-        if (pq_addr_is4(&f->addr[i].ip) == is4 && !f->addr[i].link_local)
+    const struct pq_addr *local = NULL;
+    for (size_t i = 0; i < f->n; i++) {
+        if (pq_addr_is4(&f->addr[i].ip) != is4)
+            continue;
+        if (!f->addr[i].link_local)
             return &f->addr[i].ip;
-    return NULL;
+        local = &f->addr[i].ip;
+    }
+    return local_too ? local : NULL;
 }
 
 static int find_router(const struct pq_conf_side *side, const struct pq_route *r,
@@ -95,16 +101,28 @@ static int find_router(const struct pq_conf_side *side, const struct pq_route *r
                  out->iface.name, is4 ? "ipv4" : "ipv6");
         return PQ_EINVAL;
     }
-    int e = pq_neigh_resolve(out->iface.index, &via, out->router_mac, patience);
+    const bool same = pq_addr_is4(&via) == is4; /* IPv4 may go through an IPv6 router */
+    const struct pq_addr *own = same ? &out->local : address_on(&out->iface, !is4, true);
+    int e =
+        own ? pq_neigh_resolve(&out->iface, own, &via, out->router_mac, patience) : -EADDRNOTAVAIL;
     if (e) {
         snprintf(why, PQ_WHY_LEN,
                  "network.%s.router_mac: the MAC of %s on %s was not found (%s); "
                  "is the network up? else set it by hand",
                  is4 ? "ipv4" : "ipv6", pq_addr_ip_str(&via, ip), out->iface.name, pq_strerror(e));
-        return PQ_EINVAL;
+        return PQ_EAGAIN;
     }
     out->has_mac = true;
     return 0;
+}
+
+/* The route to the server; where an own address is configured, that of packets from it. */
+static int find_route(const struct pq_conf_side *side, const struct pq_addr *server,
+                      struct pq_route *r)
+{
+    const bool from = side->has_ip && !pq_addr_is_any(&side->ip);
+    int e = from ? pq_route_get(server, &side->ip, r) : -EINVAL;
+    return e == -EINVAL ? pq_route_get(server, NULL, r) : e; /* it may be none of this machine's */
 }
 
 int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq_ns patience,
@@ -115,11 +133,11 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq
     const struct pq_conf_side *side = is4 ? &c->v4 : &c->v6;
     struct pq_route r;
     memset(out, 0, sizeof *out);
-    int e = pq_route_get(server, &r);
+    int e = find_route(side, server, &r);
     if (e && !(named && side->has_ip && side->has_mac)) {
         snprintf(why, PQ_WHY_LEN, "server.addr: there is no route to %s (%s)",
                  pq_addr_ip_str(server, ip), pq_strerror(e));
-        return PQ_EINVAL;
+        return PQ_EAGAIN;
     }
     e = get_iface(named ? c->ifname : NULL, r.ifindex, &out->iface, why);
     if (!e)
@@ -128,7 +146,7 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq
         e = check_mtu(c, is4, &out->iface, why);
     if (e)
         return e;
-    const struct pq_addr *own = address_on(&out->iface, is4);
+    const struct pq_addr *own = address_on(&out->iface, is4, false);
     if (side->has_ip)
         out->local = side->ip;
     else if (r.ifindex == out->iface.index && !pq_addr_is_any(&r.src))
@@ -139,31 +157,39 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq
         snprintf(why, PQ_WHY_LEN, "network.%s.addr: %s has no %s address to reach %s from",
                  is4 ? "ipv4" : "ipv6", out->iface.name, is4 ? "IPv4" : "IPv6",
                  pq_addr_ip_str(server, ip));
-        return PQ_EINVAL;
+        return PQ_EAGAIN;
     }
     return find_router(side, &r, server, patience, out, why);
+}
+
+/* How good the default route through an interface is, the less the better; IPv4's counts first. */
+static uint64_t default_metric(const struct pq_iface *f)
+{
+    if (f->has_default4)
+        return f->metric4;
+    return f->has_default6 ? (UINT64_C(1) << 32) + f->metric6 : UINT64_MAX;
 }
 
 static int default_iface(struct pq_iface *out, char why[PQ_WHY_LEN])
 {
     struct pq_iface *v;
-    size_t n, up = 0, found = 0;
+    size_t n, up = 0;
+    uint64_t best = UINT64_MAX;
     int e = pq_iface_list(&v, &n);
     if (e) {
         snprintf(why, PQ_WHY_LEN, "network.interface: cannot list interfaces (%s)", pq_strerror(e));
         return PQ_EINVAL;
     }
-    for (size_t i = n; i-- > 0;) { /* the first one of each kind is kept */
+    for (size_t i = 0; i < n; i++) {
         if (!v[i].up || v[i].loopback)
             continue;
-        bool routed = v[i].has_gateway4 || v[i].has_gateway6;
-        if (routed || !found)
+        if (!up++ || default_metric(&v[i]) < best) {
             *out = v[i];
-        found += routed;
-        up++;
+            best = default_metric(out);
+        }
     }
     free(v);
-    if (found || up == 1)
+    if (best != UINT64_MAX || up == 1)
         return 0;
     char names[256];
     list_names(names, sizeof names);
@@ -171,7 +197,7 @@ static int default_iface(struct pq_iface *out, char why[PQ_WHY_LEN])
              "network.interface: there is no default route to choose an interface "
              "by; name one of %s",
              names);
-    return PQ_EINVAL;
+    return up ? PQ_EINVAL : PQ_EAGAIN;
 }
 
 int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ_WHY_LEN])
@@ -184,28 +210,44 @@ int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ
     return e ? e : check_mtu(c, !c->v6.addr, &out->iface, why);
 }
 
-int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
-                        struct pq_addr *out, char why[PQ_WHY_LEN])
+unsigned pq_discover_addrs(const struct pq_conf *c, const struct addrinfo *res, uint16_t port,
+                           struct pq_addr out[PQ_SERVER_ADDRS])
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *res = NULL;
-    bool want4 = c->v4.addr && !c->v6.addr, want6 = c->v6.addr && !c->v4.addr, found = false;
-    hints.ai_family = want4 ? AF_INET : want6 ? AF_INET6 : AF_UNSPEC;
-    struct pq_addr literal;
-    if (pq_addr_parse_ip(&literal, s->host) == 0) {
-        *out = literal;
-        found = true;
-    } else {
-        int e = getaddrinfo(s->host, NULL, &hints, &res);
-        if (e) {
-            snprintf(why, PQ_WHY_LEN, "server.addr: the name '%s' cannot be resolved (%s)", s->host,
-                     gai_strerror(e));
-            return PQ_EINVAL;
+    const bool only4 = c->v4.addr && !c->v6.addr, only6 = c->v6.addr && !c->v4.addr;
+    unsigned n = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        const int family = pass ? AF_INET6 : AF_INET;
+        const bool wanted = pass ? !only4 : !only6;
+        for (const struct addrinfo *a = res; wanted && a && n < PQ_SERVER_ADDRS; a = a->ai_next) {
+            if (a->ai_family == family && pq_addr_from_sock(&out[n], a->ai_addr) == 0)
+                out[n++].port = port;
+            if (!pass && n == PQ_SERVER_ADDRS - 1)
+                break; /* one place is kept for IPv6 */
         }
     }
-    for (struct addrinfo *a = res; a && !found; a = a->ai_next)
-        found = pq_addr_from_sock(out, a->ai_addr) == 0;
+    return n;
+}
+
+int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
+                        struct pq_addr out[PQ_SERVER_ADDRS], unsigned *n, char why[PQ_WHY_LEN])
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
+    struct addrinfo *res = NULL;
+    *n = 1;
+    if (pq_addr_parse_ip(&out[0], s->host) == 0) {
+        out[0].port = s->port;
+        return 0;
+    }
+    int e = getaddrinfo(s->host, NULL, &hints, &res);
+    *n = e ? 0 : pq_discover_addrs(c, res, s->port, out);
+    if (e)
+        snprintf(why, PQ_WHY_LEN, "server.addr: the name '%s' cannot be resolved (%s)", s->host,
+                 gai_strerror(e));
+    else if (!*n)
+        snprintf(why, PQ_WHY_LEN,
+                 "server.addr: '%s' has no address of the IP version that network.* configures",
+                 s->host);
     if (res)
         freeaddrinfo(res);
-    out->port = s->port;
-    return found ? 0 : PQ_EINVAL;
+    return e == EAI_AGAIN ? PQ_EAGAIN : *n ? 0 : PQ_EINVAL;
 }

@@ -5,6 +5,8 @@
 #include "conf/conf.h"
 #include "os/netinfo.h"
 
+#include <netdb.h>
+
 struct pq_path { /* how packets leave this machine */
     struct pq_iface iface;
     struct pq_addr local; /* client: own address; its port is not set */
@@ -12,9 +14,13 @@ struct pq_path { /* how packets leave this machine */
     uint8_t router_mac[6];
 };
 
+/* So many addresses of a server's name are used. */
+#define PQ_SERVER_ADDRS 4
+
 /* Client: the way to the server.  What the configuration says wins; the rest comes from the route,
  * the interface and the neighbour table; the neighbour is asked if need be, for up to `patience`
- * ns. Returns 0, or PQ_EINVAL with the reason and the remedy in `why`. */
+ * ns.  Returns 0, or with the reason and the remedy in `why` PQ_EINVAL, or PQ_EAGAIN where it may
+ * only be that the network is not up yet. */
 int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq_ns patience,
                        struct pq_path *out, char why[PQ_WHY_LEN]);
 
@@ -22,8 +28,13 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq
  * router's MAC may stay unknown: it is learned from the packets. */
 int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ_WHY_LEN]);
 
-/* Resolves a server's name; prefers the IP version for which an address is configured.
- * Returns 0 or PQ_EINVAL with the reason in `why`. */
+/* The addresses of a server, at least one: that of its text, or those of its name, which is looked
+ * up: IPv4 first, as in the Go programs; where only one IP version is configured, those alone.
+ * Returns 0, or with the reason in `why` PQ_EINVAL, or PQ_EAGAIN (no name server answers). */
 int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
-                        struct pq_addr *out, char why[PQ_WHY_LEN]);
+                        struct pq_addr out[PQ_SERVER_ADDRS], unsigned *n, char why[PQ_WHY_LEN]);
+
+/* The same from an answer of getaddrinfo.  Returns how many there are of use. */
+unsigned pq_discover_addrs(const struct pq_conf *c, const struct addrinfo *res, uint16_t port,
+                           struct pq_addr out[PQ_SERVER_ADDRS]);
 #endif

@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* server.c - the server: accepts sessions on one port and serves their streams. */
-#include "app/app.h"
-#include "app/tun.h"
-#include "conf/targets.h"
+#include "app/server.h"
 #include "exit/serve.h"
 #include "exit/tun_server.h"
-#include "os/port.h"
+#include "tunnel/replay.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-struct server {
-    struct pq_app app;
-    struct pq_port port;
-    struct pq_app_tun tun;
-    struct pq_net tun_nets[PQ_CONF_ROUTES_MAX + 2]; /* where clients' inner addresses are */
-    struct pq_targets targets;
-    struct pq_worker *w[64];
-};
+#include <unistd.h>
 
 /* ---- events of a worker's hub */
 
@@ -34,6 +24,8 @@ static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_co
     struct pq_worker *w = ctx;
     struct server *s = w->role;
     const struct pq_conf_side *side = pq_addr_is4(&seg->src) ? &s->app.conf->v4 : &s->app.conf->v6;
+    if (!pq_server_is_own(s, &seg->dst))
+        return false;
     memcpy(fc->local_mac, s->app.path.iface.mac, 6);
     if (side->has_mac)
         memcpy(fc->peer_mac, side->mac, 6);
@@ -91,19 +83,14 @@ static int open_tun(struct server *s)
 
 static void on_stop(struct pq_worker *w)
 {
+    struct server *s = w->role;
     pq_tun_server_close(&w->front.tun);
+    pq_server_unwatch(s, w);
 }
 
-/* The MTU has been lowered. */
 static void on_too_long(struct pq_worker *w)
 {
-    const struct server *s = w->role;
-    struct pq_iface f;
-    if (pq_iface_get(NULL, s->app.path.iface.index, &f) == 0 && pq_hub_set_mtu(w->hub, f.mtu))
-        PQ_LOG(PQ_LOG_WARN,
-               "the MTU of %s is %u now: sessions with longer packets end, and their clients open "
-               "new ones",
-               f.name, f.mtu);
+    pq_server_renew_link(w->role, w);
 }
 
 /* Each flow takes a descriptor, and connections need some too. */
@@ -142,6 +129,7 @@ static int open_workers(struct server *s)
             return e;
         }
         pq_targets_use(&s->targets, &s->w[i]->front);
+        pq_server_watch(s, s->w[i]);
     }
     const uint16_t none = 0;
     for (unsigned i = 0; i < app->n_workers && app->n_workers > 1; i++) {
@@ -197,7 +185,31 @@ static void close_all(struct server *s)
     pq_app_tun_close(&s->tun);
     pq_targets_free(&s->targets);
     pq_port_release(&s->port);
+    pq_replay_free(&s->replay);
     pq_app_fini(&s->app);
+}
+
+/* All workers remember the same openings of sessions. */
+static int make_replay(struct server *s)
+{
+    struct pq_rng rng;
+    pq_rng_init(&rng);
+    int e = pq_replay_new(&s->replay, pq_rng_u64(&rng));
+    s->app.hub.replay = s->replay;
+    return e;
+}
+
+/* At boot the interface may not be up yet. */
+static int wait_for_link(struct server *s, char why[PQ_WHY_LEN])
+{
+    int e = pq_discover_server(s->app.conf, &s->app.path, why);
+    if (e == PQ_EAGAIN)
+        pq_say("%s; waiting for it", why);
+    while (e == PQ_EAGAIN) {
+        sleep(1);
+        e = pq_discover_server(s->app.conf, &s->app.path, why);
+    }
+    return e;
 }
 
 int pq_server_run(const struct pq_conf *c)
@@ -205,13 +217,14 @@ int pq_server_run(const struct pq_conf *c)
     static struct server s;
     char why[PQ_WHY_LEN];
     s.port.fd4 = s.port.fd6 = -1;
-    if (pq_app_init(&s.app, c)) {
+    pthread_mutex_init(&s.link_lock, NULL);
+    if (pq_app_init(&s.app, c) || make_replay(&s)) {
         close_all(&s);
         return 1;
     }
     const bool fixed_mac = c->v4.has_mac || c->v6.has_mac;
     s.app.hub.learn_mac = !fixed_mac;
-    int e = pq_discover_server(c, &s.app.path, why);
+    int e = wait_for_link(&s, why);
     if (!e)
         e = pq_targets_init(&s.targets, c, why);
     if (e) {
@@ -219,6 +232,7 @@ int pq_server_run(const struct pq_conf *c)
     } else {
         s.app.hub.link_mtu = s.app.path.iface.mtu;
         memcpy(s.app.fw_conf.ifname, s.app.path.iface.name, sizeof s.app.fw_conf.ifname);
+        pq_server_note_own(&s);
         e = open_workers(&s);
     }
     if (!e) {

@@ -16,10 +16,17 @@ static void print_gateway(const struct pq_iface *f, const struct pq_addr *gw)
 {
     char ip[PQ_ADDR_STRLEN];
     uint8_t mac[6];
+    const struct pq_addr *own = NULL;
+    for (size_t i = 0; i < f->n && !own; i++)
+        own = pq_addr_is4(&f->addr[i].ip) == pq_addr_is4(gw) ? &f->addr[i].ip : NULL;
+    if (pq_addr_is_any(gw)) {
+        printf("    default route, without a gateway\n");
+        return;
+    }
     printf("    gateway %s, router_mac ", pq_addr_ip_str(gw, ip));
     if (!f->has_mac)
         printf("not needed (no Ethernet)");
-    else if (pq_neigh_resolve(f->index, gw, mac, PATIENCE))
+    else if (!own || pq_neigh_resolve(f, own, gw, mac, PATIENCE))
         printf("unknown (it does not answer)");
     else
         print_mac(mac);
@@ -37,9 +44,9 @@ static void print_iface(const struct pq_iface *f)
     printf(", MTU %u%s\n", f->mtu, f->up ? "" : ", down");
     for (size_t i = 0; i < f->n; i++)
         printf("    %s/%u\n", pq_addr_ip_str(&f->addr[i].ip, ip), f->addr[i].prefix);
-    if (f->has_gateway4)
+    if (f->has_default4)
         print_gateway(f, &f->gateway4);
-    if (f->has_gateway6)
+    if (f->has_default6)
         print_gateway(f, &f->gateway6);
 }
 

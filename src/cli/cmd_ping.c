@@ -11,14 +11,16 @@ static int send_one(const struct pq_conf *c, const char *text)
 {
     char why[PQ_WHY_LEN], from[PQ_ADDR_STRLEN], to[PQ_ADDR_STRLEN];
     struct pq_app app = {.conf = c, .n_workers = 1};
-    struct pq_addr server;
+    struct pq_addr addrs[PQ_SERVER_ADDRS], server;
+    unsigned n;
     struct pq_pktio *io;
     app.hub.client = true;
-    if (pq_discover_resolve(c, &c->server[0], &server, why) ||
-        pq_discover_client(c, &server, 3 * PQ_SEC, &app.path, why)) {
+    if (pq_discover_resolve(c, &c->server[0], addrs, &n, why) ||
+        pq_discover_client(c, &addrs[0], 3 * PQ_SEC, &app.path, why)) {
         pq_say("%s", why);
         return 1;
     }
+    server = addrs[0];
     if (pq_app_open_io(&app, &io))
         return 1;
     struct pq_rng rng;

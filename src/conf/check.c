@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MTU_MIN (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
+#define KEY_SHORT 16                 /* bytes */
+#define MTU_MIN   (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
 
 /* Where a login belongs that stands in an address, after a semicolon. */
 static const char *login_keys(const char *path)
@@ -242,6 +243,26 @@ static void check_congestion(struct pq_check *k)
             "transport.kcp.congestion: '%s' is not bbr, reno or none", c->kcp.congestion);
 }
 
+/* One line about what a cipher without authentication means; see docs/security.md. */
+static void warn_of_cipher(struct pq_check *k)
+{
+    const enum pq_cipher c = k->c->cipher;
+    const char *worse = "";
+    if (c == PQ_CIPHER_AES_128_GCM || !pq_cipher_needs_key(c))
+        return;
+    if (c == PQ_CIPHER_XOR)
+        worse = ", and hides next to nothing";
+    else if (c == PQ_CIPHER_SALSA20)
+        worse = ", and what passes can be changed bit by bit";
+    else if (c == PQ_CIPHER_BLOWFISH || c == PQ_CIPHER_CAST5 || c == PQ_CIPHER_3DES ||
+             c == PQ_CIPHER_TEA || c == PQ_CIPHER_XTEA)
+        worse = ", and its short blocks repeat within hours of traffic";
+    PQ_WARN(k, "transport.kcp.block",
+            "transport.kcp.block: %s does not authenticate%s: who has recorded packets can forge "
+            "others; set aes-128-gcm on both ends",
+            pq_cipher_name(c), worse);
+}
+
 static void check_cipher(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
@@ -260,6 +281,12 @@ static void check_cipher(struct pq_check *k)
         PQ_FAIL(k, "transport.kcp.key",
                 "transport.kcp.key: is missing; both ends need the same one "
                 "(paqet secret makes one)");
+    else if (is_kcp && pq_cipher_needs_key(c->cipher) && strlen(c->kcp.key) < KEY_SHORT)
+        PQ_WARN(k, "transport.kcp.key",
+                "transport.kcp.key: is short: who records a packet can try such keys one after the "
+                "other; paqet secret makes a good one");
+    if (is_kcp)
+        warn_of_cipher(k);
     if (!pq_cipher_needs_key(c->cipher))
         PQ_WARN(k, "transport.kcp.block",
                 "transport.kcp.block: %s does not encrypt: everybody on the "

@@ -113,7 +113,7 @@ struct pq_conf {
     bool has_kcp, has_quic;
     bool mtu_set; /* else the link may lower it */
     bool spread;  /* client: streams go to all servers, not to one after the other */
-    long sockbuf, conn, packet_workers, max_streams, max_udp_flows;
+    long sockbuf, conn, packet_workers, max_streams, max_udp_flows, max_sessions;
 
     /* what follows from it */
     enum pq_role role;

@@ -142,6 +142,7 @@ static const struct pq_key keys[] = {
 
     MAP("performance"),
     INT("performance.max_concurrent_streams", AT(max_streams), 0, 10000000, 65536),
+    INT("performance.max_sessions", AT(max_sessions), 1, 1000000, 0),
     INT("performance.max_udp_flows", AT(max_udp_flows), 1, 1000000, 16384),
     INT("performance.packet_workers", AT(packet_workers), 1, 64, 1),
     NUM_UNUSED("performance.stream_worker_pool_size", 10, 100000),

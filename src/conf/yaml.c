@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_yaml.c - walks the YAML document against the table of keys: types, ranges, unknown and
+/* yaml.c - walks the YAML document against the table of keys: types, ranges, unknown and
  * repeated keys.  A value of null counts as not set. */
 #include "conf/conf_internal.h"
+#include "conf/scalar.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <yaml.h>
 
 #define PATH_MAX_LEN 160
+#define FILE_MAX     ((size_t)1 << 20)
 
 struct walk {
     struct pq_conf *c;
@@ -129,17 +133,41 @@ static void take_string(struct walk *w, const yaml_node_t *n, const char *path, 
         wrong_type(w, n, path, "a text");
         return;
     }
+    char buf[40];
+    const bool binary = n->tag && strcmp((const char *)n->tag, "tag:yaml.org,2002:binary") == 0;
+    char *text = binary ? pq_scalar_binary(text_of(n))
+                        : strdup(is_plain(n) ? pq_scalar_text(text_of(n), buf) : text_of(n));
+    if (!text) {
+        pq_conf_say(w->m, true, line_of(n), "%s: is not base64, as !!binary says", path);
+        return;
+    }
     free(*out);
-    *out = strdup(text_of(n));
+    *out = text;
+}
+
+/* Fractions are cut off, and a number in quotes may have an exponent, as in the Go programs. */
+static bool whole_number(const yaml_node_t *n, long *v)
+{
+    struct pq_scalar s;
+    char *end;
+    if (is_plain(n) && pq_scalar_number(text_of(n), &s) && s.is_int) {
+        if (s.value > LONG_MAX)
+            return false;
+        *v = s.negative ? -(long)s.value : (long)s.value;
+        return true;
+    }
+    double d = strtod(text_of(n), &end);
+    if (end == text_of(n) || *end || !(d > -1e15 && d < 1e15))
+        return false;
+    *v = (long)d;
+    return true;
 }
 
 static void take_int(struct walk *w, const yaml_node_t *n, const struct pq_key *k, const char *path,
                      void *out)
 {
-    char *end = NULL;
-    errno = 0;
-    long v = is_plain(n) ? strtol(text_of(n), &end, 0) : 0;
-    if (!end || *end || end == text_of(n) || errno) {
+    long v = 0;
+    if (n->type != YAML_SCALAR_NODE || !whole_number(n, &v)) {
         wrong_value(w, n, path, "a whole number");
         return;
     }
@@ -336,6 +364,47 @@ static void take_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t 
     take_value(w, val, k, full_shown, base);
 }
 
+static bool has_key(struct walk *w, const yaml_node_t *map, const yaml_node_t *key)
+{
+    const yaml_node_pair_t *p = map->data.mapping.pairs.start;
+    for (; p < map->data.mapping.pairs.top; p++) {
+        const yaml_node_t *other = yaml_document_get_node(&w->doc, p->key);
+        if (other->type == YAML_SCALAR_NODE && strcmp(text_of(other), text_of(key)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_merge(const yaml_node_t *key)
+{
+    return is_plain(key) && strcmp(text_of(key), "<<") == 0;
+}
+
+/* A merge key: the pairs of another map, or of several, that `map` itself does not have. */
+static void take_merge(struct walk *w, const yaml_node_t *map, const yaml_node_t *from,
+                       const char *path, const char *shown, void *base)
+{
+    if (from->type == YAML_SEQUENCE_NODE) {
+        const yaml_node_item_t *i = from->data.sequence.items.start;
+        for (; i < from->data.sequence.items.top; i++) {
+            const yaml_node_t *e = yaml_document_get_node(&w->doc, *i);
+            if (e->type == YAML_MAPPING_NODE)
+                take_merge(w, map, e, path, shown, base);
+        }
+        return;
+    }
+    if (from->type != YAML_MAPPING_NODE) {
+        wrong_type(w, from, "<<", "a map or a list of maps");
+        return;
+    }
+    const yaml_node_pair_t *p = from->data.mapping.pairs.start;
+    for (; p < from->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(&w->doc, p->key);
+        if (key->type == YAML_SCALAR_NODE && !is_merge(key) && !has_key(w, map, key))
+            take_pair(w, key, yaml_document_get_node(&w->doc, p->value), path, shown, base);
+    }
+}
+
 static void take_map(struct walk *w, const yaml_node_t *n, const char *path, const char *shown,
                      void *base)
 {
@@ -360,18 +429,31 @@ static void take_map(struct walk *w, const yaml_node_t *n, const char *path, con
         if (again)
             pq_conf_say(w->m, true, line_of(key), "%s%s%s: the key is given twice", shown,
                         *shown ? "." : "", text_of(key));
+        else if (is_merge(key))
+            take_merge(w, n, val, path, shown, base);
         else
             take_pair(w, key, val, path, shown, base);
     }
 }
 
-static int parse(struct pq_conf *c, yaml_parser_t *p, struct pq_conf_msgs *m)
+static int line_at(const char *text, size_t offset)
+{
+    int line = 1;
+    for (size_t i = 0; i < offset; i++)
+        line += text[i] == '\n';
+    return line;
+}
+
+static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, struct pq_conf_msgs *m)
 {
     struct pq_key_lines lines = {.n = 0};
     struct walk w = {.c = c, .m = m, .lines = &lines};
     if (!yaml_parser_load(p, &w.doc)) {
-        pq_conf_say(m, true, (int)p->problem_mark.line + 1, "not valid YAML: %s",
-                    p->problem ? p->problem : "cannot be read");
+        const bool bytes = p->error == YAML_READER_ERROR;
+        pq_conf_say(m, true,
+                    bytes ? line_at(text, p->problem_offset) : (int)p->problem_mark.line + 1,
+                    "not valid YAML: %s%s", p->problem ? p->problem : "cannot be read",
+                    bytes ? " (the file must be UTF-8)" : "");
         return PQ_EINVAL;
     }
     yaml_node_t *root = yaml_document_get_root_node(&w.doc);
@@ -393,29 +475,46 @@ int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_con
     if (!yaml_parser_initialize(&p))
         return PQ_ENOMEM;
     yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
-    int e = parse(out, &p, msgs);
+    int e = parse(out, &p, text, msgs);
     yaml_parser_delete(&p);
     return e;
 }
 
+/* Reads a whole file, owned by the caller.  Returns NULL, and says why. */
+static char *read_file(const char *path, size_t *n, struct stat *st, struct pq_conf_msgs *msgs)
+{
+    FILE *f = fopen(path, "re");
+    char *text = f ? malloc(FILE_MAX + 1) : NULL;
+    *n = text ? fread(text, 1, FILE_MAX + 1, f) : 0;
+    const bool bad = !text || ferror(f) || fstat(fileno(f), st) || *n > FILE_MAX;
+    if (bad)
+        pq_conf_say(msgs, true, 0, "cannot be %s: %s", f ? "read" : "opened",
+                    *n > FILE_MAX ? "it is larger than 1 MiB" : strerror(errno));
+    if (f)
+        fclose(f);
+    if (!bad)
+        return text;
+    free(text);
+    return NULL;
+}
+
 int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msgs)
 {
-    yaml_parser_t p;
-    pq_conf_defaults(out);
-    memset(msgs, 0, sizeof *msgs);
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        pq_conf_say(msgs, true, 0, "cannot be opened: %s", strerror(errno));
+    struct pq_conf_msgs none = {.n = 0};
+    struct stat st;
+    size_t n;
+    *msgs = none;
+    char *text = read_file(path, &n, &st, msgs);
+    if (!text) {
+        pq_conf_defaults(out);
         return PQ_EINVAL;
     }
-    if (!yaml_parser_initialize(&p)) {
-        fclose(f);
-        return PQ_ENOMEM;
-    }
-    yaml_parser_set_input_file(&p, f);
-    int e = parse(out, &p, msgs);
-    yaml_parser_delete(&p);
-    fclose(f);
+    int e = pq_conf_parse(out, text, n, msgs);
+    if (S_ISREG(st.st_mode) && st.st_mode & (S_IRGRP | S_IROTH) && pq_is_set(out->kcp.key))
+        pq_conf_say(msgs, false, 0,
+                    "other users of this machine can read the key in it; chmod 600 %s", path);
+    explicit_bzero(text, n);
+    free(text);
     return e;
 }
 

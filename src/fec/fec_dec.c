@@ -7,7 +7,7 @@
 #define GROUPS      4    /* the newest and the three behind it [3.4] */
 #define SAMPLES     258  /* packets from which (D, P) is learned [3.4] */
 #define LEARN_EVERY 16   /* packets between two tries, which sort all samples */
-#define LEARN_OFTEN 16   /* shapes that a session may have so quickly; with each further one ... */
+#define LEARN_OFTEN 64   /* shapes that a session may have so quickly; with each further one ... */
 #define LEARN_RARE  4096 /* ... twice as many packets go by, up to this */
 
 struct group {

@@ -7,7 +7,8 @@
 #define PQ_OS_FIREWALL_H
 #include "base/addr.h"
 
-#define PQ_FIREWALL_SERVERS 8
+#define PQ_FIREWALL_SERVERS 32
+#define PQ_FIREWALL_OWN     16
 
 struct pq_firewall;
 
@@ -16,6 +17,9 @@ struct pq_firewall_conf {
     bool client;
     struct pq_addr server[PQ_FIREWALL_SERVERS]; /* client: only packets from these are dropped */
     unsigned n_servers;
+    struct pq_addr own[PQ_FIREWALL_OWN]; /* server: addresses that packets for us go to; what this
+                                            machine forwards to others stays alone */
+    unsigned n_own;                      /* 0: not known, all of the port is ours */
 };
 
 /* Makes the table, without any port yet: netdev ingress, or else inet prerouting at priority -350.

@@ -28,13 +28,16 @@ struct pq_iface {
     uint8_t mac[6];
     struct pq_iface_addr addr[PQ_IFACE_ADDRS]; /* the first ones */
     size_t n;
-    struct pq_addr gateway4, gateway6; /* of the default route through it */
-    bool has_gateway4, has_gateway6;
+    /* the default route through it in the main table, the one of least metric */
+    bool has_default4, has_default6;
+    uint32_t metric4, metric6;
+    struct pq_addr gateway4, gateway6; /* any address: it needs no gateway */
 };
 
 struct pq_route {
     int ifindex;
-    struct pq_addr src, gateway; /* gateway = the destination itself if on the link */
+    struct pq_addr src, gateway; /* gateway = the destination itself if on the link; it may be of
+                                    the other IP version */
     bool has_gateway;
 };
 
@@ -45,15 +48,28 @@ int pq_iface_list(struct pq_iface **out, size_t *n);
 /* Finds one by name or, if name is NULL, by index.  Returns 0, -ENODEV, -errno or PQ_ENOMEM. */
 int pq_iface_get(const char *name, int index, struct pq_iface *out);
 
-/* Asks the kernel for the route to dst that does not lead into our own TUN device.  Returns 0 or
- * -errno (-ENETUNREACH: there is none). */
-int pq_route_get(const struct pq_addr *dst, struct pq_route *out);
+/* The addresses of all interfaces, `max` of them at most.  Returns 0, -errno or PQ_ENOMEM. */
+int pq_own_addrs(struct pq_addr *out, size_t max, size_t *n);
 
-/* Reads the neighbour table.  Returns 0, -ENOENT (not there, or not valid) or -errno. */
-int pq_neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6]);
+/* Asks the kernel for the route to dst, of packets from src if that is not NULL, that does not lead
+ * into our own TUN device.  Returns 0 or -errno (-ENETUNREACH: there is none; -EINVAL: src is none
+ * of this machine's addresses). */
+int pq_route_get(const struct pq_addr *dst, const struct pq_addr *src, struct pq_route *out);
 
-/* The same, but makes the kernel ask (ARP, ND) and waits up to `patience` ns for the answer; one
- * UDP datagram of one byte goes to port 9 (discard) of that address.
+/* A descriptor that becomes readable when an interface or an address changes; negative: -errno. */
+int pq_netwatch_open(void);
+
+/* Takes what has been told; returns whether there was something. */
+bool pq_netwatch_read(int fd);
+
+/* Reads the neighbour table.  *fresh: the kernel knows that it is right now, or somebody has put it
+ * there.  Returns 0, -ENOENT (not there, or not valid) or -errno. */
+int pq_neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6], bool *fresh);
+
+/* The same, but unless it is fresh asks the neighbour itself, by ARP or ND over a packet socket, to
+ * which no firewall rule applies, and waits up to `patience` ns; without an answer an entry that is
+ * not fresh must do.  `f` is the interface, `own` an address of it to ask from.
  * Returns 0, -EHOSTUNREACH (no answer) or -errno. */
-int pq_neigh_resolve(int ifindex, const struct pq_addr *ip, uint8_t mac[6], pq_ns patience);
+int pq_neigh_resolve(const struct pq_iface *f, const struct pq_addr *own, const struct pq_addr *ip,
+                     uint8_t mac[6], pq_ns patience);
 #endif

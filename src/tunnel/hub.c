@@ -137,7 +137,10 @@ static void change_link(void *ctx, struct pq_session *s)
     s->away = true;
     for (size_t i = 0; i < l->n && s->away; i++)
         s->away = !pq_flow_is_from(&s->flow, &l->own[i]);
-    pq_flow_set_link(&s->flow, &l->to);
+    struct pq_flow_conf to = l->to;
+    if (l->keep_peer_mac)
+        memcpy(to.peer_mac, s->flow.head, sizeof to.peer_mac);
+    pq_flow_set_link(&s->flow, &to);
 }
 
 void pq_hub_change_link(struct pq_hub *h, const struct pq_link *link)

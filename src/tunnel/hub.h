@@ -89,6 +89,7 @@ void pq_hub_no_runs(struct pq_hub *h);
 
 struct pq_link {               /* what packets come and go over */
     struct pq_flow_conf to;    /* link length and MACs; nothing else of it is used */
+    bool keep_peer_mac;        /* each session goes on to the router it has */
     uint32_t mtu;              /* see pq_hub_set_mtu */
     bool runs, splits;         /* what its packet backend does, as in pq_hub_conf */
     const struct pq_addr *own; /* n addresses of this machine there; borrowed */

@@ -145,6 +145,7 @@ struct parsed {
     int e;
 };
 
+void forget_advice(struct pq_conf_msgs *m);
 void parse(struct parsed *p, const char *text); /* also checks that no message shows SECRET */
 void release(struct parsed *p);
 void expect_clean(const struct parsed *p); /* not a message */

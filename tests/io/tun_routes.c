@@ -85,7 +85,7 @@ static void check_lookup(void)
     for (int i = 0; i < 2; i++) {
         struct pq_route r;
         const struct pq_addr to = net_addr(far[i], 0);
-        assert_int_equal(pq_route_get(&to, &r), 0);
+        assert_int_equal(pq_route_get(&to, NULL, &r), 0);
         assert_int_equal(r.ifindex, link.index);
         assert_true(r.has_gateway);
     }

@@ -93,6 +93,8 @@ static void side_init(struct side *d, enum pq_cipher cipher, const uint8_t *key,
         r->id = pq_smux_stream_id(st);
         st->sent = 1 << 20; /* its UPD tell of bytes that the recorded client sent */
     }
+    for (struct pq_chunk *c; (c = pq_smux_pull(d->smux));) /* as if the peer had been told */
+        pq_chunk_free(c);
 }
 
 static void side_fini(struct side *d)

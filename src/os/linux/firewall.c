@@ -39,8 +39,12 @@ static void rules(const struct pq_firewall_conf *c, char *buf, size_t cap)
 {
     char ip[PQ_ADDR_STRLEN];
     size_t n = 0;
-    if (!c->client)
+    if (!c->client && !c->n_own)
         snprintf(buf, cap, "tcp dport @ports drop\n");
+    for (unsigned i = 0; !c->client && i < c->n_own; i++)
+        n += (size_t)snprintf(buf + n, cap - n, "%s daddr %s tcp dport @ports drop\n",
+                              pq_addr_is4(&c->own[i]) ? "ip" : "ip6",
+                              pq_addr_ip_str(&c->own[i], ip));
     for (unsigned i = 0; c->client && i < c->n_servers; i++)
         n += (size_t)snprintf(buf + n, cap - n, "%s saddr %s tcp sport %u tcp dport @ports drop\n",
                               pq_addr_is4(&c->server[i]) ? "ip" : "ip6",

@@ -2,6 +2,7 @@
 #include "os/netinfo.h"
 
 #include "base/err.h"
+#include "os/linux/neigh.h"
 #include "os/linux/nl.h"
 
 #include <net/if.h>
@@ -77,24 +78,59 @@ static int on_addr(const struct nlmsghdr *nlh, void *arg)
     return MNL_CB_OK;
 }
 
+/* Notes a default route if it is the best one so far. */
+static void note_default(struct pq_iface *f, bool is4, uint32_t metric, const struct pq_addr *gw)
+{
+    static const struct pq_addr none = {{0}, 0};
+    bool *has = is4 ? &f->has_default4 : &f->has_default6;
+    uint32_t *least = is4 ? &f->metric4 : &f->metric6;
+    if (*has && *least <= metric)
+        return;
+    *has = true;
+    *least = metric;
+    *(is4 ? &f->gateway4 : &f->gateway6) = gw ? *gw : none;
+}
+
+/* The gateway of a route; IPv4 may go through an IPv6 router. */
+static bool get_gateway(struct pq_addr *gw, const struct nlattr *const tb[PQ_NL_ATTRS])
+{
+    if (pq_nl_addr(gw, tb[RTA_GATEWAY]))
+        return true;
+    const struct nlattr *via = tb[RTA_VIA]; /* family 2, then the address */
+    const uint8_t *p = via ? mnl_attr_get_payload(via) : NULL;
+    size_t n = via ? mnl_attr_get_payload_len(via) : 0;
+    if (n == 2 + 4)
+        pq_addr_set4(gw, p + 2, 0);
+    else if (n == 2 + 16)
+        pq_addr_set6(gw, p + 2, 0);
+    return n == 2 + 4 || n == 2 + 16;
+}
+
 static int on_default_route(const struct nlmsghdr *nlh, void *arg)
 {
     const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
+    const struct nlattr *tb[PQ_NL_ATTRS], *hop[PQ_NL_ATTRS];
     if (m->rtm_dst_len || m->rtm_type != RTN_UNICAST)
         return MNL_CB_OK;
-    const struct nlattr *tb[PQ_NL_ATTRS];
     pq_nl_attrs(nlh, sizeof *m, tb);
-    struct pq_addr gw;
-    struct pq_iface *f = by_index(arg, (int)pq_nl_u32(tb[RTA_OIF]));
-    if (!f || !pq_nl_addr(&gw, tb[RTA_GATEWAY]))
+    uint32_t table = tb[RTA_TABLE] ? pq_nl_u32(tb[RTA_TABLE]) : m->rtm_table;
+    if (table != RT_TABLE_MAIN)
         return MNL_CB_OK;
-    if (pq_addr_is4(&gw) && !f->has_gateway4) {
-        f->gateway4 = gw;
-        f->has_gateway4 = true;
-    } else if (!pq_addr_is4(&gw) && !f->has_gateway6) {
-        f->gateway6 = gw;
-        f->has_gateway6 = true;
+    int index = (int)pq_nl_u32(tb[RTA_OIF]);
+    struct pq_addr gw;
+    bool has_gw = get_gateway(&gw, tb);
+    if (tb[RTA_MULTIPATH]) { /* the first of several */
+        const struct rtnexthop *h = mnl_attr_get_payload(tb[RTA_MULTIPATH]);
+        size_t n = mnl_attr_get_payload_len(tb[RTA_MULTIPATH]);
+        if (n < sizeof *h || h->rtnh_len < sizeof *h || h->rtnh_len > n)
+            return MNL_CB_OK;
+        index = h->rtnh_ifindex;
+        pq_nl_attrs_in(h + 1, h->rtnh_len - sizeof *h, hop);
+        has_gw = get_gateway(&gw, hop);
     }
+    struct pq_iface *f = by_index(arg, index);
+    if (f)
+        note_default(f, m->rtm_family == AF_INET, pq_nl_u32(tb[RTA_PRIORITY]), has_gw ? &gw : NULL);
     return MNL_CB_OK;
 }
 
@@ -133,6 +169,47 @@ int pq_iface_get(const char *name, int index, struct pq_iface *out)
     return e;
 }
 
+int pq_own_addrs(struct pq_addr *out, size_t max, size_t *n)
+{
+    struct pq_iface *v;
+    size_t count;
+    *n = 0;
+    int e = pq_iface_list(&v, &count);
+    if (e)
+        return e;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < v[i].n && *n < max; k++)
+            out[(*n)++] = v[i].addr[k].ip;
+    free(v);
+    return 0;
+}
+
+/* ---- changes */
+
+int pq_netwatch_open(void)
+{
+    struct sockaddr_nl sa = {.nl_family = AF_NETLINK,
+                             .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+    if (fd < 0)
+        return -errno;
+    if (bind(fd, (struct sockaddr *)&sa, sizeof sa) == 0)
+        return fd;
+    int e = -errno;
+    close(fd);
+    return e;
+}
+
+bool pq_netwatch_read(int fd)
+{
+    char buf[8192];
+    bool any = false;
+    ssize_t n;
+    while ((n = recv(fd, buf, sizeof buf, 0)) > 0 || (n < 0 && errno == ENOBUFS))
+        any = true; /* what it was is looked up */
+    return any;
+}
+
 /* ---- routes */
 
 static int on_route(const struct nlmsghdr *nlh, void *arg)
@@ -142,19 +219,23 @@ static int on_route(const struct nlmsghdr *nlh, void *arg)
     pq_nl_attrs(nlh, sizeof(struct rtmsg), tb);
     r->ifindex = (int)pq_nl_u32(tb[RTA_OIF]);
     pq_nl_addr(&r->src, tb[RTA_PREFSRC]);
-    r->has_gateway = pq_nl_addr(&r->gateway, tb[RTA_GATEWAY]);
+    r->has_gateway = get_gateway(&r->gateway, tb);
     return MNL_CB_OK;
 }
 
-int pq_route_get(const struct pq_addr *dst, struct pq_route *out)
+int pq_route_get(const struct pq_addr *dst, const struct pq_addr *src, struct pq_route *out)
 {
     char buf[512] = {0};
     struct nlmsghdr *nlh = pq_nl_request(buf, RTM_GETROUTE, 0);
     struct rtmsg *m = mnl_nlmsg_put_extra_header(nlh, sizeof *m);
-    bool is4 = pq_addr_is4(dst);
-    m->rtm_family = is4 ? AF_INET : AF_INET6;
-    m->rtm_dst_len = is4 ? 32 : 128;
+    const uint8_t bits = pq_addr_is4(dst) ? 32 : 128;
+    m->rtm_family = bits == 32 ? AF_INET : AF_INET6;
+    m->rtm_dst_len = bits;
     pq_nl_put_addr(nlh, RTA_DST, dst);
+    if (src) {
+        m->rtm_src_len = bits;
+        pq_nl_put_addr(nlh, RTA_SRC, src);
+    }
     mnl_attr_put_u32(nlh, RTA_MARK, PQ_ROUTE_MARK); /* kernels that do not know it ignore it */
     *out = (struct pq_route){.gateway = *dst};
     return pq_nl_query(nlh, on_route, out);
@@ -166,7 +247,7 @@ struct neigh_query {
     int ifindex;
     struct pq_addr ip;
     uint8_t mac[6];
-    bool found;
+    bool found, fresh;
 };
 
 static int on_neigh(const struct nlmsghdr *nlh, void *arg)
@@ -185,14 +266,16 @@ static int on_neigh(const struct nlmsghdr *nlh, void *arg)
         mnl_attr_get_payload_len(mac) == 6) {
         memcpy(q->mac, mnl_attr_get_payload(mac), 6);
         q->found = true;
+        q->fresh = m->ndm_state & (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE);
     }
     return MNL_CB_OK;
 }
 
-int pq_neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6])
+int pq_neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6], bool *fresh)
 {
     struct neigh_query q = {.ifindex = ifindex, .ip = *ip};
     int e = pq_nl_dump(RTM_GETNEIGH, sizeof(struct ndmsg), on_neigh, &q);
+    *fresh = !e && q.fresh;
     if (e)
         return e;
     if (!q.found)
@@ -201,35 +284,16 @@ int pq_neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6])
     return 0;
 }
 
-/* Makes the kernel look for the neighbour: any datagram to it does. */
-static int poke(int ifindex, const struct pq_addr *ip)
+int pq_neigh_resolve(const struct pq_iface *f, const struct pq_addr *own, const struct pq_addr *ip,
+                     uint8_t mac[6], pq_ns patience)
 {
-    struct sockaddr_storage ss;
-    struct pq_addr to = *ip;
-    to.port = 9;
-    socklen_t len = pq_addr_to_sock(&to, &ss);
-    if (ss.ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)&ss)->sin6_scope_id = (uint32_t)ifindex;
-    int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = sendto(fd, "", 1, MSG_DONTWAIT, (struct sockaddr *)&ss, len);
-    int e = n < 0 ? -errno : 0;
-    close(fd);
-    return e;
-}
-
-int pq_neigh_resolve(int ifindex, const struct pq_addr *ip, uint8_t mac[6], pq_ns patience)
-{
-    pq_ns until = pq_clock() + patience;
-    int e = pq_neigh_get(ifindex, ip, mac);
-    if (e == -ENOENT)
-        e = poke(ifindex, ip);
-    else
-        return e;
-    while (!e && (e = pq_neigh_get(ifindex, ip, mac)) == -ENOENT && pq_clock() < until) {
-        nanosleep(&(struct timespec){.tv_nsec = 10000000L}, NULL);
-        e = 0;
-    }
-    return e == -ENOENT ? -EHOSTUNREACH : e;
+    bool fresh;
+    int known = pq_neigh_get(f->index, ip, mac, &fresh);
+    if (fresh || (known && known != -ENOENT))
+        return known;
+    uint8_t answer[6];
+    int e = pq_neigh_ask(f, own, ip, answer, patience);
+    if (!e)
+        memcpy(mac, answer, 6);
+    return e && known == 0 ? 0 : e;
 }

@@ -15,7 +15,7 @@
 
 int pq_nft_run(struct pq_nft *n, const char *fmt, ...)
 {
-    char cmd[2048];
+    char cmd[8192];
     va_list ap;
     va_start(ap, fmt);
     int len = vsnprintf(cmd, sizeof cmd, fmt, ap);

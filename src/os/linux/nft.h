@@ -16,7 +16,7 @@ struct pq_nft {
  * Returns 0, PQ_ENOTSUP (a kernel without netfilter) or PQ_ENOMEM. */
 int pq_nft_open(struct pq_nft *n);
 
-/* Runs commands, at most 2 KB.  Returns 0, PQ_EINVAL (too long) or PQ_ENOTSUP (refused). */
+/* Runs commands, at most 8 KB.  Returns 0, PQ_EINVAL (too long) or PQ_ENOTSUP (refused). */
 int pq_nft_run(struct pq_nft *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Whether the last refusal was for lack of CAP_NET_ADMIN. */

@@ -52,6 +52,13 @@ void pq_nl_attrs(const struct nlmsghdr *nlh, size_t skip, const struct nlattr *t
     mnl_attr_parse(nlh, (unsigned)skip, on_attr, tb);
 }
 
+void pq_nl_attrs_in(const void *p, size_t n, const struct nlattr *tb[PQ_NL_ATTRS])
+{
+    for (int i = 0; i < PQ_NL_ATTRS; i++)
+        tb[i] = NULL;
+    mnl_attr_parse_payload(p, n, on_attr, tb);
+}
+
 uint32_t pq_nl_u32(const struct nlattr *at)
 {
     return at && mnl_attr_get_payload_len(at) == 4 ? mnl_attr_get_u32(at) : 0;

@@ -22,6 +22,9 @@ int pq_nl_dump(uint16_t type, size_t payload, mnl_cb_t cb, void *arg);
 /* Sorts the attributes behind a payload of `skip` bytes by type; absent ones are NULL. */
 void pq_nl_attrs(const struct nlmsghdr *nlh, size_t skip, const struct nlattr *tb[PQ_NL_ATTRS]);
 
+/* The same for attributes inside another one. */
+void pq_nl_attrs_in(const void *p, size_t n, const struct nlattr *tb[PQ_NL_ATTRS]);
+
 /* A number, or 0; an address: returns whether there is one. */
 uint32_t pq_nl_u32(const struct nlattr *at);
 bool pq_nl_addr(struct pq_addr *a, const struct nlattr *at);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* server.h - state of a server; between server.c (its life) and server_link.c (the interface that
+ * it listens on). */
+#ifndef PQ_APP_SERVER_H
+#define PQ_APP_SERVER_H
+#include "app/app.h"
+#include "app/tun.h"
+#include "conf/targets.h"
+#include "os/port.h"
+
+#define SERVER_WORKERS_MAX 64
+#define SERVER_OWN_MAX     64
+
+struct server_watch { /* of one worker */
+    uv_poll_t *poll;  /* changes of interfaces and addresses */
+    uv_timer_t *soon; /* they come in bursts: looked at a moment later, and while it is missing */
+    int fd;
+    int ifindex; /* of its packet socket; 0 = it has none that is of use */
+    uint32_t mtu;
+};
+
+struct server {
+    struct pq_app app;
+    struct pq_port port;
+    struct pq_app_tun tun;
+    struct pq_net tun_nets[PQ_CONF_ROUTES_MAX + 2]; /* where clients' inner addresses are */
+    struct pq_targets targets;
+    struct pq_replay *replay; /* common to all workers */
+    struct pq_worker *w[SERVER_WORKERS_MAX];
+    struct server_watch watch[SERVER_WORKERS_MAX];
+    pthread_mutex_t link_lock; /* of app.path, which workers renew, and of what follows */
+    struct pq_addr own[SERVER_OWN_MAX];
+    size_t n_own;
+    pq_ns own_at;
+    bool missing; /* the interface is away; the user was told */
+};
+
+/* Whether packets to this address are for this machine. */
+bool pq_server_is_own(struct server *s, const struct pq_addr *dst);
+
+/* Reads the machine's addresses, for pq_server_is_own and the firewall. */
+void pq_server_note_own(struct server *s);
+
+/* Follows the interface: deleted and made anew, another MAC, MTU or address, from the worker's
+ * thread.  pq_server_watch before it runs; _unwatch as it stops. */
+void pq_server_watch(struct server *s, struct pq_worker *w);
+void pq_server_unwatch(struct server *s, struct pq_worker *w);
+void pq_server_renew_link(struct server *s, struct pq_worker *w);
+#endif
