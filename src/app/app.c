@@ -104,7 +104,7 @@ static int try_cipher(const struct pq_app *app)
     return e;
 }
 
-int pq_app_init(struct pq_app *app, const struct pq_conf *c)
+int pq_app_init(struct pq_app *app, struct pq_conf *c)
 {
     memset(app, 0, sizeof *app);
     app->conf = c;
@@ -115,6 +115,8 @@ int pq_app_init(struct pq_app *app, const struct pq_conf *c)
     int e = pq_crypt_global_init();
     if (!e && pq_cipher_needs_key(c->cipher))
         e = pq_crypt_derive(c->kcp.key, app->hub.key);
+    if (c->kcp.key)
+        explicit_bzero(c->kcp.key, strlen(c->kcp.key));
     if (e)
         pq_say("the key could not be derived: %s (is libgcrypt in FIPS mode?)", pq_strerror(e));
     return e ? e : try_cipher(app);
@@ -244,18 +246,21 @@ int pq_app_run(struct pq_worker *const *w, unsigned n)
     sigset_t set;
     int sig = 0;
     unsigned started = 0;
-    signal(SIGPIPE, SIG_IGN);
     raise_limits();
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);                /* a terminal that goes away */
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by the workers */
     while (started < n && !pthread_create(&threads[started], NULL, thread_main, w[started]))
         started++;
     if (started == n) {
         while (sigwait(&set, &sig))
             continue;
-        PQ_LOG(PQ_LOG_INFO, "stopping on %s", sig == SIGINT ? "SIGINT" : "SIGTERM");
+        PQ_LOG(PQ_LOG_INFO, "stopping on %s",
+               sig == SIGINT    ? "SIGINT"
+               : sig == SIGTERM ? "SIGTERM"
+                                : "SIGHUP");
     } else {
         pq_say("a thread could not be started; lower performance.packet_workers");
     }

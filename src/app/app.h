@@ -20,12 +20,14 @@ struct pq_app {
     struct pq_firewall_conf fw_conf;
 };
 
-/* Runs the role until SIGINT or SIGTERM.  Reports every error itself.  Returns the exit code. */
-int pq_client_run(const struct pq_conf *c);
-int pq_server_run(const struct pq_conf *c);
+/* Runs the role until SIGINT, SIGTERM or SIGHUP; wipes the text of the key.  Reports every error
+ * itself.  Returns the exit code. */
+int pq_client_run(struct pq_conf *c);
+int pq_server_run(struct pq_conf *c);
 
-/* Derives the key and fills app->hub from the configuration.  Returns 0 or PQ_E*. */
-int pq_app_init(struct pq_app *app, const struct pq_conf *c);
+/* Derives the key, whose text it wipes, and fills app->hub from the configuration.  Returns 0 or
+ * PQ_E*. */
+int pq_app_init(struct pq_app *app, struct pq_conf *c);
 void pq_app_fini(struct pq_app *app);
 
 /* Opens the packet backend for one worker; says why not.  Returns 0 or an error. */

@@ -180,7 +180,7 @@ static void close_all(struct client *cl)
     pq_app_fini(&cl->app);
 }
 
-int pq_client_run(const struct pq_conf *c)
+int pq_client_run(struct pq_conf *c)
 {
     static struct client cl;
     struct pq_worker *w[64];

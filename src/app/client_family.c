@@ -5,7 +5,8 @@
  * Each session begins with a PING that carries our abilities [8.2].  As long as the family is not
  * known it is a gob PING: family A answers with PONG, family B closes the stream at once, a server
  * of our kind answers with its abilities.  A binary PING would hang a server of family A [8.1].  No
- * answer means a dead peer or lost packets, never a family. */
+ * answer means a dead peer or lost packets, never a family.  Who has closed the stream is of family
+ * B: a plain binary PING then tells its two headers apart by the length of the PONG [6.1.1]. */
 #include "app/client.h"
 
 #include "relay/udp_flow.h"
@@ -18,7 +19,8 @@ struct probe {
     struct pq_session *ses;
     struct pq_stream *st;
     size_t len;
-    bool blind; /* sent while the family was not known: flags and requests wait */
+    bool second; /* of a server that has refused the gob PING */
+    bool blind;  /* sent while the family was not known: flags and requests wait */
     uint8_t buf[512];
 };
 
@@ -32,7 +34,7 @@ static struct known *known_of(const struct lease *l)
     return &l->cw->known[l->server];
 }
 
-static struct pq_chunk *encode(const struct lease *l, struct pq_stream *st,
+static struct pq_chunk *encode(enum pq_family family, struct pq_stream *st,
                                const struct pq_request *req)
 {
     /* a request has what waits behind it; the others may be left out where memory is short */
@@ -41,7 +43,7 @@ static struct pq_chunk *encode(const struct lease *l, struct pq_stream *st,
     struct pq_chunk *c =
         request ? pq_chunk_new_control(chunks) : pq_chunk_new(chunks, PQ_CHUNK_SMALL);
     size_t cap = request ? PQ_CHUNK_CONTROL : PQ_CHUNK_SMALL;
-    int n = c ? pq_header_encode(family_of(known_of(l)), req, pq_chunk_data(c), cap) : PQ_ENOMEM;
+    int n = c ? pq_header_encode(family, req, pq_chunk_data(c), cap) : PQ_ENOMEM;
     if (n < 0) {
         pq_chunk_free(c);
         return NULL;
@@ -77,7 +79,7 @@ static void send_flags(const struct lease *l, struct pq_session *ses)
 {
     const struct pq_request req = {.type = PQ_REQ_TCPF, .flags = l->cw->cl->app.conf->remote_flag};
     struct pq_stream *st = pq_session_open(ses, &mute_events, NULL);
-    struct pq_chunk *c = st ? encode(l, st, &req) : NULL;
+    struct pq_chunk *c = st ? encode(family_of(known_of(l)), st, &req) : NULL;
     if (c)
         pq_stream_send(st, c);
     if (st)
@@ -101,7 +103,7 @@ static void release(void *ctx, struct pq_stream *st)
     if (!req)
         return;
     set_datagrams(ctx, st, req);
-    struct pq_chunk *c = encode(ctx, st, req);
+    struct pq_chunk *c = encode(family_of(known_of(ctx)), st, req);
     pq_stream_set_tag(st, NULL);
     if (c)
         pq_stream_uncork(st, c);
@@ -114,7 +116,7 @@ int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_str
 {
     set_datagrams(l, st, req);
     if (cw->known[l->server].family != PQ_FAMILY_NONE) {
-        struct pq_chunk *c = encode(l, st, req);
+        struct pq_chunk *c = encode(family_of(known_of(l)), st, req);
         return c ? pq_stream_send(st, c) : PQ_EINVAL;
     }
     struct pq_request *copy = malloc(sizeof *copy);
@@ -143,7 +145,9 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
         PQ_LOG(PQ_LOG_INFO, "the server is %s",
                abilities            ? "a paqet of this kind"
                : f == PQ_FAMILY_GOB ? "of family A (gob headers)"
-                                    : "of family B (binary headers)");
+               : f == PQ_FAMILY_BINARY20
+                   ? "of family B at v1.0.0-alpha.20 (binary headers without length)"
+                   : "of family B (binary headers)");
     }
     if (p->blind)
         send_flags(p->lease, p->ses);
@@ -196,6 +200,8 @@ static void start_over(struct probe *p)
     pq_client_greet(p->lease, p->ses);
 }
 
+static void ask_second(const struct probe *p);
+
 /* Closed without a PONG: a gob PING says family B, of a binary one nothing is known. */
 static void on_probe_end(void *ctx, int err)
 {
@@ -204,6 +210,10 @@ static void on_probe_end(void *ctx, int err)
     enum pq_family f;
     if (!err && got_pong(p, &req, &f))
         settle(p, f, req.abilities);
+    else if (!err && pq_header_is_bare(p->buf, p->len, PQ_REQ_PONG))
+        settle(p, PQ_FAMILY_BINARY20, 0);
+    else if (!err && known_of(p->lease)->family == PQ_FAMILY_NONE && !p->second)
+        ask_second(p);
     else if (!err && known_of(p->lease)->family == PQ_FAMILY_NONE)
         settle(p, PQ_FAMILY_BINARY, 0);
     else if (!err)
@@ -219,28 +229,41 @@ void pq_client_forget(struct client_worker *cw, unsigned server)
     cw->known[server] = (struct known){.family = cw->cl->app.conf->header};
 }
 
+/* Opens the stream of a probe and asks on it.  Returns the stream, or NULL: memory is short, or the
+ * session has ended. */
+static struct pq_stream *ask(struct lease *l, struct pq_session *ses, bool second)
+{
+    const bool blind = known_of(l)->family == PQ_FAMILY_NONE;
+    struct probe *p = calloc(1, sizeof *p);
+    struct pq_request ping = {.type = PQ_REQ_PING};
+    if (!p)
+        return NULL;
+    *p = (struct probe){.lease = l, .ses = ses, .blind = blind, .second = second};
+    p->st = pq_session_open(ses, &probe_events, p);
+    if (p->st && !second)
+        ping.abilities = pq_stream_own_abilities(p->st);
+    struct pq_chunk *c =
+        p->st ? encode(second ? PQ_FAMILY_BINARY : family_of(known_of(l)), p->st, &ping) : NULL;
+    if (c) {
+        pq_stream_send(p->st, c);
+        return p->st;
+    }
+    if (p->st)
+        pq_stream_close(p->st);
+    free(p);
+    return NULL;
+}
+
+static void ask_second(const struct probe *p)
+{
+    ask(p->lease, p->ses, true);
+}
+
 void pq_client_greet(struct lease *l, struct pq_session *ses)
 {
-    struct probe *p = calloc(1, sizeof *p);
-    if (!p)
-        return;
-    p->lease = l;
-    p->ses = ses;
-    p->blind = known_of(l)->family == PQ_FAMILY_NONE;
-    p->st = pq_session_open(ses, &probe_events, p);
-    struct pq_request ping = {.type = PQ_REQ_PING};
-    if (p->st)
-        ping.abilities = pq_stream_own_abilities(p->st);
-    struct pq_chunk *c = p->st ? encode(l, p->st, &ping) : NULL;
-    if (!c) {
-        if (p->st)
-            pq_stream_close(p->st);
-        free(p);
-        return;
-    }
-    pq_stream_send(p->st, c);
-    if (known_of(l)->family != PQ_FAMILY_NONE) { /* as remembered; the PONG confirms it */
-        pq_stream_set_abilities(p->st, known_of(l)->abilities);
+    struct pq_stream *st = ask(l, ses, false);
+    if (st && known_of(l)->family != PQ_FAMILY_NONE) { /* as remembered; the PONG confirms it */
+        pq_stream_set_abilities(st, known_of(l)->abilities);
         send_flags(l, ses);
     }
 }

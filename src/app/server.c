@@ -212,7 +212,7 @@ static int wait_for_link(struct server *s, char why[PQ_WHY_LEN])
     return e;
 }
 
-int pq_server_run(const struct pq_conf *c)
+int pq_server_run(struct pq_conf *c)
 {
     static struct server s;
     char why[PQ_WHY_LEN];

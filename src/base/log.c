@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +18,25 @@ void pq_log_set_level(enum pq_log_level level)
 enum pq_log_level pq_log_get_level(void)
 {
     return log_level;
+}
+
+/* Writes unless that would block: a reader that has stopped reading must not stop the tunnel. What
+ * is lost is counted, and told with the next line that goes out. */
+static void put(const char *line, size_t n)
+{
+    static atomic_ullong lost;
+    struct pollfd pf = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    char note[80];
+    if (poll(&pf, 1, 0) == 0) {
+        atomic_fetch_add(&lost, 1);
+        return;
+    }
+    unsigned long long missing = atomic_exchange(&lost, 0);
+    int k = missing
+                ? snprintf(note, sizeof note, "(%llu lines were lost: nobody read them)\n", missing)
+                : 0;
+    if ((k && write(STDOUT_FILENO, note, (size_t)k) < 0) || write(STDOUT_FILENO, line, n) < 0)
+        return; /* nowhere left to say so */
 }
 
 void pq_log_write(enum pq_log_level level, const char *fmt, ...)
@@ -40,8 +61,7 @@ void pq_log_write(enum pq_log_level level, const char *fmt, ...)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
     line[n++] = '\n';
-    if (write(STDOUT_FILENO, line, n) < 0)
-        return; /* nowhere left to say so */
+    put(line, n);
 }
 
 uint64_t pq_log_due(struct pq_log_limit *l, pq_ns period, pq_ns now)

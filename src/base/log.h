@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* log.h - one line an event: time, level, text, in one write.  The level is tested before the
- * text is made.  Keys and payload are never logged.  May be called from any thread. */
+ * text is made, and a line that nobody would take is left out, and counted.  Keys and payload are
+ * never logged.  May be called from any thread. */
 #ifndef PQ_BASE_LOG_H
 #define PQ_BASE_LOG_H
 #include "base/time.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/app.h"
 #include "cli/cli.h"
+#include "os/process.h"
 
 #include <getopt.h>
 
@@ -18,6 +19,7 @@ int pq_cmd_run(int argc, char **argv)
         fprintf(stderr, "paqet run: unexpected argument '%s'\n", argv[optind]);
         return 1;
     }
+    pq_process_protect();
     if (pq_cli_load(&c, path))
         return 1;
     pq_log_set_level(c.log_level);

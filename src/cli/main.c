@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 static const struct command {
     const char *name;
     int (*main)(int argc, char **argv);
-    const char *help;
+    const char *help;    /* in one line */
+    const char *options; /* for --help behind the command */
 } commands[] = {
-    {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures"},
-    {"secret", pq_cmd_secret, "make a random key"},
-    {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration"},
-    {"ping", pq_cmd_ping, "ping -c FILE [--payload TEXT]: send one forged packet to the server"},
-    {"dump", pq_cmd_dump, "dump -i INTERFACE -p PORT: show the payload of packets to a port"},
-    {"version", pq_cmd_version, "show version and build"},
+    {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
+     "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
+    {"secret", pq_cmd_secret, "make a random key", ""},
+    {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
+    {"ping", pq_cmd_ping, "ping -c FILE [--payload TEXT]: send one forged packet to the server",
+     "  -c, --config FILE   a client's configuration; config.yaml if it is left out\n"
+     "      --payload TEXT  what the packet carries; PING if it is left out\n"},
+    {"dump", pq_cmd_dump, "dump -i INTERFACE -p PORT: show the payload of packets to a port",
+     "  -i, --interface NAME   where they come in\n"
+     "  -p, --port PORT        that they go to\n"
+     "  -c, --config FILE      both of a server's configuration\n"},
+    {"version", pq_cmd_version, "show version and build", ""},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -26,7 +34,59 @@ static void usage(FILE *f)
             "packets.\n\nUsage: paqet COMMAND [OPTIONS]\n\nCommands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
-    fprintf(f, "\nThe configuration file is described in docs/configuration.md.\n");
+    fprintf(f,
+            "\n'paqet COMMAND --help' tells its options. The configuration file is described in\n"
+            "docs/configuration.md.\n");
+}
+
+static int command_usage(const struct command *c)
+{
+    printf("paqet %s\n%s%s", c->help, *c->options ? "\nOptions:\n" : "", c->options);
+    return 0;
+}
+
+static bool is_help(const char *arg)
+{
+    return !strcmp(arg, "--help") || !strcmp(arg, "-h");
+}
+
+/* Options whose value is the next argument: so the command is found behind them, too. */
+static bool takes_value(const char *arg)
+{
+    static const char *const names[] = {"-c",     "--config",  "-i", "--interface", "-p",
+                                        "--port", "--payload", "-s", "--snaplen"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(arg, names[i]))
+            return true;
+    return false;
+}
+
+/* The Go programs take the command behind its options as well, and "-c=FILE".  Puts the command
+ * first, and "-cFILE" in the place of that.  Returns false if there is no command. */
+static bool sort_arguments(int argc, char **argv)
+{
+    int at = 1;
+    while (at < argc && argv[at][0] == '-')
+        at += takes_value(argv[at]) ? 2 : 1;
+    for (int i = 1; i < argc; i++)
+        if (argv[i][0] == '-' && argv[i][1] && argv[i][1] != '-' && argv[i][2] == '=')
+            memmove(argv[i] + 2, argv[i] + 3, strlen(argv[i] + 2));
+    if (at >= argc)
+        return false;
+    char *command = argv[at];
+    memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof *argv);
+    argv[1] = command;
+    return true;
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++) {
+        if (is_help(argv[i]))
+            return command_usage(c);
+        i += takes_value(argv[i]);
+    }
+    return c->main(argc - 1, argv + 1);
 }
 
 int pq_cli_load(struct pq_conf *c, const char *path)
@@ -45,19 +105,20 @@ int pq_cli_load(struct pq_conf *c, const char *path)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        usage(stderr);
-        return 1;
-    }
-    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+    signal(SIGPIPE, SIG_IGN); /* a reader of the output that goes away does not end the tunnel */
+    if (argc > 1 && !strcmp(argv[1], "--version"))
+        argv[1] = "version";
+    if (argc > 1 && (is_help(argv[1]) || !strcmp(argv[1], "help"))) {
         usage(stdout);
         return 0;
     }
-    if (!strcmp(argv[1], "--version"))
-        argv[1] = "version";
+    if (!sort_arguments(argc, argv)) {
+        usage(stderr);
+        return 1;
+    }
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (!strcmp(argv[1], commands[i].name))
-            return commands[i].main(argc - 1, argv + 1);
+            return run_command(&commands[i], argc, argv);
     fprintf(stderr, "Error: unknown command \"%s\" for \"paqet\"\nRun 'paqet help' for usage.\n",
             argv[1]);
     return 1;

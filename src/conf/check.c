@@ -179,10 +179,12 @@ static void check_protocol(struct pq_check *k)
         c->header = PQ_FAMILY_GOB;
     else if (strcmp(c->header_text, "binary") == 0)
         c->header = PQ_FAMILY_BINARY;
+    else if (strcmp(c->header_text, "binary20") == 0)
+        c->header = PQ_FAMILY_BINARY20;
     else
         PQ_FAIL(k, "transport.header",
                 "transport.header: '%s' is not auto, gob (servers of family A) "
-                "or binary (family B)",
+                "binary (family B) or binary20 (family B at v1.0.0-alpha.20)",
                 c->header_text);
     if (c->role == PQ_ROLE_CLIENT && c->own_port && c->conn > 1)
         PQ_FAIL(k, "transport.conn",

@@ -444,6 +444,20 @@ static int line_at(const char *text, size_t offset)
     return line;
 }
 
+/* Texts that the document holds, keys among them. */
+static void wipe_document(yaml_document_t *doc)
+{
+    for (yaml_node_t *n = doc->nodes.start; n < doc->nodes.top; n++)
+        if (n->type == YAML_SCALAR_NODE)
+            explicit_bzero(n->data.scalar.value, n->data.scalar.length);
+}
+
+static void wipe_parser(yaml_parser_t *p)
+{
+    explicit_bzero(p->buffer.start, (size_t)(p->buffer.end - p->buffer.start));
+    explicit_bzero(p->raw_buffer.start, (size_t)(p->raw_buffer.end - p->raw_buffer.start));
+}
+
 static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, struct pq_conf_msgs *m)
 {
     struct pq_key_lines lines = {.n = 0};
@@ -461,6 +475,7 @@ static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, struct p
         take_map(&w, root, "", "", c);
     else
         pq_conf_say(m, true, 0, "the file is empty");
+    wipe_document(&w.doc);
     yaml_document_delete(&w.doc);
     if (root)
         pq_conf_check(c, &lines, m);
@@ -476,6 +491,7 @@ int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_con
         return PQ_ENOMEM;
     yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
     int e = parse(out, &p, text, msgs);
+    wipe_parser(&p);
     yaml_parser_delete(&p);
     return e;
 }

@@ -8,7 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 1024
+#define BACKLOG    1024
+#define LOG_PERIOD (10 * PQ_SEC)
 
 static int bound_socket(const struct pq_addr *addr, bool share_port)
 {
@@ -89,10 +90,24 @@ static void refuse(struct pq_listener *l)
     uv_close((uv_handle_t *)&l->spare, on_refused);
 }
 
+static void note_refused(struct pq_listener *l, int status)
+{
+    uint64_t n = pq_log_due(&l->refused, LOG_PERIOD, uv_hrtime());
+    if (n && (status == UV_EMFILE || status == UV_ENFILE))
+        PQ_LOG(PQ_LOG_WARN,
+               "connections are refused for want of file descriptors (%llu since the last such "
+               "line): raise the limit, LimitNOFILE= of the service or ulimit -n",
+               (unsigned long long)n);
+    else if (n)
+        PQ_LOG(PQ_LOG_WARN, "a connection could not be accepted: %s", uv_strerror(status));
+}
+
 uv_tcp_t *pq_listen_accept(uv_stream_t *listener, int status)
 {
-    if (status)
+    if (status) {
+        note_refused(PQ_OF(listener, struct pq_listener, tcp), status);
         return NULL;
+    }
     uv_tcp_t *tcp = pq_tcp_new(listener->loop);
     if (!tcp) {
         refuse(PQ_OF(listener, struct pq_listener, tcp));

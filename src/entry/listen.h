@@ -3,6 +3,7 @@
 #ifndef PQ_ENTRY_LISTEN_H
 #define PQ_ENTRY_LISTEN_H
 #include "base/addr.h"
+#include "base/log.h"
 
 #include <uv.h>
 
@@ -12,6 +13,7 @@ struct pq_listener { /* embedded in what its owner knows of it */
     bool refusing;   /* ... is doing so, ... */
     bool waiting;    /* ... and there is another one */
     unsigned open;   /* handles that are not closed yet */
+    struct pq_log_limit refused;
     uv_close_cb closed;
 };
 

@@ -108,6 +108,8 @@ static void on_read(uv_stream_t *st, ssize_t n, const uv_buf_t *buf)
         return;
     }
     t->len += (size_t)n;
+    while (!t->kind && t->len && (t->buf[0] == '\r' || t->buf[0] == '\n'))
+        pq_talk_use(t, 1); /* empty lines before a request (RFC 9112, 2.2) */
     if (!t->kind && t->len)
         t->kind = kind_of(t->buf[0]);
     if (t->kind)

@@ -309,6 +309,10 @@ static void on_flush(void *ctx)
     size_t used;
     const uint8_t *p = s->buf ? pq_chunk_data(s->buf) : NULL;
     const size_t n = s->buf ? s->buf->len : 0;
+    if (s->whole && pq_header_is_bare(p, n, PQ_REQ_PING)) {
+        dispatch(s, &(struct pq_request){.type = PQ_REQ_PING}, PQ_FAMILY_BINARY20, n);
+        return;
+    }
     if (!s->too_long && !pq_header_whole(p, n, &s->looked))
         return;
     int e = s->too_long ? PQ_EPROTO : pq_header_decode(p, n, &req, &family, &used);

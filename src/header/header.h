@@ -7,10 +7,11 @@
 #include "base/err.h"
 #include "base/flags.h"
 
-enum pq_family {                   /* who speaks which header */
-                 PQ_FAMILY_NONE,   /* not known yet */
-                 PQ_FAMILY_GOB,    /* family A [6.2] */
-                 PQ_FAMILY_BINARY, /* family B [6.1] */
+enum pq_family {                     /* who speaks which header */
+                 PQ_FAMILY_NONE,     /* not known yet */
+                 PQ_FAMILY_GOB,      /* family A [6.2] */
+                 PQ_FAMILY_BINARY,   /* family B [6.1] */
+                 PQ_FAMILY_BINARY20, /* the same at v1.0.0-alpha.20: no length [6.1.1] */
 };
 
 enum pq_request_type { /* [6] */
@@ -62,9 +63,10 @@ uint32_t pq_ext_decode(const uint8_t *p, size_t n);
  * too small). 512 bytes hold any TCP or UDP request; PQ_HEADER_MAX all. */
 int pq_header_encode(enum pq_family f, const struct pq_request *r, uint8_t *buf, size_t cap);
 
-/* Reads one message of either family, told apart by the first byte [6].  On 0 *out, *family and
- * *used (bytes of the message) are set.  Otherwise PQ_EMORE (incomplete: call again with more) or
- * PQ_EPROTO (malformed, too long, or an unknown type). */
+/* Reads one message of any family, told apart by its bytes [6].  Of the three bytes of a PING or
+ * PONG of alpha.20 it wants more: they are a message only if the frame ends behind them. On 0 *out,
+ * *family and *used (bytes of the message) are set.  Otherwise PQ_EMORE (incomplete: call again
+ * with more) or PQ_EPROTO (malformed, too long, or an unknown type). */
 int pq_header_decode(const uint8_t *p, size_t n, struct pq_request *out, enum pq_family *family,
                      size_t *used);
 
@@ -73,10 +75,13 @@ int pq_header_decode(const uint8_t *p, size_t n, struct pq_request *out, enum pq
  * costs its length, not the square of it. */
 bool pq_header_whole(const uint8_t *p, size_t n, size_t *at);
 
-/* The two encodings, for header.c and the tests. */
+/* Whether these bytes, which are all of a frame, are PING or PONG of alpha.20 [6.1.1]. */
+bool pq_header_is_bare(const uint8_t *p, size_t n, enum pq_request_type type);
+
+/* The encodings, for header.c and the tests. */
 bool pq_gob_whole(const uint8_t *p, size_t n, size_t *at);
-int pq_binary_encode(const struct pq_request *r, uint8_t *buf, size_t cap);
-int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t *used);
+int pq_binary_encode(const struct pq_request *r, bool bare, uint8_t *buf, size_t cap);
+int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, bool *bare, size_t *used);
 int pq_gob_encode(const struct pq_request *r, uint8_t *buf, size_t cap);
 int pq_gob_decode(const uint8_t *p, size_t n, struct pq_request *out, size_t *used);
 #endif

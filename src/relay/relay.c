@@ -275,7 +275,8 @@ static bool take_result(struct pq_relay *r, struct pq_view *v)
     r->n_head = (uint8_t)(r->n_head + n);
     *v = (struct pq_view){v->p + n, v->n - n};
     pq_stream_consumed(r->st, n);
-    int e = pq_binary_decode(r->head, r->n_head, &req, &used);
+    enum pq_family family;
+    int e = pq_header_decode(r->head, r->n_head, &req, &family, &used);
     if (e == PQ_EMORE)
         return false;
     r->want_result = false;

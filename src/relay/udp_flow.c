@@ -6,7 +6,7 @@
 
 size_t pq_udp_max_of(enum pq_family family, uint32_t abilities)
 {
-    return family == PQ_FAMILY_BINARY && !abilities ? BINARY_MAX : PQ_UDP_MAX;
+    return family != PQ_FAMILY_GOB && !abilities ? BINARY_MAX : PQ_UDP_MAX;
 }
 
 static void touch(struct pq_udp_flow *f)

@@ -83,7 +83,7 @@ func (c *client) sendEmpty() error {
 // open makes a stream with a header the way the family does: B sends TCPF and an empty stream before each
 // one, A (which does both at most every few seconds) the empty stream.
 func (c *client) open(h *header) (*smux.Stream, error) {
-	if c.family.name == "b" {
+	if c.family.name != "a" {
 		go c.sendFlags()
 	}
 	if err := c.sendEmpty(); err != nil {

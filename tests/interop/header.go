@@ -44,11 +44,15 @@ var families = map[string]*family{
 		name: "b", writeHeader: writeBinary, readHeader: readBinary, streamMode: true, tcpfStart: 0,
 		clientChunk: 8 << 10, serverChunk: 8 << 10, dialSeconds: 8,
 	},
+	"b20": { // family B at v1.0.0-alpha.20
+		name: "b20", writeHeader: writeBinary20, readHeader: readBinary20, streamMode: true, tcpfStart: 0,
+		clientChunk: 8 << 10, serverChunk: 8 << 10, dialSeconds: 8,
+	},
 }
 
 func familyByName(name string) (*family, error) {
 	if f := families[name]; f != nil {
 		return f, nil
 	}
-	return nil, fmt.Errorf("unknown family %q (a or b)", name)
+	return nil, fmt.Errorf("unknown family %q (a, b or b20)", name)
 }

@@ -1,8 +1,8 @@
 // Command peer is the opposite side for tests of paqet: a client and a server that speak the wire protocol
 // of both families (kcp transport), built on the libraries the original programs use, kcp-go and smux.
 //
-//	peer -role server -family a|b -iface DEV -local IP:PORT -router-mac MAC -block NAME -key TEXT
-//	peer -role client -family a|b -iface DEV -local IP:0 -router-mac MAC -server IP:PORT -block NAME -key TEXT
+//	peer -role server -family a|b|b20 -iface DEV -local IP:PORT -router-mac MAC -block NAME -key TEXT
+//	peer -role client -family a|b|b20 -iface DEV -local IP:0 -router-mac MAC -server IP:PORT -block NAME -key TEXT
 //	     -job echo|ping|empty|refused|udp -target HOST:PORT
 //	peer -role echo -listen IP:PORT
 //
@@ -39,7 +39,7 @@ type options struct {
 func parseOptions() *options {
 	o := &options{}
 	flag.StringVar(&o.role, "role", "", "server, client or echo")
-	flag.StringVar(&o.family, "family", "a", "a (gob headers) or b (binary headers)")
+	flag.StringVar(&o.family, "family", "a", "a (gob headers), b (binary headers) or b20 (those of alpha.20)")
 	flag.StringVar(&o.iface, "iface", "", "network interface")
 	flag.StringVar(&o.local, "local", "", "own IP:PORT; port 0 takes a random one")
 	flag.StringVar(&o.routerMAC, "router-mac", "", "Ethernet address that all frames go to")

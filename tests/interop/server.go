@@ -39,7 +39,7 @@ func (s *server) run() error {
 func (s *server) serveSession(session *kcp.UDPSession) {
 	defer session.Close()
 	from := unmap(session.RemoteAddr().(*net.UDPAddr).AddrPort())
-	if s.family.name == "b" {
+	if s.family.name != "a" {
 		defer s.raw.flags.forget(from)
 	}
 	mux, err := smux.Server(session, s.tunnel.smux())
@@ -79,7 +79,7 @@ func (s *server) serveStream(stream *smux.Stream, from netip.AddrPort) error {
 	case typeTCPF:
 		if len(h.flags) > 0 {
 			s.raw.flags.set(from, h.flags, s.family.tcpfStart)
-		} else if s.family.name == "b" {
+		} else if s.family.name != "a" {
 			s.raw.flags.forget(from)
 		}
 		return nil

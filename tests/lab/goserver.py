@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Go servers of both families: the test peer of tests/interop, and the originals if they are given
-(PAQET_GO_A, PAQET_GO_B)."""
+(PAQET_GO_A, PAQET_GO_B, PAQET_GO_B20)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class GoServer:
 
 
 def go_servers() -> list[GoServer]:
-    servers = [GoServer("go_a", "a"), GoServer("go_b", "b")]
-    for family in ("a", "b"):
+    servers = [GoServer("go_a", "a"), GoServer("go_b", "b"), GoServer("go_b20", "b20")]
+    for family in ("a", "b", "b20"):
         binary = os.environ.get(f"PAQET_GO_{family.upper()}")
         if binary:
             servers.append(GoServer(f"original_{family}", family, binary))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Go at the other end: the test peer of tests/interop, and the original programs if they are given.
 
-PAQET_GO_A and PAQET_GO_B name the original programs of both families; without them their tests do
+PAQET_GO_A, PAQET_GO_B and PAQET_GO_B20 name the original programs; without them their tests do
 not exist.
 """
 
@@ -89,6 +89,9 @@ def add_peer_tests() -> None:
         add_peer_pair("flags", family, Options(mode=usual, flags="S,SA,PA,A"))
         add_peer_pair("ipv6", family, Options(mode=usual, ip6=True))
         add(f"go_server_{family}_restart", partial(peer_server_restarts, family), limit=90)
+    add_peer_pair("aes_stream", "b20", Options("aes", "stream"))
+    add_peer_pair("flags", "b20", Options(mode="stream", flags="S,SA,PA,A"))
+    add("go_server_b20_restart", partial(peer_server_restarts, "b20"), limit=90)
 
 
 # ---- the original programs
@@ -161,7 +164,7 @@ def add_original_tests(letter: str, binary: str) -> None:
 
 
 add_peer_tests()
-for _letter in ("a", "b"):
+for _letter in ("a", "b", "b20"):
     _binary = os.environ.get(f"PAQET_GO_{_letter.upper()}")
     if _binary:
         add_original_tests(_letter, _binary)

@@ -299,8 +299,8 @@ def wrong_header(server: GoServer, header: str) -> None:
         expect("header" in " ".join(warnings), f"no warning names the header: {warnings[:3]}")
 
 
-RIGHT = {"a": "gob", "b": "binary"}
-WRONG = {"a": "binary", "b": "gob"}
+RIGHT = {"a": "gob", "b": "binary", "b20": "binary20"}
+WRONG = {"a": "binary", "b": "gob", "b20": "gob"}
 for _server in go_servers():
     for _header in ("auto", RIGHT[_server.family]):
         _check = partial(with_go_server, _server, Settings(header=_header), right_header)

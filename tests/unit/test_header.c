@@ -28,6 +28,15 @@ void header_same(const struct pq_request *a, const struct pq_request *b, const c
         fail_msg("%s: decoded differently", name);
 }
 
+static int decode_binary(const uint8_t *p, size_t n, struct pq_request *out, size_t *used)
+{
+    bool bare = true;
+    int e = pq_binary_decode(p, n, out, &bare, used);
+    if (!e)
+        assert_false(bare);
+    return e;
+}
+
 static void binary_vectors(void **state)
 {
     (void)state;
@@ -68,7 +77,7 @@ static void binary_malformed(void **state)
         uint8_t *p = vec_bytes(m, "hex", &n);
         const char *name = vec_str(m, "name"), *result = vec_str(m, "result");
         struct pq_request out;
-        int r = pq_binary_decode(p, n, &out, &used);
+        int r = decode_binary(p, n, &out, &used);
         if (strncmp(result, "accept", 6) == 0) {
             assert_int_equal(r, 0);
             assert_int_equal(used, n);
@@ -76,7 +85,7 @@ static void binary_malformed(void **state)
             uint8_t body[5 + 131] = {0};
             memcpy(body, p, n);
             if (r == PQ_EMORE)
-                r = pq_binary_decode(body, sizeof body, &out, &used);
+                r = decode_binary(body, sizeof body, &out, &used);
             assert_int_equal(r, PQ_EPROTO);
         } else if (r != PQ_EPROTO) {
             fail_msg("%s gave %d", name, r);
@@ -95,38 +104,35 @@ static void binary_edges(void **state)
     static const uint8_t tun[] = {0x50, 1, 6, 0, 0}; /* between peers of our kind [8.8] */
     assert_int_equal(pq_header_encode(PQ_FAMILY_BINARY, &r, b, sizeof b), sizeof tun);
     assert_memory_equal(b, tun, sizeof tun);
-    assert_int_equal(pq_binary_decode(tun, sizeof tun, &out, &used), 0);
+    assert_int_equal(decode_binary(tun, sizeof tun, &out, &used), 0);
     assert_int_equal(out.type, PQ_REQ_TUN);
     r.type = PQ_REQ_TCP;
     memset(r.host, 'h', PQ_HOST_MAX);
     r.port = 1;
-    int n = pq_binary_encode(&r, b, 512);
+    int n = pq_binary_encode(&r, false, b, 512);
     assert_int_equal(n, 5 + 3 + 253);
-    assert_int_equal(pq_binary_decode(b, (size_t)n, &out, &used), 0);
+    assert_int_equal(decode_binary(b, (size_t)n, &out, &used), 0);
     header_same(&out, &r, "longest host");
     b[5] = 254; /* a host of 254 is refused, whatever follows */
     b[4] = (uint8_t)(b[4] + 1);
-    assert_int_equal(pq_binary_decode(b, sizeof b, &out, &used), PQ_EPROTO);
+    assert_int_equal(decode_binary(b, sizeof b, &out, &used), PQ_EPROTO);
 
     r = (struct pq_request){.type = PQ_REQ_TCPF};
     r.flags.n = PQ_FLAGS_MAX;
     memset(r.flags.v, 1, sizeof r.flags.v);
-    n = pq_binary_encode(&r, b, sizeof b);
+    n = pq_binary_encode(&r, false, b, sizeof b);
     assert_int_equal(n, 5 + 1 + 128);
-    assert_int_equal(pq_binary_decode(b, (size_t)n, &out, &used), 0);
+    assert_int_equal(decode_binary(b, (size_t)n, &out, &used), 0);
     assert_int_equal(out.flags.n, 64);
     b[6] = 0xff; /* bits above NS do not reach the TCP header */
-    assert_int_equal(pq_binary_decode(b, (size_t)n, &out, &used), 0);
+    assert_int_equal(decode_binary(b, (size_t)n, &out, &used), 0);
     assert_int_equal(out.flags.v[0] & ~PQ_TCP_ALL, 0);
 
     const uint8_t nul[] = {0x50, 1, 4, 0, 5, 2, 'a', 0, 0, 1}; /* NUL in a host */
-    assert_int_equal(pq_binary_decode(nul, sizeof nul, &out, &used), PQ_EPROTO);
-    assert_int_equal(pq_binary_decode((const uint8_t *)"\x50\x01\x04\0\0", 5, &out, &used),
-                     PQ_EPROTO);
-    assert_int_equal(pq_binary_decode((const uint8_t *)"\x50\x01\x03\0\0", 5, &out, &used),
-                     PQ_EPROTO);
-    assert_int_equal(pq_binary_decode((const uint8_t *)"\x50\x01\x00\0\0", 5, &out, &used),
-                     PQ_EPROTO);
+    assert_int_equal(decode_binary(nul, sizeof nul, &out, &used), PQ_EPROTO);
+    assert_int_equal(decode_binary((const uint8_t *)"\x50\x01\x04\0\0", 5, &out, &used), PQ_EPROTO);
+    assert_int_equal(decode_binary((const uint8_t *)"\x50\x01\x03\0\0", 5, &out, &used), PQ_EPROTO);
+    assert_int_equal(decode_binary((const uint8_t *)"\x50\x01\x00\0\0", 5, &out, &used), PQ_EPROTO);
 }
 
 /* A PONG with an extension, and any PING, must stay what they are [8]. */
@@ -136,8 +142,8 @@ static void binary_extension(void **state)
     uint8_t b[5 + 4096] = {0x50, 1, 2, 0x10, 0x00};
     struct pq_request out;
     size_t used;
-    assert_int_equal(pq_binary_decode(b, sizeof b - 1, &out, &used), PQ_EMORE);
-    assert_int_equal(pq_binary_decode(b, sizeof b, &out, &used), 0);
+    assert_int_equal(decode_binary(b, sizeof b - 1, &out, &used), PQ_EMORE);
+    assert_int_equal(decode_binary(b, sizeof b, &out, &used), 0);
     assert_int_equal(out.type, PQ_REQ_PONG);
     assert_int_equal(used, sizeof b);
 }
@@ -192,10 +198,10 @@ static void hello_vectors(void **state)
     }
     struct pq_request r;
     uint8_t *p = vec_bytes(vec_get(root, "result"), "binary_refused", &n), b[16];
-    assert_int_equal(pq_binary_decode(p, n, &r, &used), 0);
+    assert_int_equal(decode_binary(p, n, &r, &used), 0);
     assert_int_equal(r.type, PQ_REQ_RESULT);
     assert_int_equal(r.result, 5);
-    assert_int_equal(pq_binary_encode(&r, b, sizeof b), n);
+    assert_int_equal(pq_binary_encode(&r, false, b, sizeof b), n);
     assert_memory_equal(b, p, n);
     free(p);
     json_decref(root);
@@ -234,6 +240,67 @@ static void decode_fuzz(const char *file, uint64_t *seed, int rounds)
     json_decref(root);
 }
 
+/* alpha.20, which has no length: its bytes, and how the two are told apart, also by the PONG. */
+static void without_length(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t n;
+        struct pq_request want;
+    } t[] = {
+        {"\x50\x01\x04\x0b"
+         "example.com\x01\xbb",
+         17,
+         {.type = PQ_REQ_TCP, .host = "example.com", .port = 443}},
+        {"\x50\x01\x05\x01"
+         "a\x00\x35",
+         7,
+         {.type = PQ_REQ_UDP, .host = "a", .port = 53}},
+        {"\x50\x01\x03\x01\x00\x18", 6, {.type = PQ_REQ_TCPF, .flags = {{0x18}, 1}}},
+        {"\x50\x01\x03\x02\x00\x18\x00\x10", 8, {.type = PQ_REQ_TCPF, .flags = {{0x18, 0x10}, 2}}},
+    };
+    enum pq_family family;
+    struct pq_request out;
+    size_t used;
+    uint8_t b[PQ_HEADER_MAX];
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        const uint8_t *p = (const uint8_t *)t[i].bytes;
+        size_t at = 0;
+        for (size_t n = 0; n < t[i].n; n++) {
+            assert_false(pq_header_whole(p, n, &at));
+            assert_int_equal(pq_header_decode(p, n, &out, &family, &used), PQ_EMORE);
+        }
+        assert_int_equal(pq_header_decode(p, t[i].n, &out, &family, &used), 0);
+        assert_int_equal(family, PQ_FAMILY_BINARY20);
+        assert_int_equal(used, t[i].n);
+        header_same(&out, &t[i].want, t[i].bytes);
+        int n = pq_header_encode(PQ_FAMILY_BINARY20, &t[i].want, b, sizeof b);
+        assert_int_equal(n, t[i].n);
+        assert_memory_equal(b, p, t[i].n);
+    }
+    /* every request of .21 is still one, up to the longest host */
+    struct pq_request r = {.type = PQ_REQ_TCP, .port = 1};
+    for (size_t len = 1; len <= PQ_HOST_MAX; len++) {
+        r.host[len - 1] = 'h';
+        int n = pq_header_encode(PQ_FAMILY_BINARY, &r, b, sizeof b);
+        assert_int_equal(pq_header_decode(b, (size_t)n, &out, &family, &used), 0);
+        assert_int_equal(family, PQ_FAMILY_BINARY);
+        n = pq_header_encode(PQ_FAMILY_BINARY20, &r, b, sizeof b);
+        assert_int_equal(pq_header_decode(b, (size_t)n, &out, &family, &used), 0);
+        assert_int_equal(family, PQ_FAMILY_BINARY20);
+        header_same(&out, &r, "host");
+    }
+    const struct pq_request ping = {.type = PQ_REQ_PING, .abilities = PQ_ABLE_ALL};
+    assert_int_equal(pq_header_encode(PQ_FAMILY_BINARY20, &ping, b, sizeof b), 3);
+    assert_true(pq_header_is_bare(b, 3, PQ_REQ_PING));
+    assert_false(pq_header_is_bare(b, 3, PQ_REQ_PONG));
+    assert_false(pq_header_is_bare(b, 2, PQ_REQ_PING));
+    assert_int_equal(pq_header_decode(b, 3, &out, &family, &used), PQ_EMORE);
+    const struct pq_request tun = {.type = PQ_REQ_TUN};
+    assert_int_equal(pq_header_encode(PQ_FAMILY_BINARY20, &tun, b, sizeof b), PQ_EINVAL);
+}
+
 static void fuzz(void **state)
 {
     (void)state;
@@ -247,7 +314,8 @@ int main(void)
     const struct CMUnitTest header[] = {
         cmocka_unit_test(binary_vectors), cmocka_unit_test(binary_malformed),
         cmocka_unit_test(binary_edges),   cmocka_unit_test(binary_extension),
-        cmocka_unit_test(hello_vectors),  cmocka_unit_test(fuzz),
+        cmocka_unit_test(hello_vectors),  cmocka_unit_test(without_length),
+        cmocka_unit_test(fuzz),
     };
     return ut_run(header) + header_gob();
 }
