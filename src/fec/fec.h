@@ -41,10 +41,14 @@ struct pq_fec_dec;
 /* Receives a rebuilt datagram, borrowed until the batch is over (pq_fec_dec_done). */
 typedef void (*pq_fec_fn)(void *ctx, struct pq_view datagram);
 
-/* Creates a decoder; (d, p) is a first guess that it corrects from what it sees [3.4].  Shards wait
- * in `chunks`.  Returns 0, PQ_EINVAL or PQ_ENOMEM. */
-int pq_fec_dec_new(struct pq_fec_dec **out, unsigned d, unsigned p, struct pq_chunks *chunks,
-                   pq_fec_fn rebuilt, void *ctx);
+/* Creates a decoder; (d, p) is a first guess that it corrects from what it sees [3.4].  Unless it
+ * is `sure`, nothing is rebuilt before the ids have shown it: parity of another shape would give
+ * datagrams that were never sent.  Shards wait in `chunks`.  Returns 0, PQ_EINVAL or PQ_ENOMEM. */
+int pq_fec_dec_new(struct pq_fec_dec **out, unsigned d, unsigned p, bool sure,
+                   struct pq_chunks *chunks, pq_fec_fn rebuilt, void *ctx);
+
+/* The peer has said that (d, p) is right. */
+void pq_fec_dec_trust(struct pq_fec_dec *d);
 void pq_fec_dec_free(struct pq_fec_dec **d);
 
 /* Takes a packet with its FEC header.  A data packet's own datagram is for the caller to use, from

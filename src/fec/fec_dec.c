@@ -4,11 +4,12 @@
 
 #include <stdlib.h>
 
-#define GROUPS      4    /* the newest and the three behind it [3.4] */
-#define SAMPLES     258  /* packets from which (D, P) is learned [3.4] */
-#define LEARN_EVERY 16   /* packets between two tries, which sort all samples */
-#define LEARN_OFTEN 64   /* shapes that a session may have so quickly; with each further one ... */
-#define LEARN_RARE  4096 /* ... twice as many packets go by, up to this */
+#define GROUPS        4   /* the newest and the three behind it [3.4] */
+#define SAMPLES       258 /* packets from which (D, P) is learned [3.4] */
+#define LEARN_EVERY   16  /* packets between two tries, which sort all samples */
+#define CONFIRM_EVERY 4   /* the same while nothing contradicts the guess */
+#define LEARN_OFTEN   64  /* shapes that a session may have so quickly; with each further one ... */
+#define LEARN_RARE    4096 /* ... twice as many packets go by, up to this */
 
 struct group {
     bool used, done; /* done: all data is there or was rebuilt */
@@ -35,6 +36,7 @@ struct pq_fec_dec {
     void *ctx;
     struct pq_chunkq spent; /* rebuilt shards, freed at done */
     bool learning;          /* what comes contradicts (d, p) */
+    bool sure;              /* the ids have shown (d, p), or somebody has said it */
     unsigned n_samples, next_sample, since_try, try_every, shapes;
     struct sample sample[SAMPLES];
     uint64_t n_rebuilt;
@@ -78,8 +80,8 @@ static int set_shape(struct pq_fec_dec *d, unsigned data, unsigned parity)
     return e;
 }
 
-int pq_fec_dec_new(struct pq_fec_dec **out, unsigned d, unsigned p, struct pq_chunks *chunks,
-                   pq_fec_fn rebuilt, void *ctx)
+int pq_fec_dec_new(struct pq_fec_dec **out, unsigned d, unsigned p, bool sure,
+                   struct pq_chunks *chunks, pq_fec_fn rebuilt, void *ctx)
 {
     *out = NULL;
     struct pq_fec_dec *f = calloc(1, sizeof *f);
@@ -89,6 +91,7 @@ int pq_fec_dec_new(struct pq_fec_dec **out, unsigned d, unsigned p, struct pq_ch
     f->rebuilt = rebuilt;
     f->ctx = ctx;
     f->try_every = LEARN_EVERY;
+    f->sure = sure;
     int e = set_shape(f, d, p);
     if (e)
         pq_fec_dec_free(&f);
@@ -152,19 +155,44 @@ static unsigned find_run(const struct sample *s, unsigned n, bool data)
     return 0;
 }
 
-static void learn(struct pq_fec_dec *d)
+/* The lengths of complete runs among the samples; 0 = there is none. */
+static void find_shape(const struct pq_fec_dec *d, unsigned *data, unsigned *parity)
 {
     struct sample s[SAMPLES];
-    if (++d->since_try < d->try_every)
-        return;
-    d->since_try = 0;
     memcpy(s, d->sample, d->n_samples * sizeof s[0]);
     qsort(s, d->n_samples, sizeof s[0], by_id);
     unsigned n = drop_copies(s, d->n_samples);
-    unsigned data = find_run(s, n, true), parity = find_run(s, n, false);
+    *data = find_run(s, n, true);
+    *parity = find_run(s, n, false);
+}
+
+void pq_fec_dec_trust(struct pq_fec_dec *d)
+{
+    d->sure = true;
+}
+
+/* Looks whether the guess is what the ids show. */
+static void confirm(struct pq_fec_dec *d)
+{
+    unsigned data, parity;
+    if (++d->since_try < CONFIRM_EVERY)
+        return;
+    d->since_try = 0;
+    find_shape(d, &data, &parity);
+    d->sure = data == d->d && parity == d->p;
+}
+
+static void learn(struct pq_fec_dec *d)
+{
+    unsigned data, parity;
+    if (++d->since_try < d->try_every)
+        return;
+    d->since_try = 0;
+    find_shape(d, &data, &parity);
     if (!data || !parity || data + parity >= PQ_RS_SHARDS_MAX || set_shape(d, data, parity))
         return;
     d->learning = false;
+    d->sure = true;
     if (++d->shapes > LEARN_OFTEN && d->try_every < LEARN_RARE)
         d->try_every *= 2;
 }
@@ -269,7 +297,7 @@ static enum pq_drop keep_shard(struct pq_fec_dec *d, uint32_t id, struct pq_view
     g->have_data += index < d->d;
     if (g->have_data == d->d)
         g->done = true;
-    else if (g->have >= d->d)
+    else if (g->have >= d->d && d->sure)
         rebuild(d, g);
     if (g->done) /* nothing more to expect: the shards go at once */
         for (unsigned i = 0; i < d->d + d->p; i++) {
@@ -304,5 +332,7 @@ enum pq_drop pq_fec_dec_input(struct pq_fec_dec *d, struct pq_view v)
         learn(d);
         return data ? PQ_DROP_NONE : PQ_DROP_FEC;
     }
+    if (!d->sure)
+        confirm(d);
     return keep_shard(d, id, shard);
 }

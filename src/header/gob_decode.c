@@ -302,6 +302,8 @@ static void read_message(struct gob *g, int64_t id, struct pq_request *out)
         g->r.bad = true;
     else
         out->type = (enum pq_request_type)type;
+    if (type != PQ_REQ_PING && type != PQ_REQ_PONG)
+        out->abilities = 0; /* the extension is theirs alone [8.2] */
 }
 
 /* Length of the message at *all, whose bytes begin at the reader afterwards.  Returns 0, PQ_EMORE

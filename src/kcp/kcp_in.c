@@ -7,7 +7,8 @@
 #define ACK_BATCH     16 /* so many in-order segments are acknowledged at once in any mode */
 #define ACK_DELAY     (10 * PQ_MS)
 #define AGAIN_LIMIT   2048 /* stored segments that are looked at again for one batch */
-#define REORDER_LIMIT 8    /* quarters: at most two round trips of tolerance */
+#define REORDER_LIMIT 4    /* quarters: at most one round trip of tolerance ... */
+#define REORDER_KEEP  4    /* ... for so many recoveries after it was last too little */
 
 struct header {
     uint32_t conv, ts, sn, una, len;
@@ -35,6 +36,17 @@ static bool is_fresh(const struct pq_kcp *k, uint32_t sn, uint32_t ts, pq_ns now
            ts - k->ts_first <= pq_kcp_ts(k, now) - k->ts_first;
 }
 
+/* A segment was given up too early, since others overtook it: once in a round trip at most. */
+static void raise_tolerance(struct pq_kcp *k, pq_ns now)
+{
+    k->reorder_seen = true;
+    k->reorder_keep = REORDER_KEEP;
+    if (k->reorder_mult < REORDER_LIMIT && now >= k->reorder_raised + k->srtt) {
+        k->reorder_mult++;
+        k->reorder_raised = now;
+    }
+}
+
 static void take_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, bool regular, pq_ns now)
 {
     k->proven = k->proven || is_fresh(k, sn, ts, now);
@@ -46,9 +58,8 @@ static void take_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, bool regular, p
     bool last_copy = ts == s->ts && s->state == SEG_FLIGHT;
     if (!last_copy) { /* given up or sent again, although the first copy had arrived */
         k->stats.spurious++;
-        k->reorder_seen = true;
-        if (k->reorder_mult < REORDER_LIMIT)
-            k->reorder_mult++;
+        if (!s->timed_out)
+            raise_tolerance(k, now);
     }
     pq_kcp_on_acked(k, s, regular && last_copy, now);
 }

@@ -40,8 +40,9 @@ struct pq_kcp_seg {
     uint32_t off;
     uint32_t delivered;
     uint16_t len;
-    uint8_t state; /* enum pq_kcp_state */
-    uint8_t xmit;  /* transmissions, saturating */
+    uint8_t state;  /* enum pq_kcp_state */
+    uint8_t xmit;   /* transmissions, saturating */
+    bool timed_out; /* given up by its RTO, which tells nothing of reordering */
     bool app_limited;
     bool framed; /* whole frames, see pq_kcp_send_frames */
 };
@@ -101,7 +102,9 @@ struct pq_kcp {
     pq_ns rack_sent, rack_rtt; /* newest transmission known to have arrived, and its RTT */
     uint32_t rack_sn;
     pq_ns reorder_at;      /* when a suspect segment becomes lost; PQ_NEVER = none */
-    unsigned reorder_mult; /* tolerance in quarters of the RTT */
+    unsigned reorder_mult; /* tolerance in quarters of the RTT ... */
+    unsigned reorder_keep; /* ... which holds for so many recoveries more */
+    pq_ns reorder_raised;  /* when it was raised last */
     bool reorder_seen;
     pq_ns recovery_until;                 /* one congestion event per round trip */
     struct pq_kcp_again again[AGAIN_MAX]; /* a ring: what goes a second time, and when */

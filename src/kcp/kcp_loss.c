@@ -102,6 +102,8 @@ void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
     }
     if (lost && now >= k->recovery_until) {
         k->recovery_until = now + k->srtt;
+        if (k->reorder_keep && !--k->reorder_keep)
+            k->reorder_mult = 1; /* the path does not overtake so far any more */
         k->cc.ops->lost(&k->cc, k->n_flight + lost);
     }
 }
@@ -125,6 +127,7 @@ void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now)
     k->stats.timeouts++;
     k->timeout_at = now;
     k->cc.ops->timeout(&k->cc, k->n_flight);
+    PQ_OF(k->flight.next, struct pq_kcp_seg, node)->timed_out = true;
     mark_lost(k, PQ_OF(k->flight.next, struct pq_kcp_seg, node));
     if (k->backoff < 16)
         k->backoff++;

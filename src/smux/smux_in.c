@@ -39,8 +39,8 @@ static void refuse(struct pq_smux *s, uint32_t id)
 
 static void on_syn(struct pq_smux *s, uint32_t id)
 {
-    if (pq_smux_find_id(s, id))
-        return; /* an id in use is ignored [5.2] */
+    if (!id || pq_smux_find_id(s, id))
+        return; /* NOP's, or one in use: ignored [5.2] */
     if (s->streams.n >= s->conf.max_streams) {
         refuse(s, id);
         return;

@@ -15,6 +15,8 @@ int pq_session_fec_open(struct pq_session *s)
 
 void pq_session_fec_auto(struct pq_session *s)
 {
+    if (s->fec_rx && !(s->hub->conf.dshard && s->hub->conf.pshard))
+        pq_fec_dec_trust(s->fec_rx);
     if (s->fec_tx || !s->hub->conf.fec_auto || pq_fec_enc_new(&s->fec_tx, 1, 1))
         return;
     s->copies = true;
@@ -74,7 +76,9 @@ enum pq_drop pq_session_fec_take(struct pq_session *s, struct pq_view packet, pq
     const struct pq_hub_conf *c = &s->hub->conf;
     unsigned d = c->dshard && c->pshard ? c->dshard : 1; /* a first guess [3.4] */
     unsigned p = c->dshard && c->pshard ? c->pshard : 1;
-    if (!s->fec_rx && pq_fec_dec_new(&s->fec_rx, d, p, &s->hub->chunks, on_rebuilt, s))
+    const bool copies = d == 1 && p == 1 && s->abilities & PQ_ABLE_COPIES; /* [8.6] */
+    if (!s->fec_rx && pq_fec_dec_new(&s->fec_rx, d, p, copies || (c->dshard && c->pshard),
+                                     &s->hub->chunks, on_rebuilt, s))
         return PQ_DROP_FULL;
     s->now = now;
     return pq_fec_dec_input(s->fec_rx, packet);

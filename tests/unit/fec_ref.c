@@ -122,7 +122,14 @@ void fend_init(struct fend *e, unsigned d, unsigned p, size_t memory)
     pq_chunks_init(&e->chunks, memory);
     e->n_got = 0;
     e->sum = 0;
-    assert_int_equal(pq_fec_dec_new(&e->d, d, p, &e->chunks, on_rebuilt, e), 0);
+    assert_int_equal(pq_fec_dec_new(&e->d, d, p, true, &e->chunks, on_rebuilt, e), 0);
+}
+
+void fend_doubt(struct fend *e, unsigned d, unsigned p)
+{
+    pq_fec_dec_free(&e->d);
+    e->n_got = 0;
+    assert_int_equal(pq_fec_dec_new(&e->d, d, p, false, &e->chunks, on_rebuilt, e), 0);
 }
 
 void fend_fini(struct fend *e)

@@ -48,7 +48,8 @@ struct fend { /* a decoder */
 };
 
 void fend_init(struct fend *e, unsigned d, unsigned p, size_t memory);
-void fend_fini(struct fend *e); /* fails if a chunk is missing */
+void fend_doubt(struct fend *e, unsigned d, unsigned p); /* anew, with a guess that may be wrong */
+void fend_fini(struct fend *e);                          /* fails if a chunk is missing */
 size_t fend_held(const struct fend *e);
 
 /* Gives an exact copy, which is gone when this returns. */

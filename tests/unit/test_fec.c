@@ -31,7 +31,7 @@ static void settings(void **state)
         int want = t[i].want ? PQ_EINVAL : 0;
         assert_int_equal(pq_rs_new(&r, t[i].d, t[i].p, true), want);
         assert_int_equal(pq_fec_enc_new(&e, t[i].d, t[i].p), want);
-        assert_int_equal(pq_fec_dec_new(&d, t[i].d, t[i].p, &chunks, NULL, NULL), want);
+        assert_int_equal(pq_fec_dec_new(&d, t[i].d, t[i].p, true, &chunks, NULL, NULL), want);
         assert_int_equal(r && e && d, !want);
         assert_int_equal(r || e || d, !want);
         for (int twice = 0; twice < 2; twice++) {
