@@ -20,11 +20,13 @@ class Web:
     /silent ends without an answer, /hints is answered in pieces, beginning with 103, and a websocket
     upgrade of /chat becomes an echo."""
 
-    def __init__(self, host: Host, address: str = "127.0.0.1", stubborn: bool = False):
+    def __init__(
+        self, host: Host, address: str = "127.0.0.1", stubborn: bool = False, port: int = 0
+    ):
         self.stubborn = stubborn
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.listener = host.open_socket(family, socket.SOCK_STREAM)
-        self.listener.bind((address, 0))
+        self.listener.bind((address, port))
         self.listener.listen(64)
         self.address = f"[{address}]" if ":" in address else address
         self.port = self.listener.getsockname()[1]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""How the program is built, and what of its secrets can be found in a running one."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import paqet
+from case import Skip, add, expect, test
+from lab import Host, Lab, Process, wait_until
+from paqet import Settings
+
+
+def readelf(*options: str) -> str:
+    argv = ["readelf", "--wide", *options, paqet.program()]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    expect(result.returncode == 0, f"{' '.join(argv)}: {result.stderr.strip()}")
+    return result.stdout
+
+
+@test()
+def test_hardened_program() -> None:
+    segments, dynamic = readelf("--program-headers"), readelf("--dynamic")
+    symbols = readelf("--symbols", "--dyn-syms")
+    flags = " ".join(re.findall(r"\((?:FLAGS|FLAGS_1|BIND_NOW)\).*", dynamic))
+    stack = re.search(r"GNU_STACK\s+(?:0x\S+\s+)+([RWE ]+?)\s+0x", segments)
+    missing = []
+    if not re.search(r"^\s*Type:\s+DYN", readelf("--file-header"), re.MULTILINE):
+        missing.append("position-independent executable (-fPIE, -pie)")
+    if "GNU_RELRO" not in segments:
+        missing.append("read-only relocations (-z relro)")
+    if "NOW" not in flags:
+        missing.append("full of them (-z now)")
+    if "__stack_chk_fail" not in symbols:
+        missing.append("stack protector (-fstack-protector-strong)")
+    if not re.search(r"\b__(?!stack)\w+_chk\b", symbols):
+        missing.append("fortified functions (_FORTIFY_SOURCE)")
+    if not stack or "E" in stack[1]:
+        missing.append("non-executable stack (-z noexecstack)")
+    if "TEXTREL" in dynamic:
+        missing.append("a text without relocations")
+    expect(not missing, f"missing: {', '.join(missing)}")
+
+
+# ---- no core file
+
+
+def start_dumping(lab: Lab, host: Host, name: str, command: list[str]) -> tuple[Process, Path]:
+    """A program that may leave a core file of any size, and where."""
+    folder = lab.new_file(f"{name}-core")
+    folder.mkdir()
+    script = 'cd "$0" && ulimit -c unlimited && exec "$@"'
+    return host.start(name, ["sh", "-c", script, str(folder), *command]), folder
+
+
+def abort(process: Process, folder: Path) -> list[str]:
+    process.may_end = True
+    process.popen.send_signal(signal.SIGABRT)
+    process.wait(10)
+    return os.listdir(folder)
+
+
+def running(lab: Lab, who: str, key: str) -> tuple[Host, str]:
+    """Where it is to run and its configuration; the other end runs already."""
+    settings = Settings(key=key)
+    lab.origin()
+    if who == "client":
+        paqet.start_server(lab, settings)
+        return lab.c, paqet.client_config(lab, settings)
+    return lab.s, paqet.server_config(lab, settings)
+
+
+def leaves_no_core(who: str) -> None:
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text()
+    if "/" in pattern or pattern.startswith("|"):
+        raise Skip(f"core files go elsewhere: {pattern.strip()}")
+    with Lab() as lab:
+        control, folder = start_dumping(lab, lab.c, "control", ["sleep", "60"])
+        wait_until(lambda: "sleep" in command_of(control), 5, "the control program")
+        if not abort(control, folder):
+            raise Skip("no program leaves a core file here")
+        host, config = running(lab, who, paqet.KEY)
+        path = lab.new_file(f"{who}.yaml")
+        path.write_text(config)
+        argv = [paqet.program(), "run", "-c", str(path)]
+        process, folder = start_dumping(lab, host, who, argv)
+        paqet.wait_ready(process)
+        left = abort(process, folder)
+        expect(not left, f"it left {left}, in which the keys are")
+
+
+def command_of(process: Process) -> str:
+    return Path(f"/proc/{process.pid}/comm").read_text()
+
+
+# ---- the passphrase
+
+
+def memory_holds(process: Process, text: bytes) -> str:
+    """In which part of its memory the text is."""
+    with open(f"/proc/{process.pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines():
+            begin, end = (int(x, 16) for x in line.split()[0].split("-"))
+            name = line.split(maxsplit=5)[5] if len(line.split()) > 5 else "anonymous memory"
+            if "r" not in line.split()[1] or name.startswith(("[vvar", "[vsyscall")):
+                continue
+            try:
+                memory.seek(begin)
+                data = memory.read(end - begin)
+            except (OSError, OverflowError) as error:  # of a device, or reserved
+                expect(name != "[heap]", f"its heap cannot be read: {error}")
+                continue
+            if text in data:
+                return f"{name} ({begin:x}, at {data.index(text):x})"
+    return ""
+
+
+def passphrase_is_wiped(who: str) -> None:
+    key = f"{secrets.token_hex(16)} of the lab"
+    with Lab() as lab:
+        host, config = running(lab, who, key)
+        process = paqet.start(host, who, config)
+        paqet.wait_ready(process)
+        if who == "server":
+            paqet.start_client(lab, Settings(key=key))
+        paqet.wait_working(lab)
+        expect(memory_holds(process, b"paqet"), "its memory cannot be read")
+        for part in (key.encode(), key[:16].encode(), key[16:32].encode()):
+            where = memory_holds(process, part)
+            expect(not where, f"the passphrase, or a part of it, is in {where}")
+
+
+for _who in ("client", "server"):
+    add(f"no_core_file_of_{_who}", partial(leaves_no_core, _who))
+    add(f"passphrase_is_wiped_of_{_who}", partial(passphrase_is_wiped, _who))
