@@ -23,6 +23,7 @@ class Case:
     function: Callable[[], None]
     limit: float  # seconds; a test that takes longer has failed
     full: bool  # only with --full
+    alone: bool  # it measures: no other test may run beside it
 
 
 cases: list[Case] = []
@@ -42,16 +43,22 @@ def best_of(tries: int, function: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def add(name: str, function: Callable[[], None], limit: float = 60, full: bool = False) -> None:
-    cases.append(Case(name, function, limit, full))
+def add(
+    name: str,
+    function: Callable[[], None],
+    limit: float = 60,
+    full: bool = False,
+    alone: bool = False,
+) -> None:
+    cases.append(Case(name, function, limit, full, alone))
 
 
-def test(limit: float = 60, full: bool = False, tries: int = 1) -> Callable:
+def test(limit: float = 60, full: bool = False, tries: int = 1, alone: bool = False) -> Callable:
     """Declares test_SOMETHING as the test "something"; `limit` is for all tries together."""
 
     def declare(function: Callable[[], None]) -> Callable[[], None]:
         run = best_of(tries, function) if tries > 1 else function
-        add(function.__name__.removeprefix("test_"), run, limit, full)
+        add(function.__name__.removeprefix("test_"), run, limit, full, alone)
         return function
 
     return declare

@@ -417,13 +417,13 @@ class Lab:
         if self not in Lab.open_labs:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)  # the limit of a test must not cut this short
-        Lab.open_labs.remove(self)
         for process in reversed(self.processes):
             process.kill()
         for host in (self.c, self.s, self.x, self.middle):
             remove_namespace(host.namespace)
         if not os.environ.get("LAB_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
+        Lab.open_labs.remove(self)  # only now: a signal meanwhile begins anew
 
     def __enter__(self) -> Lab:
         return self
@@ -447,12 +447,29 @@ def remove_namespace(name: str) -> None:
 
 
 def remove_leftovers() -> None:
-    """Namespaces of a lab whose program was killed."""
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir("/run/netns"):
-            owner = re.fullmatch(rf"{PREFIX}(\d+)[csxw]", name)
-            if owner and not Path("/proc", owner[1]).exists():
-                remove_namespace(name)
+    """Namespaces of a lab whose program was killed, and what they had in /etc."""
+    for folder, remove in (("/run/netns", remove_namespace), ("/etc/netns", remove_names)):
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(folder):
+                owner = re.fullmatch(rf"{PREFIX}(\d+)[csxw]", name)
+                if owner and not Path("/proc", owner[1]).exists():
+                    remove(name)
+
+
+def make_names(namespace: str) -> Path:
+    """A folder for files that programs inside find in /etc."""
+    folder = Path("/etc/netns", namespace)
+    while not folder.exists():
+        with contextlib.suppress(FileNotFoundError):  # somebody else removed /etc/netns just now
+            folder.mkdir(parents=True)
+    return folder
+
+
+def remove_names(namespace: str) -> None:
+    """The folder, and the one around it if no one has anything in it."""
+    shutil.rmtree(Path("/etc/netns", namespace), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.rmdir("/etc/netns")
 
 
 def close_all() -> None:

@@ -19,19 +19,16 @@ import contextlib
 import fnmatch
 import itertools
 import json
-import multiprocessing
 import os
-import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from functools import partial
 
 import gopeer
 import lab
 import paqet
+import workers
 from case import Failure, Skip, expect, time_limit
 from paqet import BLOCKS, Settings
 
@@ -41,7 +38,6 @@ ROLES = ["client", "server"]
 SHARDS = {"plain": (0, 0), "fec": (10, 3)}
 PACKET = 1300  # bytes of payload in a full one, about
 PARITY = 1.25  # bytes on the wire for each byte of payload: without parity 1.1, with it 1.4
-FORK = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
@@ -142,66 +138,13 @@ def peer_to_server(
 # ---- the command
 
 
-class Worker:
-    """One combination in a process of its own: a lab names its hosts after its process."""
-
-    def __init__(self, combination: Combination, conditions: Conditions):
-        self.combination = combination
-        self.pipe, theirs = FORK.Pipe(duplex=False)
-        self.process = FORK.Process(target=work, args=(theirs, combination, conditions))
-        self.process.start()
-        theirs.close()
-
-    def outcome(self) -> Outcome:
-        try:
-            return self.pipe.recv()
-        except EOFError:
-            return Outcome("its process died")
-        finally:
-            self.end()
-
-    def end(self) -> None:
-        self.process.join()
-        self.pipe.close()
-
-
-def work(pipe: Connection, combination: Combination, conditions: Conditions) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
-    signal.signal(signal.SIGTERM, lab.end_on_signal)
-    lab.libc.prctl(lab.PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+def run_one(combination: Combination, conditions: Conditions) -> Outcome:
     try:
         with time_limit(conditions.limit()):
-            outcome = try_combination(combination, conditions)
+            return try_combination(combination, conditions)
     except Exception as error:
         kind = "" if isinstance(error, Failure) else f"{type(error).__name__}: "
-        outcome = Outcome(f"{kind}{error}", tuple(getattr(error, "__notes__", [])))
-    finally:
-        lab.close_all()
-    pipe.send(outcome)
-
-
-def run_all(
-    chosen: list[Combination], conditions: Conditions, jobs: int, seconds: float
-) -> Iterator[tuple[Combination, Outcome]]:
-    """Some at a time. What has not begun within the seconds is left out."""
-    end = time.monotonic() + seconds
-    waiting = deque(chosen)
-    running: dict[Connection, Worker] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs and time.monotonic() < end:
-                worker = Worker(waiting.popleft(), conditions)
-                running[worker.pipe] = worker
-            if not running:
-                return
-            for pipe in wait(list(running)):
-                worker = running.pop(pipe)
-                yield worker.combination, worker.outcome()
-    finally:
-        for worker in running.values():
-            worker.process.terminate()
-        for worker in running.values():
-            worker.end()
+        return Outcome(f"{kind}{error}", tuple(getattr(error, "__notes__", [])))
 
 
 def choose(words: list[str]) -> list[Combination]:
@@ -248,10 +191,6 @@ def print_table(outcomes: dict[Combination, Outcome], left_out: set[Combination]
             row(block, [cell(combination) for combination in cells])
 
 
-def end_all(number: int, _frame: object) -> None:
-    sys.exit(128 + number)
-
-
 def number(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1e12:
@@ -292,15 +231,17 @@ def main() -> int:
     except (Failure, Skip) as reason:
         print(f"interop: {reason}", file=sys.stderr)
         return 2
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, end_all)
+    workers.leave_on_signals()
 
     begin = time.monotonic()
     total = len(options.chosen)
     outcomes: dict[Combination, Outcome] = {}
-    results = run_all(options.chosen, conditions, options.jobs, options.limit)
-    with contextlib.closing(results):
-        for combination, outcome in results:
+    run = partial(run_one, conditions=conditions)
+    with contextlib.closing(
+        workers.run_all(options.chosen, run, options.jobs, options.limit)
+    ) as results:
+        for ended in results:
+            combination, outcome = ended.job, ended.result or Outcome(ended.death)
             outcomes[combination] = outcome
             print(f"{len(outcomes):3}/{total} {describe(combination, outcome)}", flush=True)
             for note in outcome.notes:

@@ -230,7 +230,7 @@ def test_reader_that_does_not_read() -> None:
         echo.check()
 
 
-@test()
+@test(alone=True)
 def test_idle_memory() -> None:
     if re.search("asan|tsan", paqet.program()):
         raise Skip("a sanitizer takes memory of its own")

@@ -736,7 +736,7 @@ def ping_beside_downloads(lab: Lab) -> float:
     return busy
 
 
-@test()
+@test(alone=True)
 def test_keystroke_beside_downloads() -> None:
     with Lab() as lab:
         pair = paqet.start_pair(lab)
@@ -767,7 +767,7 @@ def test_stream_not_read_stops_only_itself() -> None:
         pair.check_alive()
 
 
-@test()
+@test(alone=True)
 def test_aborted_downloads_cost_nothing() -> None:
     with Lab() as lab:
         pair = paqet.start_pair(lab)
@@ -785,7 +785,7 @@ def test_aborted_downloads_cost_nothing() -> None:
         pair.check_alive()
 
 
-@test()
+@test(alone=True)
 def test_aborted_download_on_a_long_path() -> None:
     """200 ms there and back, 20 Mbit/s: after 2 round trips there is nothing but keepalives."""
     with Lab(wan=["--delay", "100", "--rate", "20"]) as lab:

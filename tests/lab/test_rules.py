@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import paqet
 import udp
 from case import Failure, expect, test
-from lab import Host, Lab, Process, wait_until
+from lab import Host, Lab, Process, make_names, remove_names, wait_until
 from paqet import Settings, SocksError, read_exactly
 
 REAL = "    reply: real\n"
@@ -58,19 +56,14 @@ class Service:
 def names(host: Host, lines: str, resolver: str = "") -> Iterator[None]:
     """What is started inside the host meanwhile finds these lines in /etc/hosts, and resolver in
     /etc/resolv.conf."""
-    folder = Path("/etc/netns", host.namespace)
-    base_was_there = folder.parent.exists()
-    folder.mkdir(parents=True)
+    folder = make_names(host.namespace)
     try:
         (folder / "hosts").write_text("127.0.0.1 localhost\n" + lines)
         if resolver:
             (folder / "resolv.conf").write_text(resolver)
         yield
     finally:
-        shutil.rmtree(folder)
-        if not base_was_there:
-            with contextlib.suppress(OSError):
-                folder.parent.rmdir()
+        remove_names(host.namespace)
 
 
 def add_public(lab: Lab) -> None:

@@ -235,7 +235,7 @@ def iperf(lab: Lab, *options: str) -> dict:
     return answer["end"]
 
 
-@test()
+@test(alone=True)
 def test_tun_iperf_tcp() -> None:
     with Lab() as lab:
         pair = start_pair(lab)
@@ -246,7 +246,7 @@ def test_tun_iperf_tcp() -> None:
         pair.check_alive()
 
 
-@test(limit=120, tries=3)
+@test(limit=120, tries=3, alone=True)
 def test_tun_iperf_udp() -> None:
     with Lab() as lab:
         pair = start_pair(lab)
@@ -258,7 +258,7 @@ def test_tun_iperf_udp() -> None:
         pair.check_alive()
 
 
-@test()
+@test(alone=True)
 def test_tun_small_packets() -> None:
     """While the server is silent, many of the smallest TCP packets take little memory."""
     with Lab(wan=["--delay", "20"]) as lab:

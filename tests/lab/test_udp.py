@@ -283,7 +283,7 @@ def test_udp_associations_with_password() -> None:
 # ---- many
 
 
-@test(limit=200, tries=3)
+@test(limit=200, tries=3, alone=True)
 def test_udp_1000_flows() -> None:
     with Lab() as lab:
         entry = udp.forward(f"127.0.0.1:{FORWARD}", f"127.0.0.1:{ECHO}")
@@ -298,7 +298,7 @@ def test_udp_1000_flows() -> None:
         expect(paqet.fetch_by_hand(lab), "a download afterwards")
 
 
-@test(limit=150, tries=3)
+@test(limit=150, tries=3, alone=True)
 def test_udp_sizes_mixed() -> None:
     """Small ones beside large ones, which go another way: none cut, joined or lost."""
     with Lab() as lab:
@@ -309,7 +309,7 @@ def test_udp_sizes_mixed() -> None:
         pair.check_alive()
 
 
-@test(limit=150, tries=3)
+@test(limit=150, tries=3, alone=True)
 def test_udp_beside_downloads() -> None:
     with Lab(wan=["--delay", "25", "--rate", "100"]) as lab:
         pair = start(lab)
@@ -323,7 +323,7 @@ def test_udp_beside_downloads() -> None:
         pair.check_alive()
 
 
-@test(limit=200, tries=3)
+@test(limit=200, tries=3, alone=True)
 def test_udp_with_loss() -> None:
     """Each way loses 5 %, so 90.25 % come back, or more; and none waits for one that was lost."""
     with Lab(wan=["--loss", "5", "--delay", "50"]) as lab:
@@ -475,7 +475,7 @@ def iperf3(lab: Lab, *options: str) -> dict:
     return result["end"]["sum"]
 
 
-@test(limit=150, tries=3)
+@test(limit=150, tries=3, alone=True)
 def test_udp_forward_iperf3() -> None:
     need("iperf3")
     with Lab() as lab:
@@ -596,7 +596,7 @@ for _family in ("a", "b"):
     _binary = os.environ.get(f"PAQET_GO_{_family.upper()}")
     if _binary:
         _client = partial(original_is_client, _family, _binary)
-        add(f"udp_original_{_family}_client", best_of(3, _client))
+        add(f"udp_original_{_family}_client", best_of(3, _client), alone=True)
         add(
             f"udp_original_{_family}_to_itself",
             partial(original_to_itself, _family, _binary),
