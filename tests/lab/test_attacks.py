@@ -267,7 +267,7 @@ def request(lab: Lab) -> float:
     return time.monotonic() - begin
 
 
-@test(tries=2)
+@test(tries=2, alone=True)
 def test_flood_of_fec_shapes() -> None:
     """Small packets that each teach the server another shape of FEC."""
     with Lab(third=True) as lab:
