@@ -240,6 +240,25 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+static void ending_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGHUP); /* a terminal that goes away */
+}
+
+bool pq_app_wait(unsigned seconds)
+{
+    const struct timespec t = {.tv_sec = (time_t)seconds};
+    sigset_t set, before;
+    ending_signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    int sig = sigtimedwait(&set, NULL, &t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return sig < 0;
+}
+
 int pq_app_run(struct pq_worker *const *w, unsigned n)
 {
     pthread_t threads[64];
@@ -247,10 +266,7 @@ int pq_app_run(struct pq_worker *const *w, unsigned n)
     int sig = 0;
     unsigned started = 0;
     raise_limits();
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);                /* a terminal that goes away */
+    ending_signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by the workers */
     while (started < n && !pthread_create(&threads[started], NULL, thread_main, w[started]))
         started++;

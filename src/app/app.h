@@ -42,6 +42,10 @@ void pq_app_move_firewall(struct pq_app *app, const char *ifname);
 /* Covers one port, or one less; from any worker. */
 void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on);
 
+/* Waits for `seconds`.  Returns false if a signal that ends the program has come meanwhile.  Before
+ * the workers run. */
+bool pq_app_wait(unsigned seconds);
+
 /* Runs the workers in threads of their own until a signal comes, then stops them. */
 int pq_app_run(struct pq_worker *const *w, unsigned n);
 

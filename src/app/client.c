@@ -207,7 +207,7 @@ int pq_client_run(struct pq_conf *c)
         w[i] = &cl.cw[i]->w;
         e = start_worker(cl.cw[i]);
     }
-    int code = e ? 1 : pq_app_run(w, cl.app.n_workers);
+    int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(w, cl.app.n_workers);
     close_all(&cl);
     return code;
 }

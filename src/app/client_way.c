@@ -2,8 +2,8 @@
 /* client_way.c - the servers, and the way to each from this machine. */
 #include "app/client.h"
 
+#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define START_PATIENCE (3 * PQ_SEC) /* for the router's MAC */
 #define RENEW_PATIENCE (50 * PQ_MS) /* the same while the loop waits */
@@ -58,8 +58,7 @@ int pq_client_find_ways(struct client *cl)
     if (e == PQ_EAGAIN)
         PQ_LOG(PQ_LOG_WARN, "waiting for the network");
     while (e == PQ_EAGAIN) {
-        sleep(NETWORK_EVERY);
-        e = find_all(cl, true);
+        e = pq_app_wait(NETWORK_EVERY) ? find_all(cl, true) : -EINTR;
     }
     if (e)
         return e;

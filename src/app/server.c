@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 /* ---- events of a worker's hub */
 
@@ -206,8 +205,7 @@ static int wait_for_link(struct server *s, char why[PQ_WHY_LEN])
     if (e == PQ_EAGAIN)
         pq_say("%s; waiting for it", why);
     while (e == PQ_EAGAIN) {
-        sleep(1);
-        e = pq_discover_server(s->app.conf, &s->app.path, why);
+        e = pq_app_wait(1) ? pq_discover_server(s->app.conf, &s->app.path, why) : -EINTR;
     }
     return e;
 }
@@ -227,9 +225,9 @@ int pq_server_run(struct pq_conf *c)
     int e = wait_for_link(&s, why);
     if (!e)
         e = pq_targets_init(&s.targets, c, why);
-    if (e) {
+    if (e && e != -EINTR) {
         pq_say("%s", why);
-    } else {
+    } else if (!e) {
         s.app.hub.link_mtu = s.app.path.iface.mtu;
         memcpy(s.app.fw_conf.ifname, s.app.path.iface.name, sizeof s.app.fw_conf.ifname);
         pq_server_note_own(&s);
@@ -241,7 +239,7 @@ int pq_server_run(struct pq_conf *c)
     }
     if (!e)
         e = open_port(&s);
-    int code = e ? 1 : pq_app_run(s.w, s.app.n_workers);
+    int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(s.w, s.app.n_workers);
     close_all(&s);
     return code;
 }

@@ -45,5 +45,5 @@ void pq_server_note_own(struct server *s);
  * thread.  pq_server_watch before it runs; _unwatch as it stops. */
 void pq_server_watch(struct server *s, struct pq_worker *w);
 void pq_server_unwatch(struct server *s, struct pq_worker *w);
-void pq_server_renew_link(struct server *s, struct pq_worker *w);
+bool pq_server_renew_link(struct server *s, struct pq_worker *w); /* false: it is away */
 #endif

@@ -111,7 +111,7 @@ static bool reopen(struct server *s, struct pq_worker *w)
     return pq_pktio_set_ports(w->io, &port, 1) == 0;
 }
 
-void pq_server_renew_link(struct server *s, struct pq_worker *w)
+bool pq_server_renew_link(struct server *s, struct pq_worker *w)
 {
     struct server_watch *v = watch_of(s, w);
     pthread_mutex_lock(&s->link_lock);
@@ -139,6 +139,7 @@ void pq_server_renew_link(struct server *s, struct pq_worker *w)
                f.name, f.mtu);
     if (there)
         v->mtu = f.mtu;
+    return there;
 }
 
 /* ---- being told */
@@ -147,8 +148,7 @@ static void on_soon(uv_timer_t *t)
 {
     struct pq_worker *w = t->data;
     struct server *s = w->role;
-    pq_server_renew_link(s, w);
-    if (s->missing || !watch_of(s, w)->ifindex)
+    if (!pq_server_renew_link(s, w))
         uv_timer_start(t, on_soon, AGAIN_MS, 0);
 }
 

@@ -99,6 +99,14 @@ static int from_conf(const char *path, char ifname[16], long *port)
     return e ? 1 : 0;
 }
 
+/* 0 if the text is no port. */
+static long read_port(const char *text)
+{
+    char *end;
+    long v = strtol(text, &end, 10);
+    return *text && !*end && v > 0 && v <= 65535 ? v : 0;
+}
+
 int pq_cmd_dump(int argc, char **argv)
 {
     static const struct option opts[] = {
@@ -116,7 +124,7 @@ int pq_cmd_dump(int argc, char **argv)
         else if (o == 'i')
             snprintf(app.path.iface.name, sizeof app.path.iface.name, "%s", optarg);
         else if (o == 'p')
-            port = strtol(optarg, NULL, 10);
+            port = read_port(optarg);
         else if (o == '?')
             return 1; /* snaplen and promisc of the Go program are accepted: all is shown */
     }

@@ -41,7 +41,11 @@ static void usage(FILE *f)
 
 static int command_usage(const struct command *c)
 {
-    printf("paqet %s\n%s%s", c->help, *c->options ? "\nOptions:\n" : "", c->options);
+    const char *about = strchr(c->help, ':'); /* behind the form of the command, where it has one */
+    printf("%s\n\nUsage: paqet %.*s\n", about ? about + 2 : c->help,
+           about ? (int)(about - c->help) : (int)strlen(c->name), about ? c->help : c->name);
+    if (*c->options)
+        printf("\nOptions:\n%s", c->options);
     return 0;
 }
 
@@ -79,12 +83,24 @@ static bool sort_arguments(int argc, char **argv)
     return true;
 }
 
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (!strcmp(name, commands[i].name))
+            return &commands[i];
+    return NULL;
+}
+
 static int run_command(const struct command *c, int argc, char **argv)
 {
     for (int i = 2; i < argc; i++) {
         if (is_help(argv[i]))
             return command_usage(c);
         i += takes_value(argv[i]);
+    }
+    if (!*c->options && argc > 2) {
+        fprintf(stderr, "paqet %s: unexpected argument '%s'; it takes none\n", c->name, argv[2]);
+        return 1;
     }
     return c->main(argc - 1, argv + 1);
 }
@@ -108,17 +124,20 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a reader of the output that goes away does not end the tunnel */
     if (argc > 1 && !strcmp(argv[1], "--version"))
         argv[1] = "version";
+    if (argc > 2 && !strcmp(argv[1], "help") && find_command(argv[2]))
+        return command_usage(find_command(argv[2]));
     if (argc > 1 && (is_help(argv[1]) || !strcmp(argv[1], "help"))) {
         usage(stdout);
         return 0;
     }
     if (!sort_arguments(argc, argv)) {
+        if (argc > 1)
+            fprintf(stderr, "Error: unknown flag or missing command: %s\n", argv[1]);
         usage(stderr);
         return 1;
     }
-    for (size_t i = 0; i < N_COMMANDS; i++)
-        if (!strcmp(argv[1], commands[i].name))
-            return run_command(&commands[i], argc, argv);
+    if (find_command(argv[1]))
+        return run_command(find_command(argv[1]), argc, argv);
     fprintf(stderr, "Error: unknown command \"%s\" for \"paqet\"\nRun 'paqet help' for usage.\n",
             argv[1]);
     return 1;

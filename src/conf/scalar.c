@@ -78,7 +78,7 @@ static void put_real(double v, char buf[40])
         snprintf(e, sizeof e, "%.*e", digits - 1, v);
     while (strtod(e, NULL) != v && ++digits <= 17);
     const int exponent = (int)strtol(strchr(e, 'e') + 1, NULL, 10);
-    if (v == 0 || (exponent >= -4 && exponent < 21))
+    if (v == 0 || (exponent >= -4 && exponent < 6))
         snprintf(buf, 40, "%.*f", digits - 1 > exponent ? digits - 1 - exponent : 0, v);
     else
         memcpy(buf, e, strlen(e) + 1);

@@ -14,6 +14,7 @@
 
 #define PATH_MAX_LEN 160
 #define FILE_MAX     ((size_t)1 << 20)
+#define PERCENT_MAX  64
 
 struct walk {
     struct pq_conf *c;
@@ -145,6 +146,15 @@ static void take_string(struct walk *w, const yaml_node_t *n, const char *path, 
     *out = text;
 }
 
+static void without_underscores(const char *text, char *out, size_t cap)
+{
+    size_t n = 0;
+    for (; *text && n + 1 < cap; text++)
+        if (*text != '_')
+            out[n++] = *text;
+    out[n] = 0;
+}
+
 /* Fractions are cut off, and a number in quotes may have an exponent, as in the Go programs. */
 static bool whole_number(const yaml_node_t *n, long *v)
 {
@@ -156,8 +166,10 @@ static bool whole_number(const yaml_node_t *n, long *v)
         *v = s.negative ? -(long)s.value : (long)s.value;
         return true;
     }
-    double d = strtod(text_of(n), &end);
-    if (end == text_of(n) || *end || !(d > -1e15 && d < 1e15))
+    char digits[64];
+    without_underscores(text_of(n), digits, sizeof digits);
+    double d = strtod(digits, &end);
+    if (end == digits || *end || !(d > -1e15 && d < 1e15))
         return false;
     *v = (long)d;
     return true;
@@ -482,7 +494,43 @@ static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, struct p
     return m->errors ? PQ_EINVAL : 0;
 }
 
-int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs)
+/* The Go programs' library takes a plain text that begins with %, which YAML reserves.  Puts such a
+ * one, at which the parser has stopped, in quotes.  Returns the new text, owned by the caller, or
+ * NULL if it is something else that is wrong. */
+static char *quote_percent(const char *text, size_t *n, const yaml_mark_t *mark)
+{
+    const char *line = text, *end = text + *n;
+    for (size_t i = 0; i < mark->line && line; i++)
+        line = memchr(line, '\n', (size_t)(end - line))
+                   ? (char *)memchr(line, '\n', (size_t)(end - line)) + 1
+                   : NULL;
+    const char *at = line ? memchr(line, '%', (size_t)(end - line)) : NULL;
+    const char *stop = at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+    if (!at || (size_t)(at - line) < mark->column || memchr(line, '\n', (size_t)(at - line)))
+        return NULL;
+    stop = stop ? stop : end;
+    for (const char *p = at; p < stop; p++) /* a comment, or the next thing of a list or map */
+        if ((p[0] == ' ' && p[1] == '#') || *p == ',' || *p == '}' || *p == ']' || *p == '\r')
+            stop = p;
+    char *out = malloc(*n + 3 + (size_t)(stop - at)), *w = out;
+    if (!out)
+        return NULL;
+    w = mempcpy(w, text, (size_t)(at - text));
+    *w++ = '\'';
+    for (const char *p = at; p < stop; p++) {
+        if (*p == '\'')
+            *w++ = '\'';
+        *w++ = *p;
+    }
+    *w++ = '\'';
+    w = mempcpy(w, stop, (size_t)(end - stop));
+    *n = (size_t)(w - out);
+    return out;
+}
+
+/* Parses once; *mark is where it stopped at a character that begins nothing, or line SIZE_MAX. */
+static int parse_once(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs,
+                      yaml_mark_t *mark)
 {
     yaml_parser_t p;
     pq_conf_defaults(out);
@@ -491,8 +539,36 @@ int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_con
         return PQ_ENOMEM;
     yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
     int e = parse(out, &p, text, msgs);
+    *mark = p.problem_mark;
+    if (p.error != YAML_SCANNER_ERROR)
+        mark->line = SIZE_MAX;
     wipe_parser(&p);
     yaml_parser_delete(&p);
+    return e;
+}
+
+int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs)
+{
+    yaml_mark_t mark = {.line = SIZE_MAX};
+    char *own = NULL;
+    int e = parse_once(out, text, n, msgs, &mark);
+    for (int i = 0; i < PERCENT_MAX && e && mark.line != SIZE_MAX; i++) {
+        const size_t before = n;
+        char *next = quote_percent(own ? own : text, &n, &mark);
+        if (!next)
+            break;
+        if (own) {
+            explicit_bzero(own, before);
+            free(own);
+        }
+        own = next;
+        pq_conf_msgs_free(msgs);
+        pq_conf_free(out);
+        e = parse_once(out, own, n, msgs, &mark);
+    }
+    if (own)
+        explicit_bzero(own, n);
+    free(own);
     return e;
 }
 

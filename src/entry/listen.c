@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG    1024
-#define LOG_PERIOD (10 * PQ_SEC)
+#define BACKLOG     1024
+#define LOG_PERIOD  (10 * PQ_SEC)
+#define FILES_SPARE 8
 
 static int bound_socket(const struct pq_addr *addr, bool share_port)
 {
@@ -90,24 +92,27 @@ static void refuse(struct pq_listener *l)
     uv_close((uv_handle_t *)&l->spare, on_refused);
 }
 
-static void note_refused(struct pq_listener *l, int status)
+/* libuv closes a connection for which there is no descriptor, and says nothing of it: told is when
+ * the last ones are given out. */
+static void note_descriptors(struct pq_listener *l, const uv_tcp_t *tcp)
 {
+    struct rlimit r;
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)tcp, &fd) || getrlimit(RLIMIT_NOFILE, &r) ||
+        (rlim_t)fd + FILES_SPARE < r.rlim_cur)
+        return;
     uint64_t n = pq_log_due(&l->refused, LOG_PERIOD, uv_hrtime());
-    if (n && (status == UV_EMFILE || status == UV_ENFILE))
+    if (n)
         PQ_LOG(PQ_LOG_WARN,
-               "connections are refused for want of file descriptors (%llu since the last such "
-               "line): raise the limit, LimitNOFILE= of the service or ulimit -n",
-               (unsigned long long)n);
-    else if (n)
-        PQ_LOG(PQ_LOG_WARN, "a connection could not be accepted: %s", uv_strerror(status));
+               "file descriptors are running out (%d of %llu): further connections are refused; "
+               "raise the limit, LimitNOFILE= of the service or ulimit -n",
+               fd, (unsigned long long)r.rlim_cur);
 }
 
 uv_tcp_t *pq_listen_accept(uv_stream_t *listener, int status)
 {
-    if (status) {
-        note_refused(PQ_OF(listener, struct pq_listener, tcp), status);
+    if (status)
         return NULL;
-    }
     uv_tcp_t *tcp = pq_tcp_new(listener->loop);
     if (!tcp) {
         refuse(PQ_OF(listener, struct pq_listener, tcp));
@@ -117,6 +122,7 @@ uv_tcp_t *pq_listen_accept(uv_stream_t *listener, int status)
         pq_tcp_close(tcp, true);
         return NULL;
     }
+    note_descriptors(PQ_OF(listener, struct pq_listener, tcp), tcp);
     pq_tcp_tune(tcp);
     return tcp;
 }
