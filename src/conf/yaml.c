@@ -494,23 +494,33 @@ static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, struct p
     return m->errors ? PQ_EINVAL : 0;
 }
 
+/* The byte at a mark, which counts lines and characters; NULL if there is none. */
+static const char *at_mark(const char *text, size_t n, const yaml_mark_t *mark)
+{
+    const char *p = text, *end = text + n;
+    for (size_t line = 0; p && line < mark->line; line++) {
+        p = memchr(p, '\n', (size_t)(end - p));
+        p = p ? p + 1 : NULL;
+    }
+    for (size_t column = 0; p && p < end && column < mark->column; column++)
+        for (p++; p < end && ((unsigned char)*p & 0xc0) == 0x80;)
+            p++;
+    return p && p < end ? p : NULL;
+}
+
 /* The Go programs' library takes a plain text that begins with %, which YAML reserves.  Puts such a
  * one, at which the parser has stopped, in quotes.  Returns the new text, owned by the caller, or
  * NULL if it is something else that is wrong. */
 static char *quote_percent(const char *text, size_t *n, const yaml_mark_t *mark)
 {
-    const char *line = text, *end = text + *n;
-    for (size_t i = 0; i < mark->line && line; i++)
-        line = memchr(line, '\n', (size_t)(end - line))
-                   ? (char *)memchr(line, '\n', (size_t)(end - line)) + 1
-                   : NULL;
-    const char *at = line ? memchr(line, '%', (size_t)(end - line)) : NULL;
+    const char *end = text + *n, *at = at_mark(text, *n, mark);
     const char *stop = at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
-    if (!at || (size_t)(at - line) < mark->column || memchr(line, '\n', (size_t)(at - line)))
+    if (!at || *at != '%')
         return NULL;
     stop = stop ? stop : end;
     for (const char *p = at; p < stop; p++) /* a comment, or the next thing of a list or map */
-        if ((p[0] == ' ' && p[1] == '#') || *p == ',' || *p == '}' || *p == ']' || *p == '\r')
+        if ((p[0] == ' ' && p + 1 < stop && p[1] == '#') || *p == ',' || *p == '}' || *p == ']' ||
+            *p == '\r')
             stop = p;
     char *out = malloc(*n + 3 + (size_t)(stop - at)), *w = out;
     if (!out)
