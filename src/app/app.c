@@ -83,6 +83,9 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
     }
     h->fec_auto = c->fec_auto && !h->dshard;
     h->flags = c->local_flag;
+    h->look = c->look;
+    h->ttl4 = pq_host_ttl(true);
+    h->ttl6 = pq_host_ttl(false);
     h->max_sessions = sessions_bound(c);
     h->memory = memory_bound((unsigned)c->packet_workers);
     if (h->smux.session_buf > h->memory / 2) /* a small machine */
@@ -110,8 +113,11 @@ int pq_app_init(struct pq_app *app, struct pq_conf *c)
     app->conf = c;
     app->fanout = -1;
     app->n_workers = (unsigned)c->packet_workers;
+    struct pq_rng rng;
     pthread_mutex_init(&app->fw_lock, NULL);
     hub_conf(&app->hub, c);
+    pq_rng_init(&rng);
+    app->hub.look_seed = pq_rng_u64(&rng);
     int e = pq_crypt_global_init();
     if (!e && pq_cipher_needs_key(c->cipher))
         e = pq_crypt_derive(c->kcp.key, app->hub.key);

@@ -38,7 +38,7 @@ static int send_one(const struct pq_conf *c, const char *text)
     struct pq_slot slot = {.buf = buf, .off = PQ_SLOT_HEAD, .len = (uint16_t)strlen(text)};
     for (size_t i = 0; text[i]; i++)
         buf[PQ_SLOT_HEAD + i] = (uint8_t)text[i];
-    pq_flow_craft(&flow, &slot);
+    pq_flow_craft(&flow, &slot, false, pq_clock());
     int sent = pq_pktio_send(io, &slot, 1);
     pq_pktio_close(&io);
     if (sent != 1) {

@@ -127,8 +127,19 @@ static void check_flags(struct pq_check *k, const char *path, const struct pq_co
     }
 }
 
+static void check_look(struct pq_check *k)
+{
+    const char *text = k->c->look_text;
+    k->c->look = PQ_LOOK_PLAUSIBLE;
+    if (pq_is_set(text) && strcmp(text, "classic") == 0)
+        k->c->look = PQ_LOOK_CLASSIC;
+    else if (pq_is_set(text) && strcmp(text, "plausible") != 0)
+        PQ_FAIL(k, "network.tcp.look", "network.tcp.look: '%s' is not plausible or classic", text);
+}
+
 static void check_network(struct pq_check *k)
 {
+    check_look(k);
     static const char *const backends[] = {"auto", "afpacket", "pcap"};
     struct pq_conf *c = k->c;
     if (pq_is_set(c->ifname) && strlen(c->ifname) > 15)

@@ -10,6 +10,7 @@
 #include "crypt/crypt.h"
 #include "header/header.h"
 #include "kcp/kcp.h"
+#include "wire/flow.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -99,7 +100,7 @@ struct pq_conf_kcp {
 struct pq_conf {
     /* as written; a missing or zero number already replaced by its default */
     char *role_text, *log_level_text, *listen, *ifname, *guid;
-    char *protocol, *header_text, *backend_text;
+    char *protocol, *header_text, *backend_text, *look_text;
     struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
     struct pq_conf_forward forward[PQ_CONF_FORWARD_MAX];
     struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
@@ -119,6 +120,7 @@ struct pq_conf {
     enum pq_role role;
     enum pq_log_level log_level;
     enum pq_backend backend;
+    enum pq_look look;
     enum pq_family header; /* PQ_FAMILY_NONE = auto */
     enum pq_cipher cipher;
     enum pq_congestion congestion;

@@ -56,6 +56,9 @@ int pq_own_addrs(struct pq_addr *out, size_t max, size_t *n);
  * of this machine's addresses). */
 int pq_route_get(const struct pq_addr *dst, const struct pq_addr *src, struct pq_route *out);
 
+/* The TTL, or hop limit, that this machine's own packets begin with. */
+uint8_t pq_host_ttl(bool is4);
+
 /* A descriptor that becomes readable when an interface or an address changes; negative: -errno. */
 int pq_netwatch_open(void);
 

@@ -32,6 +32,9 @@ struct pq_hub_conf {
     uint16_t dshard, pshard;  /* both > 0: sends FEC [3]; reading needs no setting */
     bool fec_auto;            /* copies of lone datagrams while the path loses, to our kind [8.6] */
     struct pq_flags flags;    /* what this side sends with */
+    enum pq_look look;        /* of all flows [1.6] */
+    uint8_t ttl4, ttl6;       /* of the host */
+    uint64_t look_seed;       /* secret, the same in all workers: offsets of time stamps */
     uint16_t link_len;        /* 14 or 0 */
     uint32_t max_sessions;    /* server; more are not accepted */
     struct pq_replay *replay; /* server: common to all hubs, borrowed; NULL: one of its own */

@@ -191,6 +191,26 @@ static size_t datagram_max(const struct pq_hub *h, const struct pq_flow *f)
     return h->conf.link_mtu > head + least ? h->conf.link_mtu - head : least;
 }
 
+/* The kernel's time stamps have one offset for each pair of addresses. */
+static uint32_t ts_offset(const struct pq_hub *h, const struct pq_flow_conf *fc)
+{
+    uint8_t pair[32];
+    memcpy(pair, fc->local.ip, 16);
+    memcpy(pair + 16, fc->peer.ip, 16);
+    return (uint32_t)pq_hash_bytes(pair, sizeof pair, h->conf.look_seed);
+}
+
+static void init_flow(struct pq_session *s, const struct pq_flow_conf *fc)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_flow_conf c = *fc;
+    c.look = h->conf.look;
+    c.ttl = pq_addr_is4(&fc->peer) ? h->conf.ttl4 : h->conf.ttl6;
+    c.ts_offset = ts_offset(h, fc);
+    c.seed = pq_rng_u64(h->rng);
+    pq_flow_init(&s->flow, &c);
+}
+
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now)
 {
@@ -207,7 +227,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     pq_list_init(&s->rx);
     pq_list_init(&s->streams);
     pq_list_push(&h->sessions, &s->node);
-    pq_flow_init(&s->flow, fc);
+    init_flow(s, fc);
     pq_flow_set_flags(&s->flow, &h->conf.flags);
 
     struct pq_kcp_conf kc = h->conf.kcp;
@@ -485,6 +505,7 @@ void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
     if (!st->ses)
         return;
     st->ses->abilities = abilities;
+    pq_flow_set_splits(&st->ses->flow, abilities & PQ_ABLE_SPLIT);
     if (!abilities)
         return;
     pq_smux_extend(st->ses->smux, PQ_PEER_TIMEOUT);

@@ -118,6 +118,7 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
         return d;
     const uint64_t news = pq_kcp_news(s->kcp);
     s->heard = now;
+    pq_flow_heard(&s->flow, seg);
     if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
     if (h->conf.learn_mac && seg->src_mac && pq_kcp_news(s->kcp) != news)

@@ -87,16 +87,16 @@ static size_t run_of(const struct pq_slot *slots, size_t n)
     return k;
 }
 
-/* Puts headers in front, of each datagram or of each run. */
-static void forge(struct pq_session *s, struct pq_slot *slots, size_t n)
+/* Puts headers in front, of each datagram or of each run.  `more`: the session goes on sending. */
+static void forge(struct pq_session *s, struct pq_slot *slots, size_t n, bool more, pq_ns now)
 {
     bool runs = s->hub->conf.runs && s->abilities & PQ_ABLE_SPLIT && pq_flow_can_run(&s->flow);
     for (size_t i = 0, k; i < n; i += k) {
         k = runs ? run_of(slots + i, n - i) : 1;
         if (k > 1)
-            pq_flow_craft_run(&s->flow, slots + i, k);
+            pq_flow_craft_run(&s->flow, slots + i, k, now);
         else
-            pq_flow_craft(&s->flow, &slots[i]);
+            pq_flow_craft(&s->flow, &slots[i], more || i + k < n, now);
     }
 }
 
@@ -110,7 +110,7 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
         n++;
     }
     pq_crypt_seal(h->crypt, spans, n, h->rng);
-    forge(s, slots, n);
+    forge(s, slots, n, n == max, now);
     return n;
 }
 

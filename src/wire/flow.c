@@ -6,13 +6,17 @@
 
 #include <string.h>
 
+#define WINDOW_FIRST 502   /* times 128: a Linux that has the usual 64 KB */
+#define WINDOW_MAX   24576 /* 3 MB, what tcp_rmem lets it grow to */
+#define WIDER_AFTER  8     /* windows that came: then it grows by a quarter */
+
 static void ip4_template(struct pq_flow *f, const struct pq_flow_conf *c)
 {
     uint8_t *h = f->head + f->link_len;
     h[0] = 0x45;
-    h[1] = 0xb8;                /* TOS 184 = DSCP 46 [1.1] */
-    pq_put_be16(h + 6, 0x4000); /* don't fragment */
-    h[8] = 64;
+    h[1] = c->look == PQ_LOOK_CLASSIC ? 0xb8 : 0; /* TOS 184 = DSCP 46 [1.1] */
+    pq_put_be16(h + 6, 0x4000);                   /* don't fragment */
+    h[8] = c->ttl ? c->ttl : 64;
     h[9] = 6;
     memcpy(h + 12, pq_addr_v4(&c->local), 4);
     memcpy(h + 16, pq_addr_v4(&c->peer), 4);
@@ -24,9 +28,11 @@ static void ip4_template(struct pq_flow *f, const struct pq_flow_conf *c)
 static void ip6_template(struct pq_flow *f, const struct pq_flow_conf *c)
 {
     uint8_t *h = f->head + f->link_len;
-    pq_put_be32(h, 0x6b800000); /* version 6, traffic class 0xB8, flow label 0 [1.1] */
+    const uint32_t label = (uint32_t)(c->seed >> 44); /* 20 bits, the flow's own */
+    /* version 6, then traffic class 0xB8 and flow label 0 [1.1], or as Linux does [1.6] */
+    pq_put_be32(h, c->look == PQ_LOOK_CLASSIC ? 0x6b800000 : 0x60000000 | label);
     h[6] = 6;
-    h[7] = 64;
+    h[7] = c->ttl ? c->ttl : 64;
     memcpy(h + 8, c->local.ip, 16);
     memcpy(h + 24, c->peer.ip, 16);
     f->ip_len = PQ_IP6_LEN;
@@ -50,6 +56,14 @@ void pq_flow_init(struct pq_flow *f, const struct pq_flow_conf *c)
     f->dport = c->peer.port;
     f->t0 = c->t0;
     f->flags = (struct pq_flags){{PQ_TCP_PSH | PQ_TCP_ACK}, 1};
+    f->look = c->look;
+    f->st = (struct pq_flow_state){.seq = (uint32_t)c->seed,
+                                   .ack = (uint32_t)(c->seed >> 32),
+                                   .ts_offset = c->ts_offset,
+                                   .ts_echo = (uint32_t)(c->seed >> 16),
+                                   .ip_id = (uint16_t)(c->seed >> 24),
+                                   .window = WINDOW_FIRST,
+                                   .until_wider = WIDER_AFTER * WINDOW_FIRST * 128};
     bool is4 = pq_addr_is4(&c->peer);
     put_link(f, c, is4);
     if (is4)
@@ -90,71 +104,152 @@ bool pq_flow_is_from(const struct pq_flow *f, const struct pq_addr *a)
     return is4 ? memcmp(ip + 12, pq_addr_v4(a), 4) == 0 : memcmp(ip + 8, a->ip, 16) == 0;
 }
 
+/* ---- what is in the TCP header */
+
+struct numbers {
+    uint32_t seq, ack, tsval, tsecr;
+    uint16_t window;
+};
+
 /* Sequence, acknowledgement and time stamps are decoration made from the packet counter [1.1]. */
-static size_t put_tcp(struct pq_flow *f, uint8_t *t, uint16_t flags)
+static void classic_numbers(struct pq_flow *f, uint16_t flags, struct numbers *out)
 {
-    uint32_t n = ++f->n;
-    uint32_t tsval = f->t0 + (n >> 3), seq, ack;
-    bool syn = flags & PQ_TCP_SYN;
-    size_t len = syn ? PQ_TCP_SYN_LEN : PQ_TCP_LEN;
+    const uint32_t n = ++f->n;
+    out->tsval = f->t0 + (n >> 3);
+    out->window = 65535;
+    if (flags & PQ_TCP_SYN) {
+        out->seq = 1 + (n & 7);
+        out->ack = flags & PQ_TCP_ACK ? out->seq + 1 : 0;
+        out->tsecr = 0;
+    } else {
+        out->seq = f->t0 + (n << 7);
+        out->ack = out->seq - (n & 0x3ff) + 1400;
+        out->tsecr = out->tsval - (n % 200 + 50);
+    }
+}
+
+/* As the host's TCP would number `bytes` of payload now [1.6].  A kernel glues segments whose
+ * numbers follow each other, unless one has PSH: where the flags have none, and the peer cuts
+ * nothing, a byte is left out. */
+static void plausible_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, pq_ns now,
+                              struct numbers *out)
+{
+    struct pq_flow_state *st = &f->st;
+    const bool syn = flags & PQ_TCP_SYN;
+    out->seq = st->seq;
+    out->ack = flags & PQ_TCP_ACK ? st->ack : 0;
+    out->tsval = (uint32_t)(now / PQ_MS) + st->ts_offset;
+    out->tsecr = syn ? 0 : st->ts_echo;
+    out->window = st->window;
+    st->sent = true;
+    st->seq += (uint32_t)bytes + (syn || (!f->splits && !(flags & PQ_TCP_PSH)));
+}
+
+static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const struct numbers *v)
+{
+    const bool syn = flags & PQ_TCP_SYN;
+    const size_t len = syn ? PQ_TCP_SYN_LEN : PQ_TCP_LEN;
+    uint8_t *ts = t + 24;
     if (syn) {
-        seq = 1 + (n & 7);
-        ack = flags & PQ_TCP_ACK ? seq + 1 : 0;
         static const uint8_t opts[20] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
                                          0, 0, 0, 0,    0, 0, 1, 3,  3, 8};
         memcpy(t + 20, opts, sizeof opts);
-        pq_put_be32(t + 28, tsval); /* TSecr stays 0 */
+        ts = t + 28;
     } else {
-        seq = f->t0 + (n << 7);
-        ack = seq - (n & 0x3ff) + 1400;
         pq_put_be32(t + 20, 0x0101080a); /* NOP NOP timestamps */
-        pq_put_be32(t + 24, tsval);
-        pq_put_be32(t + 28, tsval - (n % 200 + 50));
     }
+    pq_put_be32(ts, v->tsval);
+    pq_put_be32(ts + 4, v->tsecr);
     pq_put_be16(t, f->sport);
     pq_put_be16(t + 2, f->dport);
-    pq_put_be32(t + 4, seq);
-    pq_put_be32(t + 8, ack);
+    pq_put_be32(t + 4, v->seq);
+    pq_put_be32(t + 8, v->ack);
     t[12] = (uint8_t)(len / 4 << 4 | (flags & PQ_TCP_NS ? 1 : 0));
     t[13] = (uint8_t)flags;
-    pq_put_be16(t + 14, 65535);
+    pq_put_be16(t + 14, v->window);
     pq_put_be32(t + 16, 0); /* checksum, urgent pointer */
     return len;
+}
+
+void pq_flow_heard(struct pq_flow *f, const struct pq_segment *s)
+{
+    struct pq_flow_state *st = &f->st;
+    const uint32_t end = s->seq + (uint32_t)s->len;
+    if (!st->sent && s->flags & PQ_TCP_ACK)
+        st->seq = s->ack; /* where the peer says that this side is */
+    if (!st->heard || (int32_t)(end - st->ack) > 0)
+        st->ack = end;
+    if (s->has_ts && (!st->heard || (int32_t)(s->tsval - st->ts_echo) > 0))
+        st->ts_echo = s->tsval;
+    st->heard = true;
+    if (s->len < st->until_wider || st->window >= WINDOW_MAX) {
+        st->until_wider -= s->len < st->until_wider ? (uint32_t)s->len : 0;
+        return;
+    }
+    st->window = (uint16_t)(st->window + st->window / 4);
+    st->until_wider = WIDER_AFTER * (uint32_t)st->window * 128;
+}
+
+void pq_flow_set_splits(struct pq_flow *f, bool on)
+{
+    f->splits = on;
+}
+
+/* ---- packets */
+
+/* Length, id and checksum of an IPv4 header, of the first of `packets`. */
+static void finish_ip4(struct pq_flow *f, uint8_t *ip, size_t seg_len, size_t packets)
+{
+    pq_put_be16(ip + 2, (uint16_t)(PQ_IP4_LEN + seg_len));
+    if (f->look == PQ_LOOK_PLAUSIBLE)
+        pq_put_be16(ip + 4, f->st.ip_id);
+    f->st.ip_id = (uint16_t)(f->st.ip_id + packets);
+    uint16_t c = pq_csum_fold(pq_csum_add(f->ip_sum, ip + 2, 4));
+    memcpy(ip + 10, &c, 2);
 }
 
 /* Headers in front of the slot's datagram; its TCP length is `bytes` more than the TCP header.
  * Returns where the TCP header is, and its pseudo header's sum in *sum. */
 static uint8_t *put_headers(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, size_t bytes,
-                            uint64_t *sum)
+                            size_t packets, pq_ns now, uint64_t *sum)
 {
+    struct numbers v;
     size_t tcp_len = flags & PQ_TCP_SYN ? PQ_TCP_SYN_LEN : PQ_TCP_LEN;
     size_t head = (size_t)f->link_len + f->ip_len + tcp_len, seg_len = tcp_len + bytes;
     uint8_t *p = slot->buf + slot->off - head, *ip = p + f->link_len, *tcp = ip + f->ip_len;
     memcpy(p, f->head, (size_t)f->link_len + f->ip_len);
-    put_tcp(f, tcp, flags);
+    if (f->look == PQ_LOOK_CLASSIC)
+        classic_numbers(f, flags, &v);
+    else
+        plausible_numbers(f, flags, bytes, now, &v);
+    put_tcp(f, tcp, flags, &v);
     uint8_t len_be[2];
     pq_put_be16(len_be, (uint16_t)seg_len);
     *sum = pq_csum_add(f->pseudo_sum, len_be, 2);
-    if (f->ip_len == PQ_IP4_LEN) {
-        pq_put_be16(ip + 2, (uint16_t)(PQ_IP4_LEN + seg_len));
-        uint16_t c = pq_csum_fold(pq_csum_add(f->ip_sum, ip + 2, 2));
-        memcpy(ip + 10, &c, 2);
-    } else {
+    if (f->ip_len == PQ_IP4_LEN)
+        finish_ip4(f, ip, seg_len, packets);
+    else
         pq_put_be16(ip + 4, (uint16_t)seg_len);
-    }
     slot->off = (uint16_t)(slot->off - head);
     slot->len = (uint16_t)(slot->len + head);
     slot->gso = slot->more = 0;
     return tcp;
 }
 
-void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot)
+/* Between two of this program only the last segment of a burst is pushed, as a kernel does. */
+static uint16_t flags_of(const struct pq_flow *f, uint16_t flags, bool more)
 {
-    uint16_t flags = f->flags.v[f->flag_next];
+    const bool usual = f->flags.n == 1 && flags == (PQ_TCP_PSH | PQ_TCP_ACK);
+    return more && usual && f->splits && f->look == PQ_LOOK_PLAUSIBLE ? PQ_TCP_ACK : flags;
+}
+
+void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot, bool more, pq_ns now)
+{
+    uint16_t flags = flags_of(f, f->flags.v[f->flag_next], more);
     if (++f->flag_next >= f->flags.n)
         f->flag_next = 0;
     uint64_t sum;
-    uint8_t *tcp = put_headers(f, slot, flags, slot->len, &sum);
+    uint8_t *tcp = put_headers(f, slot, flags, slot->len, 1, now, &sum);
     size_t seg_len = (size_t)(slot->buf + slot->off + slot->len - tcp);
     uint16_t c = pq_csum_fold(pq_csum_add(sum, tcp, seg_len));
     memcpy(tcp + 16, &c, 2);
@@ -165,14 +260,14 @@ bool pq_flow_can_run(const struct pq_flow *f)
     return f->flags.n == 1 && f->flags.v[0] == (PQ_TCP_PSH | PQ_TCP_ACK);
 }
 
-void pq_flow_craft_run(struct pq_flow *f, struct pq_slot *slots, size_t n)
+void pq_flow_craft_run(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns now)
 {
     size_t bytes = 0;
     uint64_t sum;
     for (size_t i = 0; i < n; i++)
         bytes += slots[i].len;
     uint16_t gso = slots[0].len;
-    uint8_t *tcp = put_headers(f, &slots[0], f->flags.v[0], bytes, &sum);
+    uint8_t *tcp = put_headers(f, &slots[0], f->flags.v[0], bytes, n, now, &sum);
     uint16_t c = (uint16_t)~pq_csum_fold(sum); /* of the pseudo header alone */
     memcpy(tcp + 16, &c, 2);
     slots[0].gso = gso;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* flow.h - forges the link, IP and TCP headers of one direction of one session [1.1].
- * Knows: addresses, the header template, the counter and the flag cycle.  Does not know: what the
- * payload is, who sends the packet.  One owner thread. */
+/* flow.h - forges the link, IP and TCP headers of one direction of one session: as the Go programs
+ * do [1.1], or such that they look like those of the host's own TCP [1.6]. Knows: addresses, the
+ * header template, the counter and the flag cycle, what has come from the other side.  Does not
+ * know: what the payload is, who sends the packet.  One owner thread. */
 #ifndef PQ_WIRE_FLOW_H
 #define PQ_WIRE_FLOW_H
 #include "base/addr.h"
 #include "base/flags.h"
 #include "base/slot.h"
+#include "base/time.h"
+#include "wire/segment.h"
 
 #define PQ_ETH_LEN     14
 #define PQ_IP4_LEN     20
@@ -15,11 +18,30 @@
 #define PQ_RUN_MAX     65000     /* bytes of the datagrams of one run */
 #define PQ_TCP_SYN_LEN (20 + 20) /* with MSS, SACK permitted, timestamps, NOP, window scale */
 
+enum pq_look {
+    PQ_LOOK_CLASSIC,   /* byte for byte as the Go programs [1.1] */
+    PQ_LOOK_PLAUSIBLE, /* as a TCP connection in the middle of its life [1.6] */
+};
+
 struct pq_flow_conf {
     struct pq_addr local, peer;        /* both IPv4 or both IPv6 */
     uint8_t local_mac[6], peer_mac[6]; /* used if link_len is 14 */
     uint16_t link_len;                 /* 14 = Ethernet, 0 = none (tun, ppp) */
-    uint32_t t0;                       /* start of the clocks: low 32 bits of the Unix time in ms */
+    uint32_t t0;        /* classic: start of the clocks: low 32 bits of the Unix time in ms */
+    enum pq_look look;  /* the rest is for plausible */
+    uint8_t ttl;        /* of the host; 0 = 64 */
+    uint32_t ts_offset; /* of its time stamps to this address */
+    uint64_t seed;      /* random: where numbers begin */
+};
+
+struct pq_flow_state { /* of a plausible flow */
+    uint32_t seq;      /* of the next byte */
+    uint32_t ack;      /* behind the last byte that came */
+    uint32_t ts_offset, ts_echo;
+    uint32_t until_wider; /* bytes that may come before the window grows */
+    uint16_t ip_id, window;
+    bool heard; /* ack and ts_echo are the peer's */
+    bool sent;  /* something: seq is no longer free */
 };
 
 struct pq_flow {
@@ -27,10 +49,13 @@ struct pq_flow {
     uint16_t link_len, ip_len;
     uint16_t sport, dport; /* host order */
     uint32_t t0, n;        /* packet counter; the first packet has n = 1 */
-    uint64_t ip_sum;       /* of the IPv4 header without total length */
+    uint64_t ip_sum;       /* of the IPv4 header without total length and id */
     uint64_t pseudo_sum;   /* of addresses and protocol, without length */
     struct pq_flags flags; /* what this side sends with */
     uint8_t flag_next;
+    enum pq_look look;
+    bool splits; /* the peer cuts what its kernel has glued together */
+    struct pq_flow_state st;
 };
 
 /* Prepares a flow; the flag list starts as the single entry PSH+ACK. */
@@ -48,9 +73,16 @@ void pq_flow_set_link(struct pq_flow *f, const struct pq_flow_conf *conf);
 /* Whether the flow's packets bear this source address (its port does not matter). */
 bool pq_flow_is_from(const struct pq_flow *f, const struct pq_addr *a);
 
+/* Notes a segment of the peer that has proven to be its own: what is sent back acknowledges it. */
+void pq_flow_heard(struct pq_flow *f, const struct pq_segment *s);
+
+/* The peer cuts what its kernel has glued together [8.9]; others must get segments that no kernel
+ * glues. */
+void pq_flow_set_splits(struct pq_flow *f, bool on);
+
 /* Writes all headers in front of the datagram in the slot (slot->off >= PQ_SLOT_HEAD) and extends
- * the slot over them.  Counts the packet. */
-void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot);
+ * the slot over them.  Counts the packet.  `more`: others follow at once. */
+void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot, bool more, pq_ns now);
 
 /* Whether runs may be forged: each packet of one has the same flags [1.5]. */
 bool pq_flow_can_run(const struct pq_flow *f);
@@ -58,7 +90,7 @@ bool pq_flow_can_run(const struct pq_flow *f);
 /* The same for n >= 2 datagrams of equal length, but the last may be shorter: headers in front of
  * the first for the run as a whole, which whoever sends it cuts and gives its checksums.  At most
  * PQ_RUN_MAX bytes together. */
-void pq_flow_craft_run(struct pq_flow *f, struct pq_slot *slots, size_t n);
+void pq_flow_craft_run(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns now);
 
 /* Most bytes of IP and TCP header that a packet has: what the link MTU must hold besides the
  * datagram.  Counts the longer header of packets with SYN, since the peer may ask for them. */

@@ -3,6 +3,8 @@
 
 #include "base/bytes.h"
 
+enum { OPT_END = 0, OPT_NOP = 1, OPT_TIMESTAMPS = 8 };
+
 /* The IP layer of a frame: where the TCP header starts and how far the packet goes. */
 static enum pq_drop parse_ip4(struct pq_segment *s, uint8_t **p, size_t *n)
 {
@@ -42,6 +44,28 @@ static enum pq_drop parse_ip6(struct pq_segment *s, uint8_t **p, size_t *n)
     return PQ_DROP_NONE;
 }
 
+/* Looks for the time stamps among the options; whatever is malformed has none. */
+static void find_timestamps(struct pq_segment *s, const uint8_t *p, size_t n)
+{
+    struct pq_rd r = pq_rd_init(p, n);
+    while (pq_rd_left(&r)) {
+        uint8_t kind = pq_rd_u8(&r);
+        if (kind == OPT_END)
+            return;
+        if (kind == OPT_NOP)
+            continue;
+        uint8_t len = pq_rd_u8(&r);
+        const uint8_t *body = len >= 2 ? pq_rd_bytes(&r, len - 2u) : NULL;
+        if (!body)
+            return;
+        if (kind == OPT_TIMESTAMPS && len == 10) {
+            s->tsval = pq_be32(body);
+            s->has_ts = true;
+            return;
+        }
+    }
+}
+
 static enum pq_drop parse_tcp(struct pq_segment *s, uint8_t *t, size_t n)
 {
     if (n < 20)
@@ -52,6 +76,9 @@ static enum pq_drop parse_tcp(struct pq_segment *s, uint8_t *t, size_t n)
     s->src.port = pq_be16(t);
     s->dst.port = pq_be16(t + 2);
     s->flags = (uint16_t)((t[12] & 1) << 8 | t[13]);
+    s->seq = pq_be32(t + 4);
+    s->ack = pq_be32(t + 8);
+    find_timestamps(s, t + 20, head - 20);
     s->data = t + head;
     s->len = n - head;
     return s->len ? PQ_DROP_NONE : PQ_DROP_NO_PAYLOAD;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* segment.h - reads one frame down to the TCP payload [1.2].  Checks every length; ignores what
- * peers ignore: flags, seq, ack, options, window, TTL and both checksums. */
+/* segment.h - reads one frame down to the TCP payload [1.2].  Checks every length; decides
+ * by nothing that peers ignore: flags, seq, ack, options, window, TTL and both checksums. */
 #ifndef PQ_WIRE_SEGMENT_H
 #define PQ_WIRE_SEGMENT_H
 #include "base/addr.h"
@@ -8,9 +8,11 @@
 
 struct pq_segment {
     struct pq_addr src, dst;
-    const uint8_t *src_mac; /* into the frame; NULL without a link header */
-    uint16_t flags;         /* PQ_TCP_*, for dump only */
-    uint8_t *data;          /* TCP payload, into the frame */
+    const uint8_t *src_mac;   /* into the frame; NULL without a link header */
+    uint16_t flags;           /* PQ_TCP_*, for dump only */
+    uint32_t seq, ack, tsval; /* for what is sent back to look right [1.6] */
+    bool has_ts;
+    uint8_t *data; /* TCP payload, into the frame */
     size_t len;
 };
 

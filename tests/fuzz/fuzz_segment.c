@@ -21,7 +21,7 @@ static void forge(const struct pq_segment *s)
     size_t len = slot.len;
     pq_flow_init(&flow, &conf);
     pq_flow_set_flags(&flow, &flags);
-    pq_flow_craft(&flow, &slot);
+    pq_flow_craft(&flow, &slot, false, 0);
     FUZZ_CHECK(pq_segment_parse(&again, buf + slot.off, slot.len, PQ_ETH_LEN) == PQ_DROP_NONE);
     FUZZ_CHECK(pq_addr_eq(&again.src, &s->src) && pq_addr_eq(&again.dst, &s->dst));
     FUZZ_CHECK(again.flags == s->flags);

@@ -71,7 +71,7 @@ static void make(struct lan *l, struct pq_slot *s, unsigned i, uint32_t number)
     *s = (struct pq_slot){.buf = l->memory[i], .off = PQ_SLOT_HEAD, .len = (uint16_t)n};
     memset(s->buf + s->off, (int)(number & 0xff), n);
     pq_put_be32(s->buf + s->off, number);
-    pq_flow_craft(&l->flow, s);
+    pq_flow_craft(&l->flow, s, false, 0);
 }
 
 /* Takes what waits; checks that numbers and bytes come in order.  Returns the next number. */
@@ -257,9 +257,9 @@ static unsigned send_run(struct lan *l, unsigned singles, unsigned pieces)
         s[i].len = (uint16_t)(i + 1 < n ? PIECE : PIECE / 2);
         memset(s[i].buf + s[i].off, (int)i, s[i].len);
         if (i < singles)
-            pq_flow_craft(&l->flow, &s[i]);
+            pq_flow_craft(&l->flow, &s[i], false, 0);
     }
-    pq_flow_craft_run(&l->flow, s + singles, pieces);
+    pq_flow_craft_run(&l->flow, s + singles, pieces, 0);
     for (unsigned k = 0; k < n;) {
         int r = pq_pktio_send(l->a, s + k, n - k);
         assert_true(r > 0);
@@ -321,7 +321,7 @@ static void no_runs(void **state)
     make(l, &s[0], 0, 0);
     for (unsigned i = 1; i < 4; i++)
         s[i] = (struct pq_slot){.buf = memory[i], .off = PQ_SLOT_HEAD, .len = 100};
-    pq_flow_craft_run(&l->flow, s + 1, 3);
+    pq_flow_craft_run(&l->flow, s + 1, 3, 0);
     assert_int_equal(pq_pktio_send(l->a, s, 4), 1);
     assert_int_equal(pq_pktio_send(l->a, s + 1, 3), -EOPNOTSUPP);
     assert_int_equal(take(l->b, 0), 1);

@@ -86,7 +86,7 @@ static const struct pq_flow_conf conf6 = {
 static void craft(struct pq_flow *f, struct pq_slot *slot, uint8_t buf[PQ_SLOT_SIZE], size_t n)
 {
     *slot = (struct pq_slot){.buf = buf, .off = PQ_SLOT_HEAD, .len = (uint16_t)n};
-    pq_flow_craft(f, slot);
+    pq_flow_craft(f, slot, false, 0);
 }
 
 static void check_tcp(const uint8_t *t, uint32_t t0, uint32_t n, unsigned flags)

@@ -41,7 +41,7 @@ static void check_frame(struct side *d, uint8_t *frame, size_t n, const char *se
     pq_flow_set_flags(&d->flow, &one);
     struct pq_slot slot = {.buf = buf, .off = PQ_SLOT_HEAD, .len = (uint16_t)s.len};
     memcpy(buf + PQ_SLOT_HEAD, s.data, s.len);
-    pq_flow_craft(&d->flow, &slot);
+    pq_flow_craft(&d->flow, &slot, false, 0);
     if (slot.len != n || memcmp(buf + slot.off, frame, n) != 0)
         fail_msg("set %s, frame %zu: forged differently", set, index);
 }
@@ -104,7 +104,7 @@ static void flag_cycle(void **state)
                 }
                 struct pq_slot slot = {.buf = buf, .off = PQ_SLOT_HEAD, .len = (uint16_t)s.len};
                 memcpy(buf + PQ_SLOT_HEAD, s.data, s.len);
-                pq_flow_craft(&d->flow, &slot);
+                pq_flow_craft(&d->flow, &slot, false, 0);
                 assert_int_equal(slot.len, n);
                 assert_memory_equal(buf + slot.off, p, n);
             }

@@ -13,6 +13,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -182,6 +183,20 @@ int pq_own_addrs(struct pq_addr *out, size_t max, size_t *n)
             out[(*n)++] = v[i].addr[k].ip;
     free(v);
     return 0;
+}
+
+uint8_t pq_host_ttl(bool is4)
+{
+    FILE *f = fopen(is4 ? "/proc/sys/net/ipv4/ip_default_ttl"
+                        : "/proc/sys/net/ipv6/conf/default/hop_limit",
+                    "re");
+    char line[16] = "";
+    if (f && !fgets(line, sizeof line, f))
+        *line = 0;
+    if (f)
+        fclose(f);
+    long v = strtol(line, NULL, 10);
+    return v > 0 && v < 256 ? (uint8_t)v : 64;
 }
 
 /* ---- changes */
