@@ -59,16 +59,22 @@ def parse(frame: bytes) -> Segment | None:
 
 def read_pcap(path: Path) -> Iterator[bytes]:
     """The frames of a pcap file as tcpdump writes it; a cut last record is left out."""
+    return (frame for _, frame in read_records(path))
+
+
+def read_records(path: Path) -> Iterator[tuple[float, bytes]]:
+    """The same, each with its time: seconds since 1970."""
     data = path.read_bytes()
     if len(data) < 24 or data[:4] not in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1"):
         return
+    unit = 1e9 if data[0] == 0x4D else 1e6
     position = 24
     while position + 16 <= len(data):
-        length = struct.unpack_from("<I", data, position + 8)[0]
+        second, fraction, length = struct.unpack_from("<III", data, position)
         position += 16
         if position + length > len(data):
             return
-        yield data[position : position + length]
+        yield second + fraction / unit, data[position : position + length]
         position += length
 
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""What others see of our packets, as script/observe judges it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import figures
+import observe
+from case import Skip, add, best_of, expect, test
+from observe import MB, Seen, Work
+from packets import PSH
+
+WORK = Work(pages=10, download=4 * MB)
+STAND = 200  # ms that an acknowledgement may stand while data arrives
+
+
+@test()
+def test_look_classic() -> None:
+    """The inherited packets give themselves away; where not, the observer is blind. Downstream the
+    kernel cuts most packets out of runs, which the rule misses."""
+    seen = observe.run_ours("classic", WORK)
+    up, down = seen.up(), seen.down()
+    expect(up["one_packet_rule"] > 60, f"one-packet rule: {up['one_packet_rule']:.0f} %")
+    expect(down["one_packet_rule"] > 0, "one-packet rule: never downstream")
+    for name, side in (("up", up), ("down", down)):
+        expect(side["tos_not_zero"] == 100, f"{name}: TOS {side['tos']}")
+        expect(side["windows"] == 1, f"{name}: {side['windows']} windows")
+        expect(side["altered"] > 0, f"{name}: no sequence number twice")
+    expect(figures.flows_without_syn(seen.server) == (1, 1), "a SYN, or not one flow")
+
+
+@test(tries=2)
+def test_look_kernel() -> None:
+    """The observer finds nothing where there is nothing to be found."""
+    seen = observe.run_kernel(WORK)
+    expect(figures.flows_without_syn(seen.server) == (0, 1), "no SYN, or not one flow")
+    for name, side in (("up", seen.up()), ("down", seen.down())):
+        for key in ("one_packet_rule", "jumps", "altered", "acks_beyond", "acks_backwards"):
+            expect(side[key] == 0, f"{name}: {key} {side[key]}")
+        expect(side["tsecr_known"] == 100, f"{name}: TSecr known: {side['tsecr_known']:.1f} %")
+        expect(side["tos_not_zero"] == 0, f"{name}: TOS {side['tos']}")
+        expect(990 < side["tsval_rate"] < 1010, f"{name}: TSval steps {side['tsval_rate']} / s")
+    expect(seen.down()["repeats"] > 0, "the link lost nothing")
+
+
+# ---- plausible
+
+
+def need_look(seen: Seen) -> None:
+    if seen.note:
+        raise Skip(seen.note)
+
+
+def expect_plausible(name: str, side: dict[str, Any]) -> None:
+    """One direction, whose sender is ours."""
+    expect(side["data_packets"] > 50, f"{name}: {side['data_packets']} packets of data")
+    expect(side["one_packet_rule"] == 0, f"{name}: one-packet rule {side['one_packet_rule']} %")
+    expect(side["no_timestamp"] == 0, f"{name}: {side['no_timestamp']} without timestamps")
+    expect(side["tsecr_known"] >= 99, f"{name}: TSecr known: {side['tsecr_known']:.1f} %")
+    expect(side["tsval_back"] == 0, f"{name}: TSval goes back {side['tsval_back']} times")
+    if side["ip_id_zero"] is not None:
+        expect(side["ip_id_zero"] < 1, f"{name}: IP id 0 in {side['ip_id_zero']:.0f} %")
+    expect(side["tos_not_zero"] == 0, f"{name}: TOS {side['tos']}")
+    expect(side["windows"] > 1, f"{name}: always the same window")
+    expect(side["astray"] == 0, f"{name}: seq is not the next in {side['astray']} packets")
+    expect(side["acks_beyond"] == 0, f"{name}: {side['acks_beyond']} acks of what never arrived")
+    stands = side["ack_stands_ms"]
+    expect(stands <= STAND, f"{name}: data not acknowledged for {stands:.0f} ms")
+
+
+def psh_of_download(seen: Seen) -> float:
+    """Percent, of the packets with data that the server sent meanwhile."""
+    begin, end = seen.download
+    data = [p for p in seen.server if not p.up and p.payload and begin <= p.time <= end]
+    return figures.share(sum(packet.flags & PSH > 0 for packet in data), len(data))
+
+
+def look_plausible(work: Work) -> None:
+    seen = observe.run_ours("plausible", work)
+    need_look(seen)
+    expect_plausible("up", seen.up())
+    expect_plausible("down", seen.down())
+    psh = psh_of_download(seen)
+    expect(psh < 50, f"PSH in {psh:.0f} % of the download")
+
+
+def look_plausible_go_peer(role: str) -> None:
+    """Towards Go, whose receive offload would glue packets without PSH together."""
+    seen = observe.run_with_go("plausible", "b", role, "", WORK)
+    need_look(seen)
+    side = seen.up() if role == "client" else seen.down()
+    expect_plausible(f"our {role}", side)
+    expect(side["psh"] == 100, f"PSH in {side['psh']:.1f} %")
+
+
+for _name, _work in (("", WORK), ("_ipv6", Work(WORK.pages, WORK.download, ip6=True))):
+    add(f"look_plausible{_name}", best_of(2, partial(look_plausible, _work)))
+for _role in ("client", "server"):
+    _run = partial(look_plausible_go_peer, {"client": "server", "server": "client"}[_role])
+    add(f"look_plausible_go_peer_{_role}", best_of(2, _run), limit=90)
