@@ -8,7 +8,7 @@
 
 #define WINDOW_FIRST 502   /* times 128: a Linux that has the usual 64 KB */
 #define WINDOW_MAX   24576 /* 3 MB, what tcp_rmem lets it grow to */
-#define WIDER_AFTER  8     /* windows that came: then it grows by a quarter */
+#define WIDER_AFTER  2     /* windows that came: then it grows by a quarter */
 
 static void ip4_template(struct pq_flow *f, const struct pq_flow_conf *c)
 {

@@ -7,10 +7,14 @@ from functools import partial
 from typing import Any
 
 import figures
+import gopeer
 import observe
+import paqet
 from case import Skip, add, best_of, expect, test
+from lab import Lab
 from observe import MB, Seen, Work
 from packets import PSH
+from paqet import Settings
 
 WORK = Work(pages=10, download=4 * MB)
 STAND = 200  # ms that an acknowledgement may stand while data arrives
@@ -100,3 +104,30 @@ for _name, _work in (("", WORK), ("_ipv6", Work(WORK.pages, WORK.download, ip6=T
 for _role in ("client", "server"):
     _run = partial(look_plausible_go_peer, {"client": "server", "server": "client"}[_role])
     add(f"look_plausible_go_peer_{_role}", best_of(2, _run), limit=90)
+
+
+def go_peer_with_receive_offload(flags: str) -> None:
+    """The Go peer takes one captured packet for one datagram: its kernel must glue none together."""
+    with Lab() as lab:
+        for host in (lab.c, lab.s):
+            # a virtual wire leaves it to the receiver only where the sender has no offload itself
+            host.check(["ethtool", "-K", host.device, "gro", "on", "tso", "off", "tx", "off"])
+            # each packet has a poll of its own here: what is held outlives it, as on a real card
+            wait = f"echo 2000000 > /sys/class/net/{host.device}/gro_flush_timeout"
+            host.check(["sh", "-c", wait])
+        lab.s.keep_kernel_quiet(paqet.PORT)
+        lab.origin()
+        gopeer.start_server(lab, "b", gopeer.Options(flags=flags))
+        extra = f'  tcp:\n    local_flag: ["{flags}"]\n'
+        client = paqet.start_client(lab, Settings(network_extra=extra, level="debug"))
+        paqet.wait_working(lab)
+        capture = lab.sniff(f"tcp dst port {paqet.PORT}", 100)
+        result = lab.load("send", "--bytes", 20_000_000, limit=40)
+        longest = max(int.from_bytes(s.frame[16:18], "big") for s in capture.stop())
+        expect(result["failed"] == 0, f"{result}")
+        expect(longest <= 1500, f"the kernel has glued packets together: {longest} bytes")
+        client.stop()
+
+
+for _flags in ("PA", "A"):
+    add(f"look_receive_offload_at_go_peer_{_flags}", partial(go_peer_with_receive_offload, _flags))

@@ -3,5 +3,6 @@
 #ifndef PQ_TESTS_WIRE_TESTS_H
 #define PQ_TESTS_WIRE_TESTS_H
 int wire_ip(void);
+int wire_look(void);
 int wire_packets(void);
 #endif
