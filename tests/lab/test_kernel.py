@@ -10,7 +10,7 @@ import struct
 from functools import partial
 
 import paqet
-from case import expect, test
+from case import add, expect, test
 from lab import Host, Lab, Process, wait_until
 from packets import RST, Segment, internet_checksum
 from paqet import Settings
@@ -269,27 +269,30 @@ def test_no_permission() -> None:
         expect_refusal(process, "(?i)root|permi|capabilit|CAP_NET")
 
 
-@test()
-def test_segments_are_well_formed() -> None:
+def well_formed(look: str, service: int) -> None:
     """Every segment on the wire is well-formed: the kernel of the other side can parse it."""
     with Lab() as lab:
         capture = lab.sniff(f"tcp port {paqet.PORT}", 2000)
-        paqet.start_pair(lab)
+        paqet.start_pair(lab, Settings(network_extra=f"  tcp:\n    look: {look}\n"))
         lab.load("fetch", "--bytes", 20_000)
         segments = capture.stop()
         expect(len(segments) > 20, "nothing was captured")
         for segment in segments:
-            check_header(segment.frame)
+            check_header(segment.frame, service)
 
 
-def check_header(frame: bytes) -> None:
+for _look, _service in (("classic", 0xB8), ("plausible", 0)):
+    add(f"segments_are_well_formed_{_look}", partial(well_formed, _look, _service))
+
+
+def check_header(frame: bytes, service: int) -> None:
     packet = frame[14:]
     length = struct.unpack("!H", packet[2:4])[0]
     expect(internet_checksum(packet[:20]) == 0, "wrong IPv4 header checksum")
     pseudo = packet[12:20] + struct.pack("!BBH", 0, 6, length - 20)
     if length <= 1500:  # a glued frame gets its checksums where it is cut
         expect(internet_checksum(pseudo + packet[20:length]) == 0, "wrong TCP checksum")
-    expect(packet[1] == 0xB8 and packet[8] == 64, "TOS or TTL differ from the protocol's")
+    expect(packet[1] == service and packet[8] == 64, f"TOS {packet[1]}, TTL {packet[8]}")
 
 
 @test()
