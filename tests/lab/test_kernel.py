@@ -269,6 +269,23 @@ def test_no_permission() -> None:
         expect_refusal(process, "(?i)root|permi|capabilit|CAP_NET")
 
 
+@test()
+def test_without_net_admin() -> None:
+    """CAP_NET_RAW alone is enough to run; the missing firewall rule is told once, in our words."""
+    with Lab() as lab:
+        binary = lab.folder / "paqet"
+        shutil.copy(paqet.program(), binary)
+        config = lab.new_file("server.yaml")
+        config.write_text(paqet.server_config(lab, Settings()))
+        some = ["--inh-caps=+net_raw", "--ambient-caps=+net_raw", "--bounding-set=-all,+net_raw"]
+        drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *some]
+        process = lab.s.start("server", [*drop, str(binary), "run", "-c", str(config)])
+        process.wait_log("listening on port", 5)
+        log = process.log()
+        expect("Type this yourself" in log, f"no advice: {log}")
+        expect("must be root" not in log, f"a library's own words: {log}")
+
+
 def well_formed(look: str, service: int) -> None:
     """Every segment on the wire is well-formed: the kernel of the other side can parse it."""
     with Lab() as lab:

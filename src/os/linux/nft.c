@@ -3,6 +3,8 @@
 
 #include "base/err.h"
 
+#include <errno.h>
+#include <linux/capability.h>
 #include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <stdarg.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int pq_nft_run(struct pq_nft *n, const char *fmt, ...)
@@ -55,8 +58,19 @@ static bool has_netfilter(void)
     return fd >= 0;
 }
 
+/* Without it libnftables would say so on standard error, once for each command. */
+static bool has_net_admin(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    return syscall(SYS_capget, &head, data) == 0 &&
+           data[CAP_NET_ADMIN / 32].effective & 1u << CAP_NET_ADMIN % 32;
+}
+
 int pq_nft_open(struct pq_nft *n)
 {
+    if (!has_net_admin())
+        return -EPERM;
     if (!has_netfilter())
         return PQ_ENOTSUP;
     n->ctx = nft_ctx_new(NFT_CTX_DEFAULT);

@@ -13,7 +13,8 @@ struct pq_nft {
 };
 
 /* Gets ready and removes tables of that form whose process is gone.
- * Returns 0, PQ_ENOTSUP (a kernel without netfilter) or PQ_ENOMEM. */
+ * Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (a kernel without netfilter) or
+ * PQ_ENOMEM. */
 int pq_nft_open(struct pq_nft *n);
 
 /* Runs commands, at most 8 KB.  Returns 0, PQ_EINVAL (too long) or PQ_ENOTSUP (refused). */
