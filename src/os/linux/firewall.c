@@ -4,73 +4,89 @@
 #include "base/err.h"
 #include "os/linux/nft.h"
 
+#include <netinet/in.h>
+
 #include <errno.h>
+#include <linux/netfilter.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LINGER "90s" /* longer than any peer goes on with a session of which it hears nothing */
+#define LINGER_MS                                                                                  \
+    90000 /* longer than any peer goes on with a session of which it hears nothing                 \
+           */
+
+#define PRIORITY (-350) /* before connection tracking and raw */
 
 enum { VARIANTS = 4 };
 
 struct variant {
-    const char *family, *hook, *kind;
+    uint8_t family;
+    uint32_t hook;
+    const char *kind;
     bool owner;
 };
 
 /* In order of choice.  A table without `owner` bears the mark "paqet" and the process id, so that a
  * later start finds and removes what a killed process left. */
 static const struct variant variants[VARIANTS] = {
-    {"netdev", "ingress", "nftables netdev ingress, removed with the process", true},
-    {"inet", "prerouting", "nftables inet prerouting, removed with the process", true},
-    {"netdev", "ingress", "nftables netdev ingress", false},
-    {"inet", "prerouting", "nftables inet prerouting", false},
+    {NFPROTO_NETDEV, NF_NETDEV_INGRESS, "nftables netdev ingress, removed with the process", true},
+    {NFPROTO_INET, NF_INET_PRE_ROUTING, "nftables inet prerouting, removed with the process", true},
+    {NFPROTO_NETDEV, NF_NETDEV_INGRESS, "nftables netdev ingress", false},
+    {NFPROTO_INET, NF_INET_PRE_ROUTING, "nftables inet prerouting", false},
 };
 
 struct pq_firewall {
     struct pq_nft nft;
+    struct pq_nft_batch batch;
     const struct variant *v;
     char ifname[2][sizeof((struct pq_firewall_conf *)0)->ifname]; /* that chain 0 and 1 cover */
     unsigned now;                                                 /* the newer one of them */
 };
 
+static const char *const chain_names[2] = {"in0", "in1"};
+
 /* The rules: what is dropped of all that comes in for one of our ports. */
-static void rules(const struct pq_firewall_conf *c, char *buf, size_t cap)
+static void add_rules(struct pq_nft_batch *b, const char *chain, const struct pq_firewall_conf *c)
 {
-    char ip[PQ_ADDR_STRLEN];
-    size_t n = 0;
-    if (!c->client && !c->n_own)
-        snprintf(buf, cap, "tcp dport @ports drop\n");
-    for (unsigned i = 0; !c->client && i < c->n_own; i++)
-        n += (size_t)snprintf(buf + n, cap - n, "%s daddr %s tcp dport @ports drop\n",
-                              pq_addr_is4(&c->own[i]) ? "ip" : "ip6",
-                              pq_addr_ip_str(&c->own[i], ip));
-    for (unsigned i = 0; c->client && i < c->n_servers; i++)
-        n += (size_t)snprintf(buf + n, cap - n, "%s saddr %s tcp sport %u tcp dport @ports drop\n",
-                              pq_addr_is4(&c->server[i]) ? "ip" : "ip6",
-                              pq_addr_ip_str(&c->server[i], ip), c->server[i].port);
+    const struct pq_addr *addrs = c->client ? c->server : c->own;
+    const unsigned n = c->client ? c->n_servers : c->n_own;
+    for (unsigned i = 0; i < n || (i == 0 && !c->client); i++) {
+        pq_nft_rule(b, chain);
+        if (i < n)
+            pq_nft_if_addr(b, c->client, &addrs[i]);
+        pq_nft_if_tcp(b);
+        if (c->client)
+            pq_nft_if_sport(b, addrs[i].port);
+        pq_nft_if_dport_is_ours(b);
+        pq_nft_then(b, PQ_NFT_DROP);
+    }
 }
 
-/* The chain that covers one interface. */
+/* The chain that covers one interface; `anew`: in the place of one of this name. */
 static int add_chain(struct pq_firewall *f, const struct pq_firewall_conf *c, unsigned number,
-                     const char *before)
+                     bool anew)
 {
     const struct variant *v = f->v;
-    char device[32] = "", only[40] = "", match[PQ_FIREWALL_SERVERS * 120];
-    if (strcmp(v->family, "netdev") == 0)
-        snprintf(device, sizeof device, "device \"%s\"", c->ifname);
-    else
-        snprintf(only, sizeof only, "iifname != \"%s\" accept\n", c->ifname);
-    rules(c, match, sizeof match);
-    int e = pq_nft_run(&f->nft,
-                       "%s\n"
-                       "table %s %s {\n"
-                       "%s"
-                       "set ports { type inet_service; flags timeout; }\n"
-                       "chain in%u { type filter hook %s %s priority -350;\n"
-                       "%s%s}\n}\n",
-                       before, v->family, f->nft.table, v->owner ? "flags owner;\n" : "", number,
-                       v->hook, device, only, match);
+    const struct pq_nft_chain chain = {.name = chain_names[number],
+                                       .type = "filter",
+                                       .hook = v->hook,
+                                       .priority = PRIORITY,
+                                       .device = v->family == NFPROTO_NETDEV ? c->ifname : NULL};
+    struct pq_nft_batch *b = &f->batch;
+    pq_nft_begin(b, &f->nft, v->family);
+    if (anew)
+        pq_nft_del_chain(b, chain.name);
+    pq_nft_add_table(b, v->owner);
+    pq_nft_add_ports(b);
+    pq_nft_add_chain(b, &chain);
+    if (!chain.device) {
+        pq_nft_rule(b, chain.name);
+        pq_nft_if_name(b, true, false, c->ifname);
+        pq_nft_then(b, PQ_NFT_ACCEPT);
+    }
+    add_rules(b, chain.name, c);
+    int e = pq_nft_commit(b);
     if (!e) {
         memcpy(f->ifname[number], c->ifname, sizeof c->ifname);
         f->now = number;
@@ -84,53 +100,51 @@ int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *co
     struct pq_firewall *f = calloc(1, sizeof *f);
     if (!f)
         return PQ_ENOMEM;
-    int e = pq_nft_open(&f->nft);
+    int e = pq_nft_open(&f->nft), refused = PQ_ENOTSUP;
     for (int i = 0; !e && i < VARIANTS; i++) {
         f->v = &variants[i];
-        if (add_chain(f, conf, 0, "") == 0) {
+        refused = add_chain(f, conf, 0, false);
+        if (!refused) {
             *out = f;
             return 0;
         }
     }
-    if (!e) {
-        e = pq_nft_denied(&f->nft) ? -EPERM : PQ_ENOTSUP;
-        pq_nft_close(&f->nft);
-    }
+    pq_nft_close(&f->nft);
     free(f);
-    return e;
+    return e ? e : refused;
 }
 
 int pq_firewall_move(struct pq_firewall *f, const struct pq_firewall_conf *conf)
 {
-    char without[80];
     unsigned number = strcmp(conf->ifname, f->ifname[f->now]) == 0 ? f->now : 1 - f->now;
-    snprintf(without, sizeof without, "delete chain %s %s in%u", f->v->family, f->nft.table,
-             number);
-    if (add_chain(f, conf, number, without) == 0)
+    if (add_chain(f, conf, number, true) == 0)
         return 0;
-    return add_chain(f, conf, number, ""); /* there was none, or it went with its interface */
+    return add_chain(f, conf, number, false); /* there was none, or it went with its interface */
 }
 
 /* How long an element stays cannot be changed: it is made anew. */
-static int put(struct pq_firewall *f, uint16_t port, const char *timeout)
+static int put(struct pq_firewall *f, uint16_t port, uint64_t timeout_ms)
 {
-    const char *family = f->v->family, *table = f->nft.table;
-    if (pq_nft_run(&f->nft,
-                   "delete element %s %s ports { %u }\n"
-                   "add element %s %s ports { %u%s }",
-                   family, table, port, family, table, port, timeout) == 0)
-        return 0;
-    return pq_nft_run(&f->nft, "add element %s %s ports { %u%s }", family, table, port, timeout);
+    struct pq_nft_batch *b = &f->batch;
+    for (int anew = 1; anew >= 0; anew--) {
+        pq_nft_begin(b, &f->nft, f->v->family);
+        if (anew)
+            pq_nft_del_port(b, port);
+        pq_nft_add_port(b, port, timeout_ms);
+        if (pq_nft_commit(b) == 0)
+            return 0;
+    }
+    return PQ_ENOTSUP;
 }
 
 int pq_firewall_add(struct pq_firewall *f, uint16_t port)
 {
-    return put(f, port, "");
+    return put(f, port, 0);
 }
 
 int pq_firewall_remove(struct pq_firewall *f, uint16_t port)
 {
-    return put(f, port, " timeout " LINGER);
+    return put(f, port, LINGER_MS);
 }
 
 const char *pq_firewall_kind(const struct pq_firewall *f)
@@ -143,7 +157,9 @@ void pq_firewall_close(struct pq_firewall **fp)
     struct pq_firewall *f = *fp;
     if (!f)
         return;
-    pq_nft_run(&f->nft, "delete table %s %s", f->v->family, f->nft.table);
+    pq_nft_begin(&f->batch, &f->nft, f->v->family);
+    pq_nft_del_table(&f->batch);
+    pq_nft_commit(&f->batch);
     pq_nft_close(&f->nft);
     free(f);
     *fp = NULL;

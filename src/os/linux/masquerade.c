@@ -5,9 +5,11 @@
 #include "os/linux/nft.h"
 
 #include <net/if.h>
+#include <netinet/in.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netfilter.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 
 struct pq_masquerade {
     struct pq_nft nft;
+    struct pq_nft_batch batch;
     bool v4, v6;
     char tun[16];
     uint16_t low, high; /* ports for TCP */
@@ -44,38 +47,53 @@ static bool kernel_can(void)
 }
 
 /* One table for each family, as family inet has no NAT in older kernels. */
-static int add_table(struct pq_masquerade *m, const char *family, bool owner)
+static int add_table(struct pq_masquerade *m, uint8_t family, bool owner)
 {
-    return pq_nft_run(&m->nft,
-                      "table %s %s {\n"
-                      "%s"
-                      "chain out { type nat hook postrouting priority 100;\n"
-                      "iifname != \"%s\" return\n"
-                      "oifname \"%s\" return\n"
-                      "meta l4proto tcp masquerade to :%u-%u\n"
-                      "masquerade\n}\n}\n",
-                      family, m->nft.table, owner ? "flags owner;\n" : "", m->tun, m->tun, m->low,
-                      m->high);
+    static const struct pq_nft_chain out = {
+        .name = "out", .type = "nat", .hook = NF_INET_POST_ROUTING, .priority = 100};
+    struct pq_nft_batch *b = &m->batch;
+    pq_nft_begin(b, &m->nft, family);
+    pq_nft_add_table(b, owner);
+    pq_nft_add_chain(b, &out);
+    pq_nft_rule(b, out.name);
+    pq_nft_if_name(b, true, false, m->tun);
+    pq_nft_then(b, PQ_NFT_RETURN);
+    pq_nft_rule(b, out.name);
+    pq_nft_if_name(b, false, true, m->tun);
+    pq_nft_then(b, PQ_NFT_RETURN);
+    pq_nft_rule(b, out.name);
+    pq_nft_if_tcp(b);
+    pq_nft_then_masquerade(b, m->low, m->high);
+    pq_nft_rule(b, out.name);
+    pq_nft_then_masquerade(b, 0, 0);
+    return pq_nft_commit(b);
+}
+
+static void remove_table(struct pq_masquerade *m, uint8_t family)
+{
+    pq_nft_begin(&m->batch, &m->nft, family);
+    pq_nft_del_table(&m->batch);
+    pq_nft_commit(&m->batch);
 }
 
 static void remove_tables(struct pq_masquerade *m)
 {
     if (m->v4)
-        pq_nft_run(&m->nft, "delete table ip %s", m->nft.table);
+        remove_table(m, NFPROTO_IPV4);
     if (m->v6)
-        pq_nft_run(&m->nft, "delete table ip6 %s", m->nft.table);
+        remove_table(m, NFPROTO_IPV6);
     m->v4 = m->v6 = false;
 }
 
 static int install(struct pq_masquerade *m, bool v4, bool v6, bool owner)
 {
-    m->v4 = v4 && add_table(m, "ip", owner) == 0;
-    m->v6 = v6 && add_table(m, "ip6", owner) == 0;
-    if (m->v4 == v4 && m->v6 == v6)
-        return 0;
-    int e = pq_nft_denied(&m->nft) ? -EPERM : PQ_ENOTSUP;
-    remove_tables(m);
-    return e;
+    int e4 = v4 ? add_table(m, NFPROTO_IPV4, owner) : 0;
+    int e6 = v6 ? add_table(m, NFPROTO_IPV6, owner) : 0;
+    m->v4 = v4 && !e4;
+    m->v6 = v6 && !e6;
+    if (e4 || e6)
+        remove_tables(m);
+    return e4 ? e4 : e6;
 }
 
 int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name, uint16_t own_port, bool v4,

@@ -1,28 +1,72 @@
 /* SPDX-License-Identifier: MIT */
-/* nft.h - nftables commands, and tables of our own that do not outlive us; for the modules of os.
+/* nft.h - nf_tables over netlink: batches that make tables of our own, which do not outlive us,
+ * with chains, rules and a set of ports; for the modules of os.  A batch holds whole or not at all.
+ *
+ * The table is named paqet_PID_SALT in whatever families it is made.  With `owner` the kernel
+ * removes it with our socket (Linux 5.12); else the next start finds it by its name and removes it.
  */
 #ifndef PQ_OS_LINUX_NFT_H
 #define PQ_OS_LINUX_NFT_H
-#include <stdbool.h>
+#include "base/addr.h"
 
-struct nft_ctx;
+struct mnl_socket;
+struct nlattr;
+struct nlmsghdr;
 
 struct pq_nft {
-    struct nft_ctx *ctx;
-    char table[32]; /* the name of our table, in whatever families: paqet_PID_SALT */
+    struct mnl_socket *nl;
+    uint32_t seq;
+    char table[32];
 };
 
-/* Gets ready and removes tables of that form whose process is gone.
- * Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (a kernel without netfilter) or
- * PQ_ENOMEM. */
+/* Opens the socket and removes tables of that form whose process is gone.
+ * Returns 0, -EPERM (CAP_NET_ADMIN is missing) or PQ_ENOTSUP (a kernel without nf_tables). */
 int pq_nft_open(struct pq_nft *n);
+void pq_nft_close(struct pq_nft *n); /* tables without `owner` stay */
 
-/* Runs commands, at most 8 KB.  Returns 0, PQ_EINVAL (too long) or PQ_ENOTSUP (refused). */
-int pq_nft_run(struct pq_nft *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define PQ_NFT_BATCH 32768 /* bytes */
 
-/* Whether the last refusal was for lack of CAP_NET_ADMIN. */
-bool pq_nft_denied(const struct pq_nft *n);
+struct pq_nft_batch {
+    struct pq_nft *n;
+    uint8_t family; /* NFPROTO_* of what follows */
+    size_t len;
+    struct nlmsghdr *msg; /* the message being written ... */
+    struct nlattr *exprs; /* ... and, of a rule, its expressions */
+    _Alignas(8) char buf[PQ_NFT_BATCH];
+};
 
-/* Frees; the tables stay. */
-void pq_nft_close(struct pq_nft *n);
+enum pq_nft_verdict { PQ_NFT_DROP, PQ_NFT_ACCEPT, PQ_NFT_RETURN };
+
+struct pq_nft_chain {
+    const char *name, *type; /* "filter", "nat" */
+    uint32_t hook;           /* NF_INET_*, NF_NETDEV_INGRESS */
+    int32_t priority;
+    const char *device; /* family netdev, else NULL */
+};
+
+/* Starts a batch; what follows is of this family, in our table. */
+void pq_nft_begin(struct pq_nft_batch *b, struct pq_nft *n, uint8_t family);
+
+void pq_nft_add_table(struct pq_nft_batch *b, bool owner);
+void pq_nft_del_table(struct pq_nft_batch *b);
+void pq_nft_add_ports(struct pq_nft_batch *b); /* the set `ports`, whose elements may time out */
+void pq_nft_add_chain(struct pq_nft_batch *b, const struct pq_nft_chain *c);
+void pq_nft_del_chain(struct pq_nft_batch *b, const char *name);
+
+/* An element of `ports`; timeout 0 = it stays. */
+void pq_nft_add_port(struct pq_nft_batch *b, uint16_t port, uint64_t timeout_ms);
+void pq_nft_del_port(struct pq_nft_batch *b, uint16_t port);
+
+/* A rule at the end of a chain: conditions, then what to do. */
+void pq_nft_rule(struct pq_nft_batch *b, const char *chain);
+void pq_nft_if_name(struct pq_nft_batch *b, bool incoming, bool is, const char *name);
+void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a);
+void pq_nft_if_tcp(struct pq_nft_batch *b);
+void pq_nft_if_sport(struct pq_nft_batch *b, uint16_t port); /* behind if_tcp */
+void pq_nft_if_dport_is_ours(struct pq_nft_batch *b);        /* in `ports`; behind if_tcp */
+void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v);
+void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high); /* 0: any port */
+
+/* Sends the batch and waits for the kernel's word.  Returns 0, -EPERM, or PQ_ENOTSUP (refused). */
+int pq_nft_commit(struct pq_nft_batch *b);
 #endif
