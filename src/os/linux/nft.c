@@ -12,6 +12,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/capability.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
@@ -303,6 +304,7 @@ void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high)
     }
     struct expr e = expr_begin(b, "masq");
     if (low) {
+        put32(b, NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
         put32(b, NFTA_MASQ_REG_PROTO_MIN, NFT_REG_1);
         put32(b, NFTA_MASQ_REG_PROTO_MAX, NFT_REG_2);
     }
