@@ -205,6 +205,13 @@ void pq_app_open_firewall(struct pq_app *app)
         PQ_LOG(PQ_LOG_INFO, "the kernel's TCP is kept out by %s", pq_firewall_kind(app->fw));
 }
 
+void pq_app_set_server(struct pq_app *app, unsigned i, const struct pq_addr *a)
+{
+    pthread_mutex_lock(&app->fw_lock);
+    app->fw_conf.server[i] = *a;
+    pthread_mutex_unlock(&app->fw_lock);
+}
+
 void pq_app_move_firewall(struct pq_app *app, const char *ifname)
 {
     pthread_mutex_lock(&app->fw_lock);

@@ -36,6 +36,9 @@ int pq_app_open_io(struct pq_app *app, struct pq_pktio **out);
 /* Makes the firewall table; on failure says what to do instead and goes on without. */
 void pq_app_open_firewall(struct pq_app *app);
 
+/* A client's server, the i-th, has this address from the next pq_app_move_firewall on. */
+void pq_app_set_server(struct pq_app *app, unsigned i, const struct pq_addr *a);
+
 /* Covers the ports on another interface, too; on failure says what to do.  From any worker. */
 void pq_app_move_firewall(struct pq_app *app, const char *ifname);
 

@@ -4,6 +4,8 @@
 #include "app/client.h"
 #include "exit/lookup.h"
 
+#include <string.h>
+
 #define AGAIN_EVERY (5 * PQ_SEC)
 
 /* Gives the server's ways these addresses, as far as there are ways; what does not change stays. */
@@ -18,7 +20,7 @@ static bool replace(struct client *cl, unsigned server, const struct pq_addr *ad
         const struct pq_addr *a = &addrs[nth++ % n];
         changed = changed || !pq_addr_eq(&w->addr, a);
         w->addr = *a;
-        cl->app.fw_conf.server[i] = *a;
+        pq_app_set_server(&cl->app, i, a);
     }
     return changed;
 }
@@ -34,10 +36,12 @@ static void on_names(void *ctx, int status, const struct addrinfo *res)
     if (n) {
         pthread_mutex_lock(&cl->way_lock);
         bool changed = replace(cl, cw->looked_for, addrs, n);
+        char ifname[sizeof cl->app.path.iface.name];
+        memcpy(ifname, cl->app.path.iface.name, sizeof ifname);
         pthread_mutex_unlock(&cl->way_lock);
         if (changed) {
             PQ_LOG(PQ_LOG_INFO, "%s is at %s now", s->host, pq_addr_ip_str(&addrs[0], text));
-            pq_app_move_firewall(&cl->app, cl->app.path.iface.name);
+            pq_app_move_firewall(&cl->app, ifname);
         }
     }
     cw->looking = false;

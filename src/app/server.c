@@ -25,7 +25,7 @@ static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_co
     const struct pq_conf_side *side = pq_addr_is4(&seg->src) ? &s->app.conf->v4 : &s->app.conf->v6;
     if (!pq_server_is_own(s, &seg->dst))
         return false;
-    memcpy(fc->local_mac, s->app.path.iface.mac, 6);
+    pq_server_mac(s, fc->local_mac);
     if (side->has_mac)
         memcpy(fc->peer_mac, side->mac, 6);
     else if (seg->src_mac)

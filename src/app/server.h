@@ -38,6 +38,9 @@ struct server {
 /* Whether packets to this address are for this machine. */
 bool pq_server_is_own(struct server *s, const struct pq_addr *dst);
 
+/* The MAC of the interface. */
+void pq_server_mac(struct server *s, uint8_t mac[6]);
+
 /* Reads the machine's addresses, for pq_server_is_own and the firewall. */
 void pq_server_note_own(struct server *s);
 

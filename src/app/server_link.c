@@ -43,6 +43,13 @@ bool pq_server_is_own(struct server *s, const struct pq_addr *dst)
     return own;
 }
 
+void pq_server_mac(struct server *s, uint8_t mac[6])
+{
+    pthread_mutex_lock(&s->link_lock);
+    memcpy(mac, s->app.path.iface.mac, 6);
+    pthread_mutex_unlock(&s->link_lock);
+}
+
 void pq_server_note_own(struct server *s)
 {
     struct pq_firewall_conf *f = &s->app.fw_conf;

@@ -47,6 +47,7 @@ const char *pq_drop_name(enum pq_drop d)
         [PQ_DROP_NOT_PEER] = "not from the server",
         [PQ_DROP_SHORT] = "short datagram",
         [PQ_DROP_AUTH] = "wrong key or cipher",
+        [PQ_DROP_REFLECTED] = "our own, sent back",
         [PQ_DROP_FEC] = "FEC of no use",
         [PQ_DROP_OOB] = "out-of-band of no use",
         [PQ_DROP_CONV] = "other conversation",

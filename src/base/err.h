@@ -34,6 +34,7 @@ enum pq_drop {
     PQ_DROP_NOT_PEER,    /* client: not from the server's address and port */
     PQ_DROP_SHORT,       /* datagram shorter than its layer's header */
     PQ_DROP_AUTH,        /* CRC or tag wrong: other key, other cipher, or noise */
+    PQ_DROP_REFLECTED,   /* what this side has sealed came back */
     PQ_DROP_FEC,         /* FEC packet that is malformed, too old or fits nothing */
     PQ_DROP_OOB,         /* out-of-band packet that is malformed, or of no use here */
     PQ_DROP_CONV,        /* KCP: another conversation */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "crypt/crypt.h"
 
+#include "base/hash.h"
 #include "crypt/crc32.h"
 #include "crypt/small.h"
 
@@ -14,6 +15,8 @@ enum shape { SHAPE_CFB, SHAPE_AEAD, SHAPE_SALSA, SHAPE_SMALL, SHAPE_PLAIN, SHAPE
 #define GCM_NONCE 12
 #define GCM_TAG   16
 #define SALSA_IV  8
+#define CFB_NONCE 16
+#define MARK_LEN  2 /* bytes at the end of a nonce [2.5] */
 
 struct info {
     const char *name;
@@ -53,6 +56,7 @@ struct pq_crypt {
     gcry_cipher_hd_t hd;   /* library ciphers */
     gcry_md_hd_t crc;      /* NULL: the library has none, crc32.c has */
     struct pq_small small; /* TEA, XTEA, XOR */
+    uint64_t mark_seed;    /* secret, of this role; 0 = nonces are not marked */
 };
 
 const char *pq_cipher_name(enum pq_cipher c)
@@ -133,6 +137,49 @@ int pq_crypt_new(struct pq_crypt **out, enum pq_cipher id, const uint8_t key[PQ_
     return 0;
 }
 
+/* Bytes of the nonce that are bound to the rest of the datagram; 0 = none are. */
+static size_t marked_nonce(const struct pq_crypt *c)
+{
+    if (c->info->shape == SHAPE_AEAD)
+        return GCM_NONCE;
+    return c->info->shape == SHAPE_CFB && c->info->iv_len == CFB_NONCE ? CFB_NONCE : 0;
+}
+
+void pq_crypt_set_role(struct pq_crypt *c, bool client, const uint8_t key[PQ_KEY_LEN])
+{
+    const char *label = client ? "paqet mark client" : "paqet mark server";
+    uint8_t hash[32], text[PQ_KEY_LEN + 17];
+    if (!marked_nonce(c))
+        return;
+    memcpy(text, key, PQ_KEY_LEN);
+    memcpy(text + PQ_KEY_LEN, label, 17);
+    gcry_md_hash_buffer(GCRY_MD_SHA256, hash, text, sizeof text);
+    memcpy(&c->mark_seed, hash, sizeof c->mark_seed);
+    c->mark_seed |= 1;
+    explicit_bzero(hash, sizeof hash);
+    explicit_bzero(text, sizeof text);
+}
+
+static uint16_t mark_of(const struct pq_crypt *c, const uint8_t *nonce)
+{
+    return (uint16_t)pq_hash_bytes(nonce, marked_nonce(c) - MARK_LEN, c->mark_seed);
+}
+
+static void put_nonce(const struct pq_crypt *c, uint8_t *p, size_t n, struct pq_rng *rng)
+{
+    if (!c->mark_seed) {
+        pq_rng_fill(rng, p, n);
+        return;
+    }
+    pq_rng_fill(rng, p, n - MARK_LEN);
+    pq_put_le16(p + n - MARK_LEN, mark_of(c, p));
+}
+
+static bool is_own(const struct pq_crypt *c, const uint8_t *nonce)
+{
+    return c->mark_seed && pq_le16(nonce + marked_nonce(c) - MARK_LEN) == mark_of(c, nonce);
+}
+
 void pq_crypt_free(struct pq_crypt **c)
 {
     if (!*c)
@@ -210,11 +257,11 @@ void pq_crypt_seal(struct pq_crypt *c, const struct pq_span *spans, size_t n, st
         case SHAPE_NULL:
             break;
         case SHAPE_AEAD:
-            pq_rng_fill(rng, p, GCM_NONCE);
+            put_nonce(c, p, GCM_NONCE, rng);
             seal_gcm(c, p, spans[i].n);
             break;
         default:
-            pq_rng_fill(rng, p, 16);
+            put_nonce(c, p, CFB_NONCE, rng);
             pq_put_le32(p + 16, crc32_of(c, p + CRC_HEAD, spans[i].n - CRC_HEAD));
             transform(c, p, spans[i].n, true);
             break;
@@ -232,7 +279,7 @@ static enum pq_drop open_gcm(struct pq_crypt *c, uint8_t *p, size_t n, struct pq
         gcry_cipher_checktag(c->hd, p + GCM_NONCE + len, GCM_TAG))
         return PQ_DROP_AUTH;
     *inner = (struct pq_view){p + GCM_NONCE, len};
-    return PQ_DROP_NONE;
+    return is_own(c, p) ? PQ_DROP_REFLECTED : PQ_DROP_NONE;
 }
 
 enum pq_drop pq_crypt_open(struct pq_crypt *c, uint8_t *p, size_t n, struct pq_view *inner)
@@ -249,5 +296,5 @@ enum pq_drop pq_crypt_open(struct pq_crypt *c, uint8_t *p, size_t n, struct pq_v
     if (crc32_of(c, p + CRC_HEAD, n - CRC_HEAD) != pq_le32(p + 16))
         return PQ_DROP_AUTH;
     *inner = (struct pq_view){p + CRC_HEAD, n - CRC_HEAD};
-    return PQ_DROP_NONE;
+    return is_own(c, p) ? PQ_DROP_REFLECTED : PQ_DROP_NONE;
 }

@@ -55,6 +55,11 @@ int pq_crypt_derive(const char *passphrase, uint8_t key[PQ_KEY_LEN]);
 /* Creates a context in *out, owned by the caller.  `key` is copied.
  * Returns 0, PQ_ENOMEM, or PQ_ENOTSUP (the library lacks the cipher); *out is NULL on error. */
 int pq_crypt_new(struct pq_crypt **out, enum pq_cipher id, const uint8_t key[PQ_KEY_LEN]);
+/* From now on nonces bear a mark, so that what this side has sealed is known again when somebody
+ * sends it back [2.5]: with aes-128-gcm and the CFB ciphers of 16-byte blocks; without effect
+ * elsewhere. The two sides of a connection have different roles. */
+void pq_crypt_set_role(struct pq_crypt *c, bool client, const uint8_t key[PQ_KEY_LEN]);
+
 void pq_crypt_free(struct pq_crypt **c); /* sets *c to NULL; freeing NULL does nothing */
 
 /* Bytes in front of and behind the inner datagram: 20/0, 12/16 (gcm) or 0/0 (null) [2.2] [2.3]. */
@@ -66,6 +71,6 @@ size_t pq_crypt_tail(const struct pq_crypt *c);
 void pq_crypt_seal(struct pq_crypt *c, const struct pq_span *spans, size_t n, struct pq_rng *rng);
 
 /* Opens a datagram in place.  On PQ_DROP_NONE *inner is the inner part of p.  Otherwise
- * PQ_DROP_SHORT or PQ_DROP_AUTH, and the bytes are spoiled. */
+ * PQ_DROP_SHORT, PQ_DROP_AUTH or PQ_DROP_REFLECTED, and the bytes are spoiled. */
 enum pq_drop pq_crypt_open(struct pq_crypt *c, uint8_t *p, size_t n, struct pq_view *inner);
 #endif

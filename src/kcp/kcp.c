@@ -154,9 +154,10 @@ bool pq_kcp_proven(const struct pq_kcp *k)
     return k->proven;
 }
 
-void pq_kcp_set_rcv_wnd(struct pq_kcp *k, uint32_t n)
+void pq_kcp_doubt(struct pq_kcp *k, uint32_t n)
 {
-    k->rcv_wnd = n < k->conf.rcv_wnd ? n : k->conf.rcv_wnd;
+    k->doubt = n > 0;
+    k->rcv_wnd = n && n < k->conf.rcv_wnd ? n : k->conf.rcv_wnd;
 }
 
 uint64_t pq_kcp_news(const struct pq_kcp *k)
@@ -200,7 +201,7 @@ pq_ns pq_kcp_deadline(const struct pq_kcp *k, pq_ns now)
 {
     if (k->tell_wnd || k->ask_wnd)
         return now;
-    pq_ns t = pq_ns_min(k->ack_at, k->reorder_at);
+    pq_ns t = k->doubt ? k->reorder_at : pq_ns_min(k->ack_at, k->reorder_at);
     if (!pq_kcp_paced(k, now)) /* perhaps bytes wait, here or in the streams */
         t = pq_ns_min(t, k->pace_at);
     else if (!pq_list_empty(&k->lost))

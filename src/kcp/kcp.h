@@ -79,12 +79,13 @@ void pq_kcp_free(struct pq_kcp **k); /* sets *k to NULL; freeing NULL does nothi
  * Returns PQ_DROP_NONE, PQ_DROP_SHORT, PQ_DROP_CONV or PQ_DROP_SEGMENT. */
 enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
 
-/* Whether the peer has echoed a time stamp of this conversation: what answers in it is no recording
- * [4.9]. */
-bool pq_kcp_proven(const struct pq_kcp *k);
+/* Until the peer has proven itself [4.9] no acknowledgement goes out but those in the headers of
+ * data, and the window has `n` segments.  0: it has. */
+void pq_kcp_doubt(struct pq_kcp *k, uint32_t n);
 
-/* Receives into a window of `n` segments from now on, at most as configured. */
-void pq_kcp_set_rcv_wnd(struct pq_kcp *k, uint32_t n);
+/* Whether the peer has echoed a time stamp of this conversation, exactly as it was sent: what
+ * answers in it is no recording [4.9]. */
+bool pq_kcp_proven(const struct pq_kcp *k);
 
 /* Segments that were new to this side, and acknowledgements of such to it. */
 uint64_t pq_kcp_news(const struct pq_kcp *k);

@@ -29,11 +29,13 @@ static void read_header(struct header *h, const uint8_t *p)
 
 /* ---- acknowledgements that came in */
 
-/* An echo of what was sent between the first segment and now. */
-static bool is_fresh(const struct pq_kcp *k, uint32_t sn, uint32_t ts, pq_ns now)
+/* An echo of a time stamp that was sent: no recording has it. */
+static bool is_proof(const struct pq_kcp *k, uint32_t sn, uint32_t ts)
 {
-    return k->snd_nxt && pq_sn_diff(sn, k->snd_nxt) < 0 &&
-           ts - k->ts_first <= pq_kcp_ts(k, now) - k->ts_first;
+    for (unsigned i = 0; i < k->n_sent_ts; i++)
+        if (k->sent_ts[i] == ts)
+            return sn < k->snd_nxt;
+    return false;
 }
 
 /* A segment was given up too early, since others overtook it: once in a round trip at most. */
@@ -49,7 +51,7 @@ static void raise_tolerance(struct pq_kcp *k, pq_ns now)
 
 static void take_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, bool regular, pq_ns now)
 {
-    k->proven = k->proven || is_fresh(k, sn, ts, now);
+    k->proven = k->proven || (k->doubt && is_proof(k, sn, ts));
     if (pq_sn_diff(sn, k->snd_una) < 0 || pq_sn_diff(sn, k->snd_nxt) >= 0)
         return;
     struct pq_kcp_seg *s = pq_kcp_seg_at(k, sn);
@@ -246,7 +248,8 @@ static void take_push(struct pq_kcp *k, const struct header *h, struct pq_view v
 static void take_segment(struct pq_kcp *k, const struct header *h, struct pq_view v, bool regular,
                          pq_ns now)
 {
-    if (regular) {
+    if (regular &&
+        pq_sn_diff(h->una, k->snd_una) >= 0) { /* else it is an old one, or was replayed */
         k->rmt_wnd = h->wnd;
         if (h->wnd)
             k->probe_at = PQ_NEVER;

@@ -25,6 +25,7 @@
 
 #define SEGS_PER_BLOCK 64
 #define OLD_ACKS       16  /* of them are repeated in the next flush; a power of two */
+#define PROOFS_MAX     16  /* transmissions in doubt of the peer */
 #define AGAIN_MAX      64  /* a power of two */
 #define ACKS_MAX       256 /* out-of-order acknowledgements that wait for one flush */
 
@@ -68,9 +69,10 @@ struct pq_kcp {
     pq_kcp_data_fn on_data;
     void *ctx;
     uint16_t mss;
-    uint32_t rcv_wnd;  /* in force */
-    uint32_t ts_first; /* of the first segment sent, for `proven` */
-    bool proven;
+    uint32_t rcv_wnd;             /* in force */
+    uint32_t sent_ts[PROOFS_MAX]; /* while in doubt: time stamps that an answer may echo */
+    unsigned n_sent_ts;
+    bool doubt, proven;
 
     /* sending */
     uint32_t snd_una, snd_nxt, rmt_wnd;

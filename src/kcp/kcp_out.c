@@ -66,6 +66,8 @@ static void put_acks(struct writer *w)
         memmove(k->acks, k->acks + i, k->n_acks * sizeof k->acks[0]);
         return;
     }
+    if (left(w) < PQ_KCP_HDR_LEN)
+        return;
     put_header(w, PQ_KCP_ACK, k->last_ack.ts, k->last_ack.sn, 0);
     put_old_acks(w);
     k->n_acks = k->acks_waiting = 0;
@@ -142,8 +144,8 @@ static void put_push(struct writer *w, struct pq_kcp_seg *s)
 {
     struct pq_kcp *k = w->k;
     s->ts = pq_kcp_ts(k, w->now);
-    if (!s->sn && !s->xmit)
-        k->ts_first = s->ts;
+    if (k->doubt && k->n_sent_ts < PROOFS_MAX)
+        k->sent_ts[k->n_sent_ts++] = s->ts;
     s->sent = w->now;
     s->state = SEG_FLIGHT;
     if (s->xmit < UINT8_MAX)
@@ -309,14 +311,14 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
     struct writer w = {.k = k, .p = dst, .end = dst + size, .now = now};
     pq_kcp_check_timeout(k, now);
     run_probe_timer(k, now);
-    if (now >= k->ack_at || ack_fits(k, size, now))
+    if (!k->doubt && (now >= k->ack_at || ack_fits(k, size, now)))
         put_acks(&w);
     put_probes(&w);
     while (put_again(&w) || put_lost(&w) || put_new(&w))
         continue;
     note_app_limit(k, left(&w), now);
     /* an acknowledgement that is not due yet rides along where there is room */
-    if (w.p != dst && k->ack_at != PQ_NEVER && left(&w) >= PQ_KCP_HDR_LEN)
+    if (!k->doubt && w.p != dst && k->ack_at != PQ_NEVER && left(&w) >= PQ_KCP_HDR_LEN)
         put_acks(&w);
     return (size_t)(w.p - dst);
 }

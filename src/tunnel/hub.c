@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define HALF_WAIT   (10 * PQ_SEC)  /* for a peer to show that it is alive [4.9] */
 #define SILENT_MAX  (180 * PQ_SEC) /* a living peer asks for the window every 120 s [4.5] */
 #define BLOCKS_KEPT 64             /* of 64 segment records each */
 
@@ -20,6 +19,7 @@ static int hub_init(struct pq_hub *h)
     int e = pq_crypt_new(&h->crypt, h->conf.cipher, h->conf.key);
     if (e)
         return e;
+    pq_crypt_set_role(h->crypt, h->conf.client, h->conf.key);
     h->crypt_head = (uint16_t)pq_crypt_head(h->crypt);
     h->crypt_tail = (uint16_t)pq_crypt_tail(h->crypt);
     h->replay = h->conf.replay;
@@ -88,7 +88,7 @@ void pq_hub_tick(struct pq_hub *h, pq_ns now)
         int e = pq_smux_tick(s->smux, now);
         if (now > s->heard + SILENT_MAX) /* also where a full session asks for no keepalive */
             e = PQ_ETIMEOUT;
-        if (s->half && now > s->opened + HALF_WAIT)
+        if (s->half && now >= s->opened + PQ_HALF_WAIT)
             e = PQ_ETIMEOUT;
         if (e) {
             pq_session_end_now(s, e);

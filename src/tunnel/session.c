@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#define HALF_MAX 256 /* half-open sessions of a worker, the oldest is replaced ... */
+#define HALF_MAX 256 /* half-open sessions of a worker, then a random one is replaced ... */
 #define HALF_WND 32  /* ... and the segments that wait in one [4.4] */
 
 /* ---- KCP -> smux -> streams */
@@ -298,14 +298,23 @@ void pq_session_end(struct pq_session *s, int err)
 
 /* ---- half-open sessions [4.9] */
 
+/* Which one makes room: at random, so that who waits for an answer is not sure to be the one. */
+static struct pq_session *any_half(struct pq_hub *h)
+{
+    struct pq_list *n = h->half.next;
+    for (uint32_t i = pq_rng_u32(h->rng) % HALF_MAX; i; i--)
+        n = n->next;
+    return PQ_OF(n, struct pq_session, in_half);
+}
+
 void pq_session_half(struct pq_session *s)
 {
     struct pq_hub *h = s->hub;
     s->half = true;
     pq_list_push(&h->half, &s->in_half);
     if (++h->n_half > HALF_MAX)
-        pq_session_end_now(PQ_OF(h->half.next, struct pq_session, in_half), PQ_ETIMEOUT);
-    pq_kcp_set_rcv_wnd(s->kcp, HALF_WND);
+        pq_session_end_now(any_half(h), PQ_ETIMEOUT);
+    pq_kcp_doubt(s->kcp, HALF_WND);
     pq_smux_nop(s->smux); /* the answer to it is the proof */
 }
 
@@ -329,7 +338,7 @@ bool pq_session_prove(struct pq_session *s)
     if (old)
         pq_session_end_now(old, PQ_ECLOSED);
     h->ev->proven(h->ctx, s);
-    pq_kcp_set_rcv_wnd(s->kcp, h->conf.kcp.rcv_wnd);
+    pq_kcp_doubt(s->kcp, 0);
     pq_kcp_resume(s->kcp);
     return true;
 }

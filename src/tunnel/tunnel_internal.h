@@ -11,6 +11,8 @@
 #include "tunnel/hub.h"
 #include "tunnel/replay.h"
 
+#define PQ_HALF_WAIT (10 * PQ_SEC) /* for a peer to show that it is alive [4.9] */
+
 struct pq_stream {
     struct pq_session *ses; /* NULL once the session has ended */
     struct pq_smux_stream *ss;

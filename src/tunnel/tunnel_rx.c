@@ -91,7 +91,7 @@ static enum pq_drop unwrap(struct pq_view inner, uint16_t *type, struct pq_view 
     return PQ_DROP_NONE;
 }
 
-/* To a peer that has proven nothing no more bytes are sent than came from it. */
+/* To a peer that has proven nothing no more bytes are sent than came from it, headers included. */
 static void note_half(struct pq_session *s, size_t n)
 {
     s->credit += n;
@@ -99,6 +99,14 @@ static void note_half(struct pq_session *s, size_t n)
         s->dead = PQ_ENOMEM;
         s->hub->stats.drops[PQ_DROP_FULL]++;
     }
+}
+
+/* A datagram that told something new: where its sender is, and what its headers say. */
+static void note_new(struct pq_session *s, const struct pq_segment *seg)
+{
+    pq_flow_heard(&s->flow, seg);
+    if (s->hub->conf.learn_mac && seg->src_mac)
+        pq_flow_set_peer_mac(&s->flow, seg->src_mac);
 }
 
 static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
@@ -118,13 +126,12 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
         return d;
     const uint64_t news = pq_kcp_news(s->kcp);
     s->heard = now;
-    pq_flow_heard(&s->flow, seg);
     if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
-    if (h->conf.learn_mac && seg->src_mac && pq_kcp_news(s->kcp) != news)
-        pq_flow_set_peer_mac(&s->flow, seg->src_mac); /* no recording could move it */
+    if (pq_kcp_news(s->kcp) != news) /* no recording could move what follows */
+        note_new(s, seg);
     if (s->half)
-        note_half(s, n);
+        note_half(s, seg->head + n);
     if (type == PQ_FEC_DATA || type == PQ_FEC_PARITY) { /* what it rebuilds goes to KCP too */
         enum pq_drop of_fec = pq_session_fec_take(s, inner, now);
         d = d ? d : of_fec;

@@ -59,7 +59,8 @@ static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     struct pq_hub *h = s->hub;
     uint8_t *p = slot->buf + PQ_SLOT_HEAD + h->fec_head + h->crypt_head;
     size_t cap = (size_t)(slot->buf + PQ_SLOT_SIZE - p) - h->crypt_tail;
-    const size_t around = (size_t)h->crypt_head + h->fec_head + h->crypt_tail;
+    const size_t around = (size_t)h->crypt_head + (s->fec_tx ? h->fec_head : 0) + h->crypt_tail +
+                          s->flow.ip_len + PQ_TCP_LEN;
     if (s->half && s->credit < cap + around)
         cap = s->credit > around ? s->credit - around : 0;
     size_t n = fill_inner(s, &p, cap, now);
@@ -68,7 +69,7 @@ static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     slot->off = (uint16_t)(p - slot->buf - h->crypt_head);
     slot->len = (uint16_t)(h->crypt_head + n + h->crypt_tail);
     if (s->half)
-        s->credit -= slot->len;
+        s->credit -= around + n > s->credit ? s->credit : around + n;
     h->stats.tx_packets++;
     h->stats.tx_bytes += slot->len;
     return true;
@@ -132,8 +133,10 @@ static size_t stream_queue(const struct pq_session *s)
  * more bytes than it got, waits until it hears more. */
 static pq_ns deadline(const struct pq_session *s, pq_ns now)
 {
-    pq_ns kcp = pq_kcp_deadline(s->kcp, now), smux = pq_smux_deadline(s->smux);
-    return s->half && kcp <= now ? smux : pq_ns_min(kcp, smux);
+    pq_ns kcp = pq_kcp_deadline(s->kcp, now), other = pq_smux_deadline(s->smux);
+    if (s->half)
+        other = pq_ns_min(other, s->opened + PQ_HALF_WAIT);
+    return s->half && kcp <= now ? other : pq_ns_min(kcp, other);
 }
 
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)

@@ -106,6 +106,7 @@ enum pq_drop pq_segment_parse(struct pq_segment *out, uint8_t *frame, size_t len
     }
     p += link_len;
     n -= link_len;
+    const uint8_t *ip = p;
     enum pq_drop d;
     if (p[0] >> 4 == 4)
         d = parse_ip4(out, &p, &n);
@@ -113,5 +114,9 @@ enum pq_drop pq_segment_parse(struct pq_segment *out, uint8_t *frame, size_t len
         d = parse_ip6(out, &p, &n);
     else
         return PQ_DROP_NOT_TCP;
-    return d ? d : parse_tcp(out, p, n);
+    if (!d)
+        d = parse_tcp(out, p, n);
+    if (out->data)
+        out->head = (size_t)(out->data - ip);
+    return d;
 }

@@ -14,6 +14,7 @@ struct pq_segment {
     bool has_ts;
     uint8_t *data; /* TCP payload, into the frame */
     size_t len;
+    size_t head; /* bytes of the IP and TCP headers in front of it */
 };
 
 /* Parses a frame whose link header has `link_len` bytes (14, or 0 for bare IP); one VLAN tag is

@@ -145,12 +145,75 @@ static void flood(void **state)
     forget();
 }
 
+/* ---- what this side has sent, thrown back at it */
+
+static void turn_around(uint8_t *p)
+{
+    uint8_t *ip = p + 14, *tcp = ip + 20, other[4];
+    memcpy(other, ip + 12, 4);
+    memcpy(ip + 12, ip + 16, 4);
+    memcpy(ip + 16, other, 4);
+    memcpy(other, tcp, 2);
+    memcpy(tcp, tcp + 2, 2);
+    memcpy(tcp + 2, other, 2);
+}
+
+static bool reflecting; /* else only counted */
+static unsigned reflected;
+
+/* Gives each packet of the server to the server once more, from where it went to. */
+static bool reflect(struct world *w, unsigned from, struct link_packet *k)
+{
+    if (from != SERVER || !reflecting)
+        return true;
+    uint8_t *p = ut_exact(k->p, k->len);
+    turn_around(p);
+    struct pq_frame f = {p, k->len, k->len, 0};
+    pq_hub_input(w->end[SERVER].hub, &f, w->now);
+    pq_hub_rx_end(w->end[SERVER].hub, w->now);
+    free(p);
+    reflected++;
+    return true;
+}
+
+/* A recorded opening cannot be proven by the server's own answers, nor a living session broken by
+ * them: what a side has sealed it knows again. */
+static void reflection(void **state)
+{
+    (void)state;
+    struct world *w = recorded("reflection");
+    world_restart_server(w);
+    pq_session_end(w->ses, PQ_ECLOSED);
+    reflecting = true;
+    reflected = 0;
+    w->tap = reflect;
+    for (size_t i = 0; i < 3; i++) {
+        world_inject(w, SERVER, kept.p[i], kept.len[i], 0);
+        world_run(w, w->now + 2 * PQ_SEC, NULL);
+    }
+    assert_true(reflected > 0);
+    assert_int_equal(w->end[SERVER].proven, 0);
+    memset(w->half, 0, sizeof w->half);
+    w->pairs = 0;
+    world_connect(w, 40000);
+    world_open(w, 1000, 3 << 20);
+    assert_true(world_run(w, w->now + 20 * PQ_SEC, world_closed));
+    world_check(w);
+    assert_int_equal(w->end[SERVER].proven, 1);
+    const struct pq_hub_stats *st = pq_hub_stats(w->end[SERVER].hub);
+    assert_int_equal(st->drops[PQ_DROP_REFLECTED], reflected);
+    w->tap = NULL;
+    world_free(w);
+    forget();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(after_restart),
         cmocka_unit_test(beside_a_living_one),
         cmocka_unit_test(flood),
+        cmocka_unit_test(reflection),
     };
     return ut_run(tests);
 }

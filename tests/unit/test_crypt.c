@@ -237,6 +237,40 @@ static void weak_keys(void **state)
     }
 }
 
+/* What this side has sealed is known again, what the other one has, or a peer without marks, is
+ * not. */
+static void marks(void **state)
+{
+    (void)state;
+    const uint8_t key[PQ_KEY_LEN] = "a key of thirty-two bytes length";
+    struct pq_rng rng;
+    pq_rng_init_seed(&rng, 7);
+    for (unsigned id = 0; id < PQ_CIPHER_COUNT; id++) {
+        struct pq_crypt *c[3]; /* client, server, neither */
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(pq_crypt_new(&c[i], (enum pq_cipher)id, key), 0);
+        pq_crypt_set_role(c[0], true, key);
+        pq_crypt_set_role(c[1], false, key);
+        const bool marked = id == PQ_CIPHER_AES || id == PQ_CIPHER_AES_128 ||
+                            id == PQ_CIPHER_AES_192 || id == PQ_CIPHER_AES_128_GCM ||
+                            id == PQ_CIPHER_TWOFISH || id == PQ_CIPHER_SM4;
+        for (int from = 0; from < 3; from++) {
+            for (int to = 0; to < 3; to++) {
+                uint8_t p[100] = {0};
+                struct pq_view inner;
+                size_t n = pq_crypt_head(c[from]) + 20 + pq_crypt_tail(c[from]);
+                const struct pq_span span = {p, n};
+                pq_crypt_seal(c[from], &span, 1, &rng);
+                assert_int_equal(pq_crypt_open(c[to], p, n, &inner),
+                                 marked && from == to && from < 2 ? PQ_DROP_REFLECTED
+                                                                  : PQ_DROP_NONE);
+            }
+        }
+        for (int i = 0; i < 3; i++)
+            pq_crypt_free(&c[i]);
+    }
+}
+
 /* Our own CRC-32 and the library's, at all lengths and alignments. */
 static void crc(void **state)
 {
@@ -256,7 +290,7 @@ int main(void)
     const struct CMUnitTest crypt[] = {
         cmocka_unit_test(kdf),         cmocka_unit_test(names),  cmocka_unit_test(cipher_cases),
         cmocka_unit_test(round_trips), cmocka_unit_test(damage), cmocka_unit_test(weak_keys),
-        cmocka_unit_test(crc),
+        cmocka_unit_test(crc),         cmocka_unit_test(marks),
     };
     if (pq_crypt_global_init())
         return 1;

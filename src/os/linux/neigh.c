@@ -14,6 +14,7 @@
 
 #define ASK_EVERY  (200 * PQ_MS)
 #define ARP_LEN    28
+#define READS      64 /* packets between two looks at the clock: on a busy link they do not end */
 #define SOLICIT    135
 #define ADVERT     136
 #define IP6_LEN    40
@@ -128,7 +129,7 @@ static bool read_answer(int fd, const struct question *q, bool is4, uint8_t mac[
 {
     uint8_t p[1600];
     ssize_t n;
-    while ((n = recv(fd, p, sizeof p, MSG_DONTWAIT)) > 0)
+    for (int i = 0; i < READS && (n = recv(fd, p, sizeof p, MSG_DONTWAIT)) > 0; i++)
         if (is4 ? is_arp_reply(q, p, (size_t)n, mac) : is_advert(q, p, (size_t)n, mac))
             return true;
     return false;
