@@ -127,7 +127,7 @@ int pq_rs_rebuild(const struct pq_rs *r, uint8_t *const *shard, size_t n, uint8_
 {
     const unsigned k = r->data;
     uint8_t *from[PQ_RS_SHARDS_MAX], *to[PQ_RS_SHARDS_MAX];
-    uint8_t point[PQ_RS_SHARDS_MAX], weight[PQ_RS_SHARDS_MAX], row[PQ_RS_SHARDS_MAX];
+    uint8_t point[PQ_RS_SHARDS_MAX], weight[PQ_RS_SHARDS_MAX];
     unsigned missing = 0;
     if (collect(r, shard, from, point) < k)
         return PQ_EINVAL;
@@ -135,19 +135,25 @@ int pq_rs_rebuild(const struct pq_rs *r, uint8_t *const *shard, size_t n, uint8_
         missing += !shard[i];
     if (!missing)
         return 0;
-    uint8_t *tables = malloc((size_t)TABLE_LEN * k * missing), *table = tables;
-    if (!tables)
+    uint8_t *tables = malloc((size_t)TABLE_LEN * k * missing);
+    uint8_t *matrix = malloc((size_t)k * missing);
+    if (!tables || !matrix) {
+        free(tables);
+        free(matrix);
         return PQ_ENOMEM;
+    }
     weights(point, k, weight);
     unsigned n_to = 0;
     for (unsigned i = 0; i < k; i++) {
         if (shard[i])
             continue;
-        coefficients(point, weight, k, (uint8_t)i, row);
-        ec_init_tables((int)k, 1, row, table);
-        table += (size_t)TABLE_LEN * k;
+        coefficients(point, weight, k, (uint8_t)i, matrix + (size_t)n_to * k);
         to[n_to++] = out[i];
     }
+    /* all rows at once: how long the table of one is depends on the processor (8 bytes with GFNI)
+     */
+    ec_init_tables((int)k, (int)n_to, matrix, tables);
+    free(matrix);
     ec_encode_data((int)n, (int)k, (int)n_to, tables, from, to);
     free(tables);
     return 0;
