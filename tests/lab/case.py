@@ -23,7 +23,8 @@ class Case:
     function: Callable[[], None]
     limit: float  # seconds; a test that takes longer has failed
     full: bool  # only with --full
-    alone: bool  # it measures: no other test may run beside it
+    timed: bool  # it holds something to a few seconds: only others that mostly wait run beside it
+    alone: bool  # it measures: nothing runs beside it
 
 
 cases: list[Case] = []
@@ -48,17 +49,24 @@ def add(
     function: Callable[[], None],
     limit: float = 60,
     full: bool = False,
+    timed: bool = False,
     alone: bool = False,
 ) -> None:
-    cases.append(Case(name, function, limit, full, alone))
+    cases.append(Case(name, function, limit, full, timed, alone))
 
 
-def test(limit: float = 60, full: bool = False, tries: int = 1, alone: bool = False) -> Callable:
+def test(
+    limit: float = 60,
+    full: bool = False,
+    tries: int = 1,
+    timed: bool = False,
+    alone: bool = False,
+) -> Callable:
     """Declares test_SOMETHING as the test "something"; `limit` is for all tries together."""
 
     def declare(function: Callable[[], None]) -> Callable[[], None]:
         run = best_of(tries, function) if tries > 1 else function
-        add(function.__name__.removeprefix("test_"), run, limit, full, alone)
+        add(function.__name__.removeprefix("test_"), run, limit, full, timed, alone)
         return function
 
     return declare

@@ -115,7 +115,8 @@ def client_to_peer(
     paqet.wait_working(net)
     begin = time.monotonic()
     for mode in ("fetch", "send"):
-        result = net.load(mode, "--bytes", conditions.size, limit=conditions.limit())
+        patient = ("--bytes", conditions.size, "--timeout", 30)
+        result = net.load(mode, *patient, limit=conditions.limit())
         expect(result["failed"] == 0, f"{mode}: {json.dumps(result)}")
     return time.monotonic() - begin
 

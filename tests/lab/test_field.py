@@ -59,9 +59,10 @@ def server_interface_made_anew(settings: Settings) -> None:
         expect(server.stop() == 0, "exit code")
 
 
-add("server_interface_made_anew", partial(server_interface_made_anew, Settings()))
 _found = Settings(network=False, extra="network: {interface: s0}\n")
-add("server_interface_made_anew_found", partial(server_interface_made_anew, _found))
+for _name, _settings in (("", Settings()), ("_found", _found)):
+    _check = partial(server_interface_made_anew, _settings)
+    add(f"server_interface_made_anew{_name}", _check, timed=True)
 
 
 # ---- the name of the server
@@ -115,10 +116,11 @@ for _configured in (False, True):
         add(
             f"name_where_only_ipv{_name}_answers_{_how}",
             partial(name_with_two_families, _silent, _configured, _limit),
+            timed=True,
         )
 
 
-@test()
+@test(timed=True)
 def test_name_is_looked_up_again() -> None:
     """The server moves to another address, and its name says so."""
     with Lab(third=True) as lab, names(lab.c, f"{lab.s.ip4} {NAME}\n"):
@@ -160,12 +162,15 @@ def network_comes_late(settings: Settings) -> None:
             lab.up(WIFI)
 
 
-add("network_comes_late", partial(network_comes_late, Settings(network=False)))
-_named = Settings(network=False, extra=f"network: {{interface: {WIFI.device}}}\n")
-add("network_comes_late_interface_named", partial(network_comes_late, _named))
+for _name, _extra in (
+    ("network_comes_late", ""),
+    ("network_comes_late_interface_named", f"network: {{interface: {WIFI.device}}}\n"),
+):
+    _check = partial(network_comes_late, Settings(network=False, extra=_extra))
+    add(_name, _check, timed=True)
 
 
-@test()
+@test(timed=True)
 def test_route_comes_late() -> None:
     with Roads() as lab:
         lab.c.check(["ip", "route", "del", "default"])
@@ -173,7 +178,7 @@ def test_route_comes_late() -> None:
             lab.up(WIFI)
 
 
-@test()
+@test(timed=True)
 def test_name_comes_late() -> None:
     with Lab() as lab, names(lab.c, "", "nameserver 127.0.0.1\n"):  # where nobody answers
         with waiting_client(lab, Settings(network=False, server=BY_NAME)):
@@ -195,7 +200,7 @@ def test_client_that_waits_can_be_stopped() -> None:
 # ---- the router
 
 
-@test()
+@test(timed=True)
 def test_router_with_another_mac() -> None:
     """A new one at the old address; the client's kernel, which sends nothing, does not notice."""
     with Roads() as lab:
@@ -326,7 +331,7 @@ def test_configured_address_chooses_the_way() -> None:
         expect(header[:6] == bytes.fromhex("020000000001"), f"not to the router: {header.hex(':')}")
 
 
-@test()
+@test(timed=True)
 def test_router_is_found_behind_a_firewall() -> None:
     """Nothing may leave but by lo, so the kernel is not to be had to ask for the router's MAC."""
     with Ways(wire=True) as lab:

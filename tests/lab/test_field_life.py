@@ -111,7 +111,7 @@ def test_log_goes_to_head() -> None:
 LOST = r"(?i)\b[1-9]\d* (log )?(lines?|messages?)\b.*\b(lost|dropped|missing)\b"
 
 
-@test()
+@test(timed=True)
 def test_log_that_nobody_reads() -> None:
     """The pipe is full: the tunnel goes on, and what was lost is told once there is room."""
     with Lab(third=True) as lab:
@@ -199,7 +199,7 @@ def descriptors_run_out(who: str) -> None:
 
 
 for _who in ("client", "server"):
-    add(f"descriptors_of_{_who}_run_out", partial(descriptors_run_out, _who))
+    add(f"descriptors_of_{_who}_run_out", partial(descriptors_run_out, _who), timed=True)
 
 
 # ---- an empty line before a request

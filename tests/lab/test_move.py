@@ -20,7 +20,7 @@ import paqet
 from case import Failure, Skip, add, expect, test
 from lab import ROOT, Capture, Host, Lab, Process, tool, wait_until
 from paqet import Settings
-from test_main import check_upload
+from test_main import check_upload, expect_no_race
 from test_peers import joined, open_tun, tcp_block
 from test_survive import MB, expect_download, start_download
 from test_tun import FAR, need, ping, seen_by_far, tun, wait_ping
@@ -129,7 +129,7 @@ def expect_covered(lab: Lab, way: Way) -> None:
     expect(f'"{way.device}"' in lab.c.firewall(), f"no rule for {way.device}: {lab.c.firewall()}")
 
 
-@test()
+@test(timed=True)
 def test_move_to_another_interface() -> None:
     with Roads() as lab:
         pair = start(lab)
@@ -149,13 +149,13 @@ def test_move_to_another_interface() -> None:
         expect(not lab.c.firewall(), "rules were left behind")
 
 
-def two_workers(lab: Roads, binary: str = "") -> paqet.Pair:
+def two_workers(lab: Roads, limit: float = 4, binary: str = "") -> paqet.Pair:
     pair = start(lab, binary, **TWO_WORKERS)
     expect_all(lab, 20, 0)
     capture = lab.watch()
     for old, new in ((WIFI, CABLE), (CABLE, WIFI)):
         lab.change(old, new)
-        paqet.seconds_to_work(lab, 4, patience=1)
+        paqet.seconds_to_work(lab, limit, patience=1)
         expect_all(lab, 30, 3)
         expect_covered(lab, new)
     expect_quiet(capture)
@@ -163,7 +163,7 @@ def two_workers(lab: Roads, binary: str = "") -> paqet.Pair:
     return pair
 
 
-@test(full=True)
+@test(full=True, timed=True)
 def test_move_two_workers() -> None:
     with Roads() as lab:
         two_workers(lab)
@@ -175,11 +175,7 @@ def test_move_two_workers_under_tsan() -> None:
     if not os.path.exists(binary):
         raise Skip("no build-tsan/paqet: run script/build --tsan")
     with Roads() as lab:
-        pair = two_workers(lab, binary)
-        for process in (pair.client, pair.server):
-            code = process.stop(20)
-            report = "ThreadSanitizer" in process.log()
-            expect(not report and code == 0, f"{process.log_path.stem}: {process.last_lines(20)}")
+        expect_no_race(two_workers(lab, 15, binary))
 
 
 @test()
@@ -205,7 +201,7 @@ def test_better_way_appears() -> None:
         pair.check_alive()
 
 
-@test(full=True)
+@test(full=True, timed=True)
 def test_move_to_modem() -> None:
     """A link of another kind: no Ethernet header, a smaller MTU; and back."""
     need("/dev/net/tun")
@@ -286,7 +282,7 @@ class Switched(Lab):
         self.c.check(["ip", "addr", "add", f"{self.c.ip4}/24", "dev", new])
 
 
-@test()
+@test(timed=True)
 def test_address_moves_along() -> None:
     """The same network by another card: what has begun goes on."""
     with Switched() as lab:
@@ -313,7 +309,7 @@ def test_address_moves_along() -> None:
 # ---- with a default route into the tunnel
 
 
-@test()
+@test(timed=True)
 def test_move_with_tun() -> None:
     need("/dev/net/tun")
     with Roads() as lab:
@@ -337,7 +333,7 @@ def test_move_with_tun() -> None:
         wait_until(lambda: ping(lab.c, FAR), 3, "the way without the tunnel")
 
 
-@test()
+@test(timed=True)
 def test_move_not_into_the_tunnel() -> None:
     """A route made by hand leads the server's address into the TUN device as well."""
     need("/dev/net/tun")

@@ -241,7 +241,7 @@ def test_reply_real_to_the_first_request() -> None:
         expect(code == 5, f"refused: {code}, not 5")
 
 
-@test()
+@test(timed=True)
 def test_reply_early() -> None:
     with Lab() as lab:
         pair = paqet.start_pair(lab, client=Settings(socks5=EARLY))

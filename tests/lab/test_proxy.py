@@ -379,7 +379,7 @@ def test_proxy_client_that_goes_away() -> None:
         pair.check_alive()
 
 
-@test(full=True)
+@test(full=True, timed=True)
 def test_proxy_many_that_say_nothing() -> None:
     """Programs that connect and say nothing push each other out, and nobody else."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

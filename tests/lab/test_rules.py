@@ -274,7 +274,7 @@ def test_rules_without_names_search() -> None:
             del services
 
 
-@test(full=True)
+@test(full=True, timed=True)
 def test_slow_names() -> None:
     """Names wait for a silent DNS server 8 s, and 256 at a time; addresses do not wait."""
     with Lab(third=True) as lab, lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
@@ -321,7 +321,7 @@ def answer_late(server: socket.socket, seconds: float) -> None:
             threading.Timer(seconds, server.sendto, reply).start()
 
 
-@test()
+@test(timed=True)
 def test_rules_stop_with_slow_names() -> None:
     """Names that are being looked up do not hold the server: for TCP, UDP, or nobody any more."""
     with Lab(third=True) as lab, lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
@@ -355,7 +355,7 @@ def test_rules_stop_with_slow_names() -> None:
             expect(not lab.s.firewall(), f"left behind: {lab.s.firewall()}")
 
 
-@test()
+@test(timed=True)
 def test_datagrams_wait_for_name() -> None:
     """Not more than a few, however small they are."""
     with Lab(third=True) as lab, lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
@@ -571,7 +571,7 @@ def proxied(lab: Lab) -> int:
     return lab.s.check(["ss", "-Htn", "state", "established", "dport = 1081"]).count(":1081")
 
 
-@test()
+@test(timed=True)
 def test_upstream_silent() -> None:
     """Of a client that goes while the proxy is silent nothing is left, and the server ends at
     once with others waiting."""

@@ -101,7 +101,7 @@ def start(lab: Lab, workers: int = 1) -> tuple[Process, Process]:
     return near, client
 
 
-@test()
+@test(timed=True)
 def test_spread_prefers_the_near_server() -> None:
     with Lab(third=True) as lab:
         near, client = start(lab)
@@ -120,7 +120,7 @@ def test_spread_prefers_the_near_server() -> None:
         expect(client.alive(), f"the client ended: {client.last_lines()}")
 
 
-@test()
+@test(timed=True)
 def test_spread_under_load() -> None:
     with Lab(third=True) as lab:
         start(lab)
@@ -132,7 +132,7 @@ def test_spread_under_load() -> None:
             connection.close()
 
 
-@test()
+@test(timed=True)
 def test_spread_with_two_workers() -> None:
     """Each worker has a session to each server."""
     with Lab(third=True) as lab:
@@ -142,7 +142,7 @@ def test_spread_with_two_workers() -> None:
         expect(letters.count("s") >= 18, f"they came out at {letters}")
 
 
-@test(full=True)
+@test(full=True, timed=True)
 def test_spread_with_one_server_missing() -> None:
     """It was never there: requests do not wait for it."""
     with Lab(third=True) as lab:

@@ -36,7 +36,7 @@ def expect_download(process: Process, limit: float) -> None:
 # ---- a server that goes and comes
 
 
-@test()
+@test(timed=True)
 def test_server_stops_and_the_client_knows() -> None:
     with Lab() as lab:
         pair = paqet.start_pair(lab)
@@ -48,7 +48,7 @@ def test_server_stops_and_the_client_knows() -> None:
         pair.check_alive()
 
 
-@test()
+@test(timed=True)
 def test_stopped_server_ends_connections() -> None:
     """An open connection through a server that says goodbye ends at once, it does not hang."""
     with Lab() as lab:
@@ -60,7 +60,7 @@ def test_stopped_server_ends_connections() -> None:
         echo.close()
 
 
-@test()
+@test(timed=True)
 def test_client_stops_and_the_server_knows() -> None:
     with Lab() as lab:
         pair = paqet.start_pair(lab)
@@ -68,7 +68,7 @@ def test_client_stops_and_the_server_knows() -> None:
         pair.server.wait_log("client .* gone", 1)
 
 
-@test()
+@test(timed=True)
 def test_server_killed_and_back() -> None:
     """It said nothing: the new one does not know the session."""
     with Lab() as lab:
@@ -79,7 +79,7 @@ def test_server_killed_and_back() -> None:
         pair.check_alive()
 
 
-@test(full=True)
+@test(full=True, timed=True)
 def test_server_killed_and_back_later() -> None:
     """Ten seconds without a server, with requests that fail meanwhile."""
     with Lab() as lab:
@@ -106,7 +106,7 @@ def go_server_killed(server: GoServer) -> None:
 
 
 for _server in go_servers():
-    add(f"server_killed_and_back_{_server.name}", partial(go_server_killed, _server))
+    add(f"server_killed_and_back_{_server.name}", partial(go_server_killed, _server), timed=True)
 
 
 # ---- several servers
@@ -144,14 +144,14 @@ def server_side(host: Host) -> str:
 
 
 FIRST, SECOND = f"10.77.0.2:{PORT}", f"10.77.0.3:{PORT}"
-add("two_servers", partial(two_servers, f"servers:\n  - addr: {FIRST}\n  - addr: {SECOND}\n"))
-add(
-    "two_servers_one_named_apart",
-    partial(two_servers, f"server:\n  addr: {FIRST}\nservers:\n  - addr: {SECOND}\n"),
-)
+for _name, _text in (
+    ("two_servers", f"servers:\n  - addr: {FIRST}\n  - addr: {SECOND}\n"),
+    ("two_servers_one_named_apart", f"server:\n  addr: {FIRST}\nservers:\n  - addr: {SECOND}\n"),
+):
+    add(_name, partial(two_servers, _text), timed=True)
 
 
-@test()
+@test(timed=True)
 def test_first_server_never_there() -> None:
     with Lab(third=True) as lab:
         second_server(lab, lab.x)
@@ -161,7 +161,7 @@ def test_first_server_never_there() -> None:
         expect(client.alive(), f"the client ended: {client.last_lines()}")
 
 
-@test()
+@test(timed=True)
 def test_server_that_stops_gives_way_at_once() -> None:
     """It says goodbye, so the client need not find out."""
     with Lab(third=True) as lab:
@@ -184,7 +184,7 @@ def cut(lab: Lab) -> None:
     lab.wan.kill()
 
 
-@test(limit=150, full=True)
+@test(limit=150, full=True, timed=True)
 def test_silence_of_30_s() -> None:
     with Lab(wan=SLOW) as lab:
         pair = paqet.start_pair(lab)
@@ -203,7 +203,7 @@ def test_silence_of_30_s() -> None:
         pair.check_alive()
 
 
-@test(limit=60)
+@test(limit=60, timed=True)
 def test_silence_of_5_s() -> None:
     with Lab(wan=SLOW) as lab:
         pair = paqet.start_pair(lab)
@@ -220,7 +220,7 @@ def test_silence_of_5_s() -> None:
         pair.check_alive()
 
 
-@test(limit=120, full=True)
+@test(limit=120, full=True, timed=True)
 def test_silence_that_does_not_end() -> None:
     """C peers give a silent session up after 60 s: its connections end, they do not hang."""
     with Lab(wan=[]) as lab:
@@ -233,7 +233,7 @@ def test_silence_that_does_not_end() -> None:
         pair.check_alive()
 
 
-@test(limit=90, full=True)
+@test(limit=90, full=True, timed=True)
 def test_silent_go_server_ends_connections() -> None:
     """Go peers know 8 s: a connection through a dead one ends after that, it does not hang."""
     gopeer.path()
@@ -259,7 +259,7 @@ def expect_no_silence(lab: Lab, client: Process) -> None:
     expect("is silent" not in client.log(), f"a healthy session was given up: {client.log()}")
 
 
-@test()
+@test(timed=True)
 def test_silence_is_not_a_long_keepalive() -> None:
     with Lab() as lab:
         pair = paqet.start_pair(lab, Settings(kcp=SELDOM))
@@ -279,13 +279,14 @@ def long_keepalive_of_go(family: str) -> None:
 
 
 for _family in ("a", "b"):
-    add(f"silence_is_not_a_long_keepalive_go_{_family}", partial(long_keepalive_of_go, _family))
+    _silence = partial(long_keepalive_of_go, _family)
+    add(f"silence_is_not_a_long_keepalive_go_{_family}", _silence, timed=True)
 
 
 # ---- the client's own network
 
 
-@test(limit=60)
+@test(limit=60, timed=True)
 def test_interface_down_and_up() -> None:
     with Lab(wan=SLOW) as lab:
         pair = paqet.start_pair(lab)
@@ -302,7 +303,7 @@ def test_interface_down_and_up() -> None:
         pair.check_alive()
 
 
-@test(limit=60, full=True)
+@test(limit=60, full=True, timed=True)
 def test_server_interface_down_and_up() -> None:
     with Lab(wan=SLOW) as lab:
         pair = paqet.start_pair(lab)
@@ -320,7 +321,7 @@ def test_server_interface_down_and_up() -> None:
 NEW_ADDRESS = "10.77.0.77"
 
 
-@test()
+@test(timed=True)
 def test_address_changes() -> None:
     """The client moves to another network: its old address leads nowhere from one moment on."""
     with Lab(third=True) as lab:
@@ -391,8 +392,8 @@ def nat_rebinds(client_port: int) -> None:
         expect(client.alive() and server.alive(), "a program ended")
 
 
-add("nat_port_rebinding", partial(nat_rebinds, 0))
-add("nat_port_rebinding_fixed_port", partial(nat_rebinds, 40001))
+add("nat_port_rebinding", partial(nat_rebinds, 0), timed=True)
+add("nat_port_rebinding_fixed_port", partial(nat_rebinds, 40001), timed=True)
 
 
 # ---- a server with several addresses

@@ -36,7 +36,7 @@ def test_tun_refused() -> None:
         pair.check_alive()
 
 
-@test(full=True)
+@test(full=True, timed=True)
 def test_tun_silent_server() -> None:
     need_tun()
     with Lab() as lab:
@@ -122,7 +122,7 @@ def send_from(host: Host, address: str) -> None:
         sender.sendto(b"one of many", ("10.9.0.1", 9))
 
 
-@test()
+@test(timed=True)
 def test_tun_many_addresses() -> None:
     """256 of one client; a further one is refused, and the log says why. So is one of a client that
     has gone, which anybody else may have."""

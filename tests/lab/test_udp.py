@@ -491,7 +491,7 @@ def test_udp_forward_iperf3() -> None:
         pair.check_alive()
 
 
-@test(limit=120, full=True)
+@test(limit=120, full=True, timed=True)
 def test_udp_idle_flows_end() -> None:
     """After the default of 60 s; and the next datagram opens a flow again."""
     with Lab() as lab:
