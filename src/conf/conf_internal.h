@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_internal.h - between yaml.c, keys.c and check*.c. */
+/* conf_internal.h - between load.c, yaml.c, keys.c and check*.c. */
 #ifndef PQ_CONF_INTERNAL_H
 #define PQ_CONF_INTERNAL_H
 #include "conf/conf.h"
@@ -62,6 +62,15 @@ bool pq_key_is_set(const struct pq_key_lines *l, const char *path);
 /* Adds a message; `error` false = warning. */
 __attribute__((format(printf, 4, 5))) void pq_conf_say(struct pq_conf_msgs *m, bool error, int line,
                                                        const char *fmt, ...);
+
+struct pq_conf_mark {  /* where the parser has stopped ... */
+    bool at_character; /* ... at one that begins nothing */
+    size_t line, column;
+};
+
+/* Parses the text as it is; yaml.c.  *out and *msgs are set anew. */
+int pq_conf_parse_once(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs,
+                       struct pq_conf_mark *mark);
 
 struct pq_check {
     struct pq_conf *c;

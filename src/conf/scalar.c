@@ -39,7 +39,7 @@ static bool read_int(const char *s, int base, struct pq_scalar *out)
 
 bool pq_scalar_number(const char *text, struct pq_scalar *out)
 {
-    char s[DIGITS_MAX];
+    char s[DIGITS_MAX] = "";
     size_t n = 0, dots = 0;
     *out = (struct pq_scalar){.negative = *text == '-'};
     if (!*text || *text == '_' || strlen(text) >= sizeof s)

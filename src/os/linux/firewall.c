@@ -68,11 +68,12 @@ static int add_chain(struct pq_firewall *f, const struct pq_firewall_conf *c, un
                      bool anew)
 {
     const struct variant *v = f->v;
+    const bool netdev = v->family == NFPROTO_NETDEV;
     const struct pq_nft_chain chain = {.name = chain_names[number],
                                        .type = "filter",
                                        .hook = v->hook,
                                        .priority = PRIORITY,
-                                       .device = v->family == NFPROTO_NETDEV ? c->ifname : NULL};
+                                       .device = netdev ? c->ifname : NULL};
     struct pq_nft_batch *b = &f->batch;
     pq_nft_begin(b, &f->nft, v->family);
     if (anew)
@@ -80,7 +81,7 @@ static int add_chain(struct pq_firewall *f, const struct pq_firewall_conf *c, un
     pq_nft_add_table(b, v->owner);
     pq_nft_add_ports(b);
     pq_nft_add_chain(b, &chain);
-    if (!chain.device) {
+    if (!netdev) {
         pq_nft_rule(b, chain.name);
         pq_nft_if_name(b, true, false, c->ifname);
         pq_nft_then(b, PQ_NFT_ACCEPT);
