@@ -47,8 +47,6 @@ typedef void (*pq_fec_fn)(void *ctx, struct pq_view datagram);
 int pq_fec_dec_new(struct pq_fec_dec **out, unsigned d, unsigned p, bool sure,
                    struct pq_chunks *chunks, pq_fec_fn rebuilt, void *ctx);
 
-/* The peer has said that (d, p) is right. */
-void pq_fec_dec_trust(struct pq_fec_dec *d);
 void pq_fec_dec_free(struct pq_fec_dec **d);
 
 /* Takes a packet with its FEC header.  A data packet's own datagram is for the caller to use, from

@@ -36,7 +36,7 @@ struct pq_fec_dec {
     void *ctx;
     struct pq_chunkq spent; /* rebuilt shards, freed at done */
     bool learning;          /* what comes contradicts (d, p) */
-    bool sure;              /* the ids have shown (d, p), or somebody has said it */
+    bool sure;              /* the ids have shown (d, p), or it is configured */
     unsigned n_samples, next_sample, since_try, try_every, shapes;
     struct sample sample[SAMPLES];
     uint64_t n_rebuilt;
@@ -164,11 +164,6 @@ static void find_shape(const struct pq_fec_dec *d, unsigned *data, unsigned *par
     unsigned n = drop_copies(s, d->n_samples);
     *data = find_run(s, n, true);
     *parity = find_run(s, n, false);
-}
-
-void pq_fec_dec_trust(struct pq_fec_dec *d)
-{
-    d->sure = true;
 }
 
 /* Looks whether the guess is what the ids show. */

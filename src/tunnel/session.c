@@ -505,8 +505,16 @@ uint32_t pq_stream_abilities(const struct pq_stream *st)
 
 uint32_t pq_stream_own_abilities(const struct pq_stream *st)
 {
-    return st->ses && st->ses->hub->conf.splits ? PQ_ABLE_ALL
-                                                : PQ_ABLE_ALL & ~(uint32_t)PQ_ABLE_SPLIT;
+    if (!st->ses)
+        return 0;
+    const struct pq_hub_conf *c = &st->ses->hub->conf;
+    uint32_t able = PQ_ABLE_ALL;
+    if (!c->splits)
+        able &= ~(uint32_t)PQ_ABLE_SPLIT;
+    if (c->dshard && c->pshard)
+        able &=
+            ~(uint32_t)PQ_ABLE_COPIES; /* it would take them for shards of its own shape [8.6] */
+    return able;
 }
 
 void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)

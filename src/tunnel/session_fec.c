@@ -15,8 +15,6 @@ int pq_session_fec_open(struct pq_session *s)
 
 void pq_session_fec_auto(struct pq_session *s)
 {
-    if (s->fec_rx && !(s->hub->conf.dshard && s->hub->conf.pshard))
-        pq_fec_dec_trust(s->fec_rx);
     if (s->fec_tx || !s->hub->conf.fec_auto || pq_fec_enc_new(&s->fec_tx, 1, 1))
         return;
     s->copies = true;
@@ -74,11 +72,10 @@ static void on_rebuilt(void *ctx, struct pq_view datagram)
 enum pq_drop pq_session_fec_take(struct pq_session *s, struct pq_view packet, pq_ns now)
 {
     const struct pq_hub_conf *c = &s->hub->conf;
-    unsigned d = c->dshard && c->pshard ? c->dshard : 1; /* a first guess [3.4] */
-    unsigned p = c->dshard && c->pshard ? c->pshard : 1;
-    const bool copies = d == 1 && p == 1 && s->abilities & PQ_ABLE_COPIES; /* [8.6] */
-    if (!s->fec_rx && pq_fec_dec_new(&s->fec_rx, d, p, copies || (c->dshard && c->pshard),
-                                     &s->hub->chunks, on_rebuilt, s))
+    const bool configured = c->dshard && c->pshard;
+    unsigned d = configured ? c->dshard : 1; /* a first guess [3.4] */
+    unsigned p = configured ? c->pshard : 1;
+    if (!s->fec_rx && pq_fec_dec_new(&s->fec_rx, d, p, configured, &s->hub->chunks, on_rebuilt, s))
         return PQ_DROP_FULL;
     s->now = now;
     return pq_fec_dec_input(s->fec_rx, packet);

@@ -97,7 +97,7 @@ void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities);
  * [8.10]. */
 void pq_stream_send_frames(struct pq_stream *st);
 
-/* What this side is able to do, as it tells the peer. */
+/* What this side is able to do, as it tells the peer; 0 once the session is over. */
 uint32_t pq_stream_own_abilities(const struct pq_stream *st);
 
 /* Address of the other end of the session. */

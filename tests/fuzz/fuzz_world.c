@@ -192,6 +192,15 @@ static const struct pq_stream_events stream_events = {
 
 /* ---- what hubs call */
 
+/* What the other side announces, if it has a stream to say so; what all can do, if not [8.2]. */
+static uint32_t abilities_of_other(unsigned side)
+{
+    for (unsigned i = 0; i < OWNERS; i++)
+        if (owners[i].used && owners[i].st && owners[i].side != side)
+            return pq_stream_own_abilities(owners[i].st);
+    return PQ_ABLE_ALL & ~(uint32_t)PQ_ABLE_COPIES;
+}
+
 static void on_stream(void *ctx, struct pq_stream *st)
 {
     const struct side *s = ctx;
@@ -203,7 +212,7 @@ static void on_stream(void *ctx, struct pq_stream *st)
     pq_stream_own(st, &stream_events, o);
     if (fuzz_u8(&in) & 1)
         pq_stream_set_datagrams(st, PQ_CHUNK_HUGE);
-    pq_stream_set_abilities(st, PQ_ABLE_ALL);
+    pq_stream_set_abilities(st, abilities_of_other(o->side));
     if (fuzz_u8(&in) & 1)
         pq_stream_send_frames(st);
 }
@@ -336,7 +345,7 @@ static void step_open(uint8_t op)
     }
     o->id = pq_smux_stream_id(o->st->ss);
     if (op & 0x80)
-        pq_stream_set_abilities(o->st, PQ_ABLE_ALL);
+        pq_stream_set_abilities(o->st, abilities_of_other(CLIENT));
     if (op & 0x40)
         pq_stream_send_frames(o->st);
     if (op & 0x20)
