@@ -35,7 +35,7 @@ def test_look_classic() -> None:
     expect(figures.flows_without_syn(seen.server) == (1, 1), "a SYN, or not one flow")
 
 
-@test(tries=2)
+@test(tries=2, alone=True)
 def test_look_kernel() -> None:
     """The observer finds nothing where there is nothing to be found."""
     seen = observe.run_kernel(WORK)
@@ -100,10 +100,10 @@ def look_plausible_go_peer(role: str) -> None:
 
 
 for _name, _work in (("", WORK), ("_ipv6", Work(WORK.pages, WORK.download, ip6=True))):
-    add(f"look_plausible{_name}", best_of(2, partial(look_plausible, _work)), timed=True)
+    add(f"look_plausible{_name}", best_of(2, partial(look_plausible, _work)), alone=True)
 for _role in ("client", "server"):
     _run = partial(look_plausible_go_peer, {"client": "server", "server": "client"}[_role])
-    add(f"look_plausible_go_peer_{_role}", best_of(2, _run), limit=90, timed=True)
+    add(f"look_plausible_go_peer_{_role}", best_of(2, _run), limit=90, alone=True)
 
 
 def go_peer_with_receive_offload(flags: str) -> None:
