@@ -511,9 +511,8 @@ uint32_t pq_stream_own_abilities(const struct pq_stream *st)
     uint32_t able = PQ_ABLE_ALL;
     if (!c->splits)
         able &= ~(uint32_t)PQ_ABLE_SPLIT;
-    if (c->dshard && c->pshard)
-        able &=
-            ~(uint32_t)PQ_ABLE_COPIES; /* it would take them for shards of its own shape [8.6] */
+    if (c->dshard && c->pshard) /* it would take them for shards of its own shape [8.6] */
+        able &= ~(uint32_t)PQ_ABLE_COPIES;
     return able;
 }
 
