@@ -57,6 +57,7 @@ struct pq_crypt {
     gcry_md_hd_t crc;      /* NULL: the library has none, crc32.c has */
     struct pq_small small; /* TEA, XTEA, XOR */
     uint64_t mark_seed;    /* secret, of this role; 0 = nonces are not marked */
+    uint64_t peer_seed;    /* of the other role */
 };
 
 const char *pq_cipher_name(enum pq_cipher c)
@@ -145,24 +146,31 @@ static size_t marked_nonce(const struct pq_crypt *c)
     return c->info->shape == SHAPE_CFB && c->info->iv_len == CFB_NONCE ? CFB_NONCE : 0;
 }
 
-void pq_crypt_set_role(struct pq_crypt *c, bool client, const uint8_t key[PQ_KEY_LEN])
+static uint64_t seed_of(bool client, const uint8_t key[PQ_KEY_LEN])
 {
     const char *label = client ? "paqet mark client" : "paqet mark server";
     uint8_t hash[32], text[PQ_KEY_LEN + 17];
-    if (!marked_nonce(c))
-        return;
+    uint64_t seed;
     memcpy(text, key, PQ_KEY_LEN);
     memcpy(text + PQ_KEY_LEN, label, 17);
     gcry_md_hash_buffer(GCRY_MD_SHA256, hash, text, sizeof text);
-    memcpy(&c->mark_seed, hash, sizeof c->mark_seed);
-    c->mark_seed |= 1;
+    memcpy(&seed, hash, sizeof seed);
     explicit_bzero(hash, sizeof hash);
     explicit_bzero(text, sizeof text);
+    return seed | 1;
 }
 
-static uint16_t mark_of(const struct pq_crypt *c, const uint8_t *nonce)
+void pq_crypt_set_role(struct pq_crypt *c, bool client, const uint8_t key[PQ_KEY_LEN])
 {
-    return (uint16_t)pq_hash_bytes(nonce, marked_nonce(c) - MARK_LEN, c->mark_seed);
+    if (!marked_nonce(c))
+        return;
+    c->mark_seed = seed_of(client, key);
+    c->peer_seed = seed_of(!client, key);
+}
+
+static uint16_t mark_of(const struct pq_crypt *c, const uint8_t *nonce, uint64_t seed)
+{
+    return (uint16_t)pq_hash_bytes(nonce, marked_nonce(c) - MARK_LEN, seed);
 }
 
 static void put_nonce(const struct pq_crypt *c, uint8_t *p, size_t n, struct pq_rng *rng)
@@ -171,13 +179,18 @@ static void put_nonce(const struct pq_crypt *c, uint8_t *p, size_t n, struct pq_
         pq_rng_fill(rng, p, n);
         return;
     }
-    pq_rng_fill(rng, p, n - MARK_LEN);
-    pq_put_le16(p + n - MARK_LEN, mark_of(c, p));
+    uint16_t mark;
+    do { /* one with the peer's own mark, too, would be dropped there */
+        pq_rng_fill(rng, p, n - MARK_LEN);
+        mark = mark_of(c, p, c->mark_seed);
+    } while (mark == mark_of(c, p, c->peer_seed));
+    pq_put_le16(p + n - MARK_LEN, mark);
 }
 
 static bool is_own(const struct pq_crypt *c, const uint8_t *nonce)
 {
-    return c->mark_seed && pq_le16(nonce + marked_nonce(c) - MARK_LEN) == mark_of(c, nonce);
+    return c->mark_seed &&
+           pq_le16(nonce + marked_nonce(c) - MARK_LEN) == mark_of(c, nonce, c->mark_seed);
 }
 
 void pq_crypt_free(struct pq_crypt **c)
