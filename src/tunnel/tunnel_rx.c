@@ -101,7 +101,8 @@ static void note_half(struct pq_session *s, size_t n)
     }
 }
 
-/* A datagram that told something new: where its sender is, and what its headers say. */
+/* A datagram that told something new, so it is no recording: where its sender is, and what its
+ * headers say. */
 static void note_new(struct pq_session *s, const struct pq_segment *seg)
 {
     pq_flow_heard(&s->flow, seg);
@@ -124,11 +125,12 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
         d = pq_session_dgram_take(s, inner);
     if (d)
         return d;
-    const uint64_t news = pq_kcp_news(s->kcp);
+    const uint64_t before = pq_kcp_news(s->kcp);
     s->heard = now;
     if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
-    if (pq_kcp_news(s->kcp) != news) /* no recording could move what follows */
+    /* of datagrams beside the stream only those get here that never came before */
+    if (type == PQ_OOB_TYPE || pq_kcp_news(s->kcp) != before)
         note_new(s, seg);
     if (s->half)
         note_half(s, seg->head + n);
