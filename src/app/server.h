@@ -9,7 +9,7 @@
 #include "os/port.h"
 
 #define SERVER_WORKERS_MAX 64
-#define SERVER_OWN_MAX     64
+#define SERVER_OWN_MAX     1024
 
 struct server_watch { /* of one worker */
     uv_poll_t *poll;  /* changes of interfaces and addresses */

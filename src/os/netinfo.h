@@ -48,7 +48,7 @@ int pq_iface_list(struct pq_iface **out, size_t *n);
 /* Finds one by name or, if name is NULL, by index.  Returns 0, -ENODEV, -errno or PQ_ENOMEM. */
 int pq_iface_get(const char *name, int index, struct pq_iface *out);
 
-/* The addresses of all interfaces, `max` of them at most.  Returns 0, -errno or PQ_ENOMEM. */
+/* The addresses of all interfaces, `max` of them at most.  Returns 0 or -errno. */
 int pq_own_addrs(struct pq_addr *out, size_t max, size_t *n);
 
 /* Asks the kernel for the route to dst, of packets from src if that is not NULL, that does not lead

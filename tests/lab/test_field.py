@@ -351,3 +351,19 @@ def test_router_is_found_behind_a_firewall() -> None:
         client = lab.client()
         paqet.seconds_to_work(lab, 5, patience=1)
         expect_alive(client)
+
+
+@test()
+def test_server_with_many_addresses() -> None:
+    """Clients may come to any of them; where there are more than 16, no firewall rule names them."""
+    with Lab() as lab:
+        lab.origin()
+        address = ""
+        for number in range(101, 131):
+            address = lab.s.ip4.rsplit(".", 1)[0] + f".{number}"
+            lab.s.check(["ip", "addr", "add", f"{address}/24", "dev", lab.s.device])
+        server = paqet.start_server(lab, Settings(network=False, interface=lab.s.device))
+        client = paqet.start_client(lab, Settings(server=f'server:\n  addr: "{address}:{PORT}"\n'))
+        paqet.wait_working(lab, 5)
+        expect_alive(server)
+        expect_alive(client)

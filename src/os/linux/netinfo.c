@@ -62,6 +62,15 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
     return MNL_CB_OK;
 }
 
+/* The own address that an entry tells of. */
+static bool get_own(struct pq_addr *ip, const struct nlmsghdr *nlh)
+{
+    const struct nlattr *tb[PQ_NL_ATTRS];
+    pq_nl_attrs(nlh, sizeof(struct ifaddrmsg), tb);
+    /* IFA_LOCAL is it where IFA_ADDRESS is the other end of the link */
+    return pq_nl_addr(ip, tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS]);
+}
+
 static int on_addr(const struct nlmsghdr *nlh, void *arg)
 {
     const struct ifaddrmsg *m = mnl_nlmsg_get_payload(nlh);
@@ -69,13 +78,9 @@ static int on_addr(const struct nlmsghdr *nlh, void *arg)
     if (!f || f->n == PQ_IFACE_ADDRS)
         return MNL_CB_OK;
     struct pq_iface_addr *a = &f->addr[f->n];
-    const struct nlattr *tb[PQ_NL_ATTRS];
-    pq_nl_attrs(nlh, sizeof *m, tb);
-    /* IFA_LOCAL is the own address where IFA_ADDRESS is the other end of the link */
-    bool have = pq_nl_addr(&a->ip, tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS]);
     a->prefix = m->ifa_prefixlen;
     a->link_local = m->ifa_scope == RT_SCOPE_LINK;
-    f->n += have;
+    f->n += get_own(&a->ip, nlh);
     return MNL_CB_OK;
 }
 
@@ -170,19 +175,25 @@ int pq_iface_get(const char *name, int index, struct pq_iface *out)
     return e;
 }
 
+struct own_addrs {
+    struct pq_addr *v;
+    size_t n, max;
+};
+
+static int on_own_addr(const struct nlmsghdr *nlh, void *arg)
+{
+    struct own_addrs *l = arg;
+    if (l->n < l->max)
+        l->n += get_own(&l->v[l->n], nlh);
+    return MNL_CB_OK;
+}
+
 int pq_own_addrs(struct pq_addr *out, size_t max, size_t *n)
 {
-    struct pq_iface *v;
-    size_t count;
-    *n = 0;
-    int e = pq_iface_list(&v, &count);
-    if (e)
-        return e;
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < v[i].n && *n < max; k++)
-            out[(*n)++] = v[i].addr[k].ip;
-    free(v);
-    return 0;
+    struct own_addrs l = {.v = out, .max = max};
+    int e = pq_nl_dump(RTM_GETADDR, sizeof(struct ifaddrmsg), on_own_addr, &l);
+    *n = e ? 0 : l.n;
+    return e;
 }
 
 uint8_t pq_host_ttl(bool is4)
