@@ -98,7 +98,7 @@ static unsigned count_links(struct client *cl, unsigned id)
 {
     const unsigned conn = (unsigned)cl->app.conf->conn, n = cl->app.n_workers;
     const unsigned part = conn / n + (id < conn % n);
-    const unsigned servers = pq_client_count_ways(cl, true);
+    const unsigned servers = pq_client_count_servers(cl);
     return cl->app.conf->spread && part < servers ? servers : part;
 }
 
@@ -106,7 +106,7 @@ static unsigned count_links(struct client *cl, unsigned id)
 static unsigned way_of_server(struct client *cl, unsigned n)
 {
     unsigned way = 0;
-    for (n %= pq_client_count_ways(cl, true); n; n--)
+    for (n %= pq_client_count_servers(cl); n; n--)
         for (unsigned conf = cl->way[way].conf; cl->way[way].conf == conf;)
             way++;
     return way;

@@ -80,8 +80,8 @@ int pq_client_find_ways(struct client *cl);
 /* The way to try after this one: the server's next address, or unless `stay` the next server. */
 unsigned pq_client_next_way(struct client *cl, unsigned way, bool stay);
 
-/* Ways that there are, or with `servers` the servers that they lead to. */
-unsigned pq_client_count_ways(struct client *cl, bool servers);
+/* The servers to which there is a way. */
+unsigned pq_client_count_servers(struct client *cl);
 
 /* ---- client_names.c */
 

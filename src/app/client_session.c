@@ -131,7 +131,7 @@ int pq_client_connect(struct link *k)
  * on meanwhile. */
 static void next_server(struct link *k, int err)
 {
-    if (err == PQ_ECLOSED && pq_client_count_ways(k->cw->cl, true) == 1)
+    if (err == PQ_ECLOSED && pq_client_count_servers(k->cw->cl) == 1)
         return; /* it said goodbye: it is being restarted */
     pq_client_look_again(k->cw, k->server);
     k->server = pq_client_next_way(k->cw->cl, k->server, k->cw->cl->app.conf->spread);

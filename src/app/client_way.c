@@ -82,12 +82,12 @@ unsigned pq_client_next_way(struct client *cl, unsigned way, bool stay)
     return next;
 }
 
-unsigned pq_client_count_ways(struct client *cl, bool servers)
+unsigned pq_client_count_servers(struct client *cl)
 {
     pthread_mutex_lock(&cl->way_lock);
     unsigned n = 0;
     for (unsigned i = 0; i < cl->n_ways; i++)
-        n += !servers || i == 0 || cl->way[i].conf != cl->way[i - 1].conf;
+        n += i == 0 || cl->way[i].conf != cl->way[i - 1].conf;
     pthread_mutex_unlock(&cl->way_lock);
     return n;
 }
