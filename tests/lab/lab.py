@@ -24,6 +24,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -224,6 +225,25 @@ class Host:
     def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         with self.entered():
             return socket.socket(family, kind, protocol)
+
+    def listen(
+        self, address: str, port: int, serve: Callable[[socket.socket], None]
+    ) -> socket.socket:
+        """A listener, each connection of which is served in a thread, until it is closed."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listener = self.open_socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(256)
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        return listener
 
     def packet_socket(self) -> socket.socket:
         raw = self.open_socket(socket.AF_PACKET, socket.SOCK_RAW)

@@ -118,18 +118,8 @@ class Tap:
 class Site:
     """Answers each request of 400 bytes with as many bytes as it asks for."""
 
-    def __init__(self, host: Host, family: int, address: str, port: int):
-        self.listener = host.open_socket(family, socket.SOCK_STREAM)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((address, port))
-        self.listener.listen(16)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+    def __init__(self, host: Host, address: str, port: int):
+        self.listener = host.listen(address, port, self.serve)
 
     def serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, SocksError):
@@ -182,7 +172,7 @@ def rest(seen: Seen) -> None:
 
 def browse_tunnel(lab: Lab, seen: Seen) -> None:
     """One connection for each page through the proxy, as soon as the tunnel works."""
-    site = Site(lab.s, socket.AF_INET, "127.0.0.1", SITE)
+    site = Site(lab.s, "127.0.0.1", SITE)
     try:
         end = time.monotonic() + 20
         while not works(lab):
@@ -244,7 +234,7 @@ def run_kernel(work: Work) -> Seen:
         introduce(lab.s, lab.c, work.ip6)
         tap = Tap(lab)
         address = lab.s.ip6 if work.ip6 else lab.s.ip4
-        site = Site(lab.s, family, address, PORT)
+        site = Site(lab.s, address, PORT)
         try:
             with lab.c.open_socket(family, socket.SOCK_STREAM) as connection:
                 connection.settimeout(10)

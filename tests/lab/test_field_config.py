@@ -141,13 +141,19 @@ def test_numbers_as_passwords() -> None:
         expect(not wrong, f"{len(wrong)} of {len(items)} passwords: {'; '.join(wrong)}")
 
 
+def expect_login(as_written: tuple[str, str], as_meant: tuple[str, str]) -> None:
+    """User name and password, as they stand in the file and as the proxy takes them."""
+    name, password = as_written
+    with Lab() as lab:
+        socks5 = f"    username: {name}\n    password: {password}\n"
+        client = paqet.start(lab.c, "client", paqet.client_config(lab, Settings(socks5=socks5)))
+        wait_until(lambda: paqet.ended(client) or paqet.can_connect(lab), 10, "the SOCKS port")
+        expect(lets_in(lab, SOCKS, *as_meant), f"{as_written} are not {as_meant}")
+
+
 @test()
 def test_number_as_user_name() -> None:
-    with Lab() as lab:
-        config = paqet.client_config(lab, Settings(socks5="    username: 0123\n    password: x\n"))
-        client = paqet.start(lab.c, "client", config)
-        wait_until(lambda: paqet.ended(client) or paqet.can_connect(lab), 10, "the SOCKS port")
-        expect(lets_in(lab, SOCKS, "83", "x"), "username: 0123 is not 83")
+    expect_login(("0123", "x"), ("83", "x"))
 
 
 def with_key(config: str, key: str) -> str:
@@ -248,11 +254,7 @@ def test_config_merge_key() -> None:
 
 @test()
 def test_config_text_that_begins_with_percent() -> None:
-    with Lab() as lab:
-        config = paqet.client_config(lab, Settings(socks5="    username: me\n    password: %x\n"))
-        client = paqet.start(lab.c, "client", config)
-        wait_until(lambda: paqet.ended(client) or paqet.can_connect(lab), 10, "the SOCKS port")
-        expect(lets_in(lab, SOCKS, "me", "%x"), "password: %x is not %x")
+    expect_login(("me", "%x"), ("me", "%x"))
 
 
 def refused_bytes(lab: Lab, config: bytes) -> str:

@@ -59,17 +59,8 @@ class Counter:
     how many bytes came."""
 
     def __init__(self, lab: Lab):
-        self.listener = lab.s.open_socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(64)
+        self.listener = lab.s.listen("127.0.0.1", 0, self.serve)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection: socket.socket) -> None:
         connection.settimeout(30)

@@ -437,16 +437,7 @@ class Upstream:
 
     def __init__(self, host: Host, port: int = 1081):
         self.asked: list[tuple[str, int]] = []
-        self.listener = host.open_socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.listener.bind((host.ip4, port))
-        self.listener.listen(64)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        self.listener = host.listen(host.ip4, port, self.serve)
 
     def serve(self, connection: socket.socket) -> None:
         connection.settimeout(10)

@@ -19,23 +19,12 @@ SIGN_PORT = 7000
 
 def put_up_sign(host: Host) -> None:
     """A target on the host's loopback that says on which host it is, and stays to the end."""
-    listener = host.open_socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", SIGN_PORT))
-    listener.listen(256)
-
     def serve(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             connection.sendall(host.letter.encode())
             connection.recv(1)
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=serve, args=[connection], daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
+    host.listen("127.0.0.1", SIGN_PORT, serve)
 
 
 def ask(lab: Lab, patience: float = 2) -> tuple[str, socket.socket]:
