@@ -56,8 +56,8 @@ struct pq_crypt {
     gcry_cipher_hd_t hd;   /* library ciphers */
     gcry_md_hd_t crc;      /* NULL: the library has none, crc32.c has */
     struct pq_small small; /* TEA, XTEA, XOR */
-    uint64_t mark_seed;    /* secret, of this role; 0 = nonces are not marked */
-    uint64_t peer_seed;    /* of the other role */
+    uint64_t mark_seed;    /* secret; 0 = nonces are not marked */
+    bool client;           /* whose mark is the own one */
 };
 
 const char *pq_cipher_name(enum pq_cipher c)
@@ -146,31 +146,32 @@ static size_t marked_nonce(const struct pq_crypt *c)
     return c->info->shape == SHAPE_CFB && c->info->iv_len == CFB_NONCE ? CFB_NONCE : 0;
 }
 
-static uint64_t seed_of(bool client, const uint8_t key[PQ_KEY_LEN])
-{
-    const char *label = client ? "paqet mark client" : "paqet mark server";
-    uint8_t hash[32], text[PQ_KEY_LEN + 17];
-    uint64_t seed;
-    memcpy(text, key, PQ_KEY_LEN);
-    memcpy(text + PQ_KEY_LEN, label, 17);
-    gcry_md_hash_buffer(GCRY_MD_SHA256, hash, text, sizeof text);
-    memcpy(&seed, hash, sizeof seed);
-    explicit_bzero(hash, sizeof hash);
-    explicit_bzero(text, sizeof text);
-    return seed | 1;
-}
-
 void pq_crypt_set_role(struct pq_crypt *c, bool client, const uint8_t key[PQ_KEY_LEN])
 {
+    static const char label[] = "paqet mark";
+    uint8_t hash[32], text[PQ_KEY_LEN + sizeof label - 1];
     if (!marked_nonce(c))
         return;
-    c->mark_seed = seed_of(client, key);
-    c->peer_seed = seed_of(!client, key);
+    memcpy(text, key, PQ_KEY_LEN);
+    memcpy(text + PQ_KEY_LEN, label, sizeof label - 1);
+    gcry_md_hash_buffer(GCRY_MD_SHA256, hash, text, sizeof text);
+    memcpy(&c->mark_seed, hash, sizeof c->mark_seed);
+    c->mark_seed |= 1;
+    c->client = client;
+    explicit_bzero(hash, sizeof hash);
+    explicit_bzero(text, sizeof text);
 }
 
-static uint16_t mark_of(const struct pq_crypt *c, const uint8_t *nonce, uint64_t seed)
+struct marks {
+    uint16_t own, peer;
+};
+
+/* What the last bytes of a nonce are if this side has sealed, and if the other one has. */
+static struct marks marks_of(const struct pq_crypt *c, const uint8_t *nonce)
 {
-    return (uint16_t)pq_hash_bytes(nonce, marked_nonce(c) - MARK_LEN, seed);
+    const uint64_t h = pq_hash_bytes(nonce, marked_nonce(c) - MARK_LEN, c->mark_seed);
+    const uint16_t client = (uint16_t)h, server = (uint16_t)(h >> 16);
+    return c->client ? (struct marks){client, server} : (struct marks){server, client};
 }
 
 static void put_nonce(const struct pq_crypt *c, uint8_t *p, size_t n, struct pq_rng *rng)
@@ -179,18 +180,17 @@ static void put_nonce(const struct pq_crypt *c, uint8_t *p, size_t n, struct pq_
         pq_rng_fill(rng, p, n);
         return;
     }
-    uint16_t mark;
+    struct marks m;
     do { /* one with the peer's own mark, too, would be dropped there */
         pq_rng_fill(rng, p, n - MARK_LEN);
-        mark = mark_of(c, p, c->mark_seed);
-    } while (mark == mark_of(c, p, c->peer_seed));
-    pq_put_le16(p + n - MARK_LEN, mark);
+        m = marks_of(c, p);
+    } while (m.own == m.peer);
+    pq_put_le16(p + n - MARK_LEN, m.own);
 }
 
 static bool is_own(const struct pq_crypt *c, const uint8_t *nonce)
 {
-    return c->mark_seed &&
-           pq_le16(nonce + marked_nonce(c) - MARK_LEN) == mark_of(c, nonce, c->mark_seed);
+    return c->mark_seed && pq_le16(nonce + marked_nonce(c) - MARK_LEN) == marks_of(c, nonce).own;
 }
 
 void pq_crypt_free(struct pq_crypt **c)

@@ -142,20 +142,20 @@ void pq_session_resume(struct pq_session *s)
 
 /* ---- life */
 
-static uint64_t key_of(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local)
+/* The own address is looked at, but not hashed: few peers use one port for two of them. */
+static uint64_t key_of(struct pq_hub *h, const struct pq_addr *peer, uint16_t port)
 {
-    uint8_t key[36];
+    uint8_t key[20];
     memcpy(key, peer->ip, 16);
-    memcpy(key + 16, local->ip, 16);
-    pq_put_be16(key + 32, peer->port);
-    pq_put_be16(key + 34, local->port);
+    pq_put_be16(key + 16, peer->port);
+    pq_put_be16(key + 18, port);
     return pq_hash_bytes(key, sizeof key, h->hash_seed);
 }
 
 struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_segment *seg,
                                    const uint32_t *conv)
 {
-    struct pq_hash_node *n = pq_hash_find(&h->by_peer, key_of(h, &seg->src, &seg->dst));
+    struct pq_hash_node *n = pq_hash_find(&h->by_peer, key_of(h, &seg->src, seg->dst.port));
     for (; n; n = pq_hash_next(n)) {
         struct pq_session *s = PQ_OF(n, struct pq_session, by_peer);
         bool wanted = conv ? s->conv == *conv : !s->half;
@@ -244,7 +244,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     if (!e)
         e = pq_session_fec_open(s);
     if (!e)
-        e = pq_hash_add(&h->by_peer, &s->by_peer, key_of(h, &s->peer, &s->local));
+        e = pq_hash_add(&h->by_peer, &s->by_peer, key_of(h, &s->peer, s->local.port));
     if (!e)
         e = pq_heap_set(&h->timers, &s->timer, pq_smux_deadline(s->smux));
     if (e) {

@@ -29,7 +29,7 @@ struct pq_stream {
 struct pq_session {
     struct pq_hub *hub;
     struct pq_hash_node
-        by_peer;          /* key: both addresses; more than one only beside a half-open one */
+        by_peer;          /* key: peer and own port; more than one only beside a half-open one */
     struct pq_list node;  /* in hub->sessions */
     struct pq_list ready; /* in hub->ready: pull may have something */
     struct pq_list rx;    /* in hub->rx: got bytes in this batch */
