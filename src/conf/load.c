@@ -31,8 +31,8 @@ static char *quote_percent(const char *text, size_t *n, const struct pq_conf_mar
 {
     const char *end = text + *n, *at = at_mark(text, *n, mark);
     const char *stop = at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
-    if (!at || *at != '%')
-        return NULL;
+    if (!at || *at != '%' || (at > text && !strchr(" \t\n\r,[{", at[-1])))
+        return NULL; /* behind anything else no text begins: a tag, or what is quoted already */
     stop = stop ? stop : end;
     for (const char *p = at; p < stop; p++) /* a comment, or the next thing of a list or map */
         if ((p[0] == ' ' && p + 1 < stop && p[1] == '#') || *p == ',' || *p == '}' || *p == ']' ||
