@@ -30,11 +30,17 @@ void pq_say(const char *fmt, ...)
     fprintf(stderr, "paqet: %s\n", text);
 }
 
-uint32_t pq_app_t0(void)
+uint64_t pq_app_wall(void *ctx)
 {
     struct timespec t;
+    (void)ctx;
     clock_gettime(CLOCK_REALTIME, &t);
-    return (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint32_t pq_app_t0(void)
+{
+    return (uint32_t)pq_app_wall(NULL);
 }
 
 /* ... a quarter of what the machine has, shared by the workers. */
@@ -107,6 +113,21 @@ static int try_cipher(const struct pq_app *app)
     return e;
 }
 
+/* A client without a key of its own is a new somebody each time. */
+static void own_wire(struct pq_app *app, bool key, struct pq_rng *rng)
+{
+    const struct pq_conf *c = app->conf;
+    struct pq_own_conf *o = &app->hub.own;
+    o->on = key && !c->classic_wire && c->kcp.mtu >= PQ_OWN_MTU_MIN;
+    o->required = c->require_keys;
+    if (c->has_secret)
+        memcpy(app->secret, c->secret, sizeof app->secret);
+    else
+        pq_rng_fill(rng, app->secret, sizeof app->secret);
+    if (c->has_secret || app->hub.client)
+        o->secret = app->secret;
+}
+
 int pq_app_init(struct pq_app *app, struct pq_conf *c)
 {
     memset(app, 0, sizeof *app);
@@ -119,8 +140,10 @@ int pq_app_init(struct pq_app *app, struct pq_conf *c)
     pq_rng_init(&rng);
     app->hub.look_seed = pq_rng_u64(&rng);
     int e = pq_crypt_global_init();
-    if (!e && pq_cipher_needs_key(c->cipher))
+    const bool key = c->kcp.key && *c->kcp.key;
+    if (!e && (key || pq_cipher_needs_key(c->cipher)))
         e = pq_crypt_derive(c->kcp.key, app->hub.key);
+    own_wire(app, key, &rng);
     if (c->kcp.key)
         explicit_bzero(c->kcp.key, strlen(c->kcp.key));
     if (e)
@@ -133,6 +156,7 @@ void pq_app_fini(struct pq_app *app)
     pq_firewall_close(&app->fw);
     pthread_mutex_destroy(&app->fw_lock);
     explicit_bzero(app->hub.key, sizeof app->hub.key);
+    explicit_bzero(app->secret, sizeof app->secret);
 }
 
 void pq_app_log_session(const struct pq_session *ses)

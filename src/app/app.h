@@ -11,7 +11,8 @@
 
 struct pq_app {
     const struct pq_conf *conf;
-    struct pq_hub_conf hub; /* key included: wiped by pq_app_fini */
+    struct pq_hub_conf hub;          /* key included: wiped by pq_app_fini */
+    uint8_t secret[PQ_CONF_KEY_LEN]; /* private key of our own wire; wiped, too */
     struct pq_path path;
     unsigned n_workers;
     int fanout;              /* of a server's workers; -1 until the first has joined */
@@ -54,6 +55,9 @@ int pq_app_run(struct pq_worker *const *w, unsigned n);
 
 /* Logs, at level debug, how a session's segments fared. */
 void pq_app_log_session(const struct pq_session *ses);
+
+/* The wall clock, ms since 1970; see pq_hub_events. */
+uint64_t pq_app_wall(void *ctx);
 
 /* Prints one line for the user on standard error: "paqet: ...". */
 __attribute__((format(printf, 1, 2))) void pq_say(const char *fmt, ...);

@@ -24,7 +24,8 @@ struct lease { /* what a session holds until it has ended: its port; user data o
     struct pq_session *ses;
     struct pq_list node; /* in cw->leases */
     unsigned server;
-    bool greeted; /* the server has answered the first PING */
+    bool by_keys; /* with the server's public key: there is no PING */
+    bool greeted; /* the server has answered the first PING, or has keys with us */
     pq_ns since;  /* when the session was made */
     struct pq_port reserved;
     uint16_t port;
@@ -33,6 +34,7 @@ struct lease { /* what a session holds until it has ended: its port; user data o
 struct known {             /* what has been found out of a server */
     enum pq_family family; /* NONE until a probe has told */
     uint32_t abilities;    /* as its last PONG said */
+    bool upgrades;         /* it went over to our own wire once, and will always do so [12.5] */
 };
 
 #define WAYS_MAX (PQ_CONF_SERVERS_MAX * PQ_SERVER_ADDRS)
@@ -116,6 +118,9 @@ bool pq_client_alive(void *ctx, const struct pq_stream *st);
 /* First words on a new session: a PING with our abilities, and how the server is to flag its
  * packets [1.3], which waits for the answer if the server's family is not known yet [8.1]. */
 void pq_client_greet(struct lease *l, struct pq_session *ses);
+
+/* The session has keys of its own now: what waited for them goes. */
+void pq_client_secured(struct lease *l, struct pq_session *ses);
 
 /* What was found out no longer holds: the next session probes anew. */
 void pq_client_forget(struct client_worker *cw, unsigned server);

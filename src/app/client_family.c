@@ -6,7 +6,10 @@
  * known it is a gob PING: family A answers with PONG, family B closes the stream at once, a server
  * of our kind answers with its abilities.  A binary PING would hang a server of family A [8.1].  No
  * answer means a dead peer or lost packets, never a family.  Who has closed the stream is of family
- * B: a plain binary PING then tells its two headers apart by the length of the PONG [6.1.1]. */
+ * B: a plain binary PING then tells its two headers apart by the length of the PONG [6.1.1].
+ *
+ * A server whose public key is known needs no PING [12.2].  One of our kind that is able to goes
+ * over to our own wire before anything is asked of it [12.5]. */
 #include "app/client.h"
 
 #include "relay/udp_flow.h"
@@ -111,11 +114,17 @@ static void release(void *ctx, struct pq_stream *st)
         PQ_LOG(PQ_LOG_ERROR, "a request was dropped for want of memory");
 }
 
+/* Whether nothing may be asked for before the session has keys. */
+static bool keys_first(const struct lease *l, const struct pq_session *ses)
+{
+    return known_of(l)->upgrades && !l->by_keys && !pq_session_secure(ses);
+}
+
 int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_stream *st,
                   const struct pq_request *req)
 {
     set_datagrams(l, st, req);
-    if (cw->known[l->server].family != PQ_FAMILY_NONE) {
+    if (cw->known[l->server].family != PQ_FAMILY_NONE && !keys_first(l, l->ses)) {
         struct pq_chunk *c = encode(family_of(known_of(l)), st, req);
         return c ? pq_stream_send(st, c) : PQ_EINVAL;
     }
@@ -130,12 +139,27 @@ int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_str
 
 /* ---- the probe */
 
+/* Goes over to our own wire, without a way back.  Returns false if this is not to be. */
+static bool upgrade(const struct probe *p, struct known *k)
+{
+    if (pq_session_upgrade(p->ses, p->lease->cw->w.now) == 0) {
+        k->upgrades = true;
+        return true;
+    }
+    if (!k->upgrades)
+        return false;
+    PQ_LOG(PQ_LOG_ERROR,
+           "the server had keys for each session, and now it has not: somebody may be in between. "
+           "If it was replaced by an older version on purpose, restart this client");
+    pq_session_end(p->ses, PQ_EPROTO);
+    return true;
+}
+
 /* The family is known: says how packets are to be flagged, and lets go what waited. */
 static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
 {
     struct known *k = known_of(p->lease);
     bool news = k->family == PQ_FAMILY_NONE;
-    p->lease->greeted = true;
     k->abilities = abilities;
     pq_stream_set_abilities(p->st, abilities);
     if (abilities & PQ_ABLE_FRAMES)
@@ -149,9 +173,24 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
                    ? "of family B at v1.0.0-alpha.20 (binary headers without length)"
                    : "of family B (binary headers)");
     }
+    if (upgrade(p, k))
+        return;
+    p->lease->greeted = true;
     if (p->blind)
         send_flags(p->lease, p->ses);
     pq_session_each(p->ses, release, p->lease);
+}
+
+void pq_client_secured(struct lease *l, struct pq_session *ses)
+{
+    struct known *k = known_of(l);
+    if (k->family == PQ_FAMILY_NONE)
+        PQ_LOG(PQ_LOG_INFO, "the server is a paqet of this kind, and has the right key");
+    l->greeted = true;
+    k->family = PQ_FAMILY_BINARY;
+    k->abilities = pq_session_abilities(ses);
+    send_flags(l, ses);
+    pq_session_each(ses, release, l);
 }
 
 static void probe_end(struct probe *p)
@@ -226,7 +265,8 @@ static const struct pq_stream_events probe_events = {on_probe_data, on_probe_flu
 
 void pq_client_forget(struct client_worker *cw, unsigned server)
 {
-    cw->known[server] = (struct known){.family = cw->cl->app.conf->header};
+    const bool upgrades = cw->known[server].upgrades;
+    cw->known[server] = (struct known){.family = cw->cl->app.conf->header, .upgrades = upgrades};
 }
 
 /* Opens the stream of a probe and asks on it.  Returns the stream, or NULL: memory is short, or the
@@ -261,8 +301,9 @@ static void ask_second(const struct probe *p)
 
 void pq_client_greet(struct lease *l, struct pq_session *ses)
 {
-    struct pq_stream *st = ask(l, ses, false);
-    if (st && known_of(l)->family != PQ_FAMILY_NONE) { /* as remembered; the PONG confirms it */
+    struct pq_stream *st = l->by_keys ? NULL : ask(l, ses, false);
+    if (st && !known_of(l)->upgrades &&
+        known_of(l)->family != PQ_FAMILY_NONE) { /* as remembered; the PONG confirms it */
         pq_stream_set_abilities(st, known_of(l)->abilities);
         send_flags(l, ses);
     }

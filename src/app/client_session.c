@@ -77,7 +77,8 @@ static void on_greet_limit(uv_timer_t *t)
     pq_ns now = k->cw->w.now = pq_clock();
     if (!l || l->greeted || now > pq_session_heard(k->ses) + SILENCE_MAX)
         return;
-    PQ_LOG(PQ_LOG_WARN, "the server does not answer the first PING%s",
+    PQ_LOG(PQ_LOG_WARN, "the server does not answer the first %s%s",
+           l->by_keys ? "message" : "PING",
            k->cw->cl->app.conf->header ? ": is transport.header its family? use auto" : "");
     pq_client_forget(k->cw, l->server);
     pq_session_end(k->ses, PQ_EFAMILY);
@@ -104,13 +105,15 @@ int pq_client_connect(struct link *k)
     pq_app_cover_port(&cw->cl->app, l->port, true);
     pq_list_push(&cw->leases, &l->node);
     e = set_filter(cw);
+    const struct pq_conf_server *server = &cw->cl->app.conf->server[way.conf];
     struct pq_flow_conf fc = {.local = way.path.local, .peer = way.addr, .t0 = pq_app_t0()};
     fc.local.port = l->port;
     fc.link_len = cw->w.io->link_len;
     memcpy(fc.local_mac, way.path.iface.mac, 6);
     memcpy(fc.peer_mac, way.path.router_mac, 6);
     if (!e)
-        e = pq_hub_connect(cw->w.hub, &k->ses, &fc, l, cw->w.now);
+        e = pq_hub_connect(cw->w.hub, &k->ses, &fc, server->has_key ? server->key : NULL, l,
+                           cw->w.now);
     if (e) {
         PQ_LOG(PQ_LOG_ERROR, "no session could be opened: %s", pq_strerror(e));
         lease_free(l);
@@ -119,8 +122,9 @@ int pq_client_connect(struct link *k)
     }
     l->ses = k->ses;
     end_replaced(cw);
-    char server[PQ_ADDR_STRLEN];
-    PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, server), l->port);
+    char to[PQ_ADDR_STRLEN];
+    PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, to), l->port);
+    l->by_keys = server->has_key;
     pq_client_greet(l, k->ses);
     uv_timer_start(&k->timer, on_greet_limit, GREET_MAX / PQ_MS, 0);
     return 0;
@@ -183,8 +187,18 @@ static void on_proven(void *ctx, struct pq_session *ses)
     (void)ses;
 }
 
-const struct pq_hub_events pq_client_hub_events = {
-    .stream = on_stream, .accept = on_accept, .proven = on_proven, .ended = on_ended};
+static void on_secured(void *ctx, struct pq_session *ses)
+{
+    (void)ctx;
+    pq_client_secured(pq_session_user(ses), ses);
+}
+
+const struct pq_hub_events pq_client_hub_events = {.stream = on_stream,
+                                                   .accept = on_accept,
+                                                   .proven = on_proven,
+                                                   .secured = on_secured,
+                                                   .wall = pq_app_wall,
+                                                   .ended = on_ended};
 
 /* ---- streams for the listeners */
 
@@ -194,6 +208,9 @@ static const char *why_stale(const struct client_worker *cw, struct pq_session *
 {
     const struct lease *l = pq_session_user(ses);
     pq_ns now = cw->w.now, asked = pq_session_asked(ses);
+    if (l->by_keys && !l->greeted && now > l->since + SILENCE_MAX)
+        return "does not answer: is its public_key right, transport.kcp.key the same, and this "
+               "one's key among its users?";
     if (now > pq_session_heard(ses) + SILENCE_MAX)
         return "is silent";
     if (asked && now > asked + ANSWER_MAX)

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#define NAME_LEN (PQ_ADDR_STRLEN + 80)
+
 /* ---- events of a worker's hub */
 
 static void on_stream(void *ctx, struct pq_stream *st)
@@ -34,26 +36,63 @@ static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_co
     return true;
 }
 
+/* The client as the log names it: its address, and the user if it has keys. */
+static const char *name_of(const struct pq_worker *w, const struct pq_session *ses,
+                           char buf[NAME_LEN])
+{
+    const struct server *s = w->role;
+    const unsigned who = pq_session_who(ses);
+    char peer[PQ_ADDR_STRLEN];
+    pq_addr_str(pq_session_peer(ses), peer);
+    snprintf(buf, NAME_LEN, "%s%s%s%s", peer, who < s->app.conf->n_users ? " (" : "",
+             who < s->app.conf->n_users ? s->app.conf->user[who].name : "",
+             who < s->app.conf->n_users ? ")" : "");
+    return buf;
+}
+
 static void on_proven(void *ctx, struct pq_session *ses)
 {
-    char peer[PQ_ADDR_STRLEN];
-    (void)ctx;
-    PQ_LOG(PQ_LOG_INFO, "client %s connected", pq_addr_str(pq_session_peer(ses), peer));
+    char name[NAME_LEN];
+    PQ_LOG(PQ_LOG_INFO, "client %s connected", name_of(ctx, ses, name));
+}
+
+static void on_secured(void *ctx, struct pq_session *ses)
+{
+    char name[NAME_LEN];
+    PQ_LOG(PQ_LOG_DEBUG, "client %s has keys of its own session", name_of(ctx, ses, name));
 }
 
 static void on_ended(void *ctx, struct pq_session *ses, int err)
 {
-    char peer[PQ_ADDR_STRLEN];
-    (void)ctx;
-    PQ_LOG(PQ_LOG_INFO, "client %s gone: %s", pq_addr_str(pq_session_peer(ses), peer),
-           pq_strerror(err));
+    char name[NAME_LEN];
+    if (err != PQ_EREPLACED)
+        PQ_LOG(PQ_LOG_INFO, "client %s gone: %s", name_of(ctx, ses, name), pq_strerror(err));
     pq_app_log_session(ses);
 }
 
-static const struct pq_hub_events hub_events = {
-    .stream = on_stream, .accept = on_accept, .proven = on_proven, .ended = on_ended};
+static const struct pq_hub_events hub_events = {.stream = on_stream,
+                                                .accept = on_accept,
+                                                .proven = on_proven,
+                                                .secured = on_secured,
+                                                .wall = pq_app_wall,
+                                                .ended = on_ended};
 
 /* ---- TUN, which is served by the only worker (the configuration sees to it) */
+
+/* Whose inner addresses are whose, as users[].tun says.  Returns false for want of memory. */
+static bool name_tun_users(struct server *s, struct pq_tun_server_conf *tc)
+{
+    const struct pq_conf *c = s->app.conf;
+    for (unsigned i = 0; i < c->n_users; i++)
+        tc->n_user_nets += c->user[i].n_tun;
+    s->tun_users = calloc(tc->n_user_nets + 1, sizeof *s->tun_users);
+    struct pq_tun_user *u = s->tun_users;
+    for (unsigned i = 0; u && i < c->n_users; i++)
+        for (unsigned k = 0; k < c->user[i].n_tun; k++)
+            *u++ = (struct pq_tun_user){.who = i, .net = c->user[i].tun[k]};
+    tc->user_nets = s->tun_users;
+    return s->tun_users != NULL;
+}
 
 static int open_tun(struct server *s)
 {
@@ -73,6 +112,8 @@ static int open_tun(struct server *s)
     }
     memcpy(s->tun_nets + tc.n_nets, c->routes, c->n_routes * sizeof c->routes[0]);
     tc.n_nets += c->n_routes;
+    if (!name_tun_users(s, &tc))
+        return PQ_ENOMEM;
     struct pq_front *f = &s->w[0]->front;
     e = pq_tun_server_open(&f->tun, f, &tc);
     if (e)
@@ -174,6 +215,7 @@ static int open_port(struct server *s)
 
 static void close_all(struct server *s)
 {
+    pq_state_close(&s->keys.state); /* its thread wakes workers */
     for (unsigned i = 0; i < s->app.n_workers; i++) {
         if (s->w[i]) {
             pq_tun_server_close(&s->w[i]->front.tun);
@@ -182,8 +224,10 @@ static void close_all(struct server *s)
         free(s->w[i]);
     }
     pq_app_tun_close(&s->tun);
+    free(s->tun_users);
     pq_targets_free(&s->targets);
     pq_port_release(&s->port);
+    pq_server_keys_close(&s->keys);
     pq_replay_free(&s->replay);
     pq_app_fini(&s->app);
 }
@@ -196,6 +240,14 @@ static int make_replay(struct server *s)
     int e = pq_replay_new(&s->replay, pq_rng_u64(&rng));
     s->app.hub.replay = s->replay;
     return e;
+}
+
+/* Answers that waited for the disk may go. */
+static void on_saved(void *ctx)
+{
+    struct server *s = ctx;
+    for (unsigned i = 0; i < s->app.n_workers; i++)
+        pq_worker_wake(s->w[i]);
 }
 
 /* At boot the interface may not be up yet. */
@@ -231,6 +283,9 @@ int pq_server_run(struct pq_conf *c)
         s.app.hub.link_mtu = s.app.path.iface.mtu;
         memcpy(s.app.fw_conf.ifname, s.app.path.iface.name, sizeof s.app.fw_conf.ifname);
         pq_server_note_own(&s);
+        e = pq_server_keys_open(&s.keys, &s.app, on_saved, &s);
+    }
+    if (!e) {
         e = open_workers(&s);
     }
     if (!e) {

@@ -4,8 +4,10 @@
 #ifndef PQ_APP_SERVER_H
 #define PQ_APP_SERVER_H
 #include "app/app.h"
+#include "app/server_keys.h"
 #include "app/tun.h"
 #include "conf/targets.h"
+#include "exit/tun_server.h"
 #include "os/port.h"
 
 #define SERVER_WORKERS_MAX 64
@@ -24,8 +26,10 @@ struct server {
     struct pq_port port;
     struct pq_app_tun tun;
     struct pq_net tun_nets[PQ_CONF_ROUTES_MAX + 2]; /* where clients' inner addresses are */
+    struct pq_tun_user *tun_users;                  /* malloc'ed */
     struct pq_targets targets;
     struct pq_replay *replay; /* common to all workers */
+    struct pq_server_keys keys;
     struct pq_worker *w[SERVER_WORKERS_MAX];
     struct server_watch watch[SERVER_WORKERS_MAX];
     pthread_mutex_t link_lock; /* of app.path, which workers renew, and of what follows */

@@ -260,6 +260,12 @@ static void on_stop(uv_async_t *a)
     uv_close((uv_handle_t *)&w->check, NULL);
     uv_close((uv_handle_t *)&w->idle, NULL);
     uv_close((uv_handle_t *)&w->stop, NULL);
+    uv_close((uv_handle_t *)&w->woken, NULL);
+}
+
+static void on_woken(uv_async_t *a)
+{
+    (void)a; /* what follows in this turn of the loop does it: on_check */
 }
 
 static int open_handles(struct pq_worker *w)
@@ -270,7 +276,8 @@ static int open_handles(struct pq_worker *w)
         return -errno;
     w->alarm.data = w->prepare.data = w->check.data = w->stop.data = w;
     if ((e = open_polls(w)) || (e = uv_poll_init(&w->loop, &w->alarm, w->alarm_fd)) ||
-        (e = uv_async_init(&w->loop, &w->stop, on_stop)))
+        (e = uv_async_init(&w->loop, &w->stop, on_stop)) ||
+        (e = uv_async_init(&w->loop, &w->woken, on_woken)))
         return e;
     uv_prepare_init(&w->loop, &w->prepare);
     uv_check_init(&w->loop, &w->check);
@@ -319,7 +326,7 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
     conf.link_len = io->link_len;
     conf.runs = io->runs;
     conf.splits = io->splits;
-    e = pq_hub_new(&w->hub, &conf, ev, w, &w->rng);
+    e = pq_hub_new(&w->hub, &conf, ev, w, &w->rng, w->now);
     return e ? e : open_handles(w);
 }
 
@@ -346,6 +353,11 @@ void pq_worker_run(struct pq_worker *w)
 {
     uv_run(&w->loop, UV_RUN_DEFAULT);
     log_counters(w);
+}
+
+void pq_worker_wake(struct pq_worker *w)
+{
+    uv_async_send(&w->woken);
 }
 
 void pq_worker_stop(struct pq_worker *w)

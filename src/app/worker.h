@@ -30,7 +30,7 @@ struct pq_worker {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle; /* active while there is more to send than one turn may */
-    uv_async_t stop;
+    uv_async_t stop, woken;
     int alarm_fd;   /* timerfd: libuv's timers count in milliseconds */
     pq_ns retry_at; /* when the kernel may have room again; PQ_NEVER = it has, or tx tells */
     pq_ns alarm_at; /* what it is set to */
@@ -60,6 +60,9 @@ int pq_worker_change_io(struct pq_worker *w, struct pq_pktio *io);
 
 /* Runs until pq_worker_stop. */
 void pq_worker_run(struct pq_worker *w);
+
+/* Has a running worker look whether there is something to send; from any thread. */
+void pq_worker_wake(struct pq_worker *w);
 
 /* Asks a running worker to end; from any thread. */
 void pq_worker_stop(struct pq_worker *w);

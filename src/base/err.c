@@ -28,6 +28,8 @@ const char *pq_strerror(int err)
         return "peer speaks the other header family";
     case PQ_EDENIED:
         return "not allowed by the server's rules";
+    case PQ_EREPLACED:
+        return "replaced by another session";
     default:
         return strerror(err < 0 ? -err : err);
     }
@@ -54,6 +56,10 @@ const char *pq_drop_name(enum pq_drop d)
         [PQ_DROP_SEGMENT] = "bad KCP segment",
         [PQ_DROP_NO_SESSION] = "no session",
         [PQ_DROP_REPLAY] = "replayed",
+        [PQ_DROP_HANDSHAKE] = "handshake of no use",
+        [PQ_DROP_USER] = "handshake of an unknown user",
+        [PQ_DROP_STAMP] = "handshake that is not later than the last",
+        [PQ_DROP_RATE] = "too many handshakes",
         [PQ_DROP_FULL] = "limit reached",
     };
     return (unsigned)d < PQ_DROP_COUNT ? names[d] : "unknown";

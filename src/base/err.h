@@ -6,16 +6,17 @@
 
 /* 0 = success; -errno from the system; below these codes of our own. */
 enum {
-    PQ_EINVAL = -10001,   /* an argument or setting is out of its range */
-    PQ_ENOMEM = -10002,   /* a memory bound was reached, or malloc failed */
-    PQ_EAGAIN = -10003,   /* no room now; nothing changed */
-    PQ_EPROTO = -10004,   /* the peer broke the protocol; the stream or session ends */
-    PQ_ECLOSED = -10005,  /* the stream or session has ended */
-    PQ_ETIMEOUT = -10006, /* the peer gave no sign of life in time */
-    PQ_EMORE = -10007,    /* the message is not complete yet; call again with more bytes */
-    PQ_ENOTSUP = -10008,  /* not supported by this build or system */
-    PQ_EFAMILY = -10009,  /* the peer speaks the other header family */
-    PQ_EDENIED = -10010,  /* the rules of this server do not allow the target */
+    PQ_EINVAL = -10001,    /* an argument or setting is out of its range */
+    PQ_ENOMEM = -10002,    /* a memory bound was reached, or malloc failed */
+    PQ_EAGAIN = -10003,    /* no room now; nothing changed */
+    PQ_EPROTO = -10004,    /* the peer broke the protocol; the stream or session ends */
+    PQ_ECLOSED = -10005,   /* the stream or session has ended */
+    PQ_ETIMEOUT = -10006,  /* the peer gave no sign of life in time */
+    PQ_EMORE = -10007,     /* the message is not complete yet; call again with more bytes */
+    PQ_ENOTSUP = -10008,   /* not supported by this build or system */
+    PQ_EFAMILY = -10009,   /* the peer speaks the other header family */
+    PQ_EDENIED = -10010,   /* the rules of this server do not allow the target */
+    PQ_EREPLACED = -10011, /* another session has taken the place of this one */
 };
 
 /* Text for any error of this program or the system; static storage, never NULL. */
@@ -41,6 +42,10 @@ enum pq_drop {
     PQ_DROP_SEGMENT,     /* KCP: unknown command or a length that lies */
     PQ_DROP_NO_SESSION,  /* no session, and the datagram may not open one */
     PQ_DROP_REPLAY,      /* would open a session, but has been seen before */
+    PQ_DROP_HANDSHAKE,   /* of our own wire: not for us, malformed, or not authentic */
+    PQ_DROP_USER,        /* the same, of a key that no user has */
+    PQ_DROP_STAMP,       /* the same, not later than the last of its sender */
+    PQ_DROP_RATE,        /* more handshakes than are computed */
     PQ_DROP_FULL,        /* the limit of sessions or memory is reached */
     PQ_DROP_COUNT
 };

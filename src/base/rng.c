@@ -52,6 +52,12 @@ void pq_rng_fill(struct pq_rng *r, void *p, size_t n)
     }
 }
 
+void pq_rng_renew(struct pq_rng *r)
+{
+    if (!r->seed)
+        r->left = 0;
+}
+
 uint32_t pq_rng_u32(struct pq_rng *r)
 {
     uint32_t v;

@@ -21,6 +21,10 @@ void pq_rng_init_seed(struct pq_rng *r, uint64_t seed);
  * early at boot). */
 void pq_rng_fill(struct pq_rng *r, void *p, size_t n);
 
+/* Forgets bytes that were drawn ahead: what comes next is drawn now.  For keys: a machine that was
+ * copied while it ran has the same bytes ahead as its copy. */
+void pq_rng_renew(struct pq_rng *r);
+
 uint32_t pq_rng_u32(struct pq_rng *r);
 uint64_t pq_rng_u64(struct pq_rng *r);
 #endif

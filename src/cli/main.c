@@ -13,7 +13,9 @@ static const struct command {
 } commands[] = {
     {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
      "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
-    {"secret", pq_cmd_secret, "make a random key", ""},
+    {"secret", pq_cmd_secret, "secret [--pair | --public]: make a random key",
+     "      --pair    a private and a public key, for transport.private_key and public_key\n"
+     "      --public  the public key that belongs to the private one on standard input\n"},
     {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
     {"ping", pq_cmd_ping, "ping -c FILE [--payload TEXT]: send one forged packet to the server",
      "  -c, --config FILE   a client's configuration; config.yaml if it is left out\n"

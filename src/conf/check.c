@@ -425,6 +425,10 @@ static void check_other_role(struct pq_check *k)
         {"socks5", PQ_ROLE_CLIENT, c->n_socks5},
         {"forward", PQ_ROLE_CLIENT, c->n_forward},
         {"spread", PQ_ROLE_CLIENT, c->spread},
+        {"users", PQ_ROLE_SERVER, c->n_users},
+        {"transport.require", PQ_ROLE_SERVER, pq_is_set(c->require)},
+        {"transport.state", PQ_ROLE_SERVER, pq_is_set(c->state)},
+        {"server.public_key", PQ_ROLE_CLIENT, pq_is_set(c->server[0].public_key)},
         {"allow", PQ_ROLE_SERVER, c->rules.allow.set},
         {"deny", PQ_ROLE_SERVER, c->rules.deny.set},
         {"outgoing", PQ_ROLE_SERVER, pq_key_is_set(k->lines, "outgoing")},
@@ -453,4 +457,5 @@ void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct p
         check_client(&k);
     if (c->role == PQ_ROLE_SERVER || (c->role == PQ_ROLE_NONE && c->listen))
         check_server(&k);
+    pq_conf_check_keys(&k);
 }

@@ -193,18 +193,29 @@ static void check_outgoing(struct pq_check *k)
         PQ_FAIL(k, "outgoing.password", "outgoing.password: is longer than %d bytes", USER_MAX_LEN);
 }
 
+void pq_check_rules(struct pq_check *k, const char *prefix, int line, const struct pq_conf_rules *r)
+{
+    char path[PATH_LEN];
+    snprintf(path, sizeof path, "%sallow", prefix);
+    check_rules(k, path, &r->allow);
+    if (r->allow.set && !r->allow.n)
+        pq_conf_say(k->m, true, line ? line : pq_key_line(k->lines, path),
+                    "%s: the list is empty; name what is permitted, or refuse all by deny: any",
+                    path);
+    snprintf(path, sizeof path, "%sdeny", prefix);
+    check_rules(k, path, &r->deny);
+    if (r->deny.bare)
+        pq_conf_say(
+            k->m, true, line ? line : pq_key_line(k->lines, path),
+            "%s: nothing stands behind it; name what is refused, or say deny: [] if that is "
+            "nothing",
+            path);
+}
+
 void pq_conf_check_exit(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
-    check_rules(k, "allow", &c->rules.allow);
-    if (c->rules.allow.set && !c->rules.allow.n)
-        PQ_FAIL(k, "allow",
-                "allow: the list is empty; name what is permitted, or refuse all by deny: any");
-    check_rules(k, "deny", &c->rules.deny);
-    if (c->rules.deny.bare)
-        PQ_FAIL(k, "deny",
-                "deny: nothing stands behind it; name what is refused, or say deny: [] if that is "
-                "nothing");
+    pq_check_rules(k, "", 0, &c->rules);
     check_outgoing(k);
     if (c->role != PQ_ROLE_SERVER)
         return;

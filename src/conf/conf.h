@@ -15,13 +15,16 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#define PQ_CONF_SOCKS_MAX   16
-#define PQ_CONF_SERVERS_MAX 8
-#define PQ_CONF_FORWARD_MAX 64
-#define PQ_CONF_RULES_MAX   256 /* entries of allow, and of deny */
-#define PQ_CONF_ROUTES_MAX  64
-#define PQ_CONF_MSGS_MAX    64
-#define PQ_WHY_LEN          512 /* of a text that says why something cannot be made */
+#define PQ_CONF_SOCKS_MAX     16
+#define PQ_CONF_SERVERS_MAX   8
+#define PQ_CONF_FORWARD_MAX   64
+#define PQ_CONF_RULES_MAX     256 /* entries of allow, and of deny */
+#define PQ_CONF_ROUTES_MAX    64
+#define PQ_CONF_USERS_MAX     4096
+#define PQ_CONF_USER_NETS_MAX 16
+#define PQ_CONF_KEY_LEN       32 /* bytes of a public or private key */
+#define PQ_CONF_MSGS_MAX      64
+#define PQ_WHY_LEN            512 /* of a text that says why something cannot be made */
 
 enum pq_role { PQ_ROLE_NONE, PQ_ROLE_CLIENT, PQ_ROLE_SERVER };
 enum pq_backend { PQ_BACKEND_AUTO, PQ_BACKEND_AFPACKET, PQ_BACKEND_PCAP };
@@ -35,9 +38,34 @@ struct pq_conf_socks5 {
 
 struct pq_conf_server { /* of a client: server.addr, or an entry of servers[] */
     char *addr;         /* as written */
+    char *public_key;
     int line;
     char host[256];
     uint16_t port;
+    bool has_key;
+    uint8_t key[PQ_CONF_KEY_LEN]; /* public */
+};
+
+struct pq_conf_list { /* a list of texts */
+    char **v;
+    int *line;
+    unsigned n;
+    bool set;  /* the key is there, perhaps with an empty list ... */
+    bool bare; /* ... or, allow and deny, without a word behind it */
+};
+
+struct pq_conf_rules { /* server: which targets clients may reach */
+    struct pq_conf_list allow, deny;
+};
+
+struct pq_conf_user {        /* of a server */
+    char *name, *public_key; /* as written */
+    int line;
+    uint8_t key[PQ_CONF_KEY_LEN];
+    struct pq_conf_rules rules; /* if one of them is there, in place of those for all */
+    struct pq_conf_list tun_text;
+    struct pq_net tun[PQ_CONF_USER_NETS_MAX]; /* inner addresses that are his alone */
+    unsigned n_tun;
 };
 
 struct pq_conf_forward {
@@ -56,14 +84,6 @@ struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
     uint8_t mac[6];
 };
 
-struct pq_conf_list { /* a list of texts */
-    char **v;
-    int *line;
-    unsigned n;
-    bool set;  /* the key is there, perhaps with an empty list ... */
-    bool bare; /* ... or, allow and deny, without a word behind it */
-};
-
 struct pq_conf_tun {
     bool enabled; /* false: nothing below has been checked */
     char *name, *addr_text, *addr6_text;
@@ -76,10 +96,6 @@ struct pq_conf_tun {
     struct pq_net routes[PQ_CONF_ROUTES_MAX]; /* host bits cleared, none twice, no default */
     unsigned n_routes;
     bool default_route; /* client */
-};
-
-struct pq_conf_rules { /* server: which targets clients may reach */
-    struct pq_conf_list allow, deny;
 };
 
 struct pq_conf_outgoing { /* server: how targets are reached */
@@ -101,10 +117,13 @@ struct pq_conf {
     /* as written; a missing or zero number already replaced by its default */
     char *role_text, *log_level_text, *listen, *ifname, *guid;
     char *protocol, *header_text, *backend_text, *look_text;
+    char *private_key, *require, *wire, *state;
     struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
     struct pq_conf_forward forward[PQ_CONF_FORWARD_MAX];
     struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
     unsigned n_socks5, n_forward, n_servers;
+    struct pq_conf_user *user; /* malloc'ed */
+    unsigned n_users;
     struct pq_conf_side v4, v6;
     struct pq_conf_list local_flag_text, remote_flag_text;
     struct pq_conf_kcp kcp;
@@ -127,6 +146,10 @@ struct pq_conf {
     bool fec_auto;
     struct pq_flags local_flag, remote_flag;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */
+    bool has_secret;   /* transport.private_key is there ... */
+    uint8_t secret[PQ_CONF_KEY_LEN];
+    bool require_keys; /* ... and nothing else is served */
+    bool classic_wire; /* no wire of our own */
     bool open_rules;   /* server: neither allow nor deny is there, so all targets are permitted */
 };
 

@@ -96,11 +96,16 @@ bool pq_check_hostport(struct pq_check *k, const char *path, int line, const cha
 bool pq_check_target(struct pq_check *k, const char *path, int line, const char *text,
                      char host[PQ_HOST_LEN], uint16_t *port);
 
+/* Checks allow and deny; `prefix` is what precedes their names.  line 0: that of the key. */
+void pq_check_rules(struct pq_check *k, const char *prefix, int line,
+                    const struct pq_conf_rules *r);
+
 /* Everything that needs more than one key, or more than a type and a range. */
 void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct pq_conf_msgs *m);
 
-/* Its parts: socks5 and forward; tun; allow, deny and outgoing. */
+/* Its parts: socks5 and forward; tun; allow, deny and outgoing; our own wire. */
 void pq_conf_check_listeners(struct pq_check *k);
 void pq_conf_check_tun(struct pq_check *k);
 void pq_conf_check_exit(struct pq_check *k);
+void pq_conf_check_keys(struct pq_check *k); /* after check_client */
 #endif

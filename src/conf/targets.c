@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,19 +38,34 @@ static int add_tun(struct pq_rules *r, const struct pq_conf_tun *tun)
     return e;
 }
 
-static int make_rules(struct pq_targets *t, const struct pq_conf *conf, char *why)
+/* Rules from two lists, if one of them is there. */
+static int make_rules(struct pq_rules **out, const struct pq_conf_rules *c,
+                      const struct pq_conf_tun *tun)
 {
-    const struct pq_conf_rules *c = &conf->rules;
     static const char *const none[1];
     const char *const *allow = c->allow.n ? (const char *const *)c->allow.v : none;
     int e = 0;
     if (c->allow.set || c->deny.n)
-        e = pq_rules_new(&t->rules, c->allow.set ? allow : NULL, c->allow.n,
+        e = pq_rules_new(out, c->allow.set ? allow : NULL, c->allow.n,
                          (const char *const *)c->deny.v, c->deny.n);
-    if (!e && t->rules)
-        e = add_own(t->rules);
-    if (!e && t->rules)
-        e = add_tun(t->rules, &conf->tun);
+    if (!e && *out)
+        e = add_own(*out);
+    if (!e && *out)
+        e = add_tun(*out, tun);
+    return e;
+}
+
+static int make_all_rules(struct pq_targets *t, const struct pq_conf *c, char *why)
+{
+    int e = make_rules(&t->rules, &c->rules, &c->tun);
+    /* pointers, not rules: NOLINTNEXTLINE(bugprone-sizeof-expression) */
+    t->user = c->n_users ? calloc(c->n_users, sizeof *t->user) : NULL;
+    if (!e && c->n_users && !t->user)
+        e = PQ_ENOMEM;
+    for (unsigned i = 0; !e && i < c->n_users; i++) {
+        t->n_users++;
+        e = make_rules(&t->user[i], &c->user[i].rules, &c->tun);
+    }
     if (e)
         snprintf(why, PQ_WHY_LEN, "allow, deny: the rules could not be made: %s", pq_strerror(e));
     return e;
@@ -113,17 +129,22 @@ static int make_out(struct pq_targets *t, const struct pq_conf_outgoing *c, char
 
 int pq_targets_init(struct pq_targets *t, const struct pq_conf *c, char *why)
 {
-    int e = make_rules(t, c, why);
+    int e = make_all_rules(t, c, why);
     return e ? e : make_out(t, &c->outgoing, why);
 }
 
 void pq_targets_free(struct pq_targets *t)
 {
+    for (unsigned i = 0; i < t->n_users; i++)
+        pq_rules_free(&t->user[i]);
+    free(t->user);
     pq_rules_free(&t->rules);
 }
 
 void pq_targets_use(const struct pq_targets *t, struct pq_front *front)
 {
     front->rules = t->rules;
+    front->user_rules = t->user;
+    front->n_user_rules = t->n_users;
     front->outgoing = t->has_out ? &t->out : NULL;
 }

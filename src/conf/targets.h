@@ -9,6 +9,8 @@
 
 struct pq_targets {         /* zero-initialized before the first call */
     struct pq_rules *rules; /* NULL: all targets are permitted */
+    struct pq_rules **user; /* of each user; NULL: those for all */
+    unsigned n_users;
     struct pq_outgoing out; /* its texts are the configuration's */
     bool has_out;
 };

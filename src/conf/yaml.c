@@ -277,6 +277,14 @@ static void *next_element(struct walk *w, const char *path, int line)
         c->server[c->n_servers].line = line;
         return &c->server[c->n_servers++];
     }
+    if (strcmp(path, "users") == 0 && c->n_users < PQ_CONF_USERS_MAX) {
+        struct pq_conf_user *v = realloc(c->user, (c->n_users + 1) * sizeof *v);
+        if (!v)
+            return NULL;
+        c->user = v;
+        v[c->n_users] = (struct pq_conf_user){.line = line};
+        return &v[c->n_users++];
+    }
     pq_conf_say(w->m, true, line, "%s: too many entries", path);
     return NULL;
 }
@@ -521,6 +529,10 @@ void pq_conf_free(struct pq_conf *c)
         pq_keys_free("forward[].", &c->forward[i]);
     for (unsigned i = 1; i < PQ_CONF_SERVERS_MAX; i++) /* the first one is also server.addr */
         pq_keys_free("servers[].", &c->server[i]);
+    for (unsigned i = 0; i < c->n_users; i++)
+        pq_keys_free("users[].", &c->user[i]);
+    free(c->user);
+    explicit_bzero(c->secret, sizeof c->secret);
     pq_keys_free("", c);
     memset(c, 0, sizeof *c);
 }

@@ -7,8 +7,8 @@
 
 #define LOG_PERIOD (10 * PQ_SEC)
 
-void pq_front_log_denied(struct pq_front *f, const struct pq_addr *client, const char *host,
-                         uint16_t port)
+void pq_front_log_denied(struct pq_front *f, const struct pq_rules *rules,
+                         const struct pq_addr *client, const char *host, uint16_t port)
 {
     char peer[PQ_ADDR_STRLEN];
     struct pq_addr a;
@@ -22,7 +22,7 @@ void pq_front_log_denied(struct pq_front *f, const struct pq_addr *client, const
     else
         snprintf(entry, sizeof entry, "%s", host); /* a packet without ports */
     pq_addr_str(client, peer);
-    if (pq_rules_has_allow(f->rules))
+    if (pq_rules_has_allow(rules))
         PQ_LOG(PQ_LOG_WARN,
                "client %s asked for %s, which allow and deny do not permit; to permit it add "
                "\"%s\" to allow, unless an entry of deny matches it (%llu refused since the last "

@@ -168,11 +168,7 @@ static void on_resolved(void *ctx, const struct pq_addr *addrs, unsigned n, int 
     }
 }
 
-typedef struct pq_resolve *(*resolve_fn)(struct pq_front *f, const char *host, uint16_t port,
-                                         pq_resolve_fn done, void *ctx);
-
-static struct pq_dial *start(struct pq_front *f, resolve_fn resolve, const char *host,
-                             uint16_t port, pq_dial_fn done, void *ctx)
+static struct pq_dial *make(struct pq_front *f, pq_dial_fn done, void *ctx)
 {
     struct pq_dial *d = calloc(1, sizeof *d);
     if (!d) {
@@ -188,22 +184,29 @@ static struct pq_dial *start(struct pq_front *f, resolve_fn resolve, const char 
     d->timer.data = d;
     d->pending = 1; /* the timer, whose end comes after this call */
     uv_timer_start(&d->timer, on_timer, PQ_DIAL_LIMIT_MS, 0);
-    struct pq_resolve *q = resolve(f, host, port, on_resolved, d);
+    return d;
+}
+
+/* q: what looks the name up, or NULL if its callback has come already. */
+static struct pq_dial *started(struct pq_dial *d, struct pq_resolve *q)
+{
     if (q)
         d->resolve = q;
     return d->done ? d : NULL;
 }
 
-struct pq_dial *pq_dial_start(struct pq_front *f, const char *host, uint16_t port, pq_dial_fn done,
-                              void *ctx)
+struct pq_dial *pq_dial_start(struct pq_front *f, const struct pq_rules *rules, const char *host,
+                              uint16_t port, pq_dial_fn done, void *ctx)
 {
-    return start(f, pq_resolve_start, host, port, done, ctx);
+    struct pq_dial *d = make(f, done, ctx);
+    return d ? started(d, pq_resolve_start(f, rules, host, port, on_resolved, d)) : NULL;
 }
 
 struct pq_dial *pq_dial_start_unruled(struct pq_front *f, const char *host, uint16_t port,
                                       pq_dial_fn done, void *ctx)
 {
-    return start(f, pq_resolve_start_unruled, host, port, done, ctx);
+    struct pq_dial *d = make(f, done, ctx);
+    return d ? started(d, pq_resolve_start_unruled(f, host, port, on_resolved, d)) : NULL;
 }
 
 void pq_dial_cancel(struct pq_dial *d)

@@ -17,11 +17,11 @@ struct pq_dial;
  *   PQ_ENOMEM, -ENOMEM */
 typedef void (*pq_dial_fn)(void *ctx, uv_tcp_t *tcp, int err);
 
-/* Starts, as f->rules and f->outgoing say but for an upstream proxy.  The callback comes exactly
+/* Starts, as the rules and f->outgoing say but for an upstream proxy.  The callback comes exactly
  * once unless it is cancelled.  Returns the dial, valid until then, or NULL if the callback has
  * been called already (failed at once). */
-struct pq_dial *pq_dial_start(struct pq_front *f, const char *host, uint16_t port, pq_dial_fn done,
-                              void *ctx);
+struct pq_dial *pq_dial_start(struct pq_front *f, const struct pq_rules *rules, const char *host,
+                              uint16_t port, pq_dial_fn done, void *ctx);
 
 /* The same without rules, for what the configuration itself names. */
 struct pq_dial *pq_dial_start_unruled(struct pq_front *f, const char *host, uint16_t port,

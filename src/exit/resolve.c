@@ -127,12 +127,12 @@ static struct pq_resolve *start(struct pq_front *f, const struct pq_rules *rules
     return q;
 }
 
-struct pq_resolve *pq_resolve_start(struct pq_front *f, const char *host, uint16_t port,
-                                    pq_resolve_fn done, void *ctx)
+struct pq_resolve *pq_resolve_start(struct pq_front *f, const struct pq_rules *rules,
+                                    const char *host, uint16_t port, pq_resolve_fn done, void *ctx)
 {
     struct pq_addr a;
     if (pq_addr_parse_ip(&a, host) == 0 || pq_rules_is_name(host))
-        return start(f, f->rules, host, port, done, ctx);
+        return start(f, rules, host, port, done, ctx);
     done(ctx, NULL, 0, UV_EAI_NONAME);
     return NULL;
 }

@@ -18,17 +18,17 @@ struct pq_resolve;
  *   UV_EAI_*             not found, no name at all (pq_rules_is_name), or nobody can tell */
 typedef void (*pq_resolve_fn)(void *ctx, const struct pq_addr *addrs, unsigned n, int err);
 
-/* Starts; at most PQ_RESOLVE_ADDRS_MAX addresses of those that f->rules allow are found; with names
- * among the rules the system's search list has no part in that.  A literal
+/* Starts; at most PQ_RESOLVE_ADDRS_MAX addresses of those that the rules allow are found; with
+ * names among the rules the system's search list has no part in that.  NULL: no rules.  A literal
  * is answered inside the call, and so are most errors: then it returns NULL.  Else the callback
  * comes later, exactly once, unless it is cancelled; the result is valid until then.
  *
  * A name counts until the system's resolver is done with it, also after its time is over or it was
  * cancelled.  pq_front_stop does not wait for that. */
-struct pq_resolve *pq_resolve_start(struct pq_front *f, const char *host, uint16_t port,
-                                    pq_resolve_fn done, void *ctx);
+struct pq_resolve *pq_resolve_start(struct pq_front *f, const struct pq_rules *rules,
+                                    const char *host, uint16_t port, pq_resolve_fn done, void *ctx);
 
-/* The same without rules, for what the configuration itself names. */
+/* The same without rules and checks, for what the configuration itself names. */
 struct pq_resolve *pq_resolve_start_unruled(struct pq_front *f, const char *host, uint16_t port,
                                             pq_resolve_fn done, void *ctx);
 

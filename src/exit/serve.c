@@ -29,6 +29,7 @@ struct target { /* a stream whose target is being dialled */
     struct pq_dial *dial; /* either, until it has called back */
     struct pq_upstream *upstream;
     struct pq_front *front;
+    const struct pq_rules *rules;
     struct pq_addr client;
     char host[PQ_HOST_MAX + 1];
     uint16_t port;
@@ -96,7 +97,7 @@ static void send_result(struct pq_stream *st, int err)
 static void say_failed(struct target *t, int err)
 {
     if (err == PQ_EDENIED) {
-        pq_front_log_denied(t->front, &t->client, t->host, t->port);
+        pq_front_log_denied(t->front, t->rules, &t->client, t->host, t->port);
         return;
     }
     uint64_t n = pq_log_due(&t->front->dial_failed, LOG_PERIOD, uv_hrtime());
@@ -145,9 +146,9 @@ static void dial(struct target *t)
     struct pq_dial *d = NULL;
     struct pq_upstream *u = NULL;
     if (f->outgoing && f->outgoing->has_socks)
-        u = pq_upstream_start(f, t->host, t->port, on_dialled, t);
+        u = pq_upstream_start(f, t->rules, t->host, t->port, on_dialled, t);
     else
-        d = pq_dial_start(f, t->host, t->port, on_dialled, t);
+        d = pq_dial_start(f, t->rules, t->host, t->port, on_dialled, t);
     if (!d && !u)
         return; /* the callback has come already */
     t->dial = d;
@@ -167,6 +168,7 @@ static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used
     }
     t->relay = r;
     t->front = s->front;
+    t->rules = pq_front_rules(s->front, s->st);
     t->client = *pq_stream_peer(s->st);
     t->port = req->port;
     memcpy(t->host, req->host, sizeof t->host);

@@ -129,7 +129,7 @@ static void say_failed(struct target *t, int err)
 {
     struct pq_front *f = t->flow.front;
     if (err == PQ_EDENIED) {
-        pq_front_log_denied(f, &t->client, t->host, t->port);
+        pq_front_log_denied(f, f->rules, &t->client, t->host, t->port);
         return;
     }
     uint64_t n = pq_log_due(&f->dial_failed, LOG_PERIOD, uv_hrtime());
@@ -175,7 +175,8 @@ void pq_serve_udp(struct pq_front *front, struct pq_stream *st, const char *host
     pq_udp_flow_own(&t->flow, st, max);
     if (first.n)
         on_deliver(&t->flow, first);
-    struct pq_resolve *r = pq_resolve_start(front, t->host, port, on_resolved, t);
+    struct pq_resolve *r =
+        pq_resolve_start(front, pq_front_rules(front, st), t->host, port, on_resolved, t);
     if (r)
         t->resolve = r; /* else the callback has come already, and may have freed t */
 }

@@ -130,6 +130,22 @@ static void say_spoofed(struct client *c, const struct pq_addr *a, const struct 
     say_refused(c, a, why);
 }
 
+/* Whether the client's user may have the address: where it is somebody's, he alone, and who has
+ * some has no others. */
+static bool may_have(const struct client *c, const struct pq_addr *a)
+{
+    const struct pq_tun_server_conf *t = &c->s->conf;
+    const unsigned who = pq_stream_who(c->link.st);
+    bool others = false, own = false, some = false;
+    for (unsigned i = 0; i < t->n_user_nets; i++) {
+        const bool his = t->user_nets[i].who == who, has = pq_net_has(&t->user_nets[i].net, a);
+        own = own || (his && has);
+        some = some || his;
+        others = others || (!his && has);
+    }
+    return own || (!some && !others);
+}
+
 /* Whether the client may send from this address; learns it. */
 static bool owns(struct client *c, const struct pq_addr *src)
 {
@@ -138,6 +154,10 @@ static bool owns(struct client *c, const struct pq_addr *src)
         return true;
     if (i && uv_hrtime() < pq_stream_heard(i->client->link.st) + HEARD_MAX) {
         say_spoofed(c, src, i->client);
+        return false;
+    }
+    if (!may_have(c, src)) {
+        say_refused(c, src, "which is not his by users[].tun");
         return false;
     }
     if (i && c->n_addrs < ADDRS_CLIENT) {
@@ -169,10 +189,12 @@ static bool on_accept(struct pq_tun_link *l, const struct pq_ip *ip)
     struct pq_front *f = l->front;
     if (is_link_local(ip) || !owns(c, &ip->src))
         return false;
-    if (pq_rules_target(f->rules, NULL, &ip->dst, ip->has_ports))
+    const struct pq_rules *rules = pq_front_rules(f, l->st);
+    if (pq_rules_target(rules, NULL, &ip->dst, ip->has_ports))
         return true;
     char host[PQ_ADDR_STRLEN];
-    pq_front_log_denied(f, pq_stream_peer(l->st), pq_addr_ip_str(&ip->dst, host), ip->dst.port);
+    pq_front_log_denied(f, rules, pq_stream_peer(l->st), pq_addr_ip_str(&ip->dst, host),
+                        ip->dst.port);
     return false;
 }
 

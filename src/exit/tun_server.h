@@ -8,6 +8,11 @@
 
 struct pq_tun_server;
 
+struct pq_tun_user { /* an address or network that only this user may have */
+    unsigned who;
+    struct pq_net net;
+};
+
 struct pq_tun_server_conf {
     int fd; /* of the device; borrowed until the loop has ended */
     bool offload;
@@ -16,6 +21,8 @@ struct pq_tun_server_conf {
     const struct pq_net *nets; /* where clients' addresses are: the device's own networks and those
                                   behind clients; borrowed for good */
     unsigned n_nets;
+    const struct pq_tun_user *user_nets; /* borrowed for good */
+    unsigned n_user_nets;
 };
 
 /* Begins.  Returns 0, PQ_ENOMEM or a libuv error. */

@@ -225,12 +225,11 @@ static void on_resolved(void *ctx, const struct pq_addr *addrs, unsigned n, int 
 }
 
 /* Asks the rules, here if they need no address; then goes to the proxy. */
-static void decide(struct pq_upstream *u)
+static void decide(struct pq_upstream *u, const struct pq_rules *rules)
 {
-    const struct pq_rules *rules = u->front->rules;
     struct pq_addr a;
     if (pq_rules_need_addr(rules) || pq_addr_parse_ip(&a, u->host) == 0) {
-        struct pq_resolve *q = pq_resolve_start(u->front, u->host, u->port, on_resolved, u);
+        struct pq_resolve *q = pq_resolve_start(u->front, rules, u->host, u->port, on_resolved, u);
         if (q)
             u->resolve = q;
     } else if (!pq_rules_is_name(u->host)) {
@@ -242,8 +241,8 @@ static void decide(struct pq_upstream *u)
     }
 }
 
-struct pq_upstream *pq_upstream_start(struct pq_front *f, const char *host, uint16_t port,
-                                      pq_dial_fn done, void *ctx)
+struct pq_upstream *pq_upstream_start(struct pq_front *f, const struct pq_rules *rules,
+                                      const char *host, uint16_t port, pq_dial_fn done, void *ctx)
 {
     const size_t len = strlen(host);
     struct pq_upstream *u = len <= PQ_HOST_MAX ? calloc(1, sizeof *u) : NULL;
@@ -260,7 +259,7 @@ struct pq_upstream *pq_upstream_start(struct pq_front *f, const char *host, uint
     uv_timer_init(f->loop, &u->timer);
     u->timer.data = u;
     uv_timer_start(&u->timer, on_timer, PQ_UPSTREAM_LIMIT_MS, 0);
-    decide(u);
+    decide(u, rules);
     return u->done ? u : NULL;
 }
 

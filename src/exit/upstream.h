@@ -19,8 +19,8 @@ struct pq_upstream;
  *   -ECONNRESET            the proxy hung up
  *   PQ_EPROTO              it speaks no SOCKS5, or wants another login
  *   PQ_EINVAL, PQ_ENOMEM   a text too long; no memory */
-struct pq_upstream *pq_upstream_start(struct pq_front *f, const char *host, uint16_t port,
-                                      pq_dial_fn done, void *ctx);
+struct pq_upstream *pq_upstream_start(struct pq_front *f, const struct pq_rules *rules,
+                                      const char *host, uint16_t port, pq_dial_fn done, void *ctx);
 
 /* Gives up; the callback will not come. */
 void pq_upstream_cancel(struct pq_upstream *u);

@@ -38,6 +38,12 @@ void pq_front_init(struct pq_front *f, uv_loop_t *loop, uint64_t seed)
     uv_unref((uv_handle_t *)&f->second);
 }
 
+const struct pq_rules *pq_front_rules(const struct pq_front *f, const struct pq_stream *st)
+{
+    const unsigned who = f->n_user_rules ? pq_stream_who(st) : 0;
+    return who < f->n_user_rules && f->user_rules[who] ? f->user_rules[who] : f->rules;
+}
+
 void pq_front_at_stop(struct pq_front *f, pq_front_fn stop)
 {
     for (unsigned i = 0; i < f->n_parts; i++)

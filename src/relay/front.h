@@ -33,7 +33,9 @@ typedef void (*pq_front_fn)(struct pq_front *f);
 
 struct pq_front {
     uv_loop_t *loop;
-    const struct pq_rules *rules;       /* server: which targets; NULL: all */
+    const struct pq_rules *rules;       /* server: which targets; NULL: all; but for ... */
+    struct pq_rules *const *user_rules; /* ... n users, where theirs are not NULL */
+    unsigned n_user_rules;
     const struct pq_outgoing *outgoing; /* server: the way out; NULL: the system's */
     struct pq_lookups *lookups;         /* names that wait for DNS; NULL before the first one */
     unsigned max_resolving;             /* so many at most */
@@ -58,6 +60,9 @@ struct pq_front {
 
 /* Prepares; the timer belongs to the loop until pq_front_stop. */
 void pq_front_init(struct pq_front *f, uv_loop_t *loop, uint64_t seed);
+
+/* The rules for what is asked on this stream; NULL: all is permitted. */
+const struct pq_rules *pq_front_rules(const struct pq_front *f, const struct pq_stream *st);
 
 /* Has `stop` called once by pq_front_stop, however often it is asked for: an entry or exit that
  * keeps something open in `f` says so when it opens the first one. */

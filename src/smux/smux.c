@@ -102,6 +102,31 @@ struct pq_smux_stream *pq_smux_open(struct pq_smux *s, void *user)
     return st;
 }
 
+bool pq_smux_adopt(struct pq_smux *s, struct pq_smux_stream *st)
+{
+    struct pq_smux *from = st->s;
+    if (st->sent || st->received || st->closed || st->peer_closed || s->ids_used_up ||
+        s->streams.n >= s->conf.max_streams)
+        return false;
+    pq_hash_remove(&from->streams, &st->by_id);
+    if (pq_hash_add(&s->streams, &st->by_id, pq_smux_hash(s, s->next_id))) {
+        pq_hash_add(&from->streams, &st->by_id, pq_smux_hash(from, st->id)); /* it was there */
+        return false;
+    }
+    pq_list_remove(&st->ctl);
+    pq_list_remove(&st->turn);
+    st->s = s;
+    st->id = s->next_id;
+    s->next_id += 2;
+    s->ids_used_up = s->next_id < 2;
+    st->need_syn = true;
+    st->peer_window = PQ_SMUX_WINDOW;
+    st->peer_consumed = 0;
+    pq_list_push(&s->ctl, &st->ctl);
+    pq_smux_schedule(st);
+    return true;
+}
+
 uint32_t pq_smux_credit(const struct pq_smux_stream *st)
 {
     uint32_t on_way = st->sent - st->peer_consumed; /* may exceed a window that shrank */

@@ -151,6 +151,10 @@ void pq_smux_close(struct pq_smux_stream *st);
 /* The same, but queued bytes are dropped. */
 void pq_smux_abort(struct pq_smux_stream *st);
 
+/* Takes a stream over from another session, with what is queued in it, under an id of its own.
+ * Returns false if the other peer has heard of it, or memory is short: then it stays there. */
+bool pq_smux_adopt(struct pq_smux *s, struct pq_smux_stream *st);
+
 uint32_t pq_smux_stream_id(const struct pq_smux_stream *st);
 size_t pq_smux_count(const struct pq_smux *s); /* open streams */
 #endif

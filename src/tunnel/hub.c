@@ -11,7 +11,7 @@
 
 size_t pq_hub_mtu_min(const struct pq_hub *h)
 {
-    return (size_t)PQ_KCP_MTU_MIN + h->crypt_head + h->fec_head + h->crypt_tail;
+    return (size_t)PQ_KCP_MTU_MIN + h->around + h->fec_head;
 }
 
 static int hub_init(struct pq_hub *h)
@@ -29,6 +29,9 @@ static int hub_init(struct pq_hub *h)
     }
     if (e)
         return e;
+    e = pq_secure_init(h);
+    if (e)
+        return e;
     bool fec = (h->conf.dshard && h->conf.pshard) || h->conf.fec_auto;
     h->fec_head = fec ? PQ_FEC_HEAD : 0;
     if (h->conf.mtu > PQ_DGRAM_MAX || h->conf.mtu < pq_hub_mtu_min(h))
@@ -37,7 +40,7 @@ static int hub_init(struct pq_hub *h)
 }
 
 int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct pq_hub_events *ev,
-               void *ctx, struct pq_rng *rng)
+               void *ctx, struct pq_rng *rng, pq_ns now)
 {
     *out = NULL;
     struct pq_hub *h = calloc(1, sizeof *h);
@@ -48,6 +51,9 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     h->ev = ev;
     h->ctx = ctx;
     h->rng = rng;
+    h->born = now;
+    pq_list_init(&h->replies);
+    pq_list_init(&h->answers);
     h->hash_seed = h->conf.smux.hash_seed = pq_rng_u64(rng) | 1;
     pq_list_init(&h->sessions);
     pq_list_init(&h->half);
@@ -71,6 +77,7 @@ void pq_hub_free(struct pq_hub **hp)
     while (!pq_list_empty(&h->sessions))
         pq_session_end_now(PQ_OF(h->sessions.next, struct pq_session, node), PQ_ECLOSED);
     pq_hash_fini(&h->by_peer);
+    pq_secure_fini(h);
     pq_heap_fini(&h->timers);
     pq_replay_free(&h->own_replay);
     pq_pool_fini(&h->blocks);
@@ -94,15 +101,17 @@ void pq_hub_tick(struct pq_hub *h, pq_ns now)
             pq_session_end_now(s, e);
             continue;
         }
+        pq_secure_tick(s, now);
         pq_heap_remove(&h->timers, n); /* set again after the pull */
         pq_session_wake(s);
     }
+    pq_replies_tick(h, now);
 }
 
 pq_ns pq_hub_deadline(const struct pq_hub *h)
 {
     struct pq_heap_node *n = pq_heap_top(&h->timers);
-    return n ? n->at : PQ_NEVER;
+    return pq_ns_min(n ? n->at : PQ_NEVER, pq_replies_deadline(h));
 }
 
 void pq_hub_no_runs(struct pq_hub *h)

@@ -20,6 +20,21 @@
 struct pq_hub;
 struct pq_session;
 struct pq_replay;
+struct pq_stamps;
+
+#define PQ_NOBODY      UINT32_MAX
+#define PQ_OWN_MTU_MIN 400 /* bytes of a datagram that holds any message of a handshake */
+
+struct pq_own_conf {       /* our own wire [12] */
+    bool on;               /* there is a key for it: upgrades, and handshakes if there is ... */
+    const uint8_t *secret; /* ... a static key, 32 bytes; copied */
+    bool required;         /* server: nothing but handshakes with keys */
+    bool no_upgrade;       /* what begins with the old wire stays there */
+    const uint8_t (*users)[32]; /* server: their public keys, n of them; borrowed.  None: all who
+                                   have the key are one user, number 0 */
+    unsigned n;
+    struct pq_stamps *stamps; /* server: common to all hubs, borrowed; NULL: one of its own */
+};
 
 struct pq_hub_conf {
     bool client;
@@ -37,6 +52,7 @@ struct pq_hub_conf {
     uint64_t look_seed;       /* secret, the same in all workers: offsets of time stamps */
     uint16_t link_len;        /* 14 or 0 */
     uint32_t max_sessions;    /* server; more are not accepted */
+    struct pq_own_conf own;
     struct pq_replay *replay; /* server: common to all hubs, borrowed; NULL: one of its own */
     size_t memory;            /* bound of the bytes in chunks */
     bool runs;                /* the packet backend sends datagrams as runs ... [8.9] */
@@ -50,8 +66,14 @@ struct pq_hub_events {
     /* Server: a datagram may open a session.  Completes *fc (local, peer and port are set). Returns
      * false if it is not for this machine, or the peer cannot be answered. */
     bool (*accept)(void *ctx, const struct pq_segment *seg, struct pq_flow_conf *fc);
-    /* Server: the peer has shown that it is alive, and no recording [4.9]. */
+    /* Server: the peer has shown that it is alive, and no recording [4.9].  Not for a session that
+     * takes the place of one by an upgrade, which ends with PQ_EREPLACED [12.5]. */
     void (*proven)(void *ctx, struct pq_session *s);
+    /* The session has keys of its own now: from the start (an own wire's handshake; on a server
+     * `proven` has come before), or after an upgrade [12.5]. */
+    void (*secured)(void *ctx, struct pq_session *s);
+    /* The wall clock, ms since 1970. */
+    uint64_t (*wall)(void *ctx);
     /* The session has ended and is freed after the call; on a server only after `proven`. */
     void (*ended)(void *ctx, struct pq_session *s, int err);
 };
@@ -65,9 +87,10 @@ struct pq_hub_stats {
 };
 
 /* Creates a hub in *out, owned by the caller; `ev` is borrowed for good, `rng` until the end.
- * Returns 0, PQ_EINVAL (mtu too small for the cipher), PQ_ENOMEM, PQ_ENOTSUP (cipher). */
+ * Returns 0, PQ_EINVAL (mtu too small for the cipher or our own wire), PQ_ENOMEM, PQ_ENOTSUP
+ * (cipher). */
 int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct pq_hub_events *ev,
-               void *ctx, struct pq_rng *rng);
+               void *ctx, struct pq_rng *rng, pq_ns now);
 
 /* Ends all sessions, with their events, and frees the hub.  Sets *h to NULL; NULL does nothing. */
 void pq_hub_free(struct pq_hub **h);
@@ -115,10 +138,21 @@ pq_ns pq_hub_deadline(const struct pq_hub *h);
 
 /* ---- sessions */
 
-/* Client: opens a session to fc->peer; `user` is yours.  Returns 0, PQ_ENOMEM or PQ_EINVAL; the
- * session belongs to the hub. */
+/* Client: opens a session to fc->peer; `user` is yours.  With the server's public key, 32 bytes,
+ * nothing is sent but under keys of our own wire [12.2]; NULL: the old wire.  Returns 0, PQ_ENOMEM,
+ * PQ_EINVAL (mtu) or PQ_ENOTSUP (no own key for it); the session belongs to the hub. */
 int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
-                   void *user, pq_ns now);
+                   const uint8_t *server_public, void *user, pq_ns now);
+
+/* Client: server and this side have told each other that they are able to: goes over to our own
+ * wire, `secured` comes when it is done [12.5].  Returns 0, PQ_ENOMEM, or PQ_ENOTSUP. */
+int pq_session_upgrade(struct pq_session *s, pq_ns now);
+
+/* Whether the session has keys of its own; whose it is on a server, the user's number, or
+ * PQ_NOBODY where it began without keys; what the peer is able to do, PQ_ABLE_*. */
+bool pq_session_secure(const struct pq_session *s);
+unsigned pq_session_who(const struct pq_session *s);
+uint32_t pq_session_abilities(const struct pq_session *s);
 
 /* Ends a session: its streams get the end event with `err`, then the ended event comes.  Called
  * within an event of a stream, it does so at the next pull. */

@@ -38,7 +38,8 @@ static bool on_kcp_frames(void *ctx, uint8_t *p, size_t n)
     note_heard(s, r);
     return r != 0;
 }
-static struct pq_stream *stream_new(struct pq_session *s, struct pq_smux_stream *ss)
+
+struct pq_stream *pq_stream_new(struct pq_session *s, struct pq_smux_stream *ss)
 {
     struct pq_stream *st = calloc(1, sizeof *st);
     if (!st)
@@ -50,7 +51,7 @@ static struct pq_stream *stream_new(struct pq_session *s, struct pq_smux_stream 
     return st;
 }
 
-static void stream_free(struct pq_stream *st)
+void pq_stream_free(struct pq_stream *st)
 {
     pq_list_remove(&st->node);
     pq_list_remove(&st->dirty);
@@ -61,12 +62,12 @@ static void stream_free(struct pq_stream *st)
 static void *on_open(void *ctx, struct pq_smux_stream *ss)
 {
     struct pq_session *s = ctx;
-    struct pq_stream *st = stream_new(s, ss);
+    struct pq_stream *st = pq_stream_new(s, ss);
     if (!st)
         return NULL;
     s->hub->ev->stream(s->hub->ctx, st);
     if (!st->ev) {
-        stream_free(st);
+        pq_stream_free(st);
         return NULL;
     }
     return st;
@@ -143,7 +144,7 @@ void pq_session_resume(struct pq_session *s)
 /* ---- life */
 
 /* The own address is looked at, but not hashed: few peers use one port for two of them. */
-static uint64_t key_of(struct pq_hub *h, const struct pq_addr *peer, uint16_t port)
+uint64_t pq_session_key(struct pq_hub *h, const struct pq_addr *peer, uint16_t port)
 {
     uint8_t key[20];
     memcpy(key, peer->ip, 16);
@@ -155,11 +156,12 @@ static uint64_t key_of(struct pq_hub *h, const struct pq_addr *peer, uint16_t po
 struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_segment *seg,
                                    const uint32_t *conv)
 {
-    struct pq_hash_node *n = pq_hash_find(&h->by_peer, key_of(h, &seg->src, seg->dst.port));
+    struct pq_hash_node *n = pq_hash_find(&h->by_peer, pq_session_key(h, &seg->src, seg->dst.port));
     for (; n; n = pq_hash_next(n)) {
         struct pq_session *s = PQ_OF(n, struct pq_session, by_peer);
         bool wanted = conv ? s->conv == *conv : !s->half;
-        if (wanted && pq_addr_eq(&s->peer, &seg->src) && pq_addr_eq(&s->local, &seg->dst))
+        if (wanted && !s->sec && pq_addr_eq(&s->peer, &seg->src) &&
+            pq_addr_eq(&s->local, &seg->dst))
             return s;
     }
     return NULL;
@@ -179,6 +181,7 @@ static void session_free(struct pq_session *s)
     pq_kcp_free(&s->kcp);
     pq_session_fec_close(s);
     pq_chunkq_clear(&s->dgrams.out);
+    pq_secure_free(s);
     free(s);
 }
 
@@ -200,15 +203,32 @@ static uint32_t ts_offset(const struct pq_hub *h, const struct pq_flow_conf *fc)
     return (uint32_t)pq_hash_bytes(pair, sizeof pair, h->conf.look_seed);
 }
 
-static void init_flow(struct pq_session *s, const struct pq_flow_conf *fc)
+void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc)
 {
-    struct pq_hub *h = s->hub;
     struct pq_flow_conf c = *fc;
     c.look = h->conf.look;
     c.ttl = pq_addr_is4(&fc->peer) ? h->conf.ttl4 : h->conf.ttl6;
     c.ts_offset = ts_offset(h, fc);
     c.seed = pq_rng_u64(h->rng);
-    pq_flow_init(&s->flow, &c);
+    pq_flow_init(f, &c);
+}
+
+/* What carries the streams: KCP, smux, FEC. */
+static int make_carrier(struct pq_session *s, uint32_t conv, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_kcp_conf kc = h->conf.kcp;
+    kc.conv = s->conv = conv;
+    kc.ts_base = pq_rng_u32(h->rng);
+    kc.mtu = (uint16_t)(datagram_max(h, &s->flow) - h->around - h->fec_head);
+    s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
+    struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
+    int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
+    if (!e)
+        pq_kcp_take_frames(s->kcp, on_kcp_frames);
+    if (!e)
+        e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &h->chunks, now);
+    return e ? e : pq_session_fec_open(s);
 }
 
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
@@ -220,31 +240,18 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     s->hub = h;
     s->peer = fc->peer;
     s->local = fc->local;
-    s->conv = conv;
+    s->who = PQ_NOBODY;
     s->heard = s->opened = now;
     pq_list_init(&s->in_half);
     pq_list_init(&s->ready);
     pq_list_init(&s->rx);
     pq_list_init(&s->streams);
     pq_list_push(&h->sessions, &s->node);
-    init_flow(s, fc);
+    pq_session_flow(h, &s->flow, fc);
     pq_flow_set_flags(&s->flow, &h->conf.flags);
-
-    struct pq_kcp_conf kc = h->conf.kcp;
-    kc.conv = conv;
-    kc.ts_base = pq_rng_u32(h->rng);
-    kc.mtu = (uint16_t)(datagram_max(h, &s->flow) - h->crypt_head - h->fec_head - h->crypt_tail);
-    s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
-    struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
-    int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
+    int e = make_carrier(s, conv, now);
     if (!e)
-        pq_kcp_take_frames(s->kcp, on_kcp_frames);
-    if (!e)
-        e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &h->chunks, now);
-    if (!e)
-        e = pq_session_fec_open(s);
-    if (!e)
-        e = pq_hash_add(&h->by_peer, &s->by_peer, key_of(h, &s->peer, s->local.port));
+        e = pq_hash_add(&h->by_peer, &s->by_peer, pq_session_key(h, &s->peer, s->local.port));
     if (!e)
         e = pq_heap_set(&h->timers, &s->timer, pq_smux_deadline(s->smux));
     if (e) {
@@ -254,6 +261,76 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     h->stats.sessions++;
     *out = s;
     return 0;
+}
+
+/* A stream of the old conversation: it goes on in the new one if nobody has heard of it. */
+static void carry_over(struct pq_session *s, struct pq_stream *st)
+{
+    if (!st->ended && pq_smux_adopt(s->smux, st->ss))
+        return;
+    const bool again = st->ended;
+    pq_list_remove(&st->node);
+    st->ses = NULL;
+    st->ss = NULL;
+    st->ended = true;
+    if (!again)
+        st->ev->end(st->ctx, PQ_ECLOSED);
+}
+
+int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now)
+{
+    struct pq_smux *smux = s->smux;
+    pq_hub_flush(s->hub); /* bytes that streams have not looked at yet lie in KCP's buffers */
+    pq_kcp_free(&s->kcp);
+    pq_session_fec_close(s);
+    pq_chunkq_clear(&s->dgrams.out);
+    s->dgrams = (struct pq_dgrams){0};
+    s->smux = NULL;
+    s->loss_sent = s->loss_resent = s->pulled = s->heard_frames = 0;
+    s->loss = s->dgram_first = 0;
+    s->copies = false;
+    int e = make_carrier(s, conv, now);
+    for (struct pq_list *n = s->streams.next, *next; !e && n != &s->streams; n = next) {
+        next = n->next;
+        carry_over(s, PQ_OF(n, struct pq_stream, node));
+    }
+    if (e) /* the caller ends the session: it still needs something to end */
+        s->smux = smux;
+    else
+        pq_smux_free(&smux);
+    return e;
+}
+
+/* ---- what the two sides are able to do [8.2] */
+
+uint32_t pq_hub_abilities(const struct pq_hub *h)
+{
+    uint32_t able = PQ_ABLE_ALL;
+    if (!h->conf.splits)
+        able &= ~(uint32_t)PQ_ABLE_SPLIT;
+    if (h->conf.dshard && h->conf.pshard) /* it would take them for shards of its own shape [8.6] */
+        able &= ~(uint32_t)PQ_ABLE_COPIES;
+    if (!h->shake || h->conf.own.no_upgrade)
+        able &= ~(uint32_t)PQ_ABLE_KEYS;
+    return able;
+}
+
+void pq_session_able(struct pq_session *s, uint32_t abilities)
+{
+    s->abilities = abilities;
+    pq_flow_set_splits(&s->flow, abilities & PQ_ABLE_SPLIT);
+    if (!abilities)
+        return;
+    pq_smux_extend(s->smux, PQ_PEER_TIMEOUT);
+    pq_kcp_extend(s->kcp);
+    if (abilities & PQ_ABLE_COPIES)
+        pq_session_fec_auto(s);
+}
+
+void pq_session_frames(struct pq_session *s)
+{
+    pq_smux_frames(s->smux, pq_kcp_mss(s->kcp));
+    pq_kcp_send_frames(s->kcp, pq_smux_prefix, PQ_SMUX_PREFIX);
 }
 
 void pq_session_wake(struct pq_session *s)
@@ -344,12 +421,39 @@ bool pq_session_prove(struct pq_session *s)
 }
 
 int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
-                   void *user, pq_ns now)
+                   const uint8_t *server_public, void *user, pq_ns now)
 {
     int e = pq_session_new(h, out, fc, pq_rng_u32(h->rng), now);
-    if (!e)
-        (*out)->user = user;
+    if (e)
+        return e;
+    struct pq_session *s = *out;
+    s->user = user;
+    if (!server_public)
+        return 0;
+    s->by_keys = true;
+    s->said = pq_hub_abilities(h);
+    memcpy(s->server_public, server_public, sizeof s->server_public);
+    e = pq_ask_begin(s, PQ_KIND_KEYS, now);
+    if (e) {
+        session_free(s);
+        *out = NULL;
+    }
     return e;
+}
+
+bool pq_session_secure(const struct pq_session *s)
+{
+    return s->sec != NULL;
+}
+
+unsigned pq_session_who(const struct pq_session *s)
+{
+    return s->who;
+}
+
+uint32_t pq_session_abilities(const struct pq_session *s)
+{
+    return s->abilities;
 }
 
 void *pq_session_user(const struct pq_session *s)
@@ -400,187 +504,4 @@ void pq_session_bye(struct pq_session *s)
 pq_ns pq_session_heard(const struct pq_session *s)
 {
     return s->heard;
-}
-
-/* ---- streams, as stream.h promises */
-
-struct pq_stream *pq_session_open(struct pq_session *s, const struct pq_stream_events *ev,
-                                  void *ctx)
-{
-    struct pq_stream *st = stream_new(s, NULL);
-    if (!st)
-        return NULL;
-    st->ss = pq_smux_open(s->smux, st);
-    if (!st->ss) {
-        stream_free(st);
-        return NULL;
-    }
-    pq_stream_own(st, ev, ctx);
-    pq_session_wake(s);
-    return st;
-}
-
-void pq_stream_own(struct pq_stream *st, const struct pq_stream_events *ev, void *ctx)
-{
-    st->ev = ev;
-    st->ctx = ctx;
-}
-
-struct pq_session *pq_stream_session(const struct pq_stream *st)
-{
-    return st->ses;
-}
-
-pq_ns pq_stream_heard(const struct pq_stream *st)
-{
-    return st->ses ? st->ses->heard : 0;
-}
-
-struct pq_chunks *pq_stream_chunks(struct pq_stream *st)
-{
-    return st->ses ? &st->ses->hub->chunks : NULL;
-}
-
-size_t pq_stream_room(struct pq_stream *st)
-{
-    return st->ses ? pq_smux_room(st->ss) : 0;
-}
-
-size_t pq_stream_waiting(const struct pq_stream *st)
-{
-    return st->ses ? pq_smux_waiting(st->ss) : 0;
-}
-
-int pq_stream_send(struct pq_stream *st, struct pq_chunk *c)
-{
-    if (!st->ses) {
-        pq_chunk_free(c);
-        return PQ_ECLOSED;
-    }
-    pq_session_wake(st->ses);
-    return pq_smux_send(st->ss, c);
-}
-
-void pq_stream_consumed(struct pq_stream *st, size_t n)
-{
-    if (!st->ses)
-        return;
-    pq_smux_consumed(st->ss, n);
-    pq_session_wake(st->ses);
-}
-
-static void stream_finish(struct pq_stream *st, void (*how)(struct pq_smux_stream *))
-{
-    if (st->ses) {
-        how(st->ss);
-        pq_session_wake(st->ses);
-    }
-    stream_free(st);
-}
-
-void pq_stream_close(struct pq_stream *st)
-{
-    if (st->ses)
-        pq_session_dgram_close(st);
-    stream_finish(st, pq_smux_close);
-}
-
-void pq_stream_abort(struct pq_stream *st)
-{
-    stream_finish(st, pq_smux_abort);
-}
-
-void pq_stream_finish(struct pq_stream *st)
-{
-    if (!st->ses)
-        return;
-    pq_smux_finish(st->ss);
-    pq_session_wake(st->ses);
-}
-
-uint32_t pq_stream_abilities(const struct pq_stream *st)
-{
-    return st->ses ? st->ses->abilities : 0;
-}
-
-uint32_t pq_stream_own_abilities(const struct pq_stream *st)
-{
-    if (!st->ses)
-        return 0;
-    const struct pq_hub_conf *c = &st->ses->hub->conf;
-    uint32_t able = PQ_ABLE_ALL;
-    if (!c->splits)
-        able &= ~(uint32_t)PQ_ABLE_SPLIT;
-    if (c->dshard && c->pshard) /* it would take them for shards of its own shape [8.6] */
-        able &= ~(uint32_t)PQ_ABLE_COPIES;
-    return able;
-}
-
-void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
-{
-    if (!st->ses)
-        return;
-    st->ses->abilities = abilities;
-    pq_flow_set_splits(&st->ses->flow, abilities & PQ_ABLE_SPLIT);
-    if (!abilities)
-        return;
-    pq_smux_extend(st->ses->smux, PQ_PEER_TIMEOUT);
-    pq_kcp_extend(st->ses->kcp);
-    if (abilities & PQ_ABLE_COPIES)
-        pq_session_fec_auto(st->ses);
-}
-
-void pq_stream_send_frames(struct pq_stream *st)
-{
-    if (!st->ses)
-        return;
-    pq_smux_frames(st->ses->smux, pq_kcp_mss(st->ses->kcp));
-    pq_kcp_send_frames(st->ses->kcp, pq_smux_prefix, PQ_SMUX_PREFIX);
-}
-
-void pq_stream_set_tag(struct pq_stream *st, void *tag)
-{
-    free(st->tag);
-    st->tag = tag;
-}
-
-void *pq_stream_tag(const struct pq_stream *st)
-{
-    return st->tag;
-}
-
-void pq_stream_cork(struct pq_stream *st)
-{
-    if (st->ses)
-        pq_smux_cork(st->ss, true);
-}
-
-void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first)
-{
-    if (!st->ses) {
-        pq_chunk_free(first);
-        return;
-    }
-    if (first)
-        pq_smux_send_first(st->ss, first);
-    pq_smux_cork(st->ss, false);
-    pq_session_wake(st->ses);
-    st->ev->room(st->ctx);
-}
-
-bool pq_stream_corked(const struct pq_stream *st)
-{
-    return st->ses && pq_smux_corked(st->ss);
-}
-
-void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags)
-{
-    if (st->ses)
-        pq_flow_set_flags(&st->ses->flow, flags);
-}
-
-const struct pq_addr *pq_stream_peer(const struct pq_stream *st)
-{
-    static const struct pq_addr none;
-    return st->ses ? &st->ses->peer : &none;
 }

@@ -97,8 +97,11 @@ void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities);
  * [8.10]. */
 void pq_stream_send_frames(struct pq_stream *st);
 
-/* What this side is able to do, as it tells the peer; 0 once the session is over. */
-uint32_t pq_stream_own_abilities(const struct pq_stream *st);
+/* What this side is able to do, to be told the peer now; 0 once the session is over. */
+uint32_t pq_stream_own_abilities(struct pq_stream *st);
+
+/* The user whose session it is, by his number; UINT32_MAX where it has none [12.3]. */
+unsigned pq_stream_who(const struct pq_stream *st);
 
 /* Address of the other end of the session. */
 const struct pq_addr *pq_stream_peer(const struct pq_stream *st);

@@ -8,8 +8,10 @@
 #include "fec/fec.h"
 #include "header/header.h"
 #include "tunnel/datagram.h"
+#include "tunnel/handshake.h"
 #include "tunnel/hub.h"
 #include "tunnel/replay.h"
+#include "tunnel/stamps.h"
 
 #define PQ_HALF_WAIT (10 * PQ_SEC) /* for a peer to show that it is alive [4.9] */
 
@@ -24,6 +26,52 @@ struct pq_stream {
     uint32_t dgram_last;  /* number of the last that was queued beside the stream */
     struct pq_list node;  /* in ses->streams */
     struct pq_list dirty; /* in hub->dirty: bytes delivered, flush owed */
+};
+
+#define PQ_TRIES 8 /* first messages whose answer is still taken [12.2] */
+#define PQ_NEXT  4 /* new keys that may be the next ones [12.6] */
+
+struct pq_ask { /* client: a handshake under way */
+    struct pq_shake_context about;
+    struct pq_said said;
+    struct pq_noise tries[PQ_TRIES];
+    unsigned n;      /* messages that were sent */
+    unsigned forged; /* wrong answers since */
+    pq_ns due;       /* when the next one goes */
+};
+
+struct pq_secure { /* keys of our own wire */
+    struct pq_epoch cur, old;
+    bool heard;                    /* the peer has used cur */
+    pq_ns old_until;               /* then old is wiped */
+    pq_ns renew_at;                /* client: when new keys are asked for */
+    struct pq_epoch next[PQ_NEXT]; /* server: until the client uses one of them */
+    unsigned n_next;               /* made so far */
+    uint8_t *control;              /* server: an answer that waits, malloc'ed */
+    size_t control_len;
+};
+
+struct pq_reply { /* server: a handshake that waits for the first datagram under its keys */
+    struct pq_hub *hub;
+    struct pq_hash_node by_tuple;
+    struct pq_list node;    /* in hub->replies, the oldest first */
+    struct pq_list waiting; /* in hub->answers, while the answer has not gone out */
+    enum pq_kind kind;
+    struct pq_addr peer, local;
+    struct pq_flow flow; /* of the answer, then of the session */
+    struct pq_epoch keys;
+    struct pq_said said; /* by the client */
+    uint32_t able;       /* what was said to it */
+    unsigned who;
+    pq_ns opened;
+    uint64_t ticket; /* to be kept before the answer goes */
+    uint8_t *answer; /* malloc'ed; NULL once it has gone */
+    size_t len;
+};
+
+struct pq_rate { /* a bucket: so many a second, and as many at once */
+    pq_ns at;
+    uint32_t left;
 };
 
 struct pq_session {
@@ -58,7 +106,16 @@ struct pq_session {
     struct pq_list in_half; /* ... then in hub->half */
     pq_ns opened;
     size_t credit;         /* bytes that may still be sent to it */
-    uint32_t abilities;    /* of the peer, PQ_ABLE_* [8.2] */
+    uint32_t abilities;    /* of the peer, PQ_ABLE_* [8.2] ... */
+    uint32_t said;         /* ... and what it was told of this side */
+    struct pq_secure *sec; /* NULL: the old wire */
+    struct pq_ask *ask;    /* client; NULL: no handshake is under way */
+    bool by_keys;          /* client: never the old wire */
+    uint8_t server_public[PQ_X25519_LEN];
+    pq_ns seal_until;  /* until then a datagram is tried as a handshake before the old wire */
+    unsigned who;      /* server: number of the user ... */
+    uint64_t instance; /* ... his running program, and its public key */
+    uint8_t client[PQ_X25519_LEN];
     uint64_t heard_frames; /* as smux counted them last */
     pq_ns asked; /* when an answer was first expected that no frame has given; 0 = none is */
     int dead;    /* not 0: to be ended with this at the next safe point */
@@ -72,6 +129,16 @@ struct pq_hub {
     struct pq_rng *rng;
     struct pq_crypt *crypt;
     uint16_t crypt_head, fec_head, crypt_tail; /* bytes around a KCP datagram */
+    uint16_t around;                           /* the most of head and tail, whichever wire it is */
+    struct pq_shake *shake;                    /* NULL: no wire of our own */
+    struct pq_list replies, answers;
+    struct pq_hash by_tuple; /* of replies */
+    size_t n_replies;
+    struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
+    struct pq_stamps *stamps, *own_stamps;
+    uint64_t instance, last_stamp; /* client */
+    uint32_t replaces;             /* client: the session of keys that ended last, to be told */
+    pq_ns born;
     uint64_t hash_seed;
     struct pq_hash by_peer;
     struct pq_list sessions, ready, rx, dirty;
@@ -102,12 +169,75 @@ size_t pq_session_dgram(struct pq_session *s, uint8_t *p, size_t cap); /* the ne
 void pq_session_dgram_close(const struct pq_stream *st); /* those that wait go before its FIN */
 enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner);
 
+struct pq_arrival { /* a datagram that has come */
+    const struct pq_segment *seg;
+    uint8_t *p;
+    size_t n;
+    pq_ns now;
+};
+
+enum pq_wire { PQ_WIRE_OLD, PQ_WIRE_OWN, PQ_WIRE_DONE };
+
+struct pq_opened { /* what it has turned out to be */
+    struct pq_session *s;
+    struct pq_view inner;
+    enum pq_drop d;
+};
+
+/* secure.c */
+int pq_secure_init(struct pq_hub *h); /* 0, PQ_EINVAL (mtu), PQ_ENOMEM */
+void pq_secure_fini(struct pq_hub *h);
+/* What a datagram is [12.4]: of the old wire; of o->s, and o->inner is its plain text; or done
+ * with, and o->d says how. */
+enum pq_wire pq_secure_take(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o);
+/* The old wire could not read a datagram of this tuple: the next one may be a handshake. */
+void pq_secure_doubt(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);
+enum pq_drop pq_secure_control(struct pq_session *s, const struct pq_segment *seg,
+                               struct pq_view inner, pq_ns now);
+size_t pq_secure_control_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now);
+void pq_secure_seal(struct pq_session *s, const struct pq_span *spans, size_t n);
+/* The session goes over to these keys, which it takes.  Returns 0 or PQ_ENOMEM. */
+int pq_secure_use(struct pq_session *s, const struct pq_epoch *keys, pq_ns now);
+void pq_secure_tick(struct pq_session *s, pq_ns now); /* wipes old keys, asks for new ones */
+pq_ns pq_secure_deadline(const struct pq_session *s);
+void pq_secure_free(struct pq_session *s);
+
+/* secure_ask.c: the client's side of handshakes */
+int pq_ask_begin(struct pq_session *s, enum pq_kind kind, pq_ns now);
+size_t pq_ask_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now); /* 0: not due */
+enum pq_drop pq_ask_take(struct pq_session *s, const struct pq_message *m, pq_ns now);
+void pq_ask_end(struct pq_session *s);
+
+/* secure_answer.c: the server's.  `s`: that of the tuple, or NULL. */
+enum pq_drop pq_answer(struct pq_hub *h, const struct pq_arrival *a, struct pq_session *s,
+                       const struct pq_message *m);
+enum pq_drop pq_answer_renewal(struct pq_session *s, const struct pq_segment *seg,
+                               const struct pq_message *m, pq_ns now);
+/* A datagram under the keys of a handshake that waits makes its session, o->s. */
+enum pq_wire pq_reply_take(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o);
+size_t pq_answers_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now);
+bool pq_answers_ready(const struct pq_hub *h);
+void pq_replies_tick(struct pq_hub *h, pq_ns now);
+pq_ns pq_replies_deadline(const struct pq_hub *h);
+void pq_replies_clear(struct pq_hub *h);
+
 /* session.c */
+uint64_t pq_session_key(struct pq_hub *h, const struct pq_addr *peer, uint16_t port);
+void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc);
+/* Begins anew with another conversation: streams of which nothing was sent go on, others end. */
+int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now);
+uint32_t pq_hub_abilities(const struct pq_hub *h);
+void pq_session_able(struct pq_session *s, uint32_t abilities); /* of the peer */
+void pq_session_frames(struct pq_session *s);                   /* it takes them [8.10] */
+
+/* stream.c and session.c */
+struct pq_stream *pq_stream_new(struct pq_session *s, struct pq_smux_stream *ss);
+void pq_stream_free(struct pq_stream *st);
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now);
 struct pq_session *
 pq_session_find(struct pq_hub *h, const struct pq_segment *seg,
-                const uint32_t *conv);       /* conv NULL: whichever has proven itself */
+                const uint32_t *conv); /* of the old wire; conv NULL: whichever has proven itself */
 void pq_session_half(struct pq_session *s);  /* the peer has to prove itself */
 bool pq_session_prove(struct pq_session *s); /* it has; false: there are max_sessions already */
 void pq_session_end_now(struct pq_session *s, int err); /* where nothing goes on using it */

@@ -2,7 +2,7 @@
 /* tunnel_rx.c - the way of a byte from the wire to a stream, top to bottom:
  *
  *   frame -> TCP segment -> one or more datagrams -> decrypt in place -> session -> FEC -> KCP ->
- * smux
+ * smux (on our own wire the session comes first: the keys are its own, secure.c)
  *         -> data event of the stream (borrowed bytes) -> flush event at the end of the batch
  *   or, beside the reliable stream, -> datagram event of the stream
  *
@@ -80,7 +80,8 @@ static enum pq_drop unwrap(struct pq_view inner, uint16_t *type, struct pq_view 
         return PQ_DROP_SHORT;
     *type = pq_le16(inner.p + 4);
     *kcp = (struct pq_view){inner.p, 0};
-    if (*type != PQ_FEC_DATA && *type != PQ_FEC_PARITY && *type != PQ_OOB_TYPE)
+    if (*type != PQ_FEC_DATA && *type != PQ_FEC_PARITY && *type != PQ_OOB_TYPE &&
+        *type != PQ_CONTROL_TYPE)
         *kcp = inner;
     if (*type == PQ_FEC_DATA) {
         size_t size = pq_le16(inner.p + 6); /* counts itself */
@@ -110,18 +111,24 @@ static void note_new(struct pq_session *s, const struct pq_segment *seg)
         pq_flow_set_peer_mac(&s->flow, seg->src_mac);
 }
 
-static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
-                                  size_t n, pq_ns now)
+/* Which wire it is of, and what is inside; o->s is set if it is our own [12.4]. */
+static enum pq_wire open_datagram(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o)
 {
-    struct pq_view inner, kcp;
-    struct pq_session *s;
-    uint16_t type;
-    enum pq_drop d = pq_crypt_open(h->crypt, p, n, &inner);
-    if (!d)
-        d = unwrap(inner, &type, &kcp);
-    if (!d)
-        d = kcp.n ? find_or_accept(h, seg, kcp, &s, now) : find_known(h, seg, &s);
-    if (!d && type == PQ_OOB_TYPE)
+    enum pq_wire w = h->shake ? pq_secure_take(h, a, o) : PQ_WIRE_OLD;
+    if (w != PQ_WIRE_OLD)
+        return w;
+    o->d = pq_crypt_open(h->crypt, a->p, a->n, &o->inner);
+    if (o->d && h->shake)
+        pq_secure_doubt(h, a->seg, a->now);
+    return w;
+}
+
+/* What a session does with the plain text. */
+static enum pq_drop use_datagram(struct pq_session *s, const struct pq_segment *seg,
+                                 struct pq_view inner, uint16_t type, struct pq_view kcp, pq_ns now)
+{
+    enum pq_drop d = PQ_DROP_NONE;
+    if (type == PQ_OOB_TYPE)
         d = pq_session_dgram_take(s, inner);
     if (d)
         return d;
@@ -129,18 +136,42 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
     s->heard = now;
     if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
-    /* of datagrams beside the stream only those get here that never came before */
-    if (type == PQ_OOB_TYPE || pq_kcp_news(s->kcp) != before)
+    /* of datagrams beside the stream only those get here that never came before, and on our own
+     * wire none comes twice */
+    if (s->sec || type == PQ_OOB_TYPE || pq_kcp_news(s->kcp) != before)
         note_new(s, seg);
-    if (s->half)
-        note_half(s, seg->head + n);
     if (type == PQ_FEC_DATA || type == PQ_FEC_PARITY) { /* what it rebuilds goes to KCP too */
         enum pq_drop of_fec = pq_session_fec_take(s, inner, now);
         d = d ? d : of_fec;
     }
-    if (pq_list_empty(&s->rx))
-        pq_list_push(&h->rx, &s->rx);
-    pq_session_wake(s);
+    if (type == PQ_CONTROL_TYPE)
+        d = pq_secure_control(s, seg, inner, now);
+    return d;
+}
+
+static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
+                                  size_t n, pq_ns now)
+{
+    const struct pq_arrival a = {seg, p, n, now};
+    struct pq_opened o = {0};
+    struct pq_view kcp;
+    uint16_t type;
+    enum pq_wire w = open_datagram(h, &a, &o);
+    enum pq_drop d = o.d;
+    if (w == PQ_WIRE_DONE)
+        return d;
+    if (!d)
+        d = unwrap(o.inner, &type, &kcp);
+    if (!d && w == PQ_WIRE_OLD)
+        d = kcp.n ? find_or_accept(h, seg, kcp, &o.s, now) : find_known(h, seg, &o.s);
+    if (d)
+        return d;
+    d = use_datagram(o.s, seg, o.inner, type, kcp, now);
+    if (o.s->half)
+        note_half(o.s, seg->head + n);
+    if (pq_list_empty(&o.s->rx))
+        pq_list_push(&h->rx, &o.s->rx);
+    pq_session_wake(o.s);
     return d;
 }
 

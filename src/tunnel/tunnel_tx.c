@@ -7,7 +7,9 @@
  *
  * KCP's write into the slot is the only copy.  A slot leaves room in front for every header:
  *
- *   [ link, IP, TCP ... PQ_SLOT_HEAD ][ nonce, crc ][ FEC ][ KCP segments ][ tag ] */
+ *   [ link, IP, TCP ... PQ_SLOT_HEAD ][ nonce, crc ][ FEC ][ KCP segments ][ tag ]
+ *
+ * or, on our own wire [12.3], id and counter in place of nonce and crc. */
 #include "tunnel/tunnel_internal.h"
 
 #define STREAM_QUEUE_MAX ((size_t)4 << 20)
@@ -36,12 +38,15 @@ static size_t fill_kcp(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
     return pq_session_fec_data(s, *p, n, now);
 }
 
-/* Writes what is between nonce and tag at *p: parity of a completed group first, else datagrams
+/* Writes what is between nonce and tag at *p: what is about keys [12.6] and parity of a completed
+ * group first, else datagrams
  * beside the stream and those of KCP in turn, but none after the FIN of its stream.  Returns its
  * bytes; 0 = nothing is due. */
 static size_t fill_inner(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
 {
-    size_t n = pq_session_fec_parity(s, *p, cap);
+    size_t n = s->sec ? pq_secure_control_fill(s, *p, cap, now) : 0;
+    if (!n)
+        n = pq_session_fec_parity(s, *p, cap);
     if (n)
         return n;
     if ((s->dgram_turn || s->dgram_first) && (n = pq_session_dgram(s, *p, cap))) {
@@ -57,21 +62,36 @@ static size_t fill_inner(struct pq_session *s, uint8_t **p, size_t cap, pq_ns no
 static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
 {
     struct pq_hub *h = s->hub;
-    uint8_t *p = slot->buf + PQ_SLOT_HEAD + h->fec_head + h->crypt_head;
-    size_t cap = (size_t)(slot->buf + PQ_SLOT_SIZE - p) - h->crypt_tail;
-    const size_t around = (size_t)h->crypt_head + (s->fec_tx ? h->fec_head : 0) + h->crypt_tail +
-                          s->flow.ip_len + PQ_TCP_LEN;
+    const size_t head = s->sec ? PQ_SEAL_HEAD : h->crypt_head;
+    const size_t tail = s->sec ? PQ_SEAL_TAIL : h->crypt_tail;
+    uint8_t *p = slot->buf + PQ_SLOT_HEAD + h->fec_head + head;
+    size_t cap = (size_t)(slot->buf + PQ_SLOT_SIZE - p) - tail;
+    const size_t around = head + (s->fec_tx ? h->fec_head : 0) + tail + s->flow.ip_len + PQ_TCP_LEN;
     if (s->half && s->credit < cap + around)
         cap = s->credit > around ? s->credit - around : 0;
     size_t n = fill_inner(s, &p, cap, now);
     if (!n)
         return false;
-    slot->off = (uint16_t)(p - slot->buf - h->crypt_head);
-    slot->len = (uint16_t)(h->crypt_head + n + h->crypt_tail);
+    slot->off = (uint16_t)(p - slot->buf - (ptrdiff_t)head);
+    slot->len = (uint16_t)(head + n + tail);
     if (s->half)
         s->credit -= around + n > s->credit ? s->credit : around + n;
     h->stats.tx_packets++;
     h->stats.tx_bytes += slot->len;
+    return true;
+}
+
+/* The client's next handshake message, which is sealed already [12.2].  Returns false if none is
+ * due. */
+static bool fill_ask(struct pq_session *s, struct pq_slot *slot, pq_ns now)
+{
+    const struct pq_hub *h = s->hub;
+    slot->off = PQ_SLOT_HEAD;
+    slot->len = (uint16_t)pq_ask_fill(s, slot->buf + slot->off, h->conf.mtu, now);
+    if (!slot->len)
+        return false;
+    s->hub->stats.tx_packets++;
+    s->hub->stats.tx_bytes += slot->len;
     return true;
 }
 
@@ -106,11 +126,20 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
     struct pq_hub *h = s->hub;
     struct pq_span spans[TURN_MAX];
     size_t n = 0;
+    if (s->ask && !s->sec && fill_ask(s, &slots[0], now)) {
+        forge(s, slots, 1, false, now);
+        return 1;
+    }
+    if (s->by_keys && !s->sec)
+        return 0;
     while (n < max && fill_slot(s, &slots[n], now)) {
         spans[n] = (struct pq_span){slots[n].buf + slots[n].off, slots[n].len};
         n++;
     }
-    pq_crypt_seal(h->crypt, spans, n, h->rng);
+    if (s->sec)
+        pq_secure_seal(s, spans, n);
+    else
+        pq_crypt_seal(h->crypt, spans, n, h->rng);
     forge(s, slots, n, n == max, now);
     return n;
 }
@@ -133,7 +162,9 @@ static size_t stream_queue(const struct pq_session *s)
  * more bytes than it got, waits until it hears more. */
 static pq_ns deadline(const struct pq_session *s, pq_ns now)
 {
-    pq_ns kcp = pq_kcp_deadline(s->kcp, now), other = pq_smux_deadline(s->smux);
+    const bool waits = s->by_keys && !s->sec;
+    pq_ns kcp = waits ? PQ_NEVER : pq_kcp_deadline(s->kcp, now);
+    pq_ns other = pq_ns_min(pq_smux_deadline(s->smux), pq_secure_deadline(s));
     if (s->half)
         other = pq_ns_min(other, s->opened + PQ_HALF_WAIT);
     return s->half && kcp <= now ? other : pq_ns_min(kcp, other);
@@ -141,7 +172,7 @@ static pq_ns deadline(const struct pq_session *s, pq_ns now)
 
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 {
-    size_t done = 0;
+    size_t done = pq_answers_pull(h, slots, n, now);
     h->busy = true;
     while (done < n && !pq_list_empty(&h->ready)) {
         struct pq_session *s = PQ_OF(pq_list_pop(&h->ready), struct pq_session, ready);
@@ -166,5 +197,5 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 
 bool pq_hub_ready(const struct pq_hub *h)
 {
-    return !pq_list_empty(&h->ready);
+    return !pq_list_empty(&h->ready) || pq_answers_ready(h);
 }

@@ -239,10 +239,24 @@ static void on_proven(void *ctx, struct pq_session *s)
     FUZZ_CHECK(pq_session_streams(s) == 0); /* nothing was served before */
 }
 
+static void on_secured(void *ctx, struct pq_session *s)
+{
+    (void)ctx;
+    FUZZ_CHECK(pq_session_secure(s));
+}
+
+static uint64_t on_wall(void *ctx)
+{
+    (void)ctx;
+    return UINT64_C(1790000000000) + now / PQ_MS;
+}
+
 static const struct pq_hub_events hub_events = {
     .stream = on_stream,
     .accept = on_accept,
     .proven = on_proven,
+    .secured = on_secured,
+    .wall = on_wall,
     .ended = on_ended,
 };
 
@@ -325,12 +339,23 @@ static void deliver(struct side *s)
 
 /* ---- steps */
 
+static const uint8_t secret[2][32] = {{1, 2}, {3, 4}}; /* of our own wire */
+static bool by_keys;
+
+static const uint8_t *server_public(void)
+{
+    static uint8_t key[32];
+    if (!key[0])
+        FUZZ_CHECK(pq_x25519_public(secret[SERVER], key) == 0);
+    return key;
+}
+
 static void client_connect(uint16_t port)
 {
     struct pq_flow_conf fc = {
         .local = sides[CLIENT].addr, .peer = sides[SERVER].addr, .link_len = PQ_ETH_LEN, .t0 = 1};
     fc.local.port = port;
-    pq_hub_connect(sides[CLIENT].hub, &session, &fc, NULL, now);
+    pq_hub_connect(sides[CLIENT].hub, &session, &fc, by_keys ? server_public() : NULL, NULL, now);
 }
 
 static void step_open(uint8_t op)
@@ -396,6 +421,8 @@ static void step_session(uint8_t op)
 {
     if (session && op & 0x80)
         pq_session_bye(session);
+    else if (session && op & 0x40)
+        pq_session_upgrade(session, now);
     else if (!session)
         client_connect((uint16_t)(PORT + (op >> 6)));
 }
@@ -461,6 +488,8 @@ static struct pq_hub_conf hub_conf(unsigned side, uint8_t a, uint8_t b)
         .runs = b & 4,
         .splits = b & 8,
     };
+    if (b >> 4 >= 8 && a & 1)
+        c.own = (struct pq_own_conf){.on = true, .secret = secret[side], .required = by_keys};
     if (b >> 4 == 3 + (int)side) {
         c.dshard = 3;
         c.pshard = 2;
@@ -479,11 +508,12 @@ static void world_init(void)
     uint8_t a = fuzz_u8(&in), b = fuzz_u8(&in);
     for (unsigned i = 0; i < 2; i++) {
         struct side *s = &sides[i];
+        by_keys = b >> 4 >= 12 && a & 1; /* 8 to 11: sessions that may be upgraded */
         struct pq_hub_conf c = hub_conf(i, a, b);
         s->n = 0;
         pq_rng_init_seed(&s->rng, 77 + i);
         pq_addr_set4(&s->addr, ip[i], i == SERVER ? 9999 : 0);
-        FUZZ_CHECK(pq_hub_new(&s->hub, &c, &hub_events, s, &s->rng) == 0);
+        FUZZ_CHECK(pq_hub_new(&s->hub, &c, &hub_events, s, &s->rng, now) == 0);
     }
     client_connect(PORT);
 }

@@ -31,6 +31,7 @@ from test_survive import server_side
 from web import Web
 
 CLIENT_PORT = 40001
+CLASSIC = "  wire: classic\n"  # what the Go programs, too, can be attacked by; test_keys.py has ours
 TARGET = 7200  # of the request in a recording
 NOPS = b"\1" * 12  # as long as the time stamps of genuine packets
 
@@ -77,7 +78,9 @@ def start_server(lab: Lab, block: str, extra: str = "") -> Process:
 
 
 def start_client(lab: Lab, block: str) -> Process:
-    return paqet.start_client(lab, Settings(block=block, client_port=CLIENT_PORT))
+    return paqet.start_client(
+        lab, Settings(block=block, client_port=CLIENT_PORT, transport=CLASSIC)
+    )
 
 
 @functools.cache
@@ -194,7 +197,7 @@ def test_flood_of_openings() -> None:
                 frames.append(stranger.frame(source, pick.randrange(1024, 65536), opening))
             stranger.send(*frames)
         flooded = server.memory_mb()
-        paqet.start_client(lab, Settings(network=False, block="none"))
+        paqet.start_client(lab, Settings(network=False, block="none", transport=CLASSIC))
         paqet.seconds_to_work(lab, 3, patience=1)
         memory = max(flooded, server.memory_mb())
         expect(memory < 40, f"{memory:.0f} MB afterwards")
@@ -276,7 +279,7 @@ def test_flood_of_fec_shapes() -> None:
     with Lab(third=True) as lab:
         lab.origin()
         server = start_server(lab, "none")
-        paqet.start_client(lab, Settings(network=False, block="none"))
+        paqet.start_client(lab, Settings(network=False, block="none", transport=CLASSIC))
         paqet.wait_working(lab)
         holder = KeyHolder(lab)
         holder.open(server)

@@ -225,7 +225,7 @@ static void mtus(void **state)
         c.hub[0].cipher = c.hub[1].cipher = m[i].cipher;
         for (uint32_t bad = 0; bad < 3; bad++) {
             c.hub[0].mtu = (uint16_t[]){(uint16_t)(m[i].least - 1), 1501, 0}[bad];
-            assert_int_equal(pq_hub_new(&h, &c.hub[0], &ev, NULL, &rng), PQ_EINVAL);
+            assert_int_equal(pq_hub_new(&h, &c.hub[0], &ev, NULL, &rng, 0), PQ_EINVAL);
             assert_null(h);
         }
         c.hub[0].mtu = m[i].least;

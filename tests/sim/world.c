@@ -192,8 +192,26 @@ static void on_proven(void *ctx, struct pq_session *s)
     e->proven++;
 }
 
-static const struct pq_hub_events hub_events = {
-    .stream = on_stream, .accept = on_accept, .proven = on_proven, .ended = on_ended};
+static void on_secured(void *ctx, struct pq_session *s)
+{
+    struct end *e = ctx;
+    assert_true(pq_session_secure(s));
+    e->secured++;
+}
+
+/* Its clock: what the world's is, and how wrong it goes. */
+static uint64_t on_wall(void *ctx)
+{
+    const struct end *e = ctx;
+    return (uint64_t)((int64_t)(WORLD_WALL + e->w->now / PQ_MS) + e->wall_off);
+}
+
+static const struct pq_hub_events hub_events = {.stream = on_stream,
+                                                .accept = on_accept,
+                                                .proven = on_proven,
+                                                .secured = on_secured,
+                                                .wall = on_wall,
+                                                .ended = on_ended};
 
 /* ---- making */
 
@@ -224,7 +242,7 @@ static void end_init(struct end *e, const struct pq_hub_conf *c, uint64_t seed)
 {
     e->conf = *c;
     pq_rng_init_seed(&e->rng, seed);
-    assert_int_equal(pq_hub_new(&e->hub, &e->conf, &hub_events, e, &e->rng), 0);
+    assert_int_equal(pq_hub_new(&e->hub, &e->conf, &hub_events, e, &e->rng, e->w->now), 0);
 }
 
 struct world *world_new(const struct world_conf *c, uint64_t seed)
@@ -234,6 +252,7 @@ struct world *world_new(const struct world_conf *c, uint64_t seed)
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     w->now = WORLD_T0;
+    w->server_public = c->server_public;
     for (unsigned i = 0; i < 2; i++) {
         struct end *e = &w->end[i];
         e->w = w;
@@ -252,7 +271,7 @@ void world_connect(struct world *w, uint16_t port)
     struct pq_flow_conf fc = {
         .local = e->addr, .peer = w->end[SERVER].addr, .link_len = 14, .t0 = 12345};
     fc.local.port = port;
-    assert_int_equal(pq_hub_connect(e->hub, &w->ses, &fc, w, w->now), 0);
+    assert_int_equal(pq_hub_connect(e->hub, &w->ses, &fc, w->server_public, w, w->now), 0);
     assert_ptr_equal(pq_session_user(w->ses), w);
 }
 
@@ -266,7 +285,7 @@ void world_restart_server(struct world *w)
 {
     struct end *e = &w->end[SERVER];
     end_free(e);
-    e->accepts = e->proven = e->streams = e->ended = 0;
+    e->accepts = e->proven = e->secured = e->streams = e->ended = 0;
     end_init(e, &e->conf, w->now);
 }
 

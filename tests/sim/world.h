@@ -7,11 +7,12 @@
 #include "tunnel/hub.h"
 #include "unit.h"
 
-#define PAIRS_MAX 256
-#define VIEWS_MAX 4096
-#define CLIENT    0
-#define SERVER    1
-#define WORLD_T0  (1000 * PQ_SEC) /* the clock does not start at 0 */
+#define PAIRS_MAX  256
+#define VIEWS_MAX  4096
+#define CLIENT     0
+#define SERVER     1
+#define WORLD_T0   (1000 * PQ_SEC)         /* the clock does not start at 0 */
+#define WORLD_WALL UINT64_C(1790000000000) /* ms since 1970 at 0 */
 
 struct world;
 
@@ -43,7 +44,8 @@ struct end {
     struct pq_addr addr;
     struct link out;  /* what this end sends */
     uint64_t packets; /* that it pulled out of its hub */
-    unsigned accepts, proven, streams, ended;
+    unsigned accepts, proven, secured, streams, ended;
+    int64_t wall_off; /* ms that its clock is wrong */
     int ended_err;
     uint64_t ticks;     /* calls of pq_hub_tick */
     size_t chunks_high; /* most bytes of chunks at a time */
@@ -61,10 +63,12 @@ struct world {
     void *tap_ctx;
     bool (*take)(struct world *w, struct pq_stream *st); /* server: true = takes the stream over */
     void *take_ctx;
+    const uint8_t *server_public;
     bool sloppy; /* content does not matter any more */
 };
 
 struct world_conf {
+    const uint8_t *server_public; /* of our own wire; NULL: the old one */
     struct pq_hub_conf hub[2];
     struct link_conf link[2];
 };

@@ -102,7 +102,7 @@ static void test_keepalive(void **state)
     struct listener l;
     (void)state;
     open_listener(&l);
-    pq_dial_start(&l.w.front, "127.0.0.1", l.port, on_dialled, &l);
+    pq_dial_start(&l.w.front, NULL, "127.0.0.1", l.port, on_dialled, &l);
     fw_until(&l.w, l.accepted && l.dialled);
     uv_tcp_t *const both[] = {l.accepted, l.dialled};
     for (size_t i = 0; i < COUNT_OF(both); i++) {

@@ -213,7 +213,13 @@ void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
     st->abilities = abilities;
 }
 
-uint32_t pq_stream_own_abilities(const struct pq_stream *st)
+unsigned pq_stream_who(const struct pq_stream *st)
+{
+    (void)st;
+    return UINT32_MAX;
+}
+
+uint32_t pq_stream_own_abilities(struct pq_stream *st)
 {
     (void)st;
     return 0;

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/server_keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Where there are users, a file remembers what they have sent. */
+static void open_state(struct pq_server_keys *k, const struct pq_conf *c, void (*saved)(void *ctx),
+                       void *ctx)
+{
+    char path[64];
+    snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u", c->own_port);
+    const char *at = c->state && *c->state ? c->state : path;
+    int e = pq_state_open(&k->state, at, k->stamps, pq_app_wall(NULL), saved, ctx);
+    if (e)
+        PQ_LOG(
+            PQ_LOG_WARN,
+            "transport.state: %s cannot be kept: %s. Until it can, only clients whose clocks are "
+            "within two minutes of this one's are let in",
+            at, e == PQ_EPROTO ? "it is not a file of stamps; move it away" : pq_strerror(e));
+}
+
+int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*saved)(void *ctx),
+                        void *ctx)
+{
+    const struct pq_conf *c = app->conf;
+    struct pq_own_conf *o = &app->hub.own;
+    if (!o->on || !o->secret)
+        return 0;
+    k->users = calloc(c->n_users ? c->n_users : 1, sizeof *k->users);
+    if (!k->users)
+        return PQ_ENOMEM;
+    for (unsigned i = 0; i < c->n_users; i++)
+        memcpy(k->users[i], c->user[i].key, sizeof k->users[i]);
+    o->users = (const uint8_t(*)[PQ_CONF_KEY_LEN])k->users;
+    o->n = c->n_users;
+    int e = pq_stamps_new(&k->stamps, o->users, o->n);
+    o->stamps = k->stamps;
+    if (!e && c->n_users)
+        open_state(k, c, saved, ctx);
+    return e;
+}
+
+void pq_server_keys_close(struct pq_server_keys *k)
+{
+    pq_state_close(&k->state);
+    pq_stamps_free(&k->stamps);
+    free(k->users);
+    k->users = NULL;
+}

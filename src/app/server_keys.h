@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* server_keys.h - what a server needs for our own wire: its users' keys, and what they have sent
+ * before [12.2]. */
+#ifndef PQ_APP_SERVER_KEYS_H
+#define PQ_APP_SERVER_KEYS_H
+#include "app/app.h"
+#include "app/state.h"
+
+struct pq_server_keys { /* zero-initialized before the first call */
+    uint8_t (*users)[PQ_CONF_KEY_LEN];
+    struct pq_stamps *stamps;
+    struct pq_state *state; /* NULL: nothing is kept */
+};
+
+/* Fills app->hub.own.  `saved` as in state.h.  Returns 0 or PQ_ENOMEM; what cannot be kept on disk
+ * is said. */
+int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*saved)(void *ctx),
+                        void *ctx);
+
+/* After the workers have ended. */
+void pq_server_keys_close(struct pq_server_keys *k);
+#endif

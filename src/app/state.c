@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/state.h"
+
+#include "base/err.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GATHER_NS 20000000 /* handshakes that come together are written together */
+
+struct pq_state {
+    struct pq_stamps *stamps;
+    char path[PATH_MAX], temp[PATH_MAX], folder[PATH_MAX];
+    void (*saved)(void *ctx);
+    void *ctx;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t wake;
+    bool dirty, stop, failed;
+};
+
+/* The rename itself must be safe, too. */
+static int sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int e = fsync(fd) ? -errno : 0;
+    close(fd);
+    return e;
+}
+
+static int save(struct pq_state *s)
+{
+    uint64_t ticket;
+    int fd = open(s->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!f) {
+        int e = -errno;
+        if (fd >= 0)
+            close(fd);
+        return e;
+    }
+    bool ok = pq_stamps_write(s->stamps, f, &ticket) && fflush(f) == 0 && fsync(fd) == 0;
+    int e = ok ? 0 : -errno;
+    if (fclose(f) && !e)
+        e = -errno;
+    if (!e && rename(s->temp, s->path))
+        e = -errno;
+    if (!e)
+        e = sync_folder(s->folder);
+    if (!e)
+        pq_stamps_note_kept(s->stamps, ticket);
+    return e;
+}
+
+static void report(struct pq_state *s, int e)
+{
+    if (e && !s->failed)
+        PQ_LOG(PQ_LOG_ERROR,
+               "transport.state: %s cannot be written: %s. Nobody new is let in until it can",
+               s->path, pq_strerror(e));
+    if (!e && s->failed)
+        PQ_LOG(PQ_LOG_INFO, "transport.state: %s can be written again", s->path);
+    s->failed = e != 0;
+}
+
+static void *run(void *arg)
+{
+    struct pq_state *s = arg;
+    const struct timespec gather = {.tv_nsec = GATHER_NS};
+    pthread_mutex_lock(&s->lock);
+    while (!s->stop || s->dirty) {
+        if (!s->dirty) {
+            pthread_cond_wait(&s->wake, &s->lock);
+            continue;
+        }
+        const bool last = s->stop;
+        pthread_mutex_unlock(&s->lock);
+        if (!last)
+            nanosleep(&gather, NULL);
+        pthread_mutex_lock(&s->lock);
+        s->dirty = false;
+        pthread_mutex_unlock(&s->lock);
+        report(s, save(s));
+        if (!s->failed)
+            s->saved(s->ctx);
+        pthread_mutex_lock(&s->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* From any worker. */
+static void on_changed(void *ctx)
+{
+    struct pq_state *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    s->dirty = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static int load(struct pq_state *s, uint64_t wall)
+{
+    FILE *f = fopen(s->path, "re");
+    if (!f && errno == ENOENT) {
+        PQ_LOG(
+            PQ_LOG_INFO,
+            "transport.state: %s is new: until they have been here once, clients whose clocks are "
+            "behind this one's are not let in",
+            s->path);
+        pq_stamps_floor(s->stamps, wall);
+        return 0;
+    }
+    if (!f)
+        return -errno;
+    int e = pq_stamps_read(s->stamps, f);
+    fclose(f);
+    return e;
+}
+
+/* The folder of the file, made if it is missing. */
+static int find_folder(struct pq_state *s)
+{
+    snprintf(s->folder, sizeof s->folder, "%s", s->path);
+    char *slash = strrchr(s->folder, '/');
+    if (!slash) {
+        snprintf(s->folder, sizeof s->folder, ".");
+        return 0;
+    }
+    slash[slash == s->folder] = 0;
+    return mkdir(s->folder, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+int pq_state_open(struct pq_state **out, const char *path, struct pq_stamps *stamps, uint64_t wall,
+                  void (*saved)(void *ctx), void *ctx)
+{
+    struct pq_state *s = *out = calloc(1, sizeof *s);
+    if (!s)
+        return PQ_ENOMEM;
+    s->stamps = stamps;
+    s->saved = saved;
+    s->ctx = ctx;
+    int n = snprintf(s->path, sizeof s->path, "%s", path);
+    int m = snprintf(s->temp, sizeof s->temp, "%s.new", path);
+    int e = n >= PATH_MAX || m >= PATH_MAX ? -ENAMETOOLONG : find_folder(s);
+    if (!e)
+        e = load(s, wall);
+    if (!e)
+        e = save(s); /* whether it can be written shows now */
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->wake, NULL);
+    if (!e && pthread_create(&s->thread, NULL, run, s))
+        e = PQ_ENOMEM;
+    if (e) {
+        free(s);
+        *out = NULL;
+        return e;
+    }
+    pq_stamps_keep(stamps, on_changed, s);
+    return 0;
+}
+
+void pq_state_close(struct pq_state **sp)
+{
+    struct pq_state *s = *sp;
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->stop = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->thread, NULL);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->wake);
+    free(s);
+    *sp = NULL;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+/* secure.c - sessions of our own wire: which datagram is whose, and under which keys [12.3] [12.4].
+ * How the keys come about is in secure_ask.c (client) and secure_answer.c (server). */
+#include "tunnel/tunnel_internal.h"
+
+#include <stdlib.h>
+
+#define RENEW_AFTER  (3600 * PQ_SEC) /* and a quarter of it more or less [12.6] */
+#define RENEW_COUNT  (UINT32_C(1) << 28)
+#define OLD_MIN      PQ_SEC /* for which old keys are taken */
+#define OLD_RTTS     3
+#define SEAL_FIRST   PQ_SEC /* after a datagram that the old wire could not read */
+#define COUNTER_REST 4096   /* a session ends that much before its counter does */
+
+int pq_secure_init(struct pq_hub *h)
+{
+    const struct pq_own_conf *c = &h->conf.own;
+    h->around = h->crypt_head + h->crypt_tail;
+    if (!c->on)
+        return 0;
+    if (h->conf.mtu < PQ_OWN_MTU_MIN)
+        return PQ_EINVAL;
+    if (h->around < PQ_SEAL_HEAD + PQ_SEAL_TAIL)
+        h->around = PQ_SEAL_HEAD + PQ_SEAL_TAIL;
+    const struct pq_shake_conf sc = {
+        .client = h->conf.client, .key = h->conf.key, .own_secret = c->secret, .rng = h->rng};
+    int e = pq_shake_new(&h->shake, &sc);
+    h->instance = pq_rng_u64(h->rng);
+    h->stamps = c->stamps;
+    if (!e && !h->conf.client && !h->stamps) {
+        e = pq_stamps_new(&h->own_stamps, c->users, c->n);
+        h->stamps = h->own_stamps;
+    }
+    return e;
+}
+
+void pq_secure_fini(struct pq_hub *h)
+{
+    pq_replies_clear(h);
+    pq_hash_fini(&h->by_tuple);
+    pq_stamps_free(&h->own_stamps);
+    pq_shake_free(&h->shake);
+}
+
+/* ---- keys of a session */
+
+static void set_renewal(struct pq_session *s, pq_ns now)
+{
+    s->sec->renew_at = now + RENEW_AFTER * 3 / 4 + pq_rng_u64(s->hub->rng) % (RENEW_AFTER / 2);
+}
+
+static pq_ns old_until(const struct pq_session *s, pq_ns now)
+{
+    const pq_ns rtts = OLD_RTTS * pq_kcp_srtt(s->kcp);
+    return now + (rtts > OLD_MIN ? rtts : OLD_MIN);
+}
+
+static void drop_next(struct pq_secure *c)
+{
+    for (unsigned i = 0; i < PQ_NEXT; i++)
+        pq_epoch_free(&c->next[i]);
+    c->n_next = 0;
+    free(c->control);
+    c->control = NULL;
+}
+
+int pq_secure_use(struct pq_session *s, const struct pq_epoch *keys, pq_ns now)
+{
+    const bool first = !s->sec;
+    if (first && !(s->sec = calloc(1, sizeof *s->sec)))
+        return PQ_ENOMEM;
+    pq_epoch_free(&s->sec->old);
+    s->sec->old = s->sec->cur;
+    s->sec->cur = *keys;
+    s->sec->heard = !s->hub->conf.client; /* a server goes over when the client has */
+    s->sec->old_until = old_until(s, now);
+    set_renewal(s, now);
+    if (first)
+        s->hub->ev->secured(s->hub->ctx, s);
+    return 0;
+}
+
+void pq_secure_free(struct pq_session *s)
+{
+    pq_ask_end(s);
+    if (!s->sec)
+        return;
+    if (s->by_keys)
+        s->hub->replaces = s->sec->cur.tx_id;
+    pq_epoch_free(&s->sec->cur);
+    pq_epoch_free(&s->sec->old);
+    drop_next(s->sec);
+    free(s->sec);
+    s->sec = NULL;
+}
+
+void pq_secure_seal(struct pq_session *s, const struct pq_span *spans, size_t n)
+{
+    struct pq_epoch *k = &s->sec->cur;
+    pq_seal_put(k->tx, k->tx_mask, k->tx_id, spans, n);
+    if (pq_seal_used(k->tx) > PQ_SEAL_LIMIT - COUNTER_REST)
+        s->dead = PQ_ECLOSED;
+}
+
+void pq_secure_tick(struct pq_session *s, pq_ns now)
+{
+    struct pq_secure *c = s->sec;
+    if (!c)
+        return;
+    if (c->old.tx && c->heard && now >= c->old_until)
+        pq_epoch_free(&c->old);
+    const bool many =
+        pq_seal_used(c->cur.tx) >= RENEW_COUNT || pq_seal_used(c->cur.rx) >= RENEW_COUNT;
+    if (!s->hub->conf.client || s->ask || !c->heard || (now < c->renew_at && !many))
+        return;
+    if (pq_ask_begin(s, PQ_KIND_RENEW, now))
+        set_renewal(s, now);
+}
+
+pq_ns pq_secure_deadline(const struct pq_session *s)
+{
+    pq_ns at = s->ask ? s->ask->due : PQ_NEVER;
+    if (!s->sec)
+        return at;
+    if (s->sec->old.tx && s->sec->heard)
+        at = pq_ns_min(at, s->sec->old_until);
+    return s->hub->conf.client && !s->ask ? pq_ns_min(at, s->sec->renew_at) : at;
+}
+
+/* ---- whose datagram it is */
+
+static enum pq_drop open_with(const struct pq_epoch *k, uint8_t *p, size_t n, struct pq_view *inner)
+{
+    const struct pq_seal_head head = pq_mask_read(k->rx_mask, p, n);
+    return head.id == k->rx_id ? pq_seal_open(k->rx, p, n, head.counter, inner)
+                               : PQ_DROP_NO_SESSION;
+}
+
+/* Under one of the session's keys.  PQ_DROP_NO_SESSION: it is none of it. */
+static enum pq_drop open_own(struct pq_session *s, uint8_t *p, size_t n, struct pq_view *inner,
+                             pq_ns now)
+{
+    struct pq_secure *c = s->sec;
+    if (n < PQ_SEAL_HEAD + PQ_SEAL_TAIL)
+        return PQ_DROP_NO_SESSION;
+    enum pq_drop d = open_with(&c->cur, p, n, inner);
+    if (!d && !c->heard) {
+        c->heard = true;
+        c->old_until = old_until(s, now);
+    }
+    if (d == PQ_DROP_NO_SESSION && c->old.rx)
+        d = open_with(&c->old, p, n, inner);
+    for (unsigned i = 0; d == PQ_DROP_NO_SESSION && i < PQ_NEXT && c->next[i].rx; i++) {
+        d = open_with(&c->next[i], p, n, inner);
+        if (!d) { /* the client has gone over to these */
+            const struct pq_epoch keys = c->next[i];
+            c->next[i] = (struct pq_epoch){0};
+            drop_next(c);
+            pq_secure_use(s, &keys, now); /* cannot fail: the session has keys */
+        }
+    }
+    return d;
+}
+
+/* ---- what is said inside a session [12.6] */
+
+enum pq_drop pq_secure_control(struct pq_session *s, const struct pq_segment *seg,
+                               struct pq_view inner, pq_ns now)
+{
+    struct pq_message m;
+    enum pq_drop d = s->sec ? pq_control_open(inner, &m) : PQ_DROP_OOB;
+    if (d)
+        return d;
+    if (s->hub->conf.client)
+        return s->ask ? pq_ask_take(s, &m, now) : PQ_DROP_HANDSHAKE;
+    return m.kind == PQ_KIND_RENEW ? pq_answer_renewal(s, seg, &m, now) : PQ_DROP_HANDSHAKE;
+}
+
+size_t pq_secure_control_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now)
+{
+    struct pq_secure *c = s->sec;
+    if (s->hub->conf.client)
+        return s->ask ? pq_ask_fill(s, p, cap, now) : 0;
+    if (!c->control)
+        return 0;
+    const size_t n = c->control_len <= cap ? c->control_len : 0;
+    memcpy(p, c->control, n);
+    free(c->control);
+    c->control = NULL;
+    return n;
+}
+
+/* What is known of a tuple. */
+struct tuple {
+    struct pq_session *any; /* a session there that has proven itself, one of the old wire first */
+    bool only_own;          /* one of this wire is there: on a client the old one is over */
+    bool asking;            /* a handshake message may come */
+};
+
+/* Looks at all sessions of the tuple, of which there is one as a rule. */
+static enum pq_wire take_own(struct pq_hub *h, const struct pq_arrival *a, struct tuple *t,
+                             struct pq_opened *o)
+{
+    const struct pq_segment *seg = a->seg;
+    struct pq_hash_node *i = pq_hash_find(&h->by_peer, pq_session_key(h, &seg->src, seg->dst.port));
+    for (; i; i = pq_hash_next(i)) {
+        struct pq_session *at = PQ_OF(i, struct pq_session, by_peer);
+        if (at->half || !pq_addr_eq(&at->peer, &seg->src) || !pq_addr_eq(&at->local, &seg->dst))
+            continue;
+        if (!t->any || t->any->sec)
+            t->any = at;
+        t->only_own = t->only_own || at->by_keys || at->sec;
+        t->asking = t->asking || at->ask || at->sec || a->now < at->seal_until ||
+                    at->abilities & at->said & PQ_ABLE_KEYS; /* an upgrade is next */
+        if (!at->sec)
+            continue;
+        o->d = open_own(at, a->p, a->n, &o->inner, a->now);
+        if (o->d == PQ_DROP_NO_SESSION)
+            continue;
+        o->s = at;
+        return o->d ? PQ_WIRE_DONE : PQ_WIRE_OWN;
+    }
+    return PQ_WIRE_OLD;
+}
+
+/* A handshake message, or nothing that can be read as one: then the bytes are as they were. */
+static bool take_handshake(struct pq_hub *h, const struct pq_arrival *a, struct pq_session *s,
+                           enum pq_drop *d)
+{
+    uint8_t copy[PQ_DGRAM_MAX];
+    struct pq_message m;
+    if (a->n > sizeof copy)
+        return false;
+    memcpy(copy, a->p, a->n);
+    if (pq_shake_open(h->shake, copy, a->n, &m))
+        return false;
+    if (!h->conf.client)
+        *d = pq_answer(h, a, s, &m);
+    else if (s && s->ask && s->ask->about.kind != PQ_KIND_RENEW)
+        *d = pq_ask_take(s, &m, a->now);
+    else
+        *d = PQ_DROP_HANDSHAKE;
+    if (!*d && s)
+        pq_flow_heard(&s->flow, a->seg);
+    return true;
+}
+
+enum pq_wire pq_secure_take(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o)
+{
+    struct tuple t = {0};
+    enum pq_wire w = take_own(h, a, &t, o);
+    if (w == PQ_WIRE_OLD && h->n_replies)
+        w = pq_reply_take(h, a, o);
+    if (w != PQ_WIRE_OLD)
+        return w;
+    if ((t.asking || (!t.any && !h->conf.client)) && take_handshake(h, a, t.any, &o->d))
+        return PQ_WIRE_DONE;
+    if (!h->conf.own.required && !(h->conf.client && t.only_own))
+        return PQ_WIRE_OLD;
+    o->d = PQ_DROP_AUTH;
+    return PQ_WIRE_DONE;
+}
+
+void pq_secure_doubt(struct pq_hub *h, const struct pq_segment *seg, pq_ns now)
+{
+    struct pq_session *s = pq_session_find(h, seg, NULL);
+    if (s)
+        s->seal_until = now + SEAL_FIRST;
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/* secure_answer.c - the server's side of the handshakes of our own wire.  Whoever asks gets at most
+ * one answer, no longer than the question; then the handshake waits for a datagram under its keys,
+ * and only that one makes a session, or gives one its new keys [12.2]. */
+#include "tunnel/tunnel_internal.h"
+
+#include <stdlib.h>
+
+#define REPLIES_MAX   256 /* of a worker */
+#define REPLIES_TUPLE 8   /* of one address and port: the messages whose answer the client takes */
+#define REPLIES_USER  32
+#define RATE_ALL      100 /* handshakes a second, and at once */
+#define RATE_EACH     10  /* the same of one source; more if there are enough left */
+
+/* ---- how much is computed */
+
+static void refill(struct pq_rate *r, uint32_t a_second, pq_ns now)
+{
+    const pq_ns each = PQ_SEC / a_second, passed = (now - r->at) / each;
+    if (!r->at || passed >= a_second) {
+        r->left = a_second;
+        r->at = now;
+        return;
+    }
+    r->left = r->left + passed < a_second ? r->left + (uint32_t)passed : a_second;
+    r->at += passed * each;
+}
+
+/* Half of what there is at a time is kept for sources that ask seldom. */
+static bool may_compute(struct pq_hub *h, const struct pq_addr *from, pq_ns now)
+{
+    const uint64_t hash = pq_hash_bytes(from->ip, sizeof from->ip, h->hash_seed);
+    struct pq_rate *each = &h->asked_by[hash % 256], *all = &h->asked;
+    refill(each, RATE_EACH, now);
+    refill(all, RATE_ALL, now);
+    const bool ok = each->left ? all->left > 0 : all->left > RATE_ALL / 2;
+    all->left -= ok;
+    each->left -= ok && each->left;
+    return ok;
+}
+
+/* ---- handshakes that wait */
+
+static void reply_free(struct pq_reply *r)
+{
+    struct pq_hub *h = r->hub;
+    pq_hash_remove(&h->by_tuple, &r->by_tuple);
+    pq_list_remove(&r->node);
+    pq_list_remove(&r->waiting);
+    pq_epoch_free(&r->keys);
+    free(r->answer);
+    free(r);
+    h->n_replies--;
+}
+
+void pq_replies_clear(struct pq_hub *h)
+{
+    struct pq_list *n;
+    while ((n = pq_list_pop(&h->replies)))
+        reply_free(PQ_OF(n, struct pq_reply, node));
+}
+
+void pq_replies_tick(struct pq_hub *h, pq_ns now)
+{
+    while (pq_replies_deadline(h) <= now)
+        reply_free(PQ_OF(pq_list_pop(&h->replies), struct pq_reply, node));
+}
+
+pq_ns pq_replies_deadline(const struct pq_hub *h)
+{
+    if (pq_list_empty(&h->replies))
+        return PQ_NEVER;
+    const struct pq_reply *r = PQ_OF(h->replies.next, struct pq_reply, node);
+    return r->opened + PQ_HALF_WAIT; /* NOLINT(clang-analyzer-unix.Malloc): as in pq_list_pop */
+}
+
+static bool same_tuple(const struct pq_reply *a, const struct pq_addr *peer,
+                       const struct pq_addr *local)
+{
+    return pq_addr_eq(&a->peer, peer) && pq_addr_eq(&a->local, local);
+}
+
+/* Adds it; where there are too many, of its tuple, its user or of all, the oldest of them goes. */
+static int reply_add(struct pq_hub *h, struct pq_reply *r)
+{
+    struct pq_reply *of_tuple = NULL, *of_user = NULL;
+    unsigned n_tuple = 0, n_user = 0;
+    for (struct pq_list *i = h->replies.next; i != &h->replies; i = i->next) {
+        struct pq_reply *at = PQ_OF(i, struct pq_reply, node);
+        if (same_tuple(at, &r->peer, &r->local) && !n_tuple++)
+            of_tuple = at;
+        if (h->conf.own.n && at->kind == PQ_KIND_KEYS && at->who == r->who && !n_user++)
+            of_user = at;
+    }
+    if (n_tuple >= REPLIES_TUPLE)
+        reply_free(of_tuple);
+    else if (r->kind == PQ_KIND_KEYS && n_user >= REPLIES_USER)
+        reply_free(of_user);
+    else if (h->n_replies >= REPLIES_MAX)
+        reply_free(PQ_OF(h->replies.next, struct pq_reply, node));
+    h->n_replies++;
+    pq_list_push(&h->replies, &r->node);
+    pq_list_push(&h->answers, &r->waiting);
+    return pq_hash_add(&h->by_tuple, &r->by_tuple, pq_session_key(h, &r->peer, r->local.port));
+}
+
+/* ---- a question */
+
+static bool id_taken(const struct pq_hub *h, uint32_t id)
+{
+    for (struct pq_list *i = h->replies.next; i != &h->replies; i = i->next)
+        if (PQ_OF(i, struct pq_reply, node)->keys.rx_id == id)
+            return true;
+    return false;
+}
+
+static uint32_t new_id(struct pq_hub *h)
+{
+    uint32_t id;
+    do
+        id = pq_rng_u32(h->rng);
+    while (!id || id_taken(h, id));
+    return id;
+}
+
+/* Whether the client of IK is somebody, and this no recording. */
+static enum pq_drop check_client(struct pq_hub *h, struct pq_reply *r)
+{
+    const struct pq_own_conf *c = &h->conf.own;
+    for (r->who = 0; r->who < c->n; r->who++)
+        if (memcmp(c->users[r->who], r->said.from, sizeof r->said.from) == 0)
+            break;
+    if (c->n && r->who == c->n)
+        return PQ_DROP_USER;
+    const struct pq_stamp t = {r->said.instance, r->said.stamp};
+    const uint64_t up = (r->opened - h->born) / PQ_MS;
+    return pq_stamps_take(h->stamps, c->n ? r->who : 0, t, h->ev->wall(h->ctx), up, &r->ticket)
+               ? PQ_DROP_NONE
+               : PQ_DROP_STAMP;
+}
+
+static uint8_t *copy_of(const uint8_t *p, size_t n)
+{
+    uint8_t *q = malloc(n);
+    if (q)
+        memcpy(q, p, n);
+    return q;
+}
+
+/* The answer has no more bytes than the question, headers included. */
+static enum pq_drop write_answer(struct pq_hub *h, struct pq_reply *r, struct pq_noise *n,
+                                 const struct pq_shake_context *about, size_t came)
+{
+    const struct pq_said what = {.ciphers = pq_aead_ready(), .id = new_id(h), .abilities = r->able};
+    const size_t heads = r->flow.ip_len + (size_t)PQ_TCP_LEN;
+    const size_t most = came > heads ? came - heads : 0;
+    uint8_t buf[PQ_DGRAM_MAX];
+    struct pq_buf out = {buf, most < h->conf.mtu ? most : h->conf.mtu, 0};
+    if (pq_shake_answer(h->shake, n, about, &r->said, &what, &out, &r->keys))
+        return PQ_DROP_HANDSHAKE;
+    r->len = out.len;
+    r->answer = copy_of(buf, out.len);
+    return r->answer ? PQ_DROP_NONE : PQ_DROP_FULL;
+}
+
+/* Where the answer goes, and whether there is room for another session. */
+static enum pq_drop prepare(struct pq_hub *h, struct pq_reply *r, const struct pq_segment *seg,
+                            const struct pq_session *s)
+{
+    struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
+    const size_t more = r->kind == PQ_KIND_KEYS;
+    if (pq_hub_sessions(h) + more > h->conf.max_sessions || !h->ev->accept(h->ctx, seg, &fc))
+        return PQ_DROP_FULL;
+    if (s) {
+        r->flow = s->flow; /* one connection, as others see it */
+    } else {
+        pq_session_flow(h, &r->flow, &fc);
+        pq_flow_set_flags(&r->flow, &h->conf.flags);
+    }
+    pq_flow_heard(&r->flow, seg);
+    r->able = pq_hub_abilities(h);
+    return PQ_DROP_NONE;
+}
+
+static enum pq_drop answer(struct pq_hub *h, struct pq_reply *r, const struct pq_arrival *a,
+                           const struct pq_session *s, const struct pq_message *m)
+{
+    struct pq_noise n;
+    const struct pq_shake_context about = {
+        .kind = r->kind, .attempt = m->attempt, .a = r->kind == PQ_KIND_UPGRADE ? s->conv : 0};
+    enum pq_drop d = pq_shake_read(h->shake, &n, &about, m->noise, &r->said);
+    if (d)
+        return d;
+    if (r->kind == PQ_KIND_KEYS)
+        d = check_client(h, r);
+    if (!d)
+        d = prepare(h, r, a->seg, s);
+    if (!d)
+        d = write_answer(h, r, &n, &about, a->seg->head + a->n);
+    pq_noise_wipe(&n);
+    return d;
+}
+
+enum pq_drop pq_answer(struct pq_hub *h, const struct pq_arrival *a, struct pq_session *s,
+                       const struct pq_message *m)
+{
+    const bool upgrade = m->kind == PQ_KIND_UPGRADE;
+    if (m->kind != PQ_KIND_KEYS && !upgrade)
+        return PQ_DROP_HANDSHAKE;
+    /* only in place of the old wire, of which there is none where keys are required */
+    if (upgrade && (!s || s->sec || !(s->abilities & s->said & PQ_ABLE_KEYS)))
+        return PQ_DROP_HANDSHAKE;
+    if (!may_compute(h, &a->seg->src, a->now))
+        return PQ_DROP_RATE;
+    if (pq_replay_seen(h->replay, m->noise))
+        return PQ_DROP_REPLAY;
+    struct pq_reply *r = calloc(1, sizeof *r);
+    if (!r)
+        return PQ_DROP_FULL;
+    *r = (struct pq_reply){.hub = h,
+                           .kind = (enum pq_kind)m->kind,
+                           .peer = a->seg->src,
+                           .local = a->seg->dst,
+                           .opened = a->now};
+    pq_list_init(&r->node);
+    pq_list_init(&r->waiting);
+    enum pq_drop d = answer(h, r, a, s, m);
+    if (d) {
+        pq_epoch_free(&r->keys);
+        free(r->answer);
+        free(r);
+        return d;
+    }
+    if (reply_add(h, r)) {
+        reply_free(r);
+        return PQ_DROP_FULL;
+    }
+    return PQ_DROP_NONE;
+}
+
+/* New keys for a living session: they wait in it until the client uses them. */
+enum pq_drop pq_answer_renewal(struct pq_session *s, const struct pq_segment *seg,
+                               const struct pq_message *m, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_secure *c = s->sec;
+    struct pq_noise n;
+    struct pq_said said;
+    struct pq_epoch keys;
+    const struct pq_shake_context about = {.kind = PQ_KIND_RENEW,
+                                           .attempt = m->attempt,
+                                           .a = c->cur.tx_id,
+                                           .b = c->cur.rx_id,
+                                           .psk = c->cur.next_psk};
+    uint8_t buf[PQ_DGRAM_MAX];
+    struct pq_buf out = {buf, (size_t)s->dgram_max + PQ_DGRAM_HEAD, 0};
+    if (!may_compute(h, &seg->src, now))
+        return PQ_DROP_RATE;
+    enum pq_drop d = pq_shake_read(h->shake, &n, &about, m->noise, &said);
+    if (d)
+        return d;
+    struct pq_said what = {.ciphers = pq_aead_ready(), .id = new_id(h)};
+    while (what.id == c->cur.rx_id)
+        what.id = new_id(h);
+    if (pq_shake_answer(h->shake, &n, &about, &said, &what, &out, &keys))
+        return PQ_DROP_HANDSHAKE;
+    free(c->control);
+    c->control = copy_of(buf, out.len);
+    c->control_len = out.len;
+    struct pq_epoch *place = &c->next[c->n_next++ % PQ_NEXT];
+    pq_epoch_free(place);
+    *place = keys;
+    pq_session_wake(s);
+    return PQ_DROP_NONE;
+}
+
+/* ---- answers on their way */
+
+static bool can_go(const struct pq_reply *r)
+{
+    return pq_stamps_kept(r->hub->stamps, r->ticket);
+}
+
+bool pq_answers_ready(const struct pq_hub *h)
+{
+    return !pq_list_empty(&h->answers) && can_go(PQ_OF(h->answers.next, struct pq_reply, waiting));
+}
+
+/* An upgrade's answer goes out between packets of the session that it will replace. */
+static struct pq_flow *flow_of(struct pq_hub *h, struct pq_reply *r)
+{
+    const struct pq_segment seg = {.src = r->peer, .dst = r->local};
+    struct pq_session *s = r->kind == PQ_KIND_UPGRADE ? pq_session_find(h, &seg, NULL) : NULL;
+    return s ? &s->flow : &r->flow;
+}
+
+size_t pq_answers_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
+{
+    size_t done = 0;
+    while (done < n && pq_answers_ready(h)) {
+        struct pq_reply *r = PQ_OF(pq_list_pop(&h->answers), struct pq_reply, waiting);
+        struct pq_slot *slot = &slots[done++];
+        slot->off = PQ_SLOT_HEAD;
+        slot->len = (uint16_t)r->len;
+        memcpy(slot->buf + slot->off, r->answer, r->len);
+        free(r->answer);
+        r->answer = NULL;
+        h->stats.tx_packets++;
+        h->stats.tx_bytes += slot->len;
+        pq_flow_craft(flow_of(h, r), slot, false, now);
+    }
+    return done;
+}
+
+/* ---- the first datagram under the new keys */
+
+/* The session that is over now: of an upgrade that of its tuple; of keys the one that the client
+ * names, if it is his own. */
+static struct pq_session *replaced(struct pq_hub *h, const struct pq_reply *r)
+{
+    const struct pq_segment seg = {.src = r->peer, .dst = r->local};
+    if (r->kind == PQ_KIND_UPGRADE)
+        return pq_session_find(h, &seg, NULL);
+    for (struct pq_list *i = h->sessions.next; r->said.replaces && i != &h->sessions; i = i->next) {
+        struct pq_session *s = PQ_OF(i, struct pq_session, node);
+        if (s->sec && s->sec->cur.rx_id == r->said.replaces && s->who == r->who &&
+            s->instance == r->said.instance &&
+            memcmp(s->client, r->said.from, sizeof s->client) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_ns now)
+{
+    struct pq_session *s, *old = replaced(h, r);
+    const struct pq_flow_conf fc = {
+        .local = r->local, .peer = r->peer, .link_len = h->conf.link_len};
+    if (pq_hub_sessions(h) - (old != NULL) >= h->conf.max_sessions ||
+        pq_session_new(h, &s, &fc, r->said.conv, now))
+        return NULL;
+    s->flow = r->kind == PQ_KIND_UPGRADE && old ? old->flow : r->flow;
+    s->said = r->able;
+    s->who = r->kind == PQ_KIND_KEYS ? r->who : PQ_NOBODY;
+    s->instance = r->said.instance;
+    memcpy(s->client, r->said.from, sizeof s->client);
+    pq_session_able(s, r->said.abilities);
+    const bool upgraded = old && r->kind == PQ_KIND_UPGRADE;
+    if (old)
+        pq_session_end_now(old, upgraded ? PQ_EREPLACED : PQ_ECLOSED);
+    if (!upgraded)
+        h->ev->proven(h->ctx, s);
+    return s;
+}
+
+/* Of one tuple. */
+static void forget_replies(struct pq_hub *h, const struct pq_segment *seg)
+{
+    for (struct pq_list *i = h->replies.next, *next; i != &h->replies; i = next) {
+        struct pq_reply *r = PQ_OF(i, struct pq_reply, node);
+        next = i->next;
+        if (same_tuple(r, &seg->src, &seg->dst))
+            reply_free(r);
+    }
+}
+
+enum pq_wire pq_reply_take(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o)
+{
+    const struct pq_segment *seg = a->seg;
+    struct pq_hash_node *i =
+        pq_hash_find(&h->by_tuple, pq_session_key(h, &seg->src, seg->dst.port));
+    for (; i && a->n >= PQ_SEAL_HEAD + PQ_SEAL_TAIL; i = pq_hash_next(i)) {
+        struct pq_reply *r = PQ_OF(i, struct pq_reply, by_tuple);
+        if (r->answer || !same_tuple(r, &seg->src, &seg->dst))
+            continue; /* to what has not been answered nobody has keys */
+        const struct pq_seal_head head = pq_mask_read(r->keys.rx_mask, a->p, a->n);
+        if (head.id != r->keys.rx_id ||
+            pq_seal_open(r->keys.rx, a->p, a->n, head.counter, &o->inner))
+            continue;
+        o->s = make_session(h, r, a->now);
+        if (o->s && !pq_secure_use(o->s, &r->keys, a->now))
+            r->keys = (struct pq_epoch){0};
+        forget_replies(h, seg); /* the others answer earlier messages */
+        o->d = o->s && o->s->sec ? PQ_DROP_NONE : PQ_DROP_FULL;
+        return o->d ? PQ_WIRE_DONE : PQ_WIRE_OWN;
+    }
+    return PQ_WIRE_OLD;
+}

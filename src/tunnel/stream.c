@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* stream.c - streams as their owners use them: what stream.h promises, passed on to the session. */
+#include "tunnel/tunnel_internal.h"
+
+#include <stdlib.h>
+
+struct pq_stream *pq_session_open(struct pq_session *s, const struct pq_stream_events *ev,
+                                  void *ctx)
+{
+    struct pq_stream *st = pq_stream_new(s, NULL);
+    if (!st)
+        return NULL;
+    st->ss = pq_smux_open(s->smux, st);
+    if (!st->ss) {
+        pq_stream_free(st);
+        return NULL;
+    }
+    pq_stream_own(st, ev, ctx);
+    pq_session_wake(s);
+    return st;
+}
+
+void pq_stream_own(struct pq_stream *st, const struct pq_stream_events *ev, void *ctx)
+{
+    st->ev = ev;
+    st->ctx = ctx;
+}
+
+struct pq_session *pq_stream_session(const struct pq_stream *st)
+{
+    return st->ses;
+}
+
+pq_ns pq_stream_heard(const struct pq_stream *st)
+{
+    return st->ses ? st->ses->heard : 0;
+}
+
+struct pq_chunks *pq_stream_chunks(struct pq_stream *st)
+{
+    return st->ses ? &st->ses->hub->chunks : NULL;
+}
+
+size_t pq_stream_room(struct pq_stream *st)
+{
+    return st->ses ? pq_smux_room(st->ss) : 0;
+}
+
+size_t pq_stream_waiting(const struct pq_stream *st)
+{
+    return st->ses ? pq_smux_waiting(st->ss) : 0;
+}
+
+int pq_stream_send(struct pq_stream *st, struct pq_chunk *c)
+{
+    if (!st->ses) {
+        pq_chunk_free(c);
+        return PQ_ECLOSED;
+    }
+    pq_session_wake(st->ses);
+    return pq_smux_send(st->ss, c);
+}
+
+void pq_stream_consumed(struct pq_stream *st, size_t n)
+{
+    if (!st->ses)
+        return;
+    pq_smux_consumed(st->ss, n);
+    pq_session_wake(st->ses);
+}
+
+static void stream_finish(struct pq_stream *st, void (*how)(struct pq_smux_stream *))
+{
+    if (st->ses) {
+        how(st->ss);
+        pq_session_wake(st->ses);
+    }
+    pq_stream_free(st);
+}
+
+void pq_stream_close(struct pq_stream *st)
+{
+    if (st->ses)
+        pq_session_dgram_close(st);
+    stream_finish(st, pq_smux_close);
+}
+
+void pq_stream_abort(struct pq_stream *st)
+{
+    stream_finish(st, pq_smux_abort);
+}
+
+void pq_stream_finish(struct pq_stream *st)
+{
+    if (!st->ses)
+        return;
+    pq_smux_finish(st->ss);
+    pq_session_wake(st->ses);
+}
+
+uint32_t pq_stream_abilities(const struct pq_stream *st)
+{
+    return st->ses ? st->ses->abilities : 0;
+}
+
+uint32_t pq_stream_own_abilities(struct pq_stream *st)
+{
+    if (!st->ses)
+        return 0;
+    st->ses->said = pq_hub_abilities(st->ses->hub);
+    return st->ses->said;
+}
+
+void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
+{
+    if (st->ses)
+        pq_session_able(st->ses, abilities);
+}
+
+void pq_stream_send_frames(struct pq_stream *st)
+{
+    if (st->ses)
+        pq_session_frames(st->ses);
+}
+
+void pq_stream_set_tag(struct pq_stream *st, void *tag)
+{
+    free(st->tag);
+    st->tag = tag;
+}
+
+void *pq_stream_tag(const struct pq_stream *st)
+{
+    return st->tag;
+}
+
+void pq_stream_cork(struct pq_stream *st)
+{
+    if (st->ses)
+        pq_smux_cork(st->ss, true);
+}
+
+void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first)
+{
+    if (!st->ses) {
+        pq_chunk_free(first);
+        return;
+    }
+    if (first)
+        pq_smux_send_first(st->ss, first);
+    pq_smux_cork(st->ss, false);
+    pq_session_wake(st->ses);
+    st->ev->room(st->ctx);
+}
+
+bool pq_stream_corked(const struct pq_stream *st)
+{
+    return st->ses && pq_smux_corked(st->ss);
+}
+
+void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags)
+{
+    if (st->ses)
+        pq_flow_set_flags(&st->ses->flow, flags);
+}
+
+unsigned pq_stream_who(const struct pq_stream *st)
+{
+    return st->ses ? st->ses->who : PQ_NOBODY;
+}
+
+const struct pq_addr *pq_stream_peer(const struct pq_stream *st)
+{
+    static const struct pq_addr none;
+    return st->ses ? &st->ses->peer : &none;
+}
