@@ -6,6 +6,18 @@
 #include <sys/utsname.h>
 #include <uv.h>
 
+#ifdef PQ_WITH_PCAP
+#define BACKENDS "afpacket, pcap"
+#else
+#define BACKENDS "afpacket"
+#endif
+
+#ifdef PQ_WITH_FEC
+#define FEC "yes"
+#else
+#define FEC "no"
+#endif
+
 int pq_cmd_version(int argc, char **argv)
 {
     struct utsname u;
@@ -17,5 +29,6 @@ int pq_cmd_version(int argc, char **argv)
     printf("Compiler:   %s\n", __VERSION__);
     printf("Platform:   %s/%s\n", u.sysname, u.machine);
     printf("Libraries:  libuv %s, libgcrypt %s\n", uv_version_string(), gcry_check_version(NULL));
+    printf("Backends:   %s\nFEC:        %s\n", BACKENDS, FEC);
     return 0;
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
 from functools import partial
 
@@ -149,6 +150,8 @@ def test_network_found_out_by_itself() -> None:
 
 @test()
 def test_libpcap_backend() -> None:
+    if "pcap" not in subprocess.check_output([paqet.program(), "version"], text=True):
+        raise Skip("this program is built without libpcap")
     with Lab() as lab:
         pair = paqet.start_pair(lab, Settings(network_extra="  backend: pcap\n"))
         check_download(lab, 5 * MB)
