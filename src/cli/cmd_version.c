@@ -12,6 +12,12 @@
 #define BACKENDS "afpacket"
 #endif
 
+#ifdef __GLIBC__
+#define C_LIBRARY "glibc"
+#else
+#define C_LIBRARY "musl"
+#endif
+
 #ifdef PQ_WITH_FEC
 #define FEC "yes"
 #else
@@ -28,7 +34,8 @@ int pq_cmd_version(int argc, char **argv)
     printf("Git Commit: %s\n", PQ_COMMIT);
     printf("Compiler:   %s\n", __VERSION__);
     printf("Platform:   %s/%s\n", u.sysname, u.machine);
-    printf("Libraries:  libuv %s, libgcrypt %s\n", uv_version_string(), gcry_check_version(NULL));
+    printf("Libraries:  libuv %s, libgcrypt %s, %s\n", uv_version_string(),
+           gcry_check_version(NULL), C_LIBRARY);
     printf("Backends:   %s\nFEC:        %s\n", BACKENDS, FEC);
     return 0;
 }
