@@ -12,11 +12,11 @@ CIPHERS='aes blowfish cast5 des twofish salsa20 chacha20 sm4'
 DIGESTS='sha1 sha256 sha512 blake2 crc'
 PUBKEYS='ecc'
 
-# name   target of the compiler   target of configure   family   endian  flags
+# name   target of the compiler   target of configure   family   endian  flags (old ARMv7 has no NEON)
 ARCHES='
 x86_64  x86_64-linux-musl        x86_64-linux-gnu      x86_64   little
 arm64   aarch64-linux-musl       aarch64-linux-gnu     aarch64  little
-armv7   arm-linux-musleabihf     arm-linux-gnueabihf   arm      little
+armv7   arm-linux-musleabihf     arm-linux-gnueabihf   arm      little  -mcpu=baseline-neon-d32
 mipsel  mipsel-linux-musleabi    mipsel-linux-gnu      mips     little  -msoft-float
 mips    mips-linux-musleabi      mips-linux-gnu        mips     big     -msoft-float
 riscv64 riscv64-linux-musl       riscv64-linux-gnu     riscv64  little

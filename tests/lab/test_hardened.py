@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 from functools import partial
@@ -27,7 +28,7 @@ def readelf(*options: str) -> str:
 @test()
 def test_hardened_program() -> None:
     segments, dynamic = readelf("--program-headers"), readelf("--dynamic")
-    static = "INTERP" not in segments  # with musl, which has no fortified functions, and stripped
+    static = is_static()  # with musl, which has no fortified functions, and stripped
     symbols = "" if static else readelf("--symbols", "--dyn-syms")
     flags = " ".join(re.findall(r"\((?:FLAGS|FLAGS_1|BIND_NOW)\).*", dynamic))
     stack = re.search(r"GNU_STACK\s+(?:0x\S+\s+)+([RWE ]+?)\s+0", segments)
@@ -47,6 +48,34 @@ def test_hardened_program() -> None:
     if "TEXTREL" in dynamic:
         missing.append("a text without relocations")
     expect(not missing, f"missing: {', '.join(missing)}")
+
+
+# ---- no other file
+
+
+def is_static() -> bool:
+    return "INTERP" not in readelf("--program-headers")
+
+
+@test()
+def test_alone_in_an_empty_root() -> None:
+    """The program that script/release makes needs no other file: it runs where there is none."""
+    if not is_static():
+        raise Skip("this program needs its libraries: script/release makes one that does not")
+    with Lab() as lab:
+        root = lab.new_file("empty")
+        root.mkdir()
+        shutil.copy(paqet.program(), root / "paqet")
+        said = lab.c.check(["chroot", str(root), "/paqet", "version"])
+        expect("libgcrypt" in said, f"version says: {said}")
+        lab.origin()
+        paqet.start_server(lab, Settings())
+        (root / "client.yaml").write_text(paqet.client_config(lab, Settings(network=False)))
+        argv = ["chroot", str(root), "/paqet", "run", "-c", "/client.yaml"]
+        client = lab.c.start("client", argv)
+        paqet.wait_ready(client)
+        paqet.wait_working(lab)
+        expect(client.stop() == 0, "exit code")
 
 
 # ---- no core file
