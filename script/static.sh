@@ -36,8 +36,8 @@ quietly() { # LOG COMMAND...
     local log=$logs/$1.log
     shift
     if ! "$@" >>"$log" 2>&1; then
-        grep -E 'error|Error' "$log" | tail -n 5 >&2 || true
-        tail -n 15 "$log" >&2
+        grep -E 'error:|ERROR|\*\*\*' "$log" | tail -n 5 | cut -c 1-200 >&2 || true
+        tail -n 10 "$log" | cut -c 1-200 >&2
         die "'$(basename "$1") ${*:2:3}' failed; all of its output is in $log"
     fi
 }
@@ -137,9 +137,9 @@ build_libyaml() {
     write_pc yaml-0.1 "$version" -lyaml
 }
 
-write_pc() { # MODULE VERSION LIBS
-    printf 'Name: %s\nDescription: static\nVersion: %s\nLibs: -L%s/lib %s\nCflags: -I%s/include\n' \
-        "$1" "$2" "$deps" "$3" "$deps" >"$deps/lib/pkgconfig/$1.pc"
+write_pc() { # MODULE VERSION LIBS [FLAG]
+    printf 'Name: %s\nDescription: static\nVersion: %s\nLibs: -L%s/lib %s\nCflags: -I%s/include %s\n' \
+        "$1" "$2" "$deps" "$3" "$deps" "${4:-}" >"$deps/lib/pkgconfig/$1.pc"
 }
 
 configure() { # FOLDER SOURCE OPTION...
