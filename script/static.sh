@@ -106,11 +106,11 @@ compile() { # FOLDER LIBRARY FLAG... -- FILE...: into a static library
     shift
     rm -rf "$into"
     mkdir -p "$into"
+    # the order in the library comes from these names, so no path of this machine is in them
     for file; do
-        printf '%s\n' "$file"
-    done | quietly "$arch" xargs -P "$jobs" -I '{}' sh -c \
-        'f=$1; shift; o=$(printf %s "${f%.c}" | tail -c 60 | tr / _).o; exec "$@" -c "$f" -o "$o"' \
-        sh '{}' env -C "$into" "$deps/bin/cc" -O2 "${common[@]}" "${args[@]}"
+        printf '%s %s\n' "$(tr / _ <<<"${file#"$out"/sources/}").o" "$file"
+    done | quietly "$arch" xargs -P "$jobs" -L 1 env -C "$into" "$deps/bin/cc" -O2 "${common[@]}" "${args[@]}" \
+        -c -o
     rm -f "$deps/lib/$library"
     (cd "$into" && LC_ALL=C quietly "$arch" "$deps/bin/ar" rcs "$deps/lib/$library" ./*.o)
 }
@@ -205,6 +205,7 @@ write_tool() { # FILE ARGUMENT...
 build_libraries() {
     local part
     write_tool "$deps/bin/cc" cc -target "$target" "$flags"
+    write_tool "$deps/bin/cpp" cc -target "$target"
     write_tool "$deps/bin/ar" ar
     write_tool "$deps/bin/ranlib" ranlib
     mkdir -p "$deps/lib/pkgconfig" "$deps/include"
@@ -221,11 +222,13 @@ setup_project() { # FOLDER MESON_OPTION...
     local words folder=$1
     shift
     words=$(printf "'%s', " "${common[@]}")
-    # meson asks for the linker's name, and older ones do not know this one's
+    # meson asks for the linker's name, and older ones do not know this one's; and for what the
+    # compiler defines, to which this one does not take its own names of processors
     cat >"$deps/bin/cc-for-meson" <<END
 #!/bin/sh
 case " \$* " in
 *' -Wl,--version '*) echo 'LLD 17 (compatible with GNU linkers)' ;;
+*' -dM '*) exec '$deps/bin/cpp' "\$@" ;;
 *) exec '$deps/bin/cc' "\$@" ;;
 esac
 END
@@ -284,6 +287,7 @@ check_arches() { # NAME...
 }
 
 prepare() { # PACKAGE...: beside those of the program
+    [[ $root != *[[:blank:]]* ]] || die "the path $root has a blank in it, which libtool cannot bear: move the clone"
     mkdir -p "$logs" "$out/downloads"
     get_compiler
     get_sources "${PACKAGES[@]}" "$@"
