@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root is set by lib.sh
 # SPDX-License-Identifier: MIT
 #
 # Shared by script/release and script/foreign: a compiler for every kind of machine, and the
