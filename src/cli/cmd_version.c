@@ -6,6 +6,24 @@
 #include <sys/utsname.h>
 #include <uv.h>
 
+#ifdef PQ_WITH_PCAP
+#define BACKENDS "afpacket, pcap"
+#else
+#define BACKENDS "afpacket"
+#endif
+
+#ifdef __GLIBC__
+#define C_LIBRARY "glibc"
+#else
+#define C_LIBRARY "musl"
+#endif
+
+#ifdef PQ_WITH_FEC
+#define FEC "yes"
+#else
+#define FEC "no"
+#endif
+
 int pq_cmd_version(int argc, char **argv)
 {
     struct utsname u;
@@ -16,6 +34,8 @@ int pq_cmd_version(int argc, char **argv)
     printf("Git Commit: %s\n", PQ_COMMIT);
     printf("Compiler:   %s\n", __VERSION__);
     printf("Platform:   %s/%s\n", u.sysname, u.machine);
-    printf("Libraries:  libuv %s, libgcrypt %s\n", uv_version_string(), gcry_check_version(NULL));
+    printf("Libraries:  libuv %s, libgcrypt %s, %s\n", uv_version_string(),
+           gcry_check_version(NULL), C_LIBRARY);
+    printf("Backends:   %s\nFEC:        %s\n", BACKENDS, FEC);
     return 0;
 }

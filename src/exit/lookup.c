@@ -73,8 +73,9 @@ static int uv_error_of(int eai)
     }
 }
 
-/* Whether /etc/hosts has the name: the system finds it there first, but not with a final dot. */
-static bool is_in_hosts(const char *name)
+/* Whether /etc/hosts has the name: the system finds it there first, but not with a final dot, and
+ * where the C library is musl only as it is spelled there, which is what `name` becomes. */
+static bool is_in_hosts(char *name)
 {
     char line[1024], *rest;
     bool found = false;
@@ -82,8 +83,11 @@ static bool is_in_hosts(const char *name)
     while (f && !found && fgets(line, sizeof line, f)) {
         line[strcspn(line, "#\n")] = 0;
         const char *word = strtok_r(line, " \t", &rest); /* the address */
-        while (word && !found && (word = strtok_r(NULL, " \t", &rest)))
+        while (word && !found && (word = strtok_r(NULL, " \t", &rest))) {
             found = strcasecmp(word, name) == 0;
+            if (found)
+                memcpy(name, word, strlen(word));
+        }
     }
     if (f)
         fclose(f);
@@ -95,7 +99,7 @@ static void *run(void *arg)
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     struct pq_lookup *q = arg;
     struct pq_lookups *l = q->all;
-    if (q->absolute && !is_in_hosts(q->host))
+    if (!is_in_hosts(q->host) && q->absolute)
         strcat(q->host, ".");
     q->status = uv_error_of(getaddrinfo(q->host, NULL, &hints, &q->res));
     pthread_mutex_lock(&l->lock);

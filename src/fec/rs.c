@@ -2,12 +2,10 @@
 #include "fec/rs.h"
 
 #include "base/err.h"
+#include "fec/ec.h"
 
-#include <isa-l/erasure_code.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define TABLE_LEN 32 /* bytes of ISA-L's table for one coefficient */
 
 struct pq_rs {
     unsigned data, parity;
@@ -24,8 +22,8 @@ static void weights(const uint8_t *from, unsigned k, uint8_t *weight)
         uint8_t product = 1;
         for (unsigned m = 0; m < k; m++)
             if (m != j)
-                product = gf_mul(product, from[j] ^ from[m]);
-        weight[j] = gf_inv(product);
+                product = pq_gf_mul(product, from[j] ^ from[m]);
+        weight[j] = pq_gf_inv(product);
     }
 }
 
@@ -35,9 +33,9 @@ static void coefficients(const uint8_t *from, const uint8_t *weight, unsigned k,
 {
     uint8_t product = 1;
     for (unsigned m = 0; m < k; m++)
-        product = gf_mul(product, x ^ from[m]);
+        product = pq_gf_mul(product, x ^ from[m]);
     for (unsigned j = 0; j < k; j++)
-        row[j] = gf_mul(gf_mul(product, gf_inv(x ^ from[j])), weight[j]);
+        row[j] = pq_gf_mul(pq_gf_mul(product, pq_gf_inv(x ^ from[j])), weight[j]);
 }
 
 /* ---- the code */
@@ -46,7 +44,7 @@ static int prepare_adds(struct pq_rs *r)
 {
     uint8_t from[PQ_RS_SHARDS_MAX], weight[PQ_RS_SHARDS_MAX];
     r->matrix = malloc((size_t)r->parity * r->data);
-    r->tables = malloc((size_t)TABLE_LEN * r->data * r->parity);
+    r->tables = malloc((size_t)PQ_GF_TABLE * r->data * r->parity);
     if (!r->matrix || !r->tables)
         return PQ_ENOMEM;
     for (unsigned i = 0; i < r->data; i++)
@@ -55,7 +53,7 @@ static int prepare_adds(struct pq_rs *r)
     for (unsigned i = 0; i < r->parity; i++)
         coefficients(from, weight, r->data, (uint8_t)(r->data + i),
                      r->matrix + (size_t)i * r->data);
-    ec_init_tables((int)r->data, (int)r->parity, r->matrix, r->tables);
+    pq_ec_prepare(r->data, r->parity, r->matrix, r->tables);
     return 0;
 }
 
@@ -91,22 +89,13 @@ const uint8_t *pq_rs_row(const struct pq_rs *r, unsigned i)
     return r->matrix + (size_t)i * r->data;
 }
 
-/* ISA-L takes pointers to non-const for what it only reads. */
-static uint8_t *unconst(const uint8_t *p)
-{
-    uint8_t *q;
-    memcpy(&q, &p, sizeof q);
-    return q;
-}
-
 void pq_rs_add(const struct pq_rs *r, unsigned index, const uint8_t *shard, size_t n,
                uint8_t *const *parity)
 {
     uint8_t *out[PQ_RS_SHARDS_MAX];
     for (unsigned i = 0; i < r->parity; i++)
         out[i] = parity[i];
-    ec_encode_data_update((int)n, (int)r->data, (int)r->parity, (int)index, r->tables,
-                          unconst(shard), out);
+    pq_ec_update(r->tables, r->data, r->parity, n, index, shard, out);
 }
 
 /* The first `data` shards that are there, and their points.  Returns how many. */
@@ -135,7 +124,7 @@ int pq_rs_rebuild(const struct pq_rs *r, uint8_t *const *shard, size_t n, uint8_
         missing += !shard[i];
     if (!missing)
         return 0;
-    uint8_t *tables = malloc((size_t)TABLE_LEN * k * missing);
+    uint8_t *tables = malloc((size_t)PQ_GF_TABLE * k * missing);
     uint8_t *matrix = malloc((size_t)k * missing);
     if (!tables || !matrix) {
         free(tables);
@@ -150,11 +139,9 @@ int pq_rs_rebuild(const struct pq_rs *r, uint8_t *const *shard, size_t n, uint8_
         coefficients(point, weight, k, (uint8_t)i, matrix + (size_t)n_to * k);
         to[n_to++] = out[i];
     }
-    /* all rows at once: how long the table of one is depends on the processor (8 bytes with GFNI)
-     */
-    ec_init_tables((int)k, (int)n_to, matrix, tables);
+    pq_ec_prepare(k, n_to, matrix, tables);
     free(matrix);
-    ec_encode_data((int)n, (int)k, (int)n_to, tables, from, to);
+    pq_ec_encode(tables, k, n_to, n, from, to);
     free(tables);
     return 0;
 }

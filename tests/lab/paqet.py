@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
 import time
 from dataclasses import dataclass
 
@@ -24,6 +25,16 @@ BLOCKS = [
 
 def program() -> str:
     return os.environ.get("PAQET") or str(ROOT / "build" / "paqet")
+
+
+def built_with(word: str) -> bool:
+    """Whether the program says that a library or backend is in it."""
+    return word in subprocess.check_output([program(), "version"], text=True)
+
+
+def lookup_seconds() -> float:
+    """How long a name may take whose name server is not there: musl does not notice that."""
+    return 6 if built_with("musl") else 1
 
 
 @dataclass

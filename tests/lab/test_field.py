@@ -140,7 +140,7 @@ def test_name_is_looked_up_again() -> None:
 
 
 @contextlib.contextmanager
-def waiting_client(lab: Lab, settings: Settings) -> Iterator[None]:
+def waiting_client(lab: Lab, settings: Settings, seconds: float = 5) -> Iterator[None]:
     """A client that cannot reach its server; inside, the network comes, and it must work soon."""
     lab.origin()
     paqet.start_server(lab, Settings(network=False, extra=server_side(lab.s)))
@@ -148,7 +148,7 @@ def waiting_client(lab: Lab, settings: Settings) -> Iterator[None]:
     time.sleep(2)
     expect_alive(client)
     yield
-    paqet.seconds_to_work(lab, 5, patience=1)
+    paqet.seconds_to_work(lab, seconds, patience=1)
     lines = client.log().count("\n")
     expect(lines < 40, f"{lines} lines in the client's log: not rate-limited")
     expect(client.stop() == 0, "exit code")
@@ -181,7 +181,8 @@ def test_route_comes_late() -> None:
 @test(timed=True)
 def test_name_comes_late() -> None:
     with Lab() as lab, names(lab.c, "", "nameserver 127.0.0.1\n"):  # where nobody answers
-        with waiting_client(lab, Settings(network=False, server=BY_NAME)):
+        settings = Settings(network=False, server=BY_NAME)
+        with waiting_client(lab, settings, 4 + paqet.lookup_seconds()):
             rewrite_names(lab.c, f"{lab.s.ip4} {NAME}\n")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 from functools import partial
@@ -27,9 +28,10 @@ def readelf(*options: str) -> str:
 @test()
 def test_hardened_program() -> None:
     segments, dynamic = readelf("--program-headers"), readelf("--dynamic")
-    symbols = readelf("--symbols", "--dyn-syms")
+    static = is_static()  # with musl, which has no fortified functions, and stripped
+    symbols = "" if static else readelf("--symbols", "--dyn-syms")
     flags = " ".join(re.findall(r"\((?:FLAGS|FLAGS_1|BIND_NOW)\).*", dynamic))
-    stack = re.search(r"GNU_STACK\s+(?:0x\S+\s+)+([RWE ]+?)\s+0x", segments)
+    stack = re.search(r"GNU_STACK\s+(?:0x\S+\s+)+([RWE ]+?)\s+0", segments)
     missing = []
     if not re.search(r"^\s*Type:\s+DYN", readelf("--file-header"), re.MULTILINE):
         missing.append("position-independent executable (-fPIE, -pie)")
@@ -37,15 +39,43 @@ def test_hardened_program() -> None:
         missing.append("read-only relocations (-z relro)")
     if "NOW" not in flags:
         missing.append("full of them (-z now)")
-    if "__stack_chk_fail" not in symbols:
+    if not static and "__stack_chk_fail" not in symbols:
         missing.append("stack protector (-fstack-protector-strong)")
-    if not re.search(r"\b__(?!stack)\w+_chk\b", symbols):
+    if not static and not re.search(r"\b__(?!stack)\w+_chk\b", symbols):
         missing.append("fortified functions (_FORTIFY_SOURCE)")
     if not stack or "E" in stack[1]:
         missing.append("non-executable stack (-z noexecstack)")
     if "TEXTREL" in dynamic:
         missing.append("a text without relocations")
     expect(not missing, f"missing: {', '.join(missing)}")
+
+
+# ---- no other file
+
+
+def is_static() -> bool:
+    return "INTERP" not in readelf("--program-headers")
+
+
+@test()
+def test_alone_in_an_empty_root() -> None:
+    """The program that script/release makes needs no other file: it runs where there is none."""
+    if not is_static():
+        raise Skip("this program needs its libraries: script/release makes one that does not")
+    with Lab() as lab:
+        root = lab.new_file("empty")
+        root.mkdir()
+        shutil.copy(paqet.program(), root / "paqet")
+        said = lab.c.check(["chroot", str(root), "/paqet", "version"])
+        expect("libgcrypt" in said, f"version says: {said}")
+        lab.origin()
+        paqet.start_server(lab, Settings())
+        (root / "client.yaml").write_text(paqet.client_config(lab, Settings(network=False)))
+        argv = ["chroot", str(root), "/paqet", "run", "-c", "/client.yaml"]
+        client = lab.c.start("client", argv)
+        paqet.wait_ready(client)
+        paqet.wait_working(lab)
+        expect(client.stop() == 0, "exit code")
 
 
 # ---- no core file

@@ -149,6 +149,8 @@ def test_network_found_out_by_itself() -> None:
 
 @test()
 def test_libpcap_backend() -> None:
+    if not paqet.built_with("pcap"):
+        raise Skip("this program is built without libpcap")
     with Lab() as lab:
         pair = paqet.start_pair(lab, Settings(network_extra="  backend: pcap\n"))
         check_download(lab, 5 * MB)

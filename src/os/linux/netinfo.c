@@ -4,23 +4,18 @@
 #include "base/err.h"
 #include "os/linux/neigh.h"
 #include "os/linux/nl.h"
-
-#include <net/if.h>
+#include "os/linux/rtmsg.h"
 
 #include <errno.h>
-#include <linux/if_addr.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
-#include <net/if_arp.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* ---- interfaces */
+enum { ROUTE_REQUEST_MAX = 128 };
 
-#define LOWER_UP 0x10000 /* IFF_LOWER_UP, which net/if.h does not know */
+/* ---- interfaces */
 
 struct ifaces {
     struct pq_iface *v;
@@ -35,109 +30,49 @@ static struct pq_iface *by_index(struct ifaces *l, int index)
     return NULL;
 }
 
-static int on_link(const struct nlmsghdr *nlh, void *arg)
+static int on_link(const struct pq_nl_msg *m, void *arg)
 {
     struct ifaces *l = arg;
-    const struct ifinfomsg *m = mnl_nlmsg_get_payload(nlh);
     struct pq_iface *v = realloc(l->v, (l->n + 1) * sizeof *v);
     if (!v)
-        return MNL_CB_ERROR;
+        return PQ_ENOMEM;
     l->v = v;
-    struct pq_iface *f = &v[l->n++];
-    *f = (struct pq_iface){.index = m->ifi_index,
-                           .hwtype = m->ifi_type,
-                           .up = m->ifi_flags & IFF_UP,
-                           .loopback = m->ifi_flags & IFF_LOOPBACK,
-                           .carrier = m->ifi_flags & LOWER_UP};
-    const struct nlattr *tb[PQ_NL_ATTRS], *mac;
-    pq_nl_attrs(nlh, sizeof *m, tb);
-    if (tb[IFLA_IFNAME])
-        memcpy(f->name, mnl_attr_get_str(tb[IFLA_IFNAME]),
-               strnlen(mnl_attr_get_str(tb[IFLA_IFNAME]), sizeof f->name - 1));
-    f->mtu = pq_nl_u32(tb[IFLA_MTU]);
-    mac = tb[IFLA_ADDRESS];
-    f->has_mac = mac && m->ifi_type == ARPHRD_ETHER && mnl_attr_get_payload_len(mac) == 6;
-    if (f->has_mac)
-        memcpy(f->mac, mnl_attr_get_payload(mac), 6);
-    return MNL_CB_OK;
+    l->n += pq_rt_link(&v[l->n], m);
+    return 0;
 }
 
-/* The own address that an entry tells of. */
-static bool get_own(struct pq_addr *ip, const struct nlmsghdr *nlh)
+static int on_addr(const struct pq_nl_msg *m, void *arg)
 {
-    const struct nlattr *tb[PQ_NL_ATTRS];
-    pq_nl_attrs(nlh, sizeof(struct ifaddrmsg), tb);
-    /* IFA_LOCAL is it where IFA_ADDRESS is the other end of the link */
-    return pq_nl_addr(ip, tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS]);
-}
-
-static int on_addr(const struct nlmsghdr *nlh, void *arg)
-{
-    const struct ifaddrmsg *m = mnl_nlmsg_get_payload(nlh);
-    struct pq_iface *f = by_index(arg, (int)m->ifa_index);
-    if (!f || f->n == PQ_IFACE_ADDRS)
-        return MNL_CB_OK;
-    struct pq_iface_addr *a = &f->addr[f->n];
-    a->prefix = m->ifa_prefixlen;
-    a->link_local = m->ifa_scope == RT_SCOPE_LINK;
-    f->n += get_own(&a->ip, nlh);
-    return MNL_CB_OK;
+    struct pq_iface_addr a;
+    int index;
+    struct pq_iface *f = pq_rt_addr(&a, &index, m) ? by_index(arg, index) : NULL;
+    if (f && f->n < PQ_IFACE_ADDRS)
+        f->addr[f->n++] = a;
+    return 0;
 }
 
 /* Notes a default route if it is the best one so far. */
-static void note_default(struct pq_iface *f, bool is4, uint32_t metric, const struct pq_addr *gw)
+static void note_default(struct pq_iface *f, const struct pq_rt_route *r)
 {
     static const struct pq_addr none = {{0}, 0};
-    bool *has = is4 ? &f->has_default4 : &f->has_default6;
-    uint32_t *least = is4 ? &f->metric4 : &f->metric6;
-    if (*has && *least <= metric)
+    bool *has = r->is4 ? &f->has_default4 : &f->has_default6;
+    uint32_t *least = r->is4 ? &f->metric4 : &f->metric6;
+    if (*has && *least <= r->metric)
         return;
     *has = true;
-    *least = metric;
-    *(is4 ? &f->gateway4 : &f->gateway6) = gw ? *gw : none;
+    *least = r->metric;
+    *(r->is4 ? &f->gateway4 : &f->gateway6) = r->has_gateway ? r->gateway : none;
 }
 
-/* The gateway of a route; IPv4 may go through an IPv6 router. */
-static bool get_gateway(struct pq_addr *gw, const struct nlattr *const tb[PQ_NL_ATTRS])
+static int on_default_route(const struct pq_nl_msg *m, void *arg)
 {
-    if (pq_nl_addr(gw, tb[RTA_GATEWAY]))
-        return true;
-    const struct nlattr *via = tb[RTA_VIA]; /* family 2, then the address */
-    const uint8_t *p = via ? mnl_attr_get_payload(via) : NULL;
-    size_t n = via ? mnl_attr_get_payload_len(via) : 0;
-    if (n == 2 + 4)
-        pq_addr_set4(gw, p + 2, 0);
-    else if (n == 2 + 16)
-        pq_addr_set6(gw, p + 2, 0);
-    return n == 2 + 4 || n == 2 + 16;
-}
-
-static int on_default_route(const struct nlmsghdr *nlh, void *arg)
-{
-    const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
-    const struct nlattr *tb[PQ_NL_ATTRS], *hop[PQ_NL_ATTRS];
-    if (m->rtm_dst_len || m->rtm_type != RTN_UNICAST)
-        return MNL_CB_OK;
-    pq_nl_attrs(nlh, sizeof *m, tb);
-    uint32_t table = tb[RTA_TABLE] ? pq_nl_u32(tb[RTA_TABLE]) : m->rtm_table;
-    if (table != RT_TABLE_MAIN)
-        return MNL_CB_OK;
-    int index = (int)pq_nl_u32(tb[RTA_OIF]);
-    struct pq_addr gw;
-    bool has_gw = get_gateway(&gw, tb);
-    if (tb[RTA_MULTIPATH]) { /* the first of several */
-        const struct rtnexthop *h = mnl_attr_get_payload(tb[RTA_MULTIPATH]);
-        size_t n = mnl_attr_get_payload_len(tb[RTA_MULTIPATH]);
-        if (n < sizeof *h || h->rtnh_len < sizeof *h || h->rtnh_len > n)
-            return MNL_CB_OK;
-        index = h->rtnh_ifindex;
-        pq_nl_attrs_in(h + 1, h->rtnh_len - sizeof *h, hop);
-        has_gw = get_gateway(&gw, hop);
-    }
-    struct pq_iface *f = by_index(arg, index);
+    struct pq_rt_route r;
+    if (!pq_rt_route(&r, m) || r.dst_len || !r.is_unicast || r.table != RT_TABLE_MAIN)
+        return 0;
+    struct pq_iface *f = by_index(arg, r.ifindex);
     if (f)
-        note_default(f, m->rtm_family == AF_INET, pq_nl_u32(tb[RTA_PRIORITY]), has_gw ? &gw : NULL);
-    return MNL_CB_OK;
+        note_default(f, &r);
+    return 0;
 }
 
 int pq_iface_list(struct pq_iface **out, size_t *n)
@@ -180,12 +115,14 @@ struct own_addrs {
     size_t n, max;
 };
 
-static int on_own_addr(const struct nlmsghdr *nlh, void *arg)
+static int on_own_addr(const struct pq_nl_msg *m, void *arg)
 {
     struct own_addrs *l = arg;
-    if (l->n < l->max)
-        l->n += get_own(&l->v[l->n], nlh);
-    return MNL_CB_OK;
+    struct pq_iface_addr a;
+    int index;
+    if (l->n < l->max && pq_rt_addr(&a, &index, m))
+        l->v[l->n++] = a.ip;
+    return 0;
 }
 
 int pq_own_addrs(struct pq_addr *out, size_t max, size_t *n)
@@ -238,33 +175,36 @@ bool pq_netwatch_read(int fd)
 
 /* ---- routes */
 
-static int on_route(const struct nlmsghdr *nlh, void *arg)
+static int on_route(const struct pq_nl_msg *m, void *arg)
 {
-    struct pq_route *r = arg;
-    const struct nlattr *tb[PQ_NL_ATTRS];
-    pq_nl_attrs(nlh, sizeof(struct rtmsg), tb);
-    r->ifindex = (int)pq_nl_u32(tb[RTA_OIF]);
-    pq_nl_addr(&r->src, tb[RTA_PREFSRC]);
-    r->has_gateway = get_gateway(&r->gateway, tb);
-    return MNL_CB_OK;
+    struct pq_route *out = arg;
+    struct pq_rt_route r;
+    if (!pq_rt_route(&r, m))
+        return 0;
+    out->ifindex = r.ifindex;
+    if (r.has_src)
+        out->src = r.src;
+    out->has_gateway = r.has_gateway;
+    if (r.has_gateway)
+        out->gateway = r.gateway;
+    return 0;
 }
 
 int pq_route_get(const struct pq_addr *dst, const struct pq_addr *src, struct pq_route *out)
 {
-    char buf[512] = {0};
-    struct nlmsghdr *nlh = pq_nl_request(buf, RTM_GETROUTE, 0);
-    struct rtmsg *m = mnl_nlmsg_put_extra_header(nlh, sizeof *m);
-    const uint8_t bits = pq_addr_is4(dst) ? 32 : 128;
-    m->rtm_family = bits == 32 ? AF_INET : AF_INET6;
-    m->rtm_dst_len = bits;
-    pq_nl_put_addr(nlh, RTA_DST, dst);
-    if (src) {
-        m->rtm_src_len = bits;
-        pq_nl_put_addr(nlh, RTA_SRC, src);
-    }
-    mnl_attr_put_u32(nlh, RTA_MARK, PQ_ROUTE_MARK); /* kernels that do not know it ignore it */
+    uint8_t buf[ROUTE_REQUEST_MAX];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    const bool is4 = pq_addr_is4(dst);
+    const uint8_t bits = is4 ? 32 : 128;
+    const struct rtmsg h = {
+        .rtm_family = is4 ? AF_INET : AF_INET6, .rtm_dst_len = bits, .rtm_src_len = src ? bits : 0};
+    pq_nl_begin(&o, RTM_GETROUTE, NLM_F_ACK, &h, sizeof h);
+    pq_nl_put_addr(&o, RTA_DST, dst);
+    if (src)
+        pq_nl_put_addr(&o, RTA_SRC, src);
+    pq_nl_put_u32(&o, RTA_MARK, PQ_ROUTE_MARK); /* kernels that do not know it ignore it */
     *out = (struct pq_route){.gateway = *dst};
-    return pq_nl_query(nlh, on_route, out);
+    return pq_nl_query(&o, on_route, out);
 }
 
 /* ---- neighbours */
@@ -276,25 +216,16 @@ struct neigh_query {
     bool found, fresh;
 };
 
-static int on_neigh(const struct nlmsghdr *nlh, void *arg)
+static int on_neigh(const struct pq_nl_msg *m, void *arg)
 {
     struct neigh_query *q = arg;
-    const struct ndmsg *m = mnl_nlmsg_get_payload(nlh);
-    const uint16_t valid =
-        NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE;
-    if (m->ndm_ifindex != q->ifindex || !(m->ndm_state & valid))
-        return MNL_CB_OK;
-    struct pq_addr ip;
-    const struct nlattr *tb[PQ_NL_ATTRS], *mac;
-    pq_nl_attrs(nlh, sizeof *m, tb);
-    mac = tb[NDA_LLADDR];
-    if (pq_nl_addr(&ip, tb[NDA_DST]) && pq_addr_eq_ip(&ip, &q->ip) && mac &&
-        mnl_attr_get_payload_len(mac) == 6) {
-        memcpy(q->mac, mnl_attr_get_payload(mac), 6);
-        q->found = true;
-        q->fresh = m->ndm_state & (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE);
-    }
-    return MNL_CB_OK;
+    struct pq_rt_neigh n;
+    if (!pq_rt_neigh(&n, m) || n.ifindex != q->ifindex || !pq_addr_eq_ip(&n.ip, &q->ip))
+        return 0;
+    memcpy(q->mac, n.mac, 6);
+    q->found = true;
+    q->fresh = n.fresh;
+    return 0;
 }
 
 int pq_neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6], bool *fresh)

@@ -3,18 +3,17 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
-#include "os/linux/nl.h"
 
 #include <netinet/in.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/capability.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,48 +29,31 @@
 
 /* ---- messages of a batch */
 
-static struct nlmsghdr *start(struct pq_nft_batch *b, uint16_t type, uint16_t flags,
-                              uint16_t res_id)
+static void begin(struct pq_nft_batch *b, uint16_t type, uint16_t flags, uint16_t res_id)
 {
-    struct nlmsghdr *h = mnl_nlmsg_put_header(b->buf + b->len);
-    h->nlmsg_type = type;
-    h->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
-    h->nlmsg_seq = ++b->n->seq;
-    struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof *g);
-    g->nfgen_family = b->family;
-    g->version = NFNETLINK_V0;
-    g->res_id = htons(res_id);
-    b->msg = h;
-    return h;
+    const struct nfgenmsg g = {
+        .nfgen_family = b->family, .version = NFNETLINK_V0, .res_id = htons(res_id)};
+    if (b->in_rule)
+        pq_nl_nest_end(&b->out, b->exprs);
+    b->in_rule = false;
+    pq_nl_begin(&b->out, type, flags, &g, sizeof g);
+    pq_nl_number(&b->n->nl, &b->out);
 }
 
-/* Ends the rule or message that is being written. */
-static void finish(struct pq_nft_batch *b)
+/* Begins a message, and ends the one before. */
+static struct pq_nl_out *command(struct pq_nft_batch *b, uint16_t type, uint16_t flags)
 {
-    if (!b->msg)
-        return;
-    if (b->exprs)
-        mnl_attr_nest_end(b->msg, b->exprs);
-    b->exprs = NULL;
-    b->len += NLMSG_ALIGN(b->msg->nlmsg_len);
-    b->msg = NULL;
-}
-
-static struct nlmsghdr *command(struct pq_nft_batch *b, uint16_t type, uint16_t flags)
-{
-    finish(b);
-    return start(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, 0);
+    begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, 0);
+    return &b->out;
 }
 
 void pq_nft_begin(struct pq_nft_batch *b, struct pq_nft *n, uint8_t family)
 {
     b->n = n;
     b->family = AF_UNSPEC;
-    b->len = 0;
-    b->msg = NULL;
-    b->exprs = NULL;
-    start(b, NFNL_MSG_BATCH_BEGIN, 0, NFNL_SUBSYS_NFTABLES);
-    finish(b);
+    b->out = pq_nl_out_init(b->buf, sizeof b->buf);
+    b->in_rule = false;
+    begin(b, NFNL_MSG_BATCH_BEGIN, 0, NFNL_SUBSYS_NFTABLES);
     b->family = family;
 }
 
@@ -79,69 +61,69 @@ void pq_nft_begin(struct pq_nft_batch *b, struct pq_nft *n, uint8_t family)
 
 void pq_nft_add_table(struct pq_nft_batch *b, bool owner)
 {
-    struct nlmsghdr *h = command(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
-    mnl_attr_put_strz(h, NFTA_TABLE_NAME, b->n->table);
-    mnl_attr_put_u32(h, NFTA_TABLE_FLAGS, htonl(owner ? TABLE_OWNER : 0));
+    struct pq_nl_out *o = command(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+    pq_nl_put_str(o, NFTA_TABLE_NAME, b->n->table);
+    pq_nl_put_be32(o, NFTA_TABLE_FLAGS, owner ? TABLE_OWNER : 0);
 }
 
 void pq_nft_del_table(struct pq_nft_batch *b)
 {
-    mnl_attr_put_strz(command(b, NFT_MSG_DELTABLE, 0), NFTA_TABLE_NAME, b->n->table);
+    pq_nl_put_str(command(b, NFT_MSG_DELTABLE, 0), NFTA_TABLE_NAME, b->n->table);
 }
 
 void pq_nft_add_ports(struct pq_nft_batch *b)
 {
-    struct nlmsghdr *h = command(b, NFT_MSG_NEWSET, NLM_F_CREATE);
-    mnl_attr_put_strz(h, NFTA_SET_TABLE, b->n->table);
-    mnl_attr_put_strz(h, NFTA_SET_NAME, PORTS);
-    mnl_attr_put_u32(h, NFTA_SET_FLAGS, htonl(NFT_SET_TIMEOUT));
-    mnl_attr_put_u32(h, NFTA_SET_KEY_TYPE, htonl(INET_SERVICE));
-    mnl_attr_put_u32(h, NFTA_SET_KEY_LEN, htonl(2));
-    mnl_attr_put_u32(h, NFTA_SET_ID, htonl(1));
+    struct pq_nl_out *o = command(b, NFT_MSG_NEWSET, NLM_F_CREATE);
+    pq_nl_put_str(o, NFTA_SET_TABLE, b->n->table);
+    pq_nl_put_str(o, NFTA_SET_NAME, PORTS);
+    pq_nl_put_be32(o, NFTA_SET_FLAGS, NFT_SET_TIMEOUT);
+    pq_nl_put_be32(o, NFTA_SET_KEY_TYPE, INET_SERVICE);
+    pq_nl_put_be32(o, NFTA_SET_KEY_LEN, 2);
+    pq_nl_put_be32(o, NFTA_SET_ID, 1);
 }
 
 void pq_nft_add_chain(struct pq_nft_batch *b, const struct pq_nft_chain *c)
 {
-    struct nlmsghdr *h = command(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
-    mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, b->n->table);
-    mnl_attr_put_strz(h, NFTA_CHAIN_NAME, c->name);
-    struct nlattr *hook = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
-    mnl_attr_put_u32(h, NFTA_HOOK_HOOKNUM, htonl(c->hook));
-    mnl_attr_put_u32(h, NFTA_HOOK_PRIORITY, htonl((uint32_t)c->priority));
+    struct pq_nl_out *o = command(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+    pq_nl_put_str(o, NFTA_CHAIN_TABLE, b->n->table);
+    pq_nl_put_str(o, NFTA_CHAIN_NAME, c->name);
+    const size_t hook = pq_nl_nest(o, NFTA_CHAIN_HOOK);
+    pq_nl_put_be32(o, NFTA_HOOK_HOOKNUM, c->hook);
+    pq_nl_put_be32(o, NFTA_HOOK_PRIORITY, (uint32_t)c->priority);
     if (c->device)
-        mnl_attr_put_strz(h, NFTA_HOOK_DEV, c->device);
-    mnl_attr_nest_end(h, hook);
-    mnl_attr_put_u32(h, NFTA_CHAIN_POLICY, htonl(NF_ACCEPT));
-    mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, c->type);
+        pq_nl_put_str(o, NFTA_HOOK_DEV, c->device);
+    pq_nl_nest_end(o, hook);
+    pq_nl_put_be32(o, NFTA_CHAIN_POLICY, NF_ACCEPT);
+    pq_nl_put_str(o, NFTA_CHAIN_TYPE, c->type);
 }
 
 void pq_nft_del_chain(struct pq_nft_batch *b, const char *name)
 {
-    struct nlmsghdr *h = command(b, NFT_MSG_DELCHAIN, 0);
-    mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, b->n->table);
-    mnl_attr_put_strz(h, NFTA_CHAIN_NAME, name);
+    struct pq_nl_out *o = command(b, NFT_MSG_DELCHAIN, 0);
+    pq_nl_put_str(o, NFTA_CHAIN_TABLE, b->n->table);
+    pq_nl_put_str(o, NFTA_CHAIN_NAME, name);
 }
 
 static void element(struct pq_nft_batch *b, uint16_t type, uint16_t flags, uint16_t port,
                     uint64_t timeout_ms)
 {
-    struct nlmsghdr *h = command(b, type, flags);
+    struct pq_nl_out *o = command(b, type, flags);
     const uint16_t key_be = htons(port);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, b->n->table);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, PORTS);
-    struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
-    struct nlattr *one = mnl_attr_nest_start(h, 1);
-    struct nlattr *key = mnl_attr_nest_start(h, NFTA_SET_ELEM_KEY);
-    mnl_attr_put(h, NFTA_DATA_VALUE, sizeof key_be, &key_be);
-    mnl_attr_nest_end(h, key);
+    pq_nl_put_str(o, NFTA_SET_ELEM_LIST_TABLE, b->n->table);
+    pq_nl_put_str(o, NFTA_SET_ELEM_LIST_SET, PORTS);
+    const size_t list = pq_nl_nest(o, NFTA_SET_ELEM_LIST_ELEMENTS);
+    const size_t one = pq_nl_nest(o, 1);
+    const size_t key = pq_nl_nest(o, NFTA_SET_ELEM_KEY);
+    pq_nl_put(o, NFTA_DATA_VALUE, &key_be, sizeof key_be);
+    pq_nl_nest_end(o, key);
     if (timeout_ms) {
         uint8_t be[8];
         pq_put_be32(be, (uint32_t)(timeout_ms >> 32));
         pq_put_be32(be + 4, (uint32_t)timeout_ms);
-        mnl_attr_put(h, NFTA_SET_ELEM_TIMEOUT, sizeof be, be);
+        pq_nl_put(o, NFTA_SET_ELEM_TIMEOUT, be, sizeof be);
     }
-    mnl_attr_nest_end(h, one);
-    mnl_attr_nest_end(h, list);
+    pq_nl_nest_end(o, one);
+    pq_nl_nest_end(o, list);
 }
 
 void pq_nft_add_port(struct pq_nft_batch *b, uint16_t port, uint64_t timeout_ms)
@@ -158,33 +140,34 @@ void pq_nft_del_port(struct pq_nft_batch *b, uint16_t port)
 
 void pq_nft_rule(struct pq_nft_batch *b, const char *chain)
 {
-    struct nlmsghdr *h = command(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-    mnl_attr_put_strz(h, NFTA_RULE_TABLE, b->n->table);
-    mnl_attr_put_strz(h, NFTA_RULE_CHAIN, chain);
-    b->exprs = mnl_attr_nest_start(h, NFTA_RULE_EXPRESSIONS);
+    struct pq_nl_out *o = command(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+    pq_nl_put_str(o, NFTA_RULE_TABLE, b->n->table);
+    pq_nl_put_str(o, NFTA_RULE_CHAIN, chain);
+    b->exprs = pq_nl_nest(o, NFTA_RULE_EXPRESSIONS);
+    b->in_rule = true;
 }
 
-struct expr {
-    struct nlattr *elem, *data;
+struct expr { /* where its two attributes begin */
+    size_t elem, data;
 };
 
 static struct expr expr_begin(struct pq_nft_batch *b, const char *name)
 {
-    struct expr e = {.elem = mnl_attr_nest_start(b->msg, NFTA_LIST_ELEM)};
-    mnl_attr_put_strz(b->msg, NFTA_EXPR_NAME, name);
-    e.data = mnl_attr_nest_start(b->msg, NFTA_EXPR_DATA);
+    struct expr e = {.elem = pq_nl_nest(&b->out, NFTA_LIST_ELEM)};
+    pq_nl_put_str(&b->out, NFTA_EXPR_NAME, name);
+    e.data = pq_nl_nest(&b->out, NFTA_EXPR_DATA);
     return e;
 }
 
 static void expr_end(struct pq_nft_batch *b, struct expr e)
 {
-    mnl_attr_nest_end(b->msg, e.data);
-    mnl_attr_nest_end(b->msg, e.elem);
+    pq_nl_nest_end(&b->out, e.data);
+    pq_nl_nest_end(&b->out, e.elem);
 }
 
 static void put32(struct pq_nft_batch *b, uint16_t type, uint32_t v)
 {
-    mnl_attr_put_u32(b->msg, type, htonl(v));
+    pq_nl_put_be32(&b->out, type, v);
 }
 
 static void meta(struct pq_nft_batch *b, uint32_t key)
@@ -210,9 +193,9 @@ static void compare(struct pq_nft_batch *b, uint32_t op, const void *p, size_t n
     struct expr e = expr_begin(b, "cmp");
     put32(b, NFTA_CMP_SREG, NFT_REG_1);
     put32(b, NFTA_CMP_OP, op);
-    struct nlattr *data = mnl_attr_nest_start(b->msg, NFTA_CMP_DATA);
-    mnl_attr_put(b->msg, NFTA_DATA_VALUE, n, p);
-    mnl_attr_nest_end(b->msg, data);
+    const size_t data = pq_nl_nest(&b->out, NFTA_CMP_DATA);
+    pq_nl_put(&b->out, NFTA_DATA_VALUE, p, n);
+    pq_nl_nest_end(&b->out, data);
     expr_end(b, e);
 }
 
@@ -260,17 +243,17 @@ void pq_nft_if_dport_is_ours(struct pq_nft_batch *b)
     payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
     struct expr e = expr_begin(b, "lookup");
     put32(b, NFTA_LOOKUP_SREG, NFT_REG_1);
-    mnl_attr_put_strz(b->msg, NFTA_LOOKUP_SET, PORTS);
+    pq_nl_put_str(&b->out, NFTA_LOOKUP_SET, PORTS);
     put32(b, NFTA_LOOKUP_SET_ID, 1);
     expr_end(b, e);
 }
 
-/* A value, or a verdict, into a register. */
-static struct nlattr *immediate(struct pq_nft_batch *b, uint32_t reg, struct expr *e)
+/* A value, or a verdict, into a register.  Returns the place of what is to be put inside. */
+static size_t immediate(struct pq_nft_batch *b, uint32_t reg, struct expr *e)
 {
     *e = expr_begin(b, "immediate");
     put32(b, NFTA_IMMEDIATE_DREG, reg);
-    return mnl_attr_nest_start(b->msg, NFTA_IMMEDIATE_DATA);
+    return pq_nl_nest(&b->out, NFTA_IMMEDIATE_DATA);
 }
 
 void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v)
@@ -278,11 +261,11 @@ void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v)
     static const int32_t codes[] = {
         [PQ_NFT_DROP] = NF_DROP, [PQ_NFT_ACCEPT] = NF_ACCEPT, [PQ_NFT_RETURN] = NFT_RETURN};
     struct expr e;
-    struct nlattr *data = immediate(b, NFT_REG_VERDICT, &e);
-    struct nlattr *verdict = mnl_attr_nest_start(b->msg, NFTA_DATA_VERDICT);
+    const size_t data = immediate(b, NFT_REG_VERDICT, &e);
+    const size_t verdict = pq_nl_nest(&b->out, NFTA_DATA_VERDICT);
     put32(b, NFTA_VERDICT_CODE, (uint32_t)codes[v]);
-    mnl_attr_nest_end(b->msg, verdict);
-    mnl_attr_nest_end(b->msg, data);
+    pq_nl_nest_end(&b->out, verdict);
+    pq_nl_nest_end(&b->out, data);
     expr_end(b, e);
 }
 
@@ -290,9 +273,9 @@ static void load_port(struct pq_nft_batch *b, uint32_t reg, uint16_t port)
 {
     const uint16_t be = htons(port);
     struct expr e;
-    struct nlattr *data = immediate(b, reg, &e);
-    mnl_attr_put(b->msg, NFTA_DATA_VALUE, sizeof be, &be);
-    mnl_attr_nest_end(b->msg, data);
+    const size_t data = immediate(b, reg, &e);
+    pq_nl_put(&b->out, NFTA_DATA_VALUE, &be, sizeof be);
+    pq_nl_nest_end(&b->out, data);
     expr_end(b, e);
 }
 
@@ -316,46 +299,38 @@ void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high)
 /* The first error among the answers, or the acknowledgement of message `last`. */
 static int read_answers(struct pq_nft *n, uint32_t last)
 {
-    _Alignas(8) char buf[8192];
+    uint8_t buf[PQ_NL_RECV];
+    struct pq_view got;
+    struct pq_nl_msg m;
     for (;;) {
-        ssize_t len = mnl_socket_recvfrom(n->nl, buf, sizeof buf);
-        if (len < 0)
-            return errno == EINTR ? 0 : -errno;
-        int left = (int)len;
-        const struct nlmsghdr *h = (const void *)buf;
-        for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-            const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
-            if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_len < NLMSG_LENGTH(sizeof *e))
-                continue;
-            if (e->error)
-                return e->error;
-            if (h->nlmsg_seq == last)
-                return 0;
-        }
+        int e = pq_nl_recv(&n->nl, buf, &got);
+        if (e)
+            return e;
+        while (pq_nl_next(&got, &m))
+            if (m.port == n->nl.port && pq_nl_verdict(&m, &e) && (e || m.seq == last))
+                return e;
     }
 }
 
 /* What an earlier batch that failed still had to say. */
 static void drain(struct pq_nft *n)
 {
-    char buf[8192];
-    while (recv(mnl_socket_get_fd(n->nl), buf, sizeof buf, MSG_DONTWAIT) > 0)
+    uint8_t buf[4096];
+    while (recv(n->nl.fd, buf, sizeof buf, MSG_DONTWAIT) > 0)
         continue;
 }
 
 int pq_nft_commit(struct pq_nft_batch *b)
 {
-    if (b->msg)
-        b->msg->nlmsg_flags |= NLM_F_ACK;
-    const uint32_t last = b->n->seq;
-    finish(b);
+    struct pq_nft *n = b->n;
+    const uint32_t last = n->nl.seq;
+    pq_nl_add_flags(&b->out, NLM_F_ACK);
     b->family = AF_UNSPEC;
-    start(b, NFNL_MSG_BATCH_END, 0, NFNL_SUBSYS_NFTABLES);
-    finish(b);
-    drain(b->n);
-    if (mnl_socket_sendto(b->n->nl, b->buf, b->len) < 0)
-        return errno == EPERM ? -EPERM : PQ_ENOTSUP;
-    int e = read_answers(b->n, last);
+    begin(b, NFNL_MSG_BATCH_END, 0, NFNL_SUBSYS_NFTABLES);
+    drain(n);
+    int e = pq_nl_send(&n->nl, &b->out);
+    if (!e)
+        e = read_answers(n, last);
     return e == -EPERM ? -EPERM : e ? PQ_ENOTSUP : 0;
 }
 
@@ -378,47 +353,35 @@ struct found {
 };
 
 /* Notes tables of ours whose process is gone. */
-static int on_table(const struct nlmsghdr *h, void *arg)
+static int on_table(const struct pq_nl_msg *m, void *arg)
 {
     struct found *f = arg;
-    const struct nfgenmsg *g = mnl_nlmsg_get_payload(h);
-    const struct nlattr *tb[PQ_NL_ATTRS];
-    pq_nl_attrs(h, sizeof *g, tb);
-    const char *name = tb[NFTA_TABLE_NAME] ? mnl_attr_get_str(tb[NFTA_TABLE_NAME]) : "";
-    char proc[32];
+    struct nfgenmsg g;
+    struct pq_nl_attrs a;
+    char name[sizeof f->v[0].name], proc[32];
     int pid;
     unsigned salt;
-    if (f->n == sizeof f->v / sizeof f->v[0] || strlen(name) >= sizeof f->v[0].name ||
-        sscanf(name, "paqet_%d_%x", &pid, &salt) != 2 || pid == getpid())
-        return MNL_CB_OK;
+    if (f->n == sizeof f->v / sizeof f->v[0] || !pq_nl_head(m, &g, sizeof g, &a) ||
+        a.v[NFTA_TABLE_NAME].n > sizeof name)
+        return 0;
+    pq_nl_str(name, sizeof name, a.v[NFTA_TABLE_NAME]);
+    if (sscanf(name, "paqet_%d_%x", &pid, &salt) != 2 || pid == getpid())
+        return 0;
     snprintf(proc, sizeof proc, "/proc/%d", pid);
     if (access(proc, F_OK)) {
-        f->v[f->n].family = g->nfgen_family;
-        memcpy(f->v[f->n++].name, name, strlen(name) + 1);
+        f->v[f->n].family = g.nfgen_family;
+        memcpy(f->v[f->n++].name, name, sizeof name);
     }
-    return MNL_CB_OK;
+    return 0;
 }
 
 static int list_tables(struct pq_nft *n, struct found *f)
 {
-    _Alignas(8) char buf[8192];
-    struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
-    h->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
-    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    h->nlmsg_seq = ++n->seq;
-    struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof *g);
-    g->nfgen_family = AF_UNSPEC;
-    g->version = NFNETLINK_V0;
-    if (mnl_socket_sendto(n->nl, h, h->nlmsg_len) < 0)
-        return -errno;
-    for (;;) {
-        ssize_t len = mnl_socket_recvfrom(n->nl, buf, sizeof buf);
-        int r = len < 0 ? -1
-                        : mnl_cb_run(buf, (size_t)len, n->seq, mnl_socket_get_portid(n->nl),
-                                     on_table, f);
-        if (r <= MNL_CB_STOP)
-            return r < 0 ? -errno : 0;
-    }
+    const struct nfgenmsg g = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0};
+    uint8_t buf[64];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    pq_nl_begin(&o, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, NLM_F_DUMP, &g, sizeof g);
+    return pq_nl_ask(&n->nl, &o, on_table, f);
 }
 
 /* Takes away marked tables of processes that are gone.  Returns 0, or an error where the kernel has
@@ -434,7 +397,7 @@ static int sweep(struct pq_nft *n)
         pq_nft_begin(b, &other, f.v[i].family);
         pq_nft_del_table(b);
         pq_nft_commit(b); /* it may belong to another container's process */
-        n->seq = other.seq;
+        n->nl.seq = other.nl.seq;
     }
     free(b);
     return e;
@@ -443,19 +406,18 @@ static int sweep(struct pq_nft *n)
 int pq_nft_open(struct pq_nft *n)
 {
     const struct timeval wait = {.tv_sec = ANSWER_WAIT_S};
-    *n = (struct pq_nft){.nl = NULL};
+    *n = (struct pq_nft){.nl.fd = -1};
     if (!has_net_admin())
         return -EPERM;
-    n->nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-    if (!n->nl)
+    if (pq_nl_open(&n->nl, NETLINK_NETFILTER))
         return PQ_ENOTSUP;
-    setsockopt(mnl_socket_get_fd(n->nl), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+    setsockopt(n->nl.fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     /* two containers may share the network, but not the numbers of processes */
     unsigned salt = 0;
     if (getrandom(&salt, sizeof salt, 0) < 0)
         salt = (unsigned)getppid();
     snprintf(n->table, sizeof n->table, "paqet_%d_%04x", (int)getpid(), salt & 0xffff);
-    if (mnl_socket_bind(n->nl, 0, MNL_SOCKET_AUTOPID) < 0 || sweep(n)) {
+    if (sweep(n)) {
         pq_nft_close(n);
         return PQ_ENOTSUP;
     }
@@ -464,7 +426,5 @@ int pq_nft_open(struct pq_nft *n)
 
 void pq_nft_close(struct pq_nft *n)
 {
-    if (n->nl)
-        mnl_socket_close(n->nl);
-    n->nl = NULL;
+    pq_nl_close(&n->nl);
 }

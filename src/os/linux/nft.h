@@ -8,14 +8,10 @@
 #ifndef PQ_OS_LINUX_NFT_H
 #define PQ_OS_LINUX_NFT_H
 #include "base/addr.h"
-
-struct mnl_socket;
-struct nlattr;
-struct nlmsghdr;
+#include "os/linux/nl.h"
 
 struct pq_nft {
-    struct mnl_socket *nl;
-    uint32_t seq;
+    struct pq_nl nl;
     char table[32];
 };
 
@@ -29,10 +25,10 @@ void pq_nft_close(struct pq_nft *n); /* tables without `owner` stay */
 struct pq_nft_batch {
     struct pq_nft *n;
     uint8_t family; /* NFPROTO_* of what follows */
-    size_t len;
-    struct nlmsghdr *msg; /* the message being written ... */
-    struct nlattr *exprs; /* ... and, of a rule, its expressions */
-    _Alignas(8) char buf[PQ_NFT_BATCH];
+    struct pq_nl_out out;
+    bool in_rule; /* the message that is being written is a rule ... */
+    size_t exprs; /* ... and its expressions begin here */
+    uint8_t buf[PQ_NFT_BATCH];
 };
 
 enum pq_nft_verdict { PQ_NFT_DROP, PQ_NFT_ACCEPT, PQ_NFT_RETURN };
@@ -67,6 +63,7 @@ void pq_nft_if_dport_is_ours(struct pq_nft_batch *b);        /* in `ports`; behi
 void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v);
 void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high); /* 0: any port */
 
-/* Sends the batch and waits for the kernel's word.  Returns 0, -EPERM, or PQ_ENOTSUP (refused). */
+/* Sends the batch and waits for the kernel's word.  Returns 0, -EPERM, or PQ_ENOTSUP (refused, or
+ * more than PQ_NFT_BATCH bytes). */
 int pq_nft_commit(struct pq_nft_batch *b);
 #endif

@@ -1,93 +1,127 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/linux/nl.h"
 
-#include <errno.h>
-#include <linux/rtnetlink.h>
+#include "base/err.h"
 
-int pq_nl_query(struct nlmsghdr *nlh, mnl_cb_t cb, void *arg)
+#include <errno.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { DUMP_REQUEST_MAX = 128 };
+
+int pq_nl_open(struct pq_nl *nl, int protocol)
 {
-    char buf[16384];
-    struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-    if (!nl)
+    struct sockaddr_nl own = {.nl_family = AF_NETLINK};
+    socklen_t n = sizeof own;
+    *nl = (struct pq_nl){.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)};
+    if (nl->fd < 0)
         return -errno;
-    int e = 0;
-    nlh->nlmsg_seq = 1;
-    if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
-        mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
-        e = -errno;
-    bool dump = nlh->nlmsg_flags & NLM_F_DUMP;
-    unsigned pid = mnl_socket_get_portid(nl);
-    while (!e) {
-        ssize_t n = mnl_socket_recvfrom(nl, buf, sizeof buf);
-        int r = n < 0 ? -1 : mnl_cb_run(buf, (size_t)n, 1, pid, cb, arg);
-        if (r < 0)
-            e = errno ? -errno : -EIO;
-        if (r <= MNL_CB_STOP || !dump)
-            break;
+    if (bind(nl->fd, (struct sockaddr *)&own, n) || /* the kernel chooses the number */
+        getsockname(nl->fd, (struct sockaddr *)&own, &n)) {
+        int e = -errno;
+        pq_nl_close(nl);
+        return e;
     }
-    mnl_socket_close(nl);
+    nl->port = own.nl_pid;
+    return 0;
+}
+
+void pq_nl_close(struct pq_nl *nl)
+{
+    if (nl->fd >= 0)
+        close(nl->fd);
+    nl->fd = -1;
+}
+
+void pq_nl_number(struct pq_nl *nl, struct pq_nl_out *o)
+{
+    nl->seq++;
+    if (!o->bad)
+        memcpy(o->buf + o->msg + offsetof(struct nlmsghdr, nlmsg_seq), &nl->seq, sizeof nl->seq);
+}
+
+int pq_nl_send(struct pq_nl *nl, const struct pq_nl_out *o)
+{
+    const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    if (o->bad)
+        return PQ_ENOMEM;
+    ssize_t n = sendto(nl->fd, o->buf, o->len, 0, (const struct sockaddr *)&kernel, sizeof kernel);
+    return n < 0 ? -errno : 0;
+}
+
+int pq_nl_recv(struct pq_nl *nl, uint8_t buf[PQ_NL_RECV], struct pq_view *out)
+{
+    for (;;) {
+        struct sockaddr_nl from = {.nl_family = AF_UNSPEC};
+        struct iovec iov = {.iov_base = buf, .iov_len = PQ_NL_RECV};
+        struct msghdr m = {
+            .msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &iov, .msg_iovlen = 1};
+        ssize_t n = recvmsg(nl->fd, &m, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (m.msg_namelen != sizeof from || from.nl_family != AF_NETLINK || from.nl_pid != 0)
+            continue; /* of another program */
+        if (m.msg_flags & MSG_TRUNC)
+            return -EMSGSIZE;
+        *out = (struct pq_view){buf, (size_t)n};
+        return 0;
+    }
+}
+
+/* Reads what came in one piece.  Returns whether that was all, with the outcome in *e. */
+static bool read_answers(const struct pq_nl *nl, struct pq_view got, pq_nl_fn fn, void *arg, int *e)
+{
+    struct pq_nl_msg m;
+    while (pq_nl_next(&got, &m)) {
+        if (m.seq != nl->seq || m.port != nl->port)
+            continue; /* of an earlier question */
+        if (m.flags & NLM_F_DUMP_INTR)
+            *e = -EINTR;
+        else if (pq_nl_verdict(&m, e))
+            return true;
+        else if (fn && m.type >= NLMSG_MIN_TYPE)
+            *e = fn(&m, arg);
+        if (*e)
+            return true;
+    }
+    if (got.n)
+        *e = PQ_EPROTO;
+    return *e != 0;
+}
+
+int pq_nl_ask(struct pq_nl *nl, struct pq_nl_out *o, pq_nl_fn fn, void *arg)
+{
+    uint8_t buf[PQ_NL_RECV];
+    struct pq_view got;
+    pq_nl_number(nl, o);
+    int e = pq_nl_send(nl, o);
+    bool all = false;
+    while (!e && !all) {
+        e = pq_nl_recv(nl, buf, &got);
+        if (!e)
+            all = read_answers(nl, got, fn, arg, &e);
+    }
     return e;
 }
 
-struct nlmsghdr *pq_nl_request(void *buf, uint16_t type, uint16_t flags)
+int pq_nl_query(struct pq_nl_out *o, pq_nl_fn fn, void *arg)
 {
-    struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-    nlh->nlmsg_type = type;
-    nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
-    return nlh;
+    struct pq_nl nl;
+    int e = pq_nl_open(&nl, NETLINK_ROUTE);
+    if (!e)
+        e = pq_nl_ask(&nl, o, fn, arg);
+    pq_nl_close(&nl);
+    return e;
 }
 
-static int on_attr(const struct nlattr *at, void *tb)
+int pq_nl_dump(uint16_t type, size_t head, pq_nl_fn fn, void *arg)
 {
-    const struct nlattr **t = tb;
-    if (mnl_attr_get_type(at) < PQ_NL_ATTRS)
-        t[mnl_attr_get_type(at)] = at;
-    return MNL_CB_OK;
-}
-
-void pq_nl_attrs(const struct nlmsghdr *nlh, size_t skip, const struct nlattr *tb[PQ_NL_ATTRS])
-{
-    for (int i = 0; i < PQ_NL_ATTRS; i++)
-        tb[i] = NULL;
-    mnl_attr_parse(nlh, (unsigned)skip, on_attr, tb);
-}
-
-void pq_nl_attrs_in(const void *p, size_t n, const struct nlattr *tb[PQ_NL_ATTRS])
-{
-    for (int i = 0; i < PQ_NL_ATTRS; i++)
-        tb[i] = NULL;
-    mnl_attr_parse_payload(p, n, on_attr, tb);
-}
-
-uint32_t pq_nl_u32(const struct nlattr *at)
-{
-    return at && mnl_attr_get_payload_len(at) == 4 ? mnl_attr_get_u32(at) : 0;
-}
-
-bool pq_nl_addr(struct pq_addr *a, const struct nlattr *at)
-{
-    if (!at)
-        return false;
-    size_t n = mnl_attr_get_payload_len(at);
-    if (n == 4)
-        pq_addr_set4(a, mnl_attr_get_payload(at), 0);
-    else if (n == 16)
-        pq_addr_set6(a, mnl_attr_get_payload(at), 0);
-    return n == 4 || n == 16;
-}
-
-void pq_nl_put_addr(struct nlmsghdr *nlh, uint16_t type, const struct pq_addr *a)
-{
-    if (pq_addr_is4(a))
-        mnl_attr_put(nlh, type, 4, pq_addr_v4(a));
-    else
-        mnl_attr_put(nlh, type, 16, a->ip);
-}
-
-int pq_nl_dump(uint16_t type, size_t payload, mnl_cb_t cb, void *arg)
-{
-    char buf[512] = {0};
-    struct nlmsghdr *nlh = pq_nl_request(buf, type, NLM_F_DUMP);
-    mnl_nlmsg_put_extra_header(nlh, payload);
-    return pq_nl_query(nlh, cb, arg);
+    uint8_t buf[DUMP_REQUEST_MAX];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    pq_nl_begin(&o, type, NLM_F_DUMP, NULL, head);
+    return pq_nl_query(&o, fn, arg);
 }

@@ -1,34 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* nl.h - one request to the kernel's routing netlink and its answers; for the modules of os. */
+/* nl.h - sockets to the kernel that speak netlink; for the modules of os.  All of them block. */
 #ifndef PQ_OS_LINUX_NL_H
 #define PQ_OS_LINUX_NL_H
-#include "base/addr.h"
+#include "os/linux/nlmsg.h"
 
-#include <libmnl/libmnl.h>
+#define PQ_NL_RECV 32768 /* bytes: the kernel never says more at once to one who asks for it */
 
-enum { PQ_NL_ATTRS = 32 }; /* highest attribute looked at, plus one */
+struct pq_nl {
+    int fd;
+    uint32_t port; /* ours: answers to us bear it */
+    uint32_t seq;  /* of the request that was numbered last */
+};
 
-/* Starts a message in `buf`, which is zeroed and large enough. */
-struct nlmsghdr *pq_nl_request(void *buf, uint16_t type, uint16_t flags);
+/* Opens a socket of NETLINK_ROUTE or NETLINK_NETFILTER.  Returns 0 or -errno. */
+int pq_nl_open(struct pq_nl *nl, int protocol);
+void pq_nl_close(struct pq_nl *nl); /* closing twice does nothing */
 
-/* Sends one request and runs cb over the answers; a request that only changes something has
- * NLM_F_ACK and cb NULL.  Blocks.  Returns 0 or -errno, the kernel's included. */
-int pq_nl_query(struct nlmsghdr *nlh, mnl_cb_t cb, void *arg);
+/* Numbers the message that is being written; the kernel repeats it in its answers. */
+void pq_nl_number(struct pq_nl *nl, struct pq_nl_out *o);
 
-/* Asks for the whole table of `type`, with a zeroed header of `payload` bytes.  Returns 0 or
- * -errno. */
-int pq_nl_dump(uint16_t type, size_t payload, mnl_cb_t cb, void *arg);
+/* Sends all that was written.  Returns 0, PQ_ENOMEM (it did not fit) or -errno. */
+int pq_nl_send(struct pq_nl *nl, const struct pq_nl_out *o);
 
-/* Sorts the attributes behind a payload of `skip` bytes by type; absent ones are NULL. */
-void pq_nl_attrs(const struct nlmsghdr *nlh, size_t skip, const struct nlattr *tb[PQ_NL_ATTRS]);
+/* Waits for messages of the kernel, which `buf` then holds.  What others send is left out.
+ * Returns 0, -EAGAIN (SO_RCVTIMEO is over), -EMSGSIZE (cut off) or -errno. */
+int pq_nl_recv(struct pq_nl *nl, uint8_t buf[PQ_NL_RECV], struct pq_view *out);
 
-/* The same for attributes inside another one. */
-void pq_nl_attrs_in(const void *p, size_t n, const struct nlattr *tb[PQ_NL_ATTRS]);
+/* Reads one answer; the message is borrowed.  Returns 0, or an error that ends the reading. */
+typedef int (*pq_nl_fn)(const struct pq_nl_msg *m, void *arg);
 
-/* A number, or 0; an address: returns whether there is one. */
-uint32_t pq_nl_u32(const struct nlattr *at);
-bool pq_nl_addr(struct pq_addr *a, const struct nlattr *at);
+/* Sends one request, with NLM_F_DUMP or NLM_F_ACK, on an open socket and calls fn, which may be
+ * NULL, for each message of the answer, until the kernel says that this was all.  Returns 0, the
+ * kernel's -errno, an error of pq_nl_send, pq_nl_recv or fn, PQ_EPROTO (it answers with nonsense)
+ * or -EINTR (a list that changed while it was read: there may be gaps). */
+int pq_nl_ask(struct pq_nl *nl, struct pq_nl_out *o, pq_nl_fn fn, void *arg);
 
-/* Appends an address in its 4 or 16 bytes. */
-void pq_nl_put_addr(struct nlmsghdr *nlh, uint16_t type, const struct pq_addr *a);
+/* The same to NETLINK_ROUTE, on a socket of its own.  Returns also what pq_nl_open does. */
+int pq_nl_query(struct pq_nl_out *o, pq_nl_fn fn, void *arg);
+
+/* Asks NETLINK_ROUTE for the whole list of `type`, whose header of `head` bytes is zeros.  Returns
+ * as pq_nl_query. */
+int pq_nl_dump(uint16_t type, size_t head, pq_nl_fn fn, void *arg);
 #endif

@@ -106,27 +106,26 @@ static int attach(struct pq_tundev *d, const struct pq_tundev_conf *c, char why[
     return 0;
 }
 
-static struct nlmsghdr *link_request(void *buf, const struct pq_tundev *d, unsigned flags)
+/* Begins a change of the device: its flags that are named, and what is put behind. */
+static void change_link(struct pq_nl_out *o, const struct pq_tundev *d, unsigned flags)
 {
-    struct nlmsghdr *nlh = pq_nl_request(buf, RTM_NEWLINK, NLM_F_ACK);
-    struct ifinfomsg *m = mnl_nlmsg_put_extra_header(nlh, sizeof *m);
-    m->ifi_index = d->index;
-    m->ifi_flags = m->ifi_change = flags;
-    return nlh;
+    const struct ifinfomsg h = {.ifi_index = d->index, .ifi_flags = flags, .ifi_change = flags};
+    pq_nl_begin(o, RTM_NEWLINK, NLM_F_ACK, &h, sizeof h);
 }
 
 /* Keeps the kernel from giving itself a link-local address, and so from asking for routers through
  * the tunnel.  Refused where there is no IPv6, which is fine. */
 static void no_link_local(const struct pq_tundev *d)
 {
-    char buf[REQUEST_MAX] = {0};
-    struct nlmsghdr *nlh = link_request(buf, d, 0);
-    struct nlattr *spec = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
-    struct nlattr *inet6 = mnl_attr_nest_start(nlh, AF_INET6);
-    mnl_attr_put_u8(nlh, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
-    mnl_attr_nest_end(nlh, inet6);
-    mnl_attr_nest_end(nlh, spec);
-    pq_nl_query(nlh, NULL, NULL);
+    uint8_t buf[REQUEST_MAX];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    change_link(&o, d, 0);
+    const size_t spec = pq_nl_nest(&o, IFLA_AF_SPEC);
+    const size_t inet6 = pq_nl_nest(&o, AF_INET6);
+    pq_nl_put_u8(&o, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+    pq_nl_nest_end(&o, inet6);
+    pq_nl_nest_end(&o, spec);
+    pq_nl_query(&o, NULL, NULL);
 }
 
 /* A device that the user has made outlives us.  Once no program has it, its routes are passed over,
@@ -150,13 +149,14 @@ static void pass_over_when_dead(const struct pq_tundev *d)
 
 static int bring_up(const struct pq_tundev *d, uint32_t mtu, char why[PQ_TUN_WHY_LEN])
 {
-    char buf[REQUEST_MAX] = {0};
+    uint8_t buf[REQUEST_MAX];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
     no_link_local(d);
     pass_over_when_dead(d);
-    struct nlmsghdr *nlh = link_request(buf, d, IFF_UP);
-    mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
+    change_link(&o, d, IFF_UP);
+    pq_nl_put_u32(&o, IFLA_MTU, mtu);
     uint32_t least = d->has6 ? 1280 : 68; /* less turns IPv6 off on the device */
-    int e = mtu < least ? -EINVAL : pq_nl_query(nlh, NULL, NULL);
+    int e = mtu < least ? -EINVAL : pq_nl_query(&o, NULL, NULL);
     if (e == -EINVAL)
         snprintf(why, PQ_TUN_WHY_LEN, "%s does not take the MTU %u: %u to 65535 are possible",
                  d->name, mtu, least);
@@ -201,24 +201,24 @@ static uint8_t prefix_len(const struct pq_net *n)
 static int add_address(const struct pq_tundev *d, const struct pq_net *net,
                        char why[PQ_TUN_WHY_LEN])
 {
-    char buf[REQUEST_MAX] = {0}, text[PQ_ADDR_STRLEN];
+    uint8_t buf[REQUEST_MAX];
+    char text[PQ_ADDR_STRLEN];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
     bool v4 = pq_addr_is4(&net->ip);
     int e = check_free(d, &net->ip, why);
     if (e)
         return e;
-    struct nlmsghdr *nlh =
-        pq_nl_request(buf, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE);
-    struct ifaddrmsg *m = mnl_nlmsg_put_extra_header(nlh, sizeof *m);
-    m->ifa_family = v4 ? AF_INET : AF_INET6;
-    m->ifa_prefixlen = prefix_len(net);
-    m->ifa_index = (uint32_t)d->index;
-    m->ifa_flags = v4 ? 0 : IFA_F_NODAD; /* nobody else is on this link */
-    pq_nl_put_addr(nlh, IFA_LOCAL, &net->ip);
-    pq_nl_put_addr(nlh, IFA_ADDRESS, &net->ip);
-    e = pq_nl_query(nlh, NULL, NULL);
+    const struct ifaddrmsg h = {.ifa_family = v4 ? AF_INET : AF_INET6,
+                                .ifa_prefixlen = prefix_len(net),
+                                .ifa_index = (uint32_t)d->index,
+                                .ifa_flags = v4 ? 0 : IFA_F_NODAD}; /* we are alone on this link */
+    pq_nl_begin(&o, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &h, sizeof h);
+    pq_nl_put_addr(&o, IFA_LOCAL, &net->ip);
+    pq_nl_put_addr(&o, IFA_ADDRESS, &net->ip);
+    e = pq_nl_query(&o, NULL, NULL);
     if (e)
         snprintf(why, PQ_TUN_WHY_LEN, "%s does not take the address %s/%u: %s%s", d->name,
-                 pq_addr_ip_str(&net->ip, text), m->ifa_prefixlen, pq_strerror(e),
+                 pq_addr_ip_str(&net->ip, text), h.ifa_prefixlen, pq_strerror(e),
                  v4 ? ""
                     : " (if IPv6 is off on this machine, turn it on with \"sysctl "
                       "net.ipv6.conf.all.disable_ipv6=0\", or leave the address out)");

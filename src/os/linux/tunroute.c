@@ -2,6 +2,7 @@
 /* tunroute.c - routes into a TUN device, and the rules that keep some packets out of them. */
 #include "base/err.h"
 #include "os/linux/nl.h"
+#include "os/linux/rtmsg.h"
 #include "os/netinfo.h"
 #include "os/tundev.h"
 
@@ -28,39 +29,40 @@ struct rule {
     uint32_t table;             /* main: all but its default route; ours: without the mark */
 };
 
-static struct nlmsghdr *rule_request(void *buf, bool v4, uint16_t type, uint16_t flags,
-                                     uint32_t pref, struct fib_rule_hdr **out)
-{
-    struct nlmsghdr *nlh = pq_nl_request(buf, type, (uint16_t)(NLM_F_ACK | flags));
-    struct fib_rule_hdr *h = mnl_nlmsg_put_extra_header(nlh, sizeof *h);
-    h->family = v4 ? AF_INET : AF_INET6;
-    mnl_attr_put_u32(nlh, FRA_PRIORITY, pref);
-    *out = h;
-    return nlh;
-}
-
 static int add_rule(bool v4, const struct rule *r)
 {
-    char buf[REQUEST_MAX] = {0};
-    struct fib_rule_hdr *h;
-    struct nlmsghdr *nlh =
-        rule_request(buf, v4, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r->pref, &h);
-    h->action = r->action;
+    uint8_t buf[REQUEST_MAX];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    const bool marked = r->table == PQ_ROUTE_MARK; /* for what does not bear the mark */
+    const struct fib_rule_hdr h = {.family = v4 ? AF_INET : AF_INET6,
+                                   .action = r->action,
+                                   .src_len = !r->from ? 0
+                                              : v4     ? 32
+                                                       : 128,
+                                   .flags = marked ? FIB_RULE_INVERT : 0};
+    pq_nl_begin(&o, RTM_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &h, sizeof h);
+    pq_nl_put_u32(&o, FRA_PRIORITY, r->pref);
     if (r->action == FR_ACT_GOTO)
-        mnl_attr_put_u32(nlh, FRA_GOTO, PREF_END);
-    if (r->from) {
-        h->src_len = v4 ? 32 : 128;
-        pq_nl_put_addr(nlh, FRA_SRC, r->from);
-    }
+        pq_nl_put_u32(&o, FRA_GOTO, PREF_END);
+    if (r->from)
+        pq_nl_put_addr(&o, FRA_SRC, r->from);
     if (r->table)
-        mnl_attr_put_u32(nlh, FRA_TABLE, r->table);
+        pq_nl_put_u32(&o, FRA_TABLE, r->table);
     if (r->table == RT_TABLE_MAIN)
-        mnl_attr_put_u32(nlh, FRA_SUPPRESS_PREFIXLEN, 0);
-    if (r->table == PQ_ROUTE_MARK) {
-        h->flags = FIB_RULE_INVERT; /* what does not bear the mark */
-        mnl_attr_put_u32(nlh, FRA_FWMARK, PQ_ROUTE_MARK);
-    }
-    return pq_nl_query(nlh, NULL, NULL);
+        pq_nl_put_u32(&o, FRA_SUPPRESS_PREFIXLEN, 0);
+    if (marked)
+        pq_nl_put_u32(&o, FRA_FWMARK, PQ_ROUTE_MARK);
+    return pq_nl_query(&o, NULL, NULL);
+}
+
+static int remove_rule(bool v4, uint32_t pref)
+{
+    uint8_t buf[REQUEST_MAX];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    const struct fib_rule_hdr h = {.family = v4 ? AF_INET : AF_INET6};
+    pq_nl_begin(&o, RTM_DELRULE, NLM_F_ACK, &h, sizeof h);
+    pq_nl_put_u32(&o, FRA_PRIORITY, pref);
+    return pq_nl_query(&o, NULL, NULL);
 }
 
 /* Removes our rules up to one priority, also those that a killed program left. */
@@ -68,11 +70,8 @@ static void remove_rules(bool v4, uint32_t last)
 {
     for (uint32_t pref = PREF_KEEP; pref <= last; pref++) {
         int e = 0;
-        for (int i = 0; i < 4 * PQ_TUN_KEEP && !e; i++) {
-            char buf[REQUEST_MAX] = {0};
-            struct fib_rule_hdr *h;
-            e = pq_nl_query(rule_request(buf, v4, RTM_DELRULE, 0, pref, &h), NULL, NULL);
-        }
+        for (int i = 0; i < 4 * PQ_TUN_KEEP && !e; i++)
+            e = remove_rule(v4, pref);
     }
 }
 
@@ -132,15 +131,13 @@ struct owner { /* of our table: an interface that is not ours */
     int own, found;
 };
 
-static int on_route(const struct nlmsghdr *nlh, void *arg)
+static int on_route(const struct pq_nl_msg *m, void *arg)
 {
     struct owner *o = arg;
-    const struct nlattr *tb[PQ_NL_ATTRS];
-    pq_nl_attrs(nlh, sizeof(struct rtmsg), tb);
-    int oif = (int)pq_nl_u32(tb[RTA_OIF]);
-    if (pq_nl_u32(tb[RTA_TABLE]) == PQ_ROUTE_MARK && oif && oif != o->own)
-        o->found = oif;
-    return MNL_CB_OK;
+    struct pq_rt_route r;
+    if (pq_rt_route(&r, m) && r.table == PQ_ROUTE_MARK && r.ifindex && r.ifindex != o->own)
+        o->found = r.ifindex;
+    return 0;
 }
 
 /* Routes go with their device, so whoever has some in the table is running. */
@@ -163,23 +160,22 @@ static int check_table(const struct pq_tundev *d, char why[PQ_TUN_WHY_LEN])
 
 static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32_t table)
 {
-    char buf[REQUEST_MAX] = {0};
-    bool v4 = pq_addr_is4(&net->ip);
+    uint8_t buf[REQUEST_MAX];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    const bool v4 = pq_addr_is4(&net->ip);
     const struct pq_addr ip = network_of(net);
-    uint16_t how = table == RT_TABLE_MAIN ? NLM_F_EXCL : NLM_F_REPLACE;
-    struct nlmsghdr *nlh =
-        pq_nl_request(buf, RTM_NEWROUTE, (uint16_t)(NLM_F_ACK | NLM_F_CREATE | how));
-    struct rtmsg *m = mnl_nlmsg_put_extra_header(nlh, sizeof *m);
-    m->rtm_family = v4 ? AF_INET : AF_INET6;
-    m->rtm_dst_len = prefix_len(net);
-    m->rtm_protocol = PROTOCOL;
-    m->rtm_scope = v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
-    m->rtm_type = RTN_UNICAST;
-    if (m->rtm_dst_len)
-        pq_nl_put_addr(nlh, RTA_DST, &ip);
-    mnl_attr_put_u32(nlh, RTA_TABLE, table);
-    mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)d->index);
-    return pq_nl_query(nlh, NULL, NULL);
+    const uint16_t how = table == RT_TABLE_MAIN ? NLM_F_EXCL : NLM_F_REPLACE;
+    const struct rtmsg h = {.rtm_family = v4 ? AF_INET : AF_INET6,
+                            .rtm_dst_len = prefix_len(net),
+                            .rtm_protocol = PROTOCOL,
+                            .rtm_scope = v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+                            .rtm_type = RTN_UNICAST};
+    pq_nl_begin(&o, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | how, &h, sizeof h);
+    if (h.rtm_dst_len)
+        pq_nl_put_addr(&o, RTA_DST, &ip);
+    pq_nl_put_u32(&o, RTA_TABLE, table);
+    pq_nl_put_u32(&o, RTA_OIF, (uint32_t)d->index);
+    return pq_nl_query(&o, NULL, NULL);
 }
 
 struct ours { /* routes to remove */
@@ -188,21 +184,18 @@ struct ours { /* routes to remove */
     unsigned removed;
 };
 
-static int on_our_route(const struct nlmsghdr *nlh, void *arg)
+static int on_our_route(const struct pq_nl_msg *m, void *arg)
 {
-    struct ours *o = arg;
-    const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
-    const struct nlattr *tb[PQ_NL_ATTRS];
-    char buf[REQUEST_MAX];
-    pq_nl_attrs(nlh, sizeof *m, tb);
-    if (m->rtm_protocol != PROTOCOL || pq_nl_u32(tb[RTA_TABLE]) != o->table ||
-        (o->oif && (int)pq_nl_u32(tb[RTA_OIF]) != o->oif) || nlh->nlmsg_len > sizeof buf)
-        return MNL_CB_OK;
-    struct nlmsghdr *request = memcpy(buf, nlh, nlh->nlmsg_len);
-    request->nlmsg_type = RTM_DELROUTE;
-    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-    o->removed += pq_nl_query(request, NULL, NULL) == 0;
-    return MNL_CB_OK;
+    struct ours *ours = arg;
+    struct pq_rt_route r;
+    uint8_t buf[REQUEST_MAX];
+    if (!pq_rt_route(&r, m) || r.protocol != PROTOCOL || r.table != ours->table ||
+        (ours->oif && r.ifindex != ours->oif))
+        return 0;
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    pq_nl_begin(&o, RTM_DELROUTE, NLM_F_ACK, m->body.p, m->body.n);
+    ours->removed += pq_nl_query(&o, NULL, NULL) == 0;
+    return 0;
 }
 
 /* A list that changes while it is read may come with gaps. */
@@ -222,19 +215,15 @@ struct wanted { /* a route of the main table */
     bool there;
 };
 
-static int on_same_route(const struct nlmsghdr *nlh, void *arg)
+static int on_same_route(const struct pq_nl_msg *m, void *arg)
 {
     struct wanted *w = arg;
-    const struct rtmsg *m = mnl_nlmsg_get_payload(nlh);
-    const struct nlattr *tb[PQ_NL_ATTRS];
-    struct pq_addr dst;
-    pq_nl_attrs(nlh, sizeof *m, tb);
+    struct pq_rt_route r;
     const struct pq_addr want = network_of(w->net);
-    if (pq_nl_u32(tb[RTA_TABLE]) == RT_TABLE_MAIN && (int)pq_nl_u32(tb[RTA_OIF]) == w->oif &&
-        m->rtm_dst_len == prefix_len(w->net) && pq_nl_addr(&dst, tb[RTA_DST]) &&
-        pq_addr_eq_ip(&dst, &want))
+    if (pq_rt_route(&r, m) && r.table == RT_TABLE_MAIN && r.ifindex == w->oif &&
+        r.dst_len == prefix_len(w->net) && r.has_dst && pq_addr_eq_ip(&r.dst, &want))
         w->there = true;
-    return MNL_CB_OK;
+    return 0;
 }
 
 /* Whether the network leads to the device already: the user's own route, or one that we could not
@@ -302,17 +291,15 @@ struct users { /* of our table */
     bool alive;
 };
 
-static int on_used_route(const struct nlmsghdr *nlh, void *arg)
+static int on_used_route(const struct pq_nl_msg *m, void *arg)
 {
     struct users *u = arg;
-    const struct nlattr *tb[PQ_NL_ATTRS];
-    pq_nl_attrs(nlh, sizeof(struct rtmsg), tb);
-    if (pq_nl_u32(tb[RTA_TABLE]) != PQ_ROUTE_MARK)
-        return MNL_CB_OK;
-    int oif = (int)pq_nl_u32(tb[RTA_OIF]);
+    struct pq_rt_route r;
+    if (!pq_rt_route(&r, m) || r.table != PQ_ROUTE_MARK)
+        return 0;
     for (size_t i = 0; i < u->n; i++)
-        u->alive = u->alive || (u->iface[i].index == oif && u->iface[i].carrier);
-    return MNL_CB_OK;
+        u->alive = u->alive || (u->iface[i].index == r.ifindex && u->iface[i].carrier);
+    return 0;
 }
 
 void pq_tundev_sweep(void)

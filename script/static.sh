@@ -1,0 +1,295 @@
+# shellcheck shell=bash disable=SC2154 # root is set by lib.sh
+# SPDX-License-Identifier: MIT
+#
+# Shared by script/release and script/foreign: a compiler for every kind of machine, and the
+# libraries, static and with musl, from Debian's source packages. All of it lies in build-release.
+
+ZIG_VERSION=0.17.1
+PACKAGES=(libuv1 libyaml libgpg-error libgcrypt20)
+# What of libgcrypt goes in: the ciphers of the wire; digests for key derivation, CRC-32 and random
+# numbers (key derivation does not compile without blake2); ecc for key exchange.
+CIPHERS='aes blowfish cast5 des twofish salsa20 chacha20 sm4'
+DIGESTS='sha1 sha256 sha512 blake2 crc'
+PUBKEYS='ecc'
+
+# name   target of the compiler   target of configure   family   endian  flags (old ARMv7 has no NEON)
+ARCHES='
+x86_64  x86_64-linux-musl        x86_64-linux-gnu      x86_64   little
+arm64   aarch64-linux-musl       aarch64-linux-gnu     aarch64  little
+armv7   arm-linux-musleabihf     arm-linux-gnueabihf   arm      little  -mcpu=baseline-neon-d32
+mipsel  mipsel-linux-musleabi    mipsel-linux-gnu      mips     little  -msoft-float
+mips    mips-linux-musleabi      mips-linux-gnu        mips     big     -msoft-float
+riscv64 riscv64-linux-musl       riscv64-linux-gnu     riscv64  little
+s390x   s390x-linux-musl         s390x-linux-gnu       s390x    big
+'
+
+out=$root/build-release
+logs=$out/log
+jobs=$(nproc)
+
+say() {
+    echo "$(basename "$0"): $*"
+}
+
+# Runs a command whose output is only of interest if it fails.
+quietly() { # LOG COMMAND...
+    local log=$logs/$1.log
+    shift
+    if ! "$@" >>"$log" 2>&1; then
+        grep -E 'error:|ERROR|\*\*\*' "$log" | tail -n 5 | cut -c 1-200 >&2 || true
+        tail -n 10 "$log" | cut -c 1-200 >&2
+        die "'$(basename "$1") ${*:2:3}' failed; all of its output is in $log"
+    fi
+}
+
+# ---- downloads
+
+get_compiler() {
+    local wheel
+    [ ! -x "$out/zig/ziglang/zig" ] || return 0
+    say "compiler: ziglang $ZIG_VERSION (100 MB)"
+    quietly download python3 -m pip download --quiet --no-deps --only-binary :all: \
+        --dest "$out/downloads" "ziglang==$ZIG_VERSION"
+    wheel=$(find "$out/downloads" -name "ziglang-$ZIG_VERSION-*.whl" | head -n 1)
+    [ -n "$wheel" ] || die "pip has left no wheel of ziglang in $out/downloads"
+    rm -rf "$out/zig"
+    python3 -m zipfile -e "$wheel" "$out/zig"
+    chmod +x "$out/zig/ziglang/zig"
+}
+
+# apt-get with lists of its own: the same archives as the system's, but their sources.
+apt_sources() {
+    local apt=$out/apt file
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts"
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+        [ ! -e "$file" ] || sed -n 's/^deb\(-src\)\? /deb-src /p' "$file" >"$apt/parts/$(basename "$file" .list).list"
+    done
+    for file in /etc/apt/sources.list.d/*.sources; do
+        [ ! -e "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" >"$apt/parts/$(basename "$file")"
+    done
+    apt-get -q -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$apt/parts" \
+        -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Acquire::Retries=3 \
+        -o APT::Sandbox::User= "$@"
+}
+
+get_sources() { # PACKAGE...
+    local name folder
+    for name; do
+        [ ! -e "$out/sources/$name/.complete" ] || continue
+        command -v apt-get >/dev/null ||
+            die "the sources of $name come from Debian's archive by apt-get: run this on Debian or Ubuntu (a container" \
+                "will do), or unpack them as $out/sources/$name and make an empty file .complete there"
+        if [ ! -e "$out/apt/updated" ]; then
+            say "lists of Debian's source packages"
+            quietly download apt_sources update
+            touch "$out/apt/updated"
+        fi
+        say "source of $name"
+        folder=$out/downloads/$name
+        rm -rf "$folder" "$out/sources/$name"
+        mkdir -p "$folder" "$out/sources"
+        (cd "$folder" && quietly download apt_sources source --download-only "$name")
+        quietly download dpkg-source --no-check -x "$folder"/*.dsc "$out/sources/$name"
+        basename "$folder"/*.dsc .dsc >"$out/sources/$name/.complete"
+    done
+}
+
+# ---- one architecture: $arch, $target, $host, $family, $endian, $flags; $deps is its folder
+
+compile() { # FOLDER LIBRARY FLAG... -- FILE...: into a static library
+    local into=$1 library=$2 args=() file
+    shift 2
+    while [ "$1" != -- ]; do
+        args+=("$1")
+        shift
+    done
+    shift
+    rm -rf "$into"
+    mkdir -p "$into"
+    # the order in the library comes from these names, so no path of this machine is in them
+    for file; do
+        printf '%s %s\n' "$(tr / _ <<<"${file#"$out"/sources/}").o" "$file"
+    done | quietly "$arch" xargs -P "$jobs" -L 1 env -C "$into" "$deps/bin/cc" -O2 "${common[@]}" "${args[@]}" \
+        -c -o
+    rm -f "$deps/lib/$library"
+    (cd "$into" && LC_ALL=C quietly "$arch" "$deps/bin/ar" rcs "$deps/lib/$library" ./*.o)
+}
+
+build_libuv() {
+    local from=$out/sources/libuv1 files=() name
+    for name in async core dl fs getaddrinfo getnameinfo loop loop-watcher pipe poll process proctitle signal stream \
+        tcp thread tty udp linux linux-core linux-inotify linux-syscalls epoll procfs-exepath random-devurandom \
+        random-getrandom random-sysctl-linux; do # what of these there is depends on the version
+        [ ! -e "$from/src/unix/$name.c" ] || files+=("$from/src/unix/$name.c")
+    done
+    compile "$deps/libuv" libuv.a -D_GNU_SOURCE "-I$from/include" "-I$from/src" -- "$from"/src/*.c "${files[@]}"
+    cp -r "$from/include/." "$deps/include/"
+    write_pc libuv "$(sed -n 's/^AC_INIT(\[libuv\], \[\([^]]*\)\].*/\1/p' "$from/configure.ac")" -luv
+}
+
+build_libyaml() {
+    local from=$out/sources/libyaml version
+    version=$(sed -n 's/^set *(YAML_VERSION_\(MAJOR\|MINOR\|PATCH\) \([0-9]*\)).*/\2/p' "$from/CMakeLists.txt" | paste -sd.)
+    compile "$deps/libyaml" libyaml.a "-I$from/include" "-DYAML_VERSION_STRING=\"$version\"" \
+        "-DYAML_VERSION_MAJOR=${version%%.*}" "-DYAML_VERSION_MINOR=$(cut -d. -f2 <<<"$version")" \
+        "-DYAML_VERSION_PATCH=${version##*.}" -- "$from"/src/*.c
+    cp "$from/include/yaml.h" "$deps/include/"
+    write_pc yaml-0.1 "$version" -lyaml
+}
+
+write_pc() { # MODULE VERSION LIBS [FLAG]
+    printf 'Name: %s\nDescription: static\nVersion: %s\nLibs: -L%s/lib %s\nCflags: -I%s/include %s\n' \
+        "$1" "$2" "$deps" "$3" "$deps" "${4:-}" >"$deps/lib/pkgconfig/$1.pc"
+}
+
+configure() { # FOLDER SOURCE OPTION...
+    local into=$1 from=$2
+    shift 2
+    rm -rf "$into"
+    mkdir -p "$into"
+    (cd "$into" && quietly "$arch" env CC="$deps/bin/cc" AR="$deps/bin/ar" RANLIB="$deps/bin/ranlib" \
+        CC_FOR_BUILD="$out/bin/cc" CPPFLAGS="-I$deps/include" CFLAGS="-O2 ${common[*]}" "$from/configure" --host="$host" \
+        --build=x86_64-pc-linux-gnu --prefix=/usr --sysconfdir=/etc --localstatedir=/var --disable-shared \
+        --enable-static --disable-doc --disable-dependency-tracking "$@")
+}
+
+build_gpg_error() {
+    local version
+    configure "$deps/gpg-error" "$out/sources/libgpg-error" --disable-nls --disable-tests --disable-languages
+    quietly "$arch" make -C "$deps/gpg-error/src" -j "$jobs"
+    cp "$deps/gpg-error/src/.libs/libgpg-error.a" "$deps/lib/"
+    cp "$deps/gpg-error/src/gpg-error.h" "$deps/include/"
+    version=$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$out/sources/libgpg-error/configure")
+    # libgcrypt's configure asks this program
+    cat >"$deps/bin/gpg-error-config" <<END
+#!/bin/sh
+for word; do
+    case \$word in
+    --version) echo $version ;;
+    --cflags) echo -I$deps/include ;;
+    --libs) echo -L$deps/lib -lgpg-error ;;
+    esac
+done
+END
+    chmod +x "$deps/bin/gpg-error-config"
+}
+
+build_gcrypt() {
+    local options=(--disable-asm) part
+    case $family in
+    x86_64 | aarch64) options=() ;; # its assembly is worth it: AES and GCM by instructions of the processor
+    esac
+    configure "$deps/gcrypt" "$out/sources/libgcrypt20" GPG_ERROR_CONFIG="$deps/bin/gpg-error-config" \
+        GPGRT_CONFIG=no --enable-ciphers="$CIPHERS" --enable-digests="$DIGESTS" \
+        --enable-pubkey-ciphers="$PUBKEYS" "${options[@]}"
+    for part in compat mpi cipher random; do
+        quietly "$arch" make -C "$deps/gcrypt/$part" -j "$jobs"
+    done
+    quietly "$arch" make -C "$deps/gcrypt/src" -j "$jobs" libgcrypt.la gcrypt.h
+    cp "$deps/gcrypt/src/.libs/libgcrypt.a" "$deps/lib/"
+    cp "$deps/gcrypt/src/gcrypt.h" "$deps/include/"
+    write_pc libgcrypt "$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$out/sources/libgcrypt20/configure")" \
+        '-lgcrypt -lgpg-error'
+}
+
+# A program that is the compiler, or another tool, for one target.
+write_tool() { # FILE ARGUMENT...
+    local file=$1
+    shift
+    mkdir -p "$(dirname "$file")"
+    printf '#!/bin/sh\nZIG_GLOBAL_CACHE_DIR=%q ZIG_LOCAL_CACHE_DIR=%q exec %q %s "$@"\n' \
+        "$out/zig-cache" "$out/zig-cache" "$out/zig/ziglang/zig" "$*" >"$file"
+    chmod +x "$file"
+}
+
+build_libraries() {
+    local part
+    write_tool "$deps/bin/cc" cc -target "$target" "$flags"
+    write_tool "$deps/bin/cpp" cc -target "$target"
+    write_tool "$deps/bin/ar" ar
+    write_tool "$deps/bin/ranlib" ranlib
+    mkdir -p "$deps/lib/pkgconfig" "$deps/include"
+    for part in libuv libyaml gpg_error gcrypt; do
+        [ ! -e "$deps/$part.done" ] || continue
+        say "$arch: $part"
+        "build_$part"
+        touch "$deps/$part.done"
+    done
+}
+
+# Sets up a build of the project.
+setup_project() { # FOLDER MESON_OPTION...
+    local words folder=$1
+    shift
+    words=$(printf "'%s', " "${common[@]}")
+    # meson asks for the linker's name, and older ones do not know this one's; and for what the
+    # compiler defines, to which this one does not take its own names of processors
+    cat >"$deps/bin/cc-for-meson" <<END
+#!/bin/sh
+case " \$* " in
+*' -Wl,--version '*) echo 'LLD 17 (compatible with GNU linkers)' ;;
+*' -dM '*) exec '$deps/bin/cpp' "\$@" ;;
+*) exec '$deps/bin/cc' "\$@" ;;
+esac
+END
+    chmod +x "$deps/bin/cc-for-meson"
+    cat >"$deps/cross.ini" <<END
+[binaries]
+c = '$deps/bin/cc-for-meson'
+ar = '$deps/bin/ar'
+pkgconfig = 'pkg-config'
+[properties]
+pkg_config_libdir = '$deps/lib/pkgconfig'
+[built-in options]
+c_args = [${words%, }, '-ffunction-sections', '-fdata-sections']
+c_link_args = ['-static', '-s', '-Wl,--gc-sections']
+[host_machine]
+system = 'linux'
+cpu_family = '$family'
+cpu = '$family'
+endian = '$endian'
+END
+    [ -z "${wrapper:-}" ] || sed -i "/^pkgconfig/a exe_wrapper = '$wrapper'" "$deps/cross.ini"
+    rm -rf "$folder"
+    quietly "$arch" meson setup "$folder" "$root" --cross-file "$deps/cross.ini" --buildtype=release \
+        --wrap-mode=nofallback -Dprefer_static=true -Dfec=builtin -Dpcap=disabled "-Db_pie=$pie" "$@"
+}
+
+# Calls a function for one architecture, behind its libraries.
+for_arch() { # NAME FUNCTION
+    local arch=$1 target host family endian flags deps=$out/$1 common stamp pie=false
+    read -r _ target host family endian flags <<<"$(grep "^$arch " <<<"$ARCHES")"
+    # no path of this machine, and nothing that the compiler would add to debug with
+    common=(-g0 -fPIC -fno-sanitize=undefined "-ffile-prefix-map=$root=.")
+    case $family in
+    x86_64 | aarch64) pie=true ;;
+    esac
+    rm -f "$logs/$arch.log"
+    stamp=$(cd "$out/sources" && cat "$root/script/static.sh" "${PACKAGES[@]/%//.complete}" | sha256sum)
+    if [ "$(cat "$deps/stamp" 2>/dev/null)" != "$stamp" ]; then # made in another way, or of others
+        rm -rf "$deps"
+        mkdir -p "$deps"
+        echo "$stamp" >"$deps/stamp"
+    fi
+    build_libraries
+    "$2"
+}
+
+known_arches() {
+    awk 'NF { printf "%s ", $1 }' <<<"$ARCHES"
+}
+
+check_arches() { # NAME...
+    local name
+    for name; do
+        [[ " $(known_arches) " == *" $name "* ]] || die "unknown architecture '$name': $(known_arches)"
+    done
+}
+
+prepare() { # PACKAGE...: beside those of the program
+    [[ $root != *[[:blank:]]* ]] || die "the path $root has a blank in it, which libtool cannot bear: move the clone"
+    mkdir -p "$logs" "$out/downloads"
+    get_compiler
+    get_sources "${PACKAGES[@]}" "$@"
+    write_tool "$out/bin/cc" cc
+}

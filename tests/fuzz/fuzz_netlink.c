@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* fuzz_netlink.c - what a netlink socket says, read as lists of interfaces, addresses, routes,
+ * neighbours and tables.  Each message and each value of an attribute lies in the bytes; a message
+ * written from what was read is read again as the same. */
+#include "base/err.h"
+#include "fuzz.h"
+#include "os/linux/rtmsg.h"
+
+#include <linux/netlink.h>
+
+static void read_attrs(const struct pq_nl_attrs *a, const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < PQ_NL_ATTRS; i++) {
+        struct pq_nl_attrs inner;
+        struct pq_addr addr;
+        char text[16];
+        struct pq_view v = a->v[i];
+        if (!v.p)
+            continue;
+        FUZZ_CHECK(fuzz_inside(v, p, n));
+        fuzz_touch(v);
+        FUZZ_CHECK(pq_nl_addr(&addr, v) == (v.n == 4 || v.n == 16));
+        pq_nl_u32(v);
+        pq_nl_str(text, sizeof text, v);
+        FUZZ_CHECK(memchr(text, 0, sizeof text));
+        pq_nl_attrs_read(&inner, v);
+        for (size_t k = 0; k < PQ_NL_ATTRS; k++)
+            FUZZ_CHECK(!inner.v[k].p || fuzz_inside(inner.v[k], v.p, v.n));
+    }
+}
+
+/* Writes the attributes again, in a buffer that may be too small. */
+static void write_again(const struct pq_nl_msg *m, const struct pq_nl_attrs *a, size_t cap)
+{
+    uint8_t *buf = malloc(cap ? cap : 1);
+    FUZZ_CHECK(buf);
+    struct pq_nl_out o = pq_nl_out_init(buf, cap);
+    pq_nl_begin(&o, m->type, m->flags, NULL, 8);
+    for (uint16_t i = 0; i < PQ_NL_ATTRS; i++)
+        if (a->v[i].p)
+            pq_nl_put(&o, i, a->v[i].p, a->v[i].n);
+    FUZZ_CHECK(o.len <= cap);
+    if (!o.bad) {
+        struct pq_view rest = {buf, o.len};
+        struct pq_nl_msg again;
+        struct pq_nl_attrs b;
+        uint8_t head[8];
+        FUZZ_CHECK(pq_nl_next(&rest, &again) && rest.n == 0);
+        FUZZ_CHECK(again.type == m->type && pq_nl_head(&again, head, sizeof head, &b));
+        for (size_t i = 0; i < PQ_NL_ATTRS; i++) {
+            FUZZ_CHECK(!b.v[i].p == !a->v[i].p && b.v[i].n == a->v[i].n);
+            FUZZ_CHECK(!b.v[i].n || memcmp(b.v[i].p, a->v[i].p, b.v[i].n) == 0);
+        }
+    }
+    free(buf);
+}
+
+static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, size_t cap)
+{
+    static const size_t heads[] = {4, 8, 12, 16}; /* of all that we ask for */
+    struct pq_iface iface;
+    struct pq_iface_addr addr;
+    struct pq_rt_route route;
+    struct pq_rt_neigh neigh;
+    struct pq_nl_attrs a;
+    uint8_t head[16];
+    int e = 0, index;
+    if (pq_nl_verdict(m, &e))
+        FUZZ_CHECK(e <= 0);
+    for (size_t i = 0; i < COUNT_OF(heads); i++) {
+        if (!pq_nl_head(m, head, heads[i], &a))
+            continue;
+        read_attrs(&a, p, n);
+        write_again(m, &a, cap);
+    }
+    if (pq_rt_link(&iface, m))
+        FUZZ_CHECK(memchr(iface.name, 0, sizeof iface.name) && iface.n == 0);
+    pq_rt_addr(&addr, &index, m);
+    pq_rt_route(&route, m);
+    pq_rt_neigh(&neigh, m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+    struct fuzz_in in = fuzz_in_init(p, n);
+    const size_t cap = fuzz_u16(&in);
+    const size_t len = fuzz_left(&in);
+    uint8_t *copy = fuzz_exact(in.p, len);
+    struct pq_view rest = {copy, len};
+    struct pq_nl_msg m;
+    while (pq_nl_next(&rest, &m)) {
+        FUZZ_CHECK(fuzz_inside(m.body, copy, len) && rest.n < len);
+        read_message(&m, copy, len, cap);
+    }
+    FUZZ_CHECK(fuzz_inside(rest, copy, len));
+    free(copy);
+    return 0;
+}
