@@ -18,17 +18,23 @@ struct link { /* one of transport.conn places for a session */
     uv_timer_t timer;       /* reconnect */
 };
 
+struct own_port {
+    struct pq_port reserved;
+    uint16_t n; /* 0 = none */
+};
+
 struct lease { /* what a session holds until it has ended: its port; user data of the session */
     struct client_worker *cw;
     struct link *link;
     struct pq_session *ses;
     struct pq_list node; /* in cw->leases */
     unsigned server;
-    bool by_keys; /* with the server's public key: there is no PING */
-    bool greeted; /* the server has answered the first PING, or has keys with us */
-    pq_ns since;  /* when the session was made */
-    struct pq_port reserved;
-    uint16_t port;
+    bool by_keys;         /* with the server's public key: there is no PING */
+    bool greeted;         /* the server has answered the first PING, or has keys with us */
+    pq_ns since;          /* when the session was made */
+    struct own_port port; /* in use, ... */
+    struct own_port next; /* ... to be tried, ... */
+    struct own_port last; /* ... and left: what comes late must not reach the kernel's TCP */
 };
 
 struct known {             /* what has been found out of a server */

@@ -18,33 +18,54 @@
 
 /* ---- sessions */
 
+static void add_port(const struct own_port *p, uint16_t ports[PQ_IO_PORTS_MAX], size_t *n)
+{
+    if (p->n && *n < PQ_IO_PORTS_MAX)
+        ports[(*n)++] = p->n;
+}
+
 static int set_filter(struct client_worker *cw)
 {
     uint16_t ports[PQ_IO_PORTS_MAX];
     size_t n = 0;
-    for (struct pq_list *l = cw->leases.prev; l != &cw->leases && n < PQ_IO_PORTS_MAX; l = l->prev)
-        ports[n++] = PQ_OF(l, struct lease, node)->port;
+    for (struct pq_list *i = cw->leases.prev; i != &cw->leases; i = i->prev) {
+        const struct lease *l = PQ_OF(i, struct lease, node);
+        add_port(&l->port, ports, &n);
+        add_port(&l->next, ports, &n);
+    }
+    for (struct pq_list *i = cw->leases.prev; i != &cw->leases; i = i->prev)
+        add_port(&PQ_OF(i, struct lease, node)->last, ports, &n);
     return pq_pktio_set_ports(cw->w.io, ports, n);
+}
+
+static void free_port(struct client_worker *cw, struct own_port *p)
+{
+    if (!p->n)
+        return;
+    pq_app_cover_port(&cw->cl->app, p->n, false);
+    pq_port_release(&p->reserved);
+    p->n = 0;
 }
 
 static void lease_free(struct lease *l)
 {
     struct client_worker *cw = l->cw;
     pq_list_remove(&l->node);
-    pq_app_cover_port(&cw->cl->app, l->port, false);
-    pq_port_release(&l->reserved);
+    free_port(cw, &l->port);
+    free_port(cw, &l->next);
+    free_port(cw, &l->last);
     free(l);
     set_filter(cw);
 }
 
 /* Takes the configured port or, if there is none, a free random one of 32768..65535 [1.4]. */
-static int take_port(struct client_worker *cw, struct lease *l)
+static int take_port(struct client_worker *cw, struct own_port *p)
 {
-    uint16_t fixed = cw->cl->app.conf->own_port;
+    uint16_t fixed = cw->cl->app.conf->own_port, n = 0;
     int e = -EADDRINUSE;
     for (int i = 0; i < PORT_TRIES && e == -EADDRINUSE; i++) {
-        l->port = fixed ? fixed : (uint16_t)(32768 + pq_rng_u32(&cw->w.rng) % 32768);
-        e = pq_port_reserve(&l->reserved, l->port);
+        n = fixed ? fixed : (uint16_t)(32768 + pq_rng_u32(&cw->w.rng) % 32768);
+        e = pq_port_reserve(&p->reserved, n);
         if (fixed)
             break;
     }
@@ -54,7 +75,11 @@ static int take_port(struct client_worker *cw, struct lease *l)
                fixed);
     else if (e)
         pq_say("no local port could be had: %s", pq_strerror(e));
-    return e;
+    if (e)
+        return e;
+    p->n = n;
+    pq_app_cover_port(&cw->cl->app, n, true);
+    return 0;
 }
 
 /* Ends sessions that were replaced and carry nothing more. */
@@ -84,6 +109,16 @@ static void on_greet_limit(uv_timer_t *t)
     pq_session_end(k->ses, PQ_EFAMILY);
 }
 
+static void fill_flow(const struct client_worker *cw, const struct server_way *way, uint16_t port,
+                      struct pq_flow_conf *fc)
+{
+    *fc = (struct pq_flow_conf){.local = way->path.local, .peer = way->addr, .t0 = pq_app_t0()};
+    fc->local.port = port;
+    fc->link_len = cw->w.io->link_len;
+    memcpy(fc->local_mac, way->path.iface.mac, 6);
+    memcpy(fc->peer_mac, way->path.router_mac, 6);
+}
+
 int pq_client_connect(struct link *k)
 {
     struct client_worker *cw = k->cw;
@@ -97,20 +132,16 @@ int pq_client_connect(struct link *k)
     l->server = k->server;
     l->since = cw->w.now;
     pq_list_init(&l->node);
-    int e = take_port(cw, l);
+    int e = take_port(cw, &l->port);
     if (e) {
         free(l);
         return e;
     }
-    pq_app_cover_port(&cw->cl->app, l->port, true);
     pq_list_push(&cw->leases, &l->node);
     e = set_filter(cw);
     const struct pq_conf_server *server = &cw->cl->app.conf->server[way.conf];
-    struct pq_flow_conf fc = {.local = way.path.local, .peer = way.addr, .t0 = pq_app_t0()};
-    fc.local.port = l->port;
-    fc.link_len = cw->w.io->link_len;
-    memcpy(fc.local_mac, way.path.iface.mac, 6);
-    memcpy(fc.peer_mac, way.path.router_mac, 6);
+    struct pq_flow_conf fc;
+    fill_flow(cw, &way, l->port.n, &fc);
     if (!e)
         e = pq_hub_connect(cw->w.hub, &k->ses, &fc, server->has_key ? server->key : NULL, l,
                            cw->w.now);
@@ -123,7 +154,7 @@ int pq_client_connect(struct link *k)
     l->ses = k->ses;
     end_replaced(cw);
     char to[PQ_ADDR_STRLEN];
-    PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, to), l->port);
+    PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, to), l->port.n);
     l->by_keys = server->has_key;
     pq_client_greet(l, k->ses);
     uv_timer_start(&k->timer, on_greet_limit, GREET_MAX / PQ_MS, 0);
@@ -155,8 +186,8 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     struct client_worker *cw = w->role;
     struct lease *l = pq_session_user(ses);
     struct link *k = l->link;
-    PQ_LOG(err == PQ_ECLOSED ? PQ_LOG_INFO : PQ_LOG_WARN, "session from port %u ended: %s", l->port,
-           err == PQ_ETIMEOUT ? "the server did not answer" : pq_strerror(err));
+    PQ_LOG(err == PQ_ECLOSED ? PQ_LOG_INFO : PQ_LOG_WARN, "session from port %u ended: %s",
+           l->port.n, err == PQ_ETIMEOUT ? "the server did not answer" : pq_strerror(err));
     pq_app_log_session(ses);
     lease_free(l);
     if (k->ses != ses)
@@ -193,10 +224,51 @@ static void on_secured(void *ctx, struct pq_session *ses)
     pq_client_secured(pq_session_user(ses), ses);
 }
 
+/* Another port, and the way as it is now: the address may be another, too. */
+static bool on_move(void *ctx, struct pq_session *ses, struct pq_flow_conf *fc)
+{
+    struct pq_worker *w = ctx;
+    struct client_worker *cw = w->role;
+    struct lease *l = pq_session_user(ses);
+    struct server_way way;
+    if (cw->cl->app.conf->own_port || cw->stopping)
+        return false;
+    pq_client_renew_way(cw, l->server, &way);
+    way.addr = *pq_session_peer(ses);
+    free_port(cw, &l->last);
+    if (take_port(cw, &l->next))
+        return false;
+    if (set_filter(cw)) {
+        free_port(cw, &l->next);
+        return false;
+    }
+    fill_flow(cw, &way, l->next.n, fc);
+    PQ_LOG(PQ_LOG_DEBUG, "trying port %u in place of %u", l->next.n, l->port.n);
+    return true;
+}
+
+static void on_moved(void *ctx, struct pq_session *ses, bool ok)
+{
+    struct pq_worker *w = ctx;
+    struct client_worker *cw = w->role;
+    struct lease *l = pq_session_user(ses);
+    if (ok) {
+        PQ_LOG(PQ_LOG_INFO, "the session from port %u goes on from port %u", l->port.n, l->next.n);
+        l->last = l->port;
+        l->port = l->next;
+        l->next.n = 0;
+    } else {
+        free_port(cw, &l->next);
+    }
+    set_filter(cw);
+}
+
 const struct pq_hub_events pq_client_hub_events = {.stream = on_stream,
                                                    .accept = on_accept,
                                                    .proven = on_proven,
                                                    .secured = on_secured,
+                                                   .move = on_move,
+                                                   .moved = on_moved,
                                                    .wall = pq_app_wall,
                                                    .ended = on_ended};
 

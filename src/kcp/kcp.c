@@ -165,6 +165,22 @@ uint64_t pq_kcp_news(const struct pq_kcp *k)
     return k->stats.received + k->delivered;
 }
 
+uint64_t pq_kcp_confirmed(const struct pq_kcp *k)
+{
+    return k->delivered;
+}
+
+bool pq_kcp_owed(const struct pq_kcp *k)
+{
+    return k->snd_una != k->snd_nxt;
+}
+
+void pq_kcp_retry(struct pq_kcp *k)
+{
+    k->backoff = 0;
+    k->timeout_at = 0;
+}
+
 void pq_kcp_extend(struct pq_kcp *k)
 {
     k->ours = true;

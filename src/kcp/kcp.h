@@ -90,6 +90,14 @@ bool pq_kcp_proven(const struct pq_kcp *k);
 /* Segments that were new to this side, and acknowledgements of such to it. */
 uint64_t pq_kcp_news(const struct pq_kcp *k);
 
+/* Segments of this side that the peer has confirmed; whether one is on its way that it has not. */
+uint64_t pq_kcp_confirmed(const struct pq_kcp *k);
+bool pq_kcp_owed(const struct pq_kcp *k);
+
+/* The way to the peer is another now: what waits to be sent again does so without the patience that
+ * the old one had earned. */
+void pq_kcp_retry(struct pq_kcp *k);
+
 /* The peer is one of our own kind: it takes a repeated acknowledgement for what it is, where the Go
  * programs count it towards a resend, and it acknowledges promptly. */
 void pq_kcp_extend(struct pq_kcp *k);

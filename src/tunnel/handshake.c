@@ -14,7 +14,7 @@
 
 struct pq_shake {
     bool client, has_static;
-    uint8_t psk[PQ_PSK_LEN];
+    uint8_t psk[PQ_PSK_LEN], mask[PQ_MASK_KEY_LEN];
     uint8_t secret[PQ_X25519_LEN], own_public[PQ_X25519_LEN];
     struct pq_crypt *tx, *rx; /* the outer layer */
     struct pq_rng *rng;
@@ -29,6 +29,8 @@ static int derive(struct pq_shake *s, const uint8_t *key)
     int e = pq_hkdf_extract(salt, (struct pq_view){key, PQ_KEY_LEN}, prk);
     if (!e)
         e = pq_hkdf_label(prk, "psk", s->psk, sizeof s->psk);
+    if (!e)
+        e = pq_hkdf_label(prk, "mask c2s", s->mask, sizeof s->mask);
     if (!e)
         e = pq_hkdf_label(prk, "seal c2s", k[0], 16);
     if (!e)
@@ -70,6 +72,11 @@ void pq_shake_free(struct pq_shake **sp)
     explicit_bzero(s, sizeof *s);
     free(s);
     *sp = NULL;
+}
+
+int pq_shake_mask(const struct pq_shake *s, struct pq_mask **out)
+{
+    return pq_mask_new(out, s->mask);
 }
 
 void pq_epoch_free(struct pq_epoch *k)

@@ -15,6 +15,13 @@ enum pq_kind {                      /* [12.2]; the answer to n is n + 1 */
                PQ_KIND_RENEW = 5,   /* NN, inside a session: new keys for it */
 };
 
+enum { /* other things that are said inside a session [12.7] */
+       PQ_KIND_MOVE = 7,
+       PQ_KIND_MOVED = 8,
+       PQ_KIND_HERE = 9,
+};
+
+#define PQ_TOKEN_LEN    8
 #define PQ_CONTROL_TYPE 0xf4 /* inside a session, beside FEC and KCP [12.6] */
 
 struct pq_shake; /* the keys of one end */
@@ -69,6 +76,10 @@ void pq_shake_free(struct pq_shake **s); /* wipes; sets *s to NULL; freeing NULL
 /* Opens the outer layer of KEYS and UPGRADE in place; `p` is spoiled if it is none.  On
  * PQ_DROP_NONE *m is set; else PQ_DROP_SHORT or PQ_DROP_AUTH. */
 enum pq_drop pq_shake_open(struct pq_shake *s, uint8_t *p, size_t n, struct pq_message *m);
+
+/* The mask of datagrams on a tuple that the server does not know yet, for both ends, owned by the
+ * caller.  Returns 0 or PQ_ENOMEM. */
+int pq_shake_mask(const struct pq_shake *s, struct pq_mask **out);
 
 /* Reads what RENEW has instead of it.  PQ_DROP_NONE, PQ_DROP_SHORT or PQ_DROP_OOB. */
 enum pq_drop pq_control_open(struct pq_view inner, struct pq_message *m);

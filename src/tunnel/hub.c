@@ -174,7 +174,7 @@ bool pq_hub_set_mtu(struct pq_hub *h, uint32_t mtu)
 
 size_t pq_hub_sessions(const struct pq_hub *h)
 {
-    return h->by_peer.n - h->n_half;
+    return h->n_sessions - h->n_half;
 }
 
 size_t pq_hub_half_open(const struct pq_hub *h)

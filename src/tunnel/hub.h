@@ -72,6 +72,11 @@ struct pq_hub_events {
     /* The session has keys of its own now: from the start (an own wire's handshake; on a server
      * `proven` has come before), or after an upgrade [12.5]. */
     void (*secured)(void *ctx, struct pq_session *s);
+    /* Client: the session shall go on from another port.  Completes *fc, whose peer and local are
+     * those that it has.  Returns false if there is no other.  NULL: there never is. */
+    bool (*move)(void *ctx, struct pq_session *s, struct pq_flow_conf *fc);
+    /* Client: it is there now, or it is not and the port is free again. */
+    void (*moved)(void *ctx, struct pq_session *s, bool ok);
     /* The wall clock, ms since 1970. */
     uint64_t (*wall)(void *ctx);
     /* The session has ended and is freed after the call; on a server only after `proven`. */

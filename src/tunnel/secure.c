@@ -25,6 +25,8 @@ int pq_secure_init(struct pq_hub *h)
     const struct pq_shake_conf sc = {
         .client = h->conf.client, .key = h->conf.key, .own_secret = c->secret, .rng = h->rng};
     int e = pq_shake_new(&h->shake, &sc);
+    if (!e)
+        e = pq_shake_mask(h->shake, &h->first_mask);
     h->instance = pq_rng_u64(h->rng);
     h->stamps = c->stamps;
     if (!e && !h->conf.client && !h->stamps) {
@@ -38,6 +40,8 @@ void pq_secure_fini(struct pq_hub *h)
 {
     pq_replies_clear(h);
     pq_hash_fini(&h->by_tuple);
+    pq_hash_fini(&h->by_id);
+    pq_mask_free(&h->first_mask);
     pq_stamps_free(&h->own_stamps);
     pq_shake_free(&h->shake);
 }
@@ -64,6 +68,26 @@ static void drop_next(struct pq_secure *c)
     c->control = NULL;
 }
 
+static uint64_t id_key(const struct pq_hub *h, uint32_t id)
+{
+    return pq_hash_bytes(&id, sizeof id, h->hash_seed);
+}
+
+/* A server finds a session by the ids of its keys, too.  Returns 0 or PQ_ENOMEM. */
+static int note_ids(struct pq_session *s)
+{
+    const struct pq_epoch *const k[2] = {&s->sec->cur, &s->sec->old};
+    int e = 0;
+    for (unsigned i = 0; i < 2 && !e && !s->hub->conf.client; i++) {
+        pq_hash_remove(&s->hub->by_id, &s->id[i].node);
+        s->id[i].s = s;
+        s->id[i].id = k[i]->rx_id;
+        if (k[i]->rx)
+            e = pq_hash_add(&s->hub->by_id, &s->id[i].node, id_key(s->hub, k[i]->rx_id));
+    }
+    return e;
+}
+
 int pq_secure_use(struct pq_session *s, const struct pq_epoch *keys, pq_ns now)
 {
     const bool first = !s->sec;
@@ -75,6 +99,8 @@ int pq_secure_use(struct pq_session *s, const struct pq_epoch *keys, pq_ns now)
     s->sec->heard = !s->hub->conf.client; /* a server goes over when the client has */
     s->sec->old_until = old_until(s, now);
     set_renewal(s, now);
+    if (note_ids(s))
+        s->dead = PQ_ENOMEM;
     if (first)
         s->hub->ev->secured(s->hub->ctx, s);
     return 0;
@@ -85,6 +111,8 @@ void pq_secure_free(struct pq_session *s)
     pq_ask_end(s);
     if (!s->sec)
         return;
+    for (unsigned i = 0; i < 2; i++)
+        pq_hash_remove(&s->hub->by_id, &s->id[i].node);
     if (s->by_keys)
         s->hub->replaces = s->sec->cur.tx_id;
     pq_epoch_free(&s->sec->cur);
@@ -97,7 +125,8 @@ void pq_secure_free(struct pq_session *s)
 void pq_secure_seal(struct pq_session *s, const struct pq_span *spans, size_t n)
 {
     struct pq_epoch *k = &s->sec->cur;
-    pq_seal_put(k->tx, k->tx_mask, k->tx_id, spans, n);
+    const bool first = s->hub->conf.client && s->path && s->path->adopted;
+    pq_seal_put(k->tx, first ? s->hub->first_mask : k->tx_mask, k->tx_id, spans, n);
     if (pq_seal_used(k->tx) > PQ_SEAL_LIMIT - COUNTER_REST)
         s->dead = PQ_ECLOSED;
 }
@@ -107,8 +136,10 @@ void pq_secure_tick(struct pq_session *s, pq_ns now)
     struct pq_secure *c = s->sec;
     if (!c)
         return;
-    if (c->old.tx && c->heard && now >= c->old_until)
+    if (c->old.tx && c->heard && now >= c->old_until) {
         pq_epoch_free(&c->old);
+        pq_hash_remove(&s->hub->by_id, &s->id[1].node);
+    }
     const bool many =
         pq_seal_used(c->cur.tx) >= RENEW_COUNT || pq_seal_used(c->cur.rx) >= RENEW_COUNT;
     if (!s->hub->conf.client || s->ask || !c->heard || (now < c->renew_at && !many))
@@ -122,6 +153,7 @@ pq_ns pq_secure_deadline(const struct pq_session *s)
     pq_ns at = s->ask ? s->ask->due : PQ_NEVER;
     if (!s->sec)
         return at;
+    at = pq_ns_min(at, pq_move_deadline(s));
     if (s->sec->old.tx && s->sec->heard)
         at = pq_ns_min(at, s->sec->old_until);
     return s->hub->conf.client && !s->ask ? pq_ns_min(at, s->sec->renew_at) : at;
@@ -171,6 +203,8 @@ enum pq_drop pq_secure_control(struct pq_session *s, const struct pq_segment *se
     enum pq_drop d = s->sec ? pq_control_open(inner, &m) : PQ_DROP_OOB;
     if (d)
         return d;
+    if (m.kind >= PQ_KIND_MOVE)
+        return pq_move_take(s, seg, &m, now);
     if (s->hub->conf.client)
         return s->ask ? pq_ask_take(s, &m, now) : PQ_DROP_HANDSHAKE;
     return m.kind == PQ_KIND_RENEW ? pq_answer_renewal(s, seg, &m, now) : PQ_DROP_HANDSHAKE;
@@ -204,8 +238,10 @@ static enum pq_wire take_own(struct pq_hub *h, const struct pq_arrival *a, struc
     const struct pq_segment *seg = a->seg;
     struct pq_hash_node *i = pq_hash_find(&h->by_peer, pq_session_key(h, &seg->src, seg->dst.port));
     for (; i; i = pq_hash_next(i)) {
-        struct pq_session *at = PQ_OF(i, struct pq_session, by_peer);
-        if (at->half || !pq_addr_eq(&at->peer, &seg->src) || !pq_addr_eq(&at->local, &seg->dst))
+        const struct pq_tuple *tuple = PQ_OF(i, struct pq_tuple, node);
+        struct pq_session *at = tuple->s;
+        if (at->half || !pq_addr_eq(&tuple->peer, &seg->src) ||
+            !pq_addr_eq(&tuple->local, &seg->dst))
             continue;
         if (!t->any || t->any->sec)
             t->any = at;
@@ -218,6 +254,27 @@ static enum pq_wire take_own(struct pq_hub *h, const struct pq_arrival *a, struc
         if (o->d == PQ_DROP_NO_SESSION)
             continue;
         o->s = at;
+        return o->d ? PQ_WIRE_DONE : PQ_WIRE_OWN;
+    }
+    return PQ_WIRE_OLD;
+}
+
+/* A datagram of a session that is not at home on this tuple: its client moves [12.7]. */
+static enum pq_wire take_moving(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o)
+{
+    if (a->n < PQ_SEAL_HEAD + PQ_SEAL_TAIL || !h->by_id.n)
+        return PQ_WIRE_OLD;
+    const struct pq_seal_head head = pq_mask_read(h->first_mask, a->p, a->n);
+    struct pq_hash_node *i = pq_hash_find(&h->by_id, id_key(h, head.id));
+    for (; i; i = pq_hash_next(i)) {
+        const struct pq_known_id *known = PQ_OF(i, struct pq_known_id, node);
+        const struct pq_epoch *k =
+            known == &known->s->id[0] ? &known->s->sec->cur : &known->s->sec->old;
+        if (known->id != head.id || !k->rx ||
+            pq_seal_open(k->rx, a->p, a->n, head.counter, &o->inner))
+            continue;
+        o->s = known->s;
+        o->d = pq_move_expected(o->s, a->seg, o->inner) ? PQ_DROP_NONE : PQ_DROP_NOT_PEER;
         return o->d ? PQ_WIRE_DONE : PQ_WIRE_OWN;
     }
     return PQ_WIRE_OLD;
@@ -251,6 +308,8 @@ enum pq_wire pq_secure_take(struct pq_hub *h, const struct pq_arrival *a, struct
     enum pq_wire w = take_own(h, a, &t, o);
     if (w == PQ_WIRE_OLD && h->n_replies)
         w = pq_reply_take(h, a, o);
+    if (w == PQ_WIRE_OLD && !h->conf.client)
+        w = take_moving(h, a, o);
     if (w != PQ_WIRE_OLD)
         return w;
     if ((t.asking || (!t.any && !h->conf.client)) && take_handshake(h, a, t.any, &o->d))

@@ -158,7 +158,7 @@ struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_segment *se
 {
     struct pq_hash_node *n = pq_hash_find(&h->by_peer, pq_session_key(h, &seg->src, seg->dst.port));
     for (; n; n = pq_hash_next(n)) {
-        struct pq_session *s = PQ_OF(n, struct pq_session, by_peer);
+        struct pq_session *s = PQ_OF(n, struct pq_tuple, node)->s;
         bool wanted = conv ? s->conv == *conv : !s->half;
         if (wanted && !s->sec && pq_addr_eq(&s->peer, &seg->src) &&
             pq_addr_eq(&s->local, &seg->dst))
@@ -167,10 +167,31 @@ struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_segment *se
     return NULL;
 }
 
+int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr *peer,
+                  const struct pq_addr *local)
+{
+    struct pq_hub *h = s->hub;
+    pq_hash_remove(&h->by_peer, &t->node);
+    t->s = s;
+    t->peer = *peer;
+    t->local = *local;
+    return pq_hash_add(&h->by_peer, &t->node, pq_session_key(h, peer, local->port));
+}
+
+void pq_session_retuple(struct pq_session *s)
+{
+    pq_hash_remove(&s->hub->by_peer, &s->other.node);
+    if (pq_session_at(s, &s->tuple, &s->peer, &s->local))
+        s->dead = PQ_ENOMEM;
+    pq_session_at(s, &s->other, &s->path->peer, &s->path->local); /* or that much is lost */
+}
+
 static void session_free(struct pq_session *s)
 {
     struct pq_hub *h = s->hub;
-    pq_hash_remove(&h->by_peer, &s->by_peer);
+    pq_move_end(s);
+    pq_hash_remove(&h->by_peer, &s->tuple.node);
+    h->n_sessions--;
     pq_list_remove(&s->node);
     pq_list_remove(&s->ready);
     pq_list_remove(&s->rx);
@@ -241,6 +262,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     s->peer = fc->peer;
     s->local = fc->local;
     s->who = PQ_NOBODY;
+    h->n_sessions++;
     s->heard = s->opened = now;
     pq_list_init(&s->in_half);
     pq_list_init(&s->ready);
@@ -251,7 +273,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     pq_flow_set_flags(&s->flow, &h->conf.flags);
     int e = make_carrier(s, conv, now);
     if (!e)
-        e = pq_hash_add(&h->by_peer, &s->by_peer, pq_session_key(h, &s->peer, s->local.port));
+        e = pq_session_at(s, &s->tuple, &s->peer, &s->local);
     if (!e)
         e = pq_heap_set(&h->timers, &s->timer, pq_smux_deadline(s->smux));
     if (e) {

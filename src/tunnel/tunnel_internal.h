@@ -40,7 +40,25 @@ struct pq_ask { /* client: a handshake under way */
     pq_ns due;       /* when the next one goes */
 };
 
+struct pq_path { /* another tuple that the session may go on over, or has left [12.7] */
+    struct pq_addr peer, local;
+    struct pq_flow flow; /* until it is adopted */
+    uint8_t token[PQ_TOKEN_LEN], theirs[PQ_TOKEN_LEN];
+    bool adopted;     /* the session is there; peer and local are those it had before */
+    bool answer;      /* server: the client has asked */
+    pq_ns since, due; /* client: the next message */
+    unsigned n;       /* of them that went out */
+};
+
+struct pq_watch { /* client: whether the tuple is alive */
+    uint64_t confirmed;
+    pq_ns owed_since; /* something was sent, and nothing has been confirmed since; 0 = all is */
+    pq_ns probed_at, move_at;
+    unsigned moves; /* in a row that have failed */
+};
+
 struct pq_secure { /* keys of our own wire */
+    struct pq_watch watch;
     struct pq_epoch cur, old;
     bool heard;                    /* the peer has used cur */
     pq_ns old_until;               /* then old is wiped */
@@ -74,13 +92,26 @@ struct pq_rate { /* a bucket: so many a second, and as many at once */
     uint32_t left;
 };
 
+struct pq_tuple {             /* under which a session is found */
+    struct pq_hash_node node; /* key: peer and own port; there may be several sessions */
+    struct pq_session *s;
+    struct pq_addr peer, local;
+};
+
+struct pq_known_id { /* the same by the id of its keys; a server's */
+    struct pq_hash_node node;
+    struct pq_session *s;
+    uint32_t id;
+};
+
 struct pq_session {
     struct pq_hub *hub;
-    struct pq_hash_node
-        by_peer;          /* key: peer and own port; more than one only beside a half-open one */
-    struct pq_list node;  /* in hub->sessions */
-    struct pq_list ready; /* in hub->ready: pull may have something */
-    struct pq_list rx;    /* in hub->rx: got bytes in this batch */
+    struct pq_tuple tuple, other; /* its own; of s->path */
+    struct pq_known_id id[2];     /* of the keys in use, and of those before */
+    struct pq_path *path;         /* NULL: it stays where it is */
+    struct pq_list node;          /* in hub->sessions */
+    struct pq_list ready;         /* in hub->ready: pull may have something */
+    struct pq_list rx;            /* in hub->rx: got bytes in this batch */
     struct pq_heap_node timer;
     struct pq_addr peer;
     struct pq_addr local;
@@ -133,6 +164,9 @@ struct pq_hub {
     struct pq_shake *shake;                    /* NULL: no wire of our own */
     struct pq_list replies, answers;
     struct pq_hash by_tuple; /* of replies */
+    struct pq_hash by_id;    /* server: sessions of our own wire */
+    struct pq_mask *first_mask;
+    size_t n_sessions;
     size_t n_replies;
     struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
     struct pq_stamps *stamps, *own_stamps;
@@ -221,7 +255,24 @@ void pq_replies_tick(struct pq_hub *h, pq_ns now);
 pq_ns pq_replies_deadline(const struct pq_hub *h);
 void pq_replies_clear(struct pq_hub *h);
 
+/* move.c */
+void pq_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */
+pq_ns pq_move_deadline(const struct pq_session *s);
+bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now);
+enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
+                          const struct pq_message *m, pq_ns now);
+/* A datagram that is not about moving has come. */
+void pq_move_heard(struct pq_session *s, const struct pq_segment *seg, pq_ns now);
+/* Server: whether this may come from a tuple that is not the session's. */
+bool pq_move_expected(const struct pq_session *s, const struct pq_segment *seg,
+                      struct pq_view inner);
+void pq_move_end(struct pq_session *s);
+
 /* session.c */
+/* Has the session found at this tuple, too.  Returns 0 or PQ_ENOMEM. */
+int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr *peer,
+                  const struct pq_addr *local);
+void pq_session_retuple(struct pq_session *s); /* peer and local have changed, and the path's */
 uint64_t pq_session_key(struct pq_hub *h, const struct pq_addr *peer, uint16_t port);
 void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc);
 /* Begins anew with another conversation: streams of which nothing was sent go on, others end. */

@@ -106,6 +106,8 @@ static void note_half(struct pq_session *s, size_t n)
  * headers say. */
 static void note_new(struct pq_session *s, const struct pq_segment *seg)
 {
+    if (s->path && (!pq_addr_eq(&seg->src, &s->peer) || !pq_addr_eq(&seg->dst, &s->local)))
+        return; /* another tuple, which has numbers of its own */
     pq_flow_heard(&s->flow, seg);
     if (s->hub->conf.learn_mac && seg->src_mac)
         pq_flow_set_peer_mac(&s->flow, seg->src_mac);
@@ -140,6 +142,8 @@ static enum pq_drop use_datagram(struct pq_session *s, const struct pq_segment *
      * wire none comes twice */
     if (s->sec || type == PQ_OOB_TYPE || pq_kcp_news(s->kcp) != before)
         note_new(s, seg);
+    if (s->path && type != PQ_CONTROL_TYPE)
+        pq_move_heard(s, seg, now);
     if (type == PQ_FEC_DATA || type == PQ_FEC_PARITY) { /* what it rebuilds goes to KCP too */
         enum pq_drop of_fec = pq_session_fec_take(s, inner, now);
         d = d ? d : of_fec;

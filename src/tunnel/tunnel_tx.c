@@ -132,6 +132,8 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
     }
     if (s->by_keys && !s->sec)
         return 0;
+    if (s->path && pq_move_fill(s, &slots[0], now))
+        return 1;
     while (n < max && fill_slot(s, &slots[n], now)) {
         spans[n] = (struct pq_span){slots[n].buf + slots[n].off, slots[n].len};
         n++;
@@ -182,6 +184,8 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
             pq_session_end_now(s, s->dead);
             continue;
         }
+        if (s->sec)
+            pq_move_tick(s, now);
         pq_smux_set_queue(s->smux, stream_queue(s));
         pq_smux_clock(s->smux, now, pq_kcp_srtt(s->kcp));
         size_t k = pull_session(s, slots + done, max, now);

@@ -199,6 +199,25 @@ static void on_secured(void *ctx, struct pq_session *s)
     e->secured++;
 }
 
+/* The client goes on from the next port. */
+static bool on_move(void *ctx, struct pq_session *s, struct pq_flow_conf *fc)
+{
+    struct end *e = ctx;
+    (void)s;
+    assert_int_equal(e->side, CLIENT);
+    if (e->stays)
+        return false;
+    fc->local.port = (uint16_t)(40001 + e->moves++);
+    return true;
+}
+
+static void on_moved(void *ctx, struct pq_session *s, bool ok)
+{
+    struct end *e = ctx;
+    (void)s;
+    e->moved += ok;
+}
+
 /* Its clock: what the world's is, and how wrong it goes. */
 static uint64_t on_wall(void *ctx)
 {
@@ -211,6 +230,8 @@ static const struct pq_hub_events hub_events = {.stream = on_stream,
                                                 .proven = on_proven,
                                                 .secured = on_secured,
                                                 .wall = on_wall,
+                                                .move = on_move,
+                                                .moved = on_moved,
                                                 .ended = on_ended};
 
 /* ---- making */

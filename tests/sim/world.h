@@ -45,7 +45,9 @@ struct end {
     struct link out;  /* what this end sends */
     uint64_t packets; /* that it pulled out of its hub */
     unsigned accepts, proven, secured, streams, ended;
-    int64_t wall_off; /* ms that its clock is wrong */
+    bool stays;            /* a client that has no other port */
+    unsigned moves, moved; /* asked for; done */
+    int64_t wall_off;      /* ms that its clock is wrong */
     int ended_err;
     uint64_t ticks;     /* calls of pq_hub_tick */
     size_t chunks_high; /* most bytes of chunks at a time */

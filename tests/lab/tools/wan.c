@@ -4,7 +4,8 @@
  * Every frame that comes in on one interface leaves on the other. Each direction is one link: a
  * drop-tail queue drained at a rate, then a propagation delay. Faults (loss, corruption,
  * duplication, reordering) are drawn from one generator per direction, so a seed gives the same
- * fate to the n-th packet of a direction. One thread; it knows nothing about what it carries.
+ * fate to the n-th packet of a direction. It may kill TCP flows over IPv4, as boxes do that police
+ * them; else it knows nothing about what it carries. One thread.
  *
  * Prints "ready" on stderr once both interfaces are open, and one line of JSON with the counters
  * on stdout when it ends: by SIGTERM, SIGINT or after --max-seconds. */
@@ -49,7 +50,14 @@ struct settings {
     double corrupt;
     uint64_t seed;
     uint64_t max_seconds;
+    double kill_ns; /* of a flow, told apart by the port at the first interface's side; 0 = never */
+    double kill_bytes;
+    bool kill_way[2]; /* of links[0] and links[1] */
 };
+
+static struct flow { /* by its port */
+    uint64_t first, bytes;
+} flows[65536];
 
 struct packet {
     uint64_t due; /* ns; when it leaves */
@@ -62,6 +70,7 @@ struct packet {
 struct link {
     const char *from;
     const char *to;
+    bool back; /* towards the first interface */
     int in_fd;
     int out_fd;
     struct packet *heap;
@@ -73,7 +82,7 @@ struct link {
     uint64_t next_order;
     uint64_t random;
     uint64_t in, out, out_bytes, lost, queue_dropped, send_dropped;
-    uint64_t duplicated, reordered, corrupted;
+    uint64_t duplicated, reordered, corrupted, killed;
 };
 
 static volatile sig_atomic_t stopped;
@@ -201,6 +210,31 @@ static void accept_copy(struct link *link, const struct settings *set, const uin
     heap_push(link, packet);
 }
 
+/* The flow of a TCP segment over IPv4, or NULL. */
+static struct flow *flow_of(const struct link *link, const uint8_t *frame, uint32_t len)
+{
+    const uint8_t *ip = frame + ETHERNET_HEADER;
+    if (len < ETHERNET_HEADER + 20 + 20 || frame[12] != 8 || frame[13] != 0 || ip[9] != 6)
+        return NULL;
+    const uint8_t *port = ip + 4 * (size_t)(ip[0] & 15) + (link->back ? 2 : 0);
+    return port + 2 <= frame + len ? &flows[port[0] << 8 | port[1]] : NULL;
+}
+
+static bool is_killed(struct link *link, const struct settings *set, const uint8_t *frame,
+                      uint32_t len, uint64_t now)
+{
+    struct flow *flow = set->kill_ns > 0 || set->kill_bytes > 0 ? flow_of(link, frame, len) : NULL;
+    if (!flow)
+        return false;
+    flow->first = flow->first ? flow->first : now;
+    flow->bytes += len;
+    const bool dead = (set->kill_ns > 0 && (double)(now - flow->first) >= set->kill_ns) ||
+                      (set->kill_bytes > 0 && (double)flow->bytes >= set->kill_bytes);
+    const bool killed = dead && set->kill_way[link->back];
+    link->killed += killed;
+    return killed;
+}
+
 /* Takes what waits on the incoming interface, but not for ever: the other direction waits too. */
 static void receive(struct link *link, const struct settings *set)
 {
@@ -220,6 +254,8 @@ static void receive(struct link *link, const struct settings *set)
         for (int i = 0; i < received; i++) {
             uint32_t len = messages[i].msg_len;
             link->in++;
+            if (is_killed(link, set, frames[i], len, now))
+                continue;
             accept_copy(link, set, frames[i], len, now);
             if (happens(link, set->duplicate)) {
                 link->duplicated++;
@@ -332,26 +368,30 @@ static void print_link(const struct link *link)
     printf("{\"from\": \"%s\", \"to\": \"%s\", \"in\": %" PRIu64 ", \"out\": %" PRIu64
            ", \"out_bytes\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"queue_dropped\": %" PRIu64
            ", \"send_dropped\": %" PRIu64 ", \"duplicated\": %" PRIu64 ", \"reordered\": %" PRIu64
-           ", \"corrupted\": %" PRIu64 "}",
+           ", \"corrupted\": %" PRIu64 ", \"killed\": %" PRIu64 "}",
            link->from, link->to, link->in, link->out, link->out_bytes, link->lost,
            link->queue_dropped, link->send_dropped, link->duplicated, link->reordered,
-           link->corrupted);
+           link->corrupted, link->killed);
 }
 
 static void usage(void)
 {
-    fputs("usage: lab-wan [options] INTERFACE INTERFACE\n"
-          "  --delay MS       one way\n"
-          "  --jitter MS      0..MS more delay, order kept\n"
-          "  --loss PCT\n"
-          "  --rate MBIT      0: no limit\n"
-          "  --queue MS       drop-tail queue at that rate (default 100)\n"
-          "  --reorder PCT    held back by half the delay, at least 2 ms\n"
-          "  --duplicate PCT\n"
-          "  --corrupt PCT    one bit flipped behind the Ethernet header\n"
-          "  --seed N         default 1\n"
-          "  --max-seconds N  end by itself\n",
-          stderr);
+    fputs(
+        "usage: lab-wan [options] INTERFACE INTERFACE\n"
+        "  --delay MS       one way\n"
+        "  --jitter MS      0..MS more delay, order kept\n"
+        "  --loss PCT\n"
+        "  --rate MBIT      0: no limit\n"
+        "  --queue MS       drop-tail queue at that rate (default 100)\n"
+        "  --reorder PCT    held back by half the delay, at least 2 ms\n"
+        "  --duplicate PCT\n"
+        "  --corrupt PCT    one bit flipped behind the Ethernet header\n"
+        "  --kill-ms N      a TCP flow (by the port on the first side) passes no more after that\n"
+        "  --kill-bytes N   the same after so many bytes, both ways together\n"
+        "  --kill-way WAY   up, down (towards the first interface) or both (default)\n"
+        "  --seed N         default 1\n"
+        "  --max-seconds N  end by itself\n",
+        stderr);
     exit(2);
 }
 
@@ -369,17 +409,13 @@ static double number(const char *text, double max)
 static void parse(int argc, char **argv, struct settings *set)
 {
     static const struct option options[] = {
-        {"delay", required_argument, NULL, 'd'},
-        {"jitter", required_argument, NULL, 'j'},
-        {"loss", required_argument, NULL, 'l'},
-        {"rate", required_argument, NULL, 'r'},
-        {"queue", required_argument, NULL, 'q'},
-        {"reorder", required_argument, NULL, 'o'},
-        {"duplicate", required_argument, NULL, 'u'},
-        {"corrupt", required_argument, NULL, 'c'},
-        {"seed", required_argument, NULL, 's'},
-        {"max-seconds", required_argument, NULL, 'm'},
-        {NULL, 0, NULL, 0},
+        {"delay", required_argument, NULL, 'd'},       {"jitter", required_argument, NULL, 'j'},
+        {"loss", required_argument, NULL, 'l'},        {"rate", required_argument, NULL, 'r'},
+        {"queue", required_argument, NULL, 'q'},       {"reorder", required_argument, NULL, 'o'},
+        {"duplicate", required_argument, NULL, 'u'},   {"corrupt", required_argument, NULL, 'c'},
+        {"kill-ms", required_argument, NULL, 'k'},     {"kill-bytes", required_argument, NULL, 'b'},
+        {"kill-way", required_argument, NULL, 'w'},    {"seed", required_argument, NULL, 's'},
+        {"max-seconds", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
@@ -407,6 +443,16 @@ static void parse(int argc, char **argv, struct settings *set)
         case 'c':
             set->corrupt = number(optarg, 100) / 100;
             break;
+        case 'k':
+            set->kill_ns = number(optarg, 1e9) * NS_PER_MS;
+            break;
+        case 'b':
+            set->kill_bytes = number(optarg, 1e15);
+            break;
+        case 'w':
+            set->kill_way[0] = strcmp(optarg, "down") != 0;
+            set->kill_way[1] = strcmp(optarg, "up") != 0;
+            break;
         case 's':
             set->seed = (uint64_t)number(optarg, 1e15);
             break;
@@ -423,13 +469,13 @@ static void parse(int argc, char **argv, struct settings *set)
 
 int main(int argc, char **argv)
 {
-    struct settings set = {.queue_ns = 100 * NS_PER_MS, .seed = 1};
+    struct settings set = {.queue_ns = 100 * NS_PER_MS, .seed = 1, .kill_way = {true, true}};
     parse(argc, argv, &set);
     const char *a = argv[optind], *b = argv[optind + 1];
     int fd_a = open_interface(a), fd_b = open_interface(b);
     struct link links[2] = {
         {.from = a, .to = b, .in_fd = fd_a, .out_fd = fd_b, .random = set.seed},
-        {.from = b, .to = a, .in_fd = fd_b, .out_fd = fd_a, .random = ~set.seed},
+        {.from = b, .to = a, .back = true, .in_fd = fd_b, .out_fd = fd_a, .random = ~set.seed},
     };
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, NULL);

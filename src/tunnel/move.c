@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* move.c - sessions of our own wire that change their tuple: the client notices that the old one is
+ * dead, asks over a new one, and goes on there once the server has answered; the server follows
+ * once the client has echoed what it was told [12.7]. */
+#include "tunnel/tunnel_internal.h"
+
+#include <stdlib.h>
+
+#define DEAD_MIN    PQ_SEC /* without a confirmation of what was sent, or 3 RTT */
+#define DEAD_RTTS   3
+#define PROBE_MIN   (300 * PQ_MS) /* between two questions whether what we send arrives, or 1 RTT */
+#define AGAIN       (200 * PQ_MS) /* a message goes again, and the next time twice as late */
+#define SOON        (5 * PQ_SEC)  /* new keys, and with them new ids, follow within */
+#define MOVE_AFTER  (1200 * PQ_SEC) /* and up to twice as much, without need */
+#define RETRY_LIMIT 5               /* moves in a row, each of which waits longer */
+#define BODY        (2 * PQ_TOKEN_LEN)
+#define HEAD        10 /* of what is out of band, kind, 0 */
+
+/* ---- the messages: a token of who says it, and that of the other one */
+
+static size_t put(uint8_t *p, uint8_t kind, const uint8_t *own, const uint8_t *other)
+{
+    pq_put_le32(p, UINT32_MAX);
+    pq_put_le16(p + 4, PQ_CONTROL_TYPE);
+    pq_put_le16(p + 6, 2 + 2 + BODY);
+    p[8] = kind;
+    p[9] = 0;
+    memcpy(p + HEAD, own, PQ_TOKEN_LEN);
+    memcpy(p + HEAD + PQ_TOKEN_LEN, other, PQ_TOKEN_LEN);
+    return HEAD + BODY;
+}
+
+static bool is_there(const struct pq_path *path, const struct pq_segment *seg)
+{
+    return path && pq_addr_eq(&path->peer, &seg->src) && pq_addr_eq(&path->local, &seg->dst);
+}
+
+static struct pq_path *path_new(struct pq_session *s, const struct pq_flow_conf *fc, pq_ns now)
+{
+    struct pq_path *path = calloc(1, sizeof *path);
+    if (!path)
+        return NULL;
+    path->peer = fc->peer;
+    path->local = fc->local;
+    path->since = path->due = now;
+    pq_session_flow(s->hub, &path->flow, fc);
+    path->flow.flags = s->flow.flags;
+    pq_flow_set_splits(&path->flow, s->abilities & PQ_ABLE_SPLIT);
+    pq_rng_fill(s->hub->rng, path->token, sizeof path->token);
+    return path;
+}
+
+void pq_move_end(struct pq_session *s)
+{
+    pq_hash_remove(&s->hub->by_peer, &s->other.node);
+    free(s->path);
+    s->path = NULL;
+}
+
+/* ---- client: whether the tuple is dead */
+
+static pq_ns dead_after(const struct pq_session *s)
+{
+    return pq_ns_max(DEAD_MIN, DEAD_RTTS * pq_kcp_srtt(s->kcp));
+}
+
+/* Notes what was confirmed of what was sent.  A tuple is dead when nothing is, although something
+ * should be: that something arrives proves nothing about the other direction. */
+static void watch(struct pq_session *s, pq_ns now)
+{
+    struct pq_watch *w = &s->sec->watch;
+    const uint64_t confirmed = pq_kcp_confirmed(s->kcp);
+    if (!pq_kcp_owed(s->kcp))
+        w->owed_since = 0;
+    else if (!w->owed_since || confirmed != w->confirmed)
+        w->owed_since = now;
+    w->confirmed = confirmed;
+}
+
+/* A download asks for nothing but acknowledgements: now and then something has to be confirmed. */
+static void probe(struct pq_session *s, pq_ns now)
+{
+    struct pq_watch *w = &s->sec->watch;
+    const pq_ns each = pq_ns_max(PROBE_MIN, pq_kcp_srtt(s->kcp));
+    if (w->owed_since || now < w->probed_at + each || s->heard <= w->probed_at)
+        return;
+    w->probed_at = now;
+    if (pq_smux_count(s->smux))
+        pq_smux_nop(s->smux);
+}
+
+static bool start(struct pq_session *s, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_flow_conf fc = {.peer = s->peer, .local = s->local, .link_len = h->conf.link_len};
+    if (!h->ev->move || !h->ev->move(h->ctx, s, &fc))
+        return false;
+    s->path = path_new(s, &fc, now);
+    if (!s->path || pq_session_at(s, &s->other, &fc.peer, &fc.local)) {
+        pq_move_end(s);
+        h->ev->moved(h->ctx, s, false);
+        return false;
+    }
+    pq_session_wake(s);
+    return true;
+}
+
+static pq_ns given_up_at(const struct pq_session *s)
+{
+    return s->path->since + dead_after(s) * (1U << s->sec->watch.moves);
+}
+
+/* Nobody has answered over the new tuple. */
+static void give_up(struct pq_session *s)
+{
+    pq_move_end(s);
+    s->hub->ev->moved(s->hub->ctx, s, false);
+}
+
+static void set_move(struct pq_session *s, pq_ns now)
+{
+    s->sec->watch.move_at = now + MOVE_AFTER + pq_rng_u64(s->hub->rng) % MOVE_AFTER;
+}
+
+void pq_move_tick(struct pq_session *s, pq_ns now)
+{
+    struct pq_watch *w = &s->sec->watch;
+    if (!s->hub->conf.client || !s->sec->heard)
+        return;
+    if (!w->move_at)
+        set_move(s, now);
+    watch(s, now);
+    if (s->path) {
+        if (!s->path->adopted && now >= given_up_at(s))
+            give_up(s);
+        return;
+    }
+    const bool dead = w->owed_since && now >= w->owed_since + dead_after(s);
+    if (!dead) {
+        w->moves = 0;
+        probe(s, now);
+    }
+    if (!dead && now < w->move_at)
+        return;
+    set_move(s, now);
+    if (!start(s, now))
+        w->owed_since = dead ? now : w->owed_since; /* there is no other port: later */
+    else if (dead && w->moves < RETRY_LIMIT)
+        w->moves++;
+}
+
+pq_ns pq_move_deadline(const struct pq_session *s)
+{
+    const struct pq_watch *w = &s->sec->watch;
+    if (!s->hub->conf.client || !s->sec->heard)
+        return PQ_NEVER;
+    if (s->path)
+        return s->path->adopted ? s->path->due : pq_ns_min(s->path->due, given_up_at(s));
+    pq_ns at = w->move_at;
+    if (w->owed_since)
+        at = pq_ns_min(at, w->owed_since + dead_after(s));
+    else if (s->heard > w->probed_at && pq_smux_count(s->smux))
+        at = pq_ns_min(at, w->probed_at + pq_ns_max(PROBE_MIN, pq_kcp_srtt(s->kcp)));
+    return at;
+}
+
+/* ---- messages on their way */
+
+static size_t next_message(struct pq_session *s, uint8_t *p, pq_ns now)
+{
+    struct pq_path *path = s->path;
+    if (s->hub->conf.client) {
+        if (now < path->due)
+            return 0;
+        path->due = now + (AGAIN << (path->n < 4 ? path->n : 4));
+        path->n++;
+        return put(p, path->adopted ? PQ_KIND_HERE : PQ_KIND_MOVE, path->token, path->theirs);
+    }
+    if (!path->answer)
+        return 0;
+    path->answer = false;
+    return put(p, PQ_KIND_MOVED, path->token, path->theirs);
+}
+
+bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_epoch *k = &s->sec->cur;
+    struct pq_flow *flow = s->path->adopted ? &s->flow : &s->path->flow;
+    uint8_t *p = slot->buf + PQ_SLOT_HEAD;
+    const size_t n = next_message(s, p + PQ_SEAL_HEAD, now);
+    if (!n)
+        return false;
+    const struct pq_span span = {p, PQ_SEAL_HEAD + n + PQ_SEAL_TAIL};
+    pq_seal_put(k->tx, h->conf.client ? h->first_mask : k->tx_mask, k->tx_id, &span, 1);
+    slot->off = PQ_SLOT_HEAD;
+    slot->len = (uint16_t)span.n;
+    h->stats.tx_packets++;
+    h->stats.tx_bytes += slot->len;
+    pq_flow_craft(flow, slot, false, now);
+    return true;
+}
+
+/* ---- the session goes on over the path */
+
+static void adopt(struct pq_session *s, pq_ns now)
+{
+    struct pq_path *path = s->path;
+    const struct pq_addr peer = s->peer, local = s->local;
+    s->peer = path->peer;
+    s->local = path->local;
+    s->flow = path->flow;
+    s->away = false;
+    path->peer = peer; /* what still comes over the old one is taken */
+    path->local = local;
+    path->adopted = true;
+    path->due = now;
+    path->n = 0;
+    pq_session_retuple(s);
+    pq_kcp_retry(s->kcp);
+    pq_session_wake(s);
+}
+
+/* Client: the server has answered over the new tuple. */
+static enum pq_drop on_moved(struct pq_session *s, const struct pq_segment *seg,
+                             const uint8_t *body, pq_ns now)
+{
+    struct pq_path *path = s->path;
+    if (!path || memcmp(body + PQ_TOKEN_LEN, path->token, PQ_TOKEN_LEN) != 0)
+        return PQ_DROP_HANDSHAKE;
+    if (path->adopted || !is_there(path, seg))
+        return PQ_DROP_NONE; /* once more */
+    memcpy(path->theirs, body, PQ_TOKEN_LEN);
+    pq_flow_heard(&path->flow, seg);
+    adopt(s, now);
+    return PQ_DROP_NONE;
+}
+
+void pq_move_heard(struct pq_session *s, const struct pq_segment *seg, pq_ns now)
+{
+    if (!s->path || !s->path->adopted || !pq_addr_eq(&seg->dst, &s->local) ||
+        !pq_addr_eq(&seg->src, &s->peer))
+        return;
+    pq_move_end(s); /* the other end sends here: it knows the tuple */
+    s->sec->watch.owed_since = 0;
+    s->sec->watch.moves = 0;
+    if (!s->hub->conf.client)
+        return;
+    s->hub->ev->moved(s->hub->ctx, s, true);
+    s->sec->renew_at = pq_ns_min(s->sec->renew_at, now + PQ_SEC + pq_rng_u64(s->hub->rng) % SOON);
+}
+
+/* Server: the client asks whether it may go on there. */
+static enum pq_drop on_move(struct pq_session *s, const struct pq_segment *seg, const uint8_t *body,
+                            pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
+    if (!is_there(s->path, seg) || s->path->adopted) {
+        if (!h->ev->accept(h->ctx, seg, &fc))
+            return PQ_DROP_FULL;
+        pq_move_end(s);
+        s->path = path_new(s, &fc, now);
+        if (!s->path)
+            return PQ_DROP_FULL;
+    }
+    memcpy(s->path->theirs, body, PQ_TOKEN_LEN);
+    s->path->answer = true;
+    pq_flow_heard(&s->path->flow, seg);
+    pq_session_wake(s);
+    return PQ_DROP_NONE;
+}
+
+/* Server: the client hears what is sent there. */
+static enum pq_drop on_here(struct pq_session *s, const struct pq_segment *seg, const uint8_t *body,
+                            pq_ns now)
+{
+    struct pq_path *path = s->path;
+    if (pq_addr_eq(&seg->src, &s->peer) && pq_addr_eq(&seg->dst, &s->local))
+        return PQ_DROP_NONE; /* once more */
+    if (!is_there(path, seg) || path->adopted ||
+        memcmp(body + PQ_TOKEN_LEN, path->token, PQ_TOKEN_LEN) != 0)
+        return PQ_DROP_HANDSHAKE;
+    adopt(s, now);
+    pq_smux_nop(s->smux); /* so that the client hears at once that it has worked */
+    return PQ_DROP_NONE;
+}
+
+enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
+                          const struct pq_message *m, pq_ns now)
+{
+    if (m->noise.n < BODY)
+        return PQ_DROP_OOB;
+    if (s->hub->conf.client)
+        return m->kind == PQ_KIND_MOVED ? on_moved(s, seg, m->noise.p, now) : PQ_DROP_HANDSHAKE;
+    return m->kind == PQ_KIND_MOVE   ? on_move(s, seg, m->noise.p, now)
+           : m->kind == PQ_KIND_HERE ? on_here(s, seg, m->noise.p, now)
+                                     : PQ_DROP_HANDSHAKE;
+}
+
+bool pq_move_expected(const struct pq_session *s, const struct pq_segment *seg,
+                      struct pq_view inner)
+{
+    struct pq_message m;
+    if (is_there(s->path, seg) ||
+        (pq_addr_eq(&seg->src, &s->peer) && pq_addr_eq(&seg->dst, &s->local)))
+        return true;
+    return inner.n >= HEAD && pq_le32(inner.p) == UINT32_MAX &&
+           pq_le16(inner.p + 4) == PQ_CONTROL_TYPE && !pq_control_open(inner, &m) &&
+           m.kind == PQ_KIND_MOVE;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* test_move.c - sessions of our own wire that change their port: because a box on the path kills
+ * flows, one way or both, after a time or so many bytes; without need; and what others can do with
+ * it [12.7]. */
+#include "header/header.h"
+#include "tunnel/tunnel_internal.h"
+#include "world.h"
+
+static uint8_t secret[2][32] = {{1, 2, 3}, {4, 5, 6}}, public[2][32];
+
+static struct world_conf keyed(pq_ns delay)
+{
+    struct world_conf c = world_conf(delay);
+    for (int i = 0; i < 2; i++) {
+        pq_x25519_public(secret[i], public[i]);
+        c.hub[i].own = (struct pq_own_conf){.on = true, .secret = secret[i]};
+        c.hub[i].smux.timeout = 60 * PQ_SEC;
+        c.hub[i].kcp.congestion = PQ_CONGESTION_BBR;
+    }
+    c.hub[SERVER].own.required = true;
+    c.server_public = public[SERVER];
+    return c;
+}
+
+/* ---- a box that kills flows, told apart by the client's port */
+
+#define PORTS 64
+
+static struct {
+    pq_ns after;    /* of a flow's first packet; 0 = never */
+    uint64_t bytes; /* of a flow, both ways; 0 = any */
+    bool way[2];    /* what of it is killed: from the client, from the server */
+    pq_ns first[PORTS];
+    uint64_t seen[PORTS];
+    uint64_t killed;
+} box;
+
+static unsigned port_of(const struct link_packet *k, unsigned from)
+{
+    const uint8_t *tcp = k->p + 14 + 20;
+    return pq_be16(from == CLIENT ? tcp : tcp + 2) - 40000U;
+}
+
+static bool kill_flows(struct world *w, unsigned from, struct link_packet *k)
+{
+    const unsigned port = port_of(k, from);
+    assert_true(port < PORTS);
+    if (!box.first[port])
+        box.first[port] = w->now;
+    box.seen[port] += k->len;
+    const bool dead = (box.after && w->now >= box.first[port] + box.after) ||
+                      (box.bytes && box.seen[port] >= box.bytes);
+    box.killed += dead && box.way[from];
+    return !(dead && box.way[from]);
+}
+
+static struct world *behind_a_box(const struct world_conf *c, const char *name, bool up, bool down)
+{
+    struct world *w = world_new(c, ut_seed(name));
+    memset(&box, 0, sizeof box);
+    box.way[CLIENT] = up;
+    box.way[SERVER] = down;
+    w->tap = kill_flows;
+    return w;
+}
+
+static uint64_t received(const struct world *w)
+{
+    return w->half[CLIENT][0].rx_at + w->half[SERVER][0].rx_at;
+}
+
+/* How long at most nothing has come, until `end`. */
+static pq_ns longest_pause(struct world *w, pq_ns end)
+{
+    pq_ns longest = 0, last = w->now;
+    uint64_t before = received(w);
+    while (w->now < end) {
+        world_run(w, w->now + 20 * PQ_MS, NULL);
+        if (received(w) != before)
+            last = w->now;
+        before = received(w);
+        longest = pq_ns_max(longest, w->now - last);
+    }
+    return longest;
+}
+
+/* A download goes on through six deaths of its flow, one way or both, and so does an upload. */
+static void killed_after_a_time(void **state)
+{
+    (void)state;
+    static const pq_ns delays[] = {10 * PQ_MS, 50 * PQ_MS, 150 * PQ_MS};
+    for (unsigned i = 0; i < 18; i++) {
+        const pq_ns delay = delays[i / 6];
+        const bool up = i % 3 != 1, down = i % 3 != 2, upload = i / 3 % 2;
+        struct world_conf c = keyed(delay);
+        for (unsigned k = 0; k < 2; k++) {
+            c.link[k].rate = 500000;
+            c.link[k].queue = 60000;
+        }
+        struct world *w = behind_a_box(&c, "killed after a time", up, down);
+        box.after = 10 * PQ_SEC;
+        world_open(w, upload ? 100 << 20 : 100, upload ? 100 : 100 << 20);
+        for (unsigned k = 1; k < 11; k++) { /* idle ones */
+            world_open(w, 10, 10);
+            w->half[CLIENT][k].keep_open = true;
+        }
+        world_run(w, WORLD_T0 + 2 * PQ_SEC, NULL);
+        const pq_ns pause = longest_pause(w, WORLD_T0 + 75 * PQ_SEC);
+        if (pause > 2 * PQ_SEC + 3 * delay) /* 2 s from the first that was owed */
+            fail_msg("case %u: nothing for %llu ms", i, (unsigned long long)(pause / PQ_MS));
+        assert_true(w->end[CLIENT].moved >= 5);
+        assert_true(box.killed > 5);
+        assert_non_null(w->ses);
+        assert_int_equal(pq_hub_sessions(w->end[SERVER].hub), 1);
+        for (unsigned k = 0; k < 11; k++)
+            assert_int_equal(w->half[CLIENT][k].ends, 0);
+        assert_true(received(w) > UINT64_C(20) << 20);
+        w->sloppy = true;
+        world_free(w);
+    }
+}
+
+/* After so many bytes: no flow lives longer than a second. */
+static void killed_after_bytes(void **state)
+{
+    (void)state;
+    struct world_conf c = keyed(25 * PQ_MS);
+    c.link[SERVER].rate = 1000000;
+    c.link[SERVER].queue = 60000;
+    struct world *w = behind_a_box(&c, "killed after bytes", true, true);
+    box.bytes = 300000;
+    world_open(w, 100, 100 << 20);
+    const pq_ns pause = longest_pause(w, WORLD_T0 + 40 * PQ_SEC);
+    assert_true(pause < 3 * PQ_SEC);
+    assert_true(w->end[CLIENT].moved >= 10);
+    assert_true(received(w) > UINT64_C(250000) * w->end[CLIENT].moved);
+    assert_int_equal(w->end[CLIENT].ended, 0);
+    w->sloppy = true;
+    world_free(w);
+}
+
+/* Nothing is sent twice over, and everything is right, when loss and moves come together. */
+static void bytes_are_right(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct world_conf c = keyed(30 * PQ_MS);
+        c.link[0].loss = c.link[1].loss = 30 * i;
+        struct world *w = behind_a_box(&c, "bytes are right", true, i % 2);
+        box.after = 3 * PQ_SEC;
+        for (unsigned k = 0; k < 5; k++)
+            world_open(w, 3000000, 3000000);
+        c.link[0].rate = c.link[1].rate = 2000000;
+        assert_true(world_run(w, WORLD_T0 + 200 * PQ_SEC, world_closed));
+        world_check(w);
+        world_free(w);
+    }
+}
+
+/* A path that is only lossy, or slow for a while, is not left. */
+static void not_without_need(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct world_conf c = keyed(i == 1 ? 400 * PQ_MS : 60 * PQ_MS);
+        c.link[0].loss = c.link[1].loss = i == 0 ? 200 : 20;
+        struct world *w = behind_a_box(&c, "not without need", false, false);
+        world_open(w, 100, 3000000);
+        world_run(w, WORLD_T0 + 40 * PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].moves, 0);
+        w->sloppy = true;
+        world_free(w);
+    }
+}
+
+/* An idle session moves at random, each time with other ids, and never loses its place. */
+static void moves_by_itself(void **state)
+{
+    (void)state;
+    struct world_conf c = keyed(40 * PQ_MS);
+    struct world *w = behind_a_box(&c, "moves by itself", false, false);
+    struct half *h = world_open(w, 0, 0);
+    h->keep_open = true;
+    uint32_t ids[8] = {0};
+    for (unsigned hour = 1; hour <= 4; hour++) {
+        world_run(w, WORLD_T0 + hour * (3600 * PQ_SEC), NULL);
+        ids[hour] = w->ses->sec->cur.tx_id;
+        assert_int_not_equal(ids[hour], ids[hour - 1]);
+        h->tx_len += 1000;
+        half_feed(h);
+    }
+    world_run(w, w->now + PQ_SEC, NULL);
+    assert_in_range(w->end[CLIENT].moved, 5, 12);
+    assert_int_equal(w->end[CLIENT].moved, w->end[CLIENT].moves);
+    assert_int_equal(w->half[SERVER][0].rx_at, 4000);
+    assert_int_equal(pq_hub_sessions(w->end[SERVER].hub), 1);
+    w->sloppy = true;
+    world_free(w);
+}
+
+/* No other port, or no answer on any: the session goes on where it is, or ends in its time. */
+static void nowhere_to_go(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct world_conf c = keyed(20 * PQ_MS);
+        struct world *w = behind_a_box(&c, "nowhere to go", true, true);
+        w->end[CLIENT].stays = i == 0;
+        world_open(w, 100, 1000);
+        world_run(w, WORLD_T0 + 2 * PQ_SEC, NULL);
+        box.after = 1; /* from now on nothing passes */
+        world_run(w, WORLD_T0 + 300 * PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].ended, 1);
+        assert_int_equal(w->end[SERVER].ended, 1);
+        assert_int_equal(w->end[CLIENT].ended_err, PQ_ETIMEOUT);
+        assert_true(w->end[CLIENT].moves < 20);
+        assert_int_equal(w->end[CLIENT].moved, 0);
+        w->sloppy = true;
+        world_free(w);
+    }
+}
+
+/* ---- others */
+
+static struct {
+    unsigned every, n;
+    uint64_t from_elsewhere, to_elsewhere;
+} divert;
+
+/* Each so-and-so-many-th datagram of the client comes from another address. */
+static bool divert_some(struct world *w, unsigned from, struct link_packet *k)
+{
+    if (from == CLIENT && ++divert.n % divert.every == 0) {
+        memcpy(k->p + 14 + 12, (const uint8_t[]){203, 0, 113, 9}, 4);
+        divert.from_elsewhere += k->len;
+    }
+    if (from == SERVER && memcmp(k->p + 14 + 16, (const uint8_t[]){203, 0, 113, 9}, 4) == 0) {
+        divert.to_elsewhere += k->len;
+        return false;
+    }
+    (void)w;
+    return true;
+}
+
+static void diverted(void **state)
+{
+    (void)state;
+    static const unsigned every[] = {100, 10, 2};
+    for (unsigned i = 0; i < 3; i++) {
+        struct world_conf c = keyed(20 * PQ_MS);
+        struct world *w = world_new(&c, ut_seed("diverted"));
+        memset(&divert, 0, sizeof divert);
+        divert.every = every[i];
+        w->tap = divert_some;
+        world_open(w, 300000, 10 << 20);
+        assert_true(world_run(w, WORLD_T0 + 100 * PQ_SEC, world_closed));
+        world_check(w);
+        assert_true(divert.from_elsewhere > 0);
+        assert_true(divert.to_elsewhere <= divert.from_elsewhere);
+        world_free(w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(killed_after_a_time),
+        cmocka_unit_test(killed_after_bytes),
+        cmocka_unit_test(bytes_are_right),
+        cmocka_unit_test(not_without_need),
+        cmocka_unit_test(moves_by_itself),
+        cmocka_unit_test(nowhere_to_go),
+        cmocka_unit_test(diverted),
+    };
+    if (pq_crypt_global_init())
+        return 1;
+    return cmocka_run_group_tests_name("move", tests, NULL, NULL);
+}
