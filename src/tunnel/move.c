@@ -13,7 +13,7 @@
 #define SOON        (5 * PQ_SEC)  /* new keys, and with them new ids, follow within */
 #define MOVE_AFTER  (1200 * PQ_SEC) /* and up to twice as much, without need */
 #define RETRY_LIMIT 5               /* moves in a row, each of which waits longer */
-#define BODY        (2 * PQ_TOKEN_LEN)
+#define BODY        ((size_t)2 * PQ_TOKEN_LEN)
 #define HEAD        10 /* of what is out of band, kind, 0 */
 
 /* ---- the messages: a token of who says it, and that of the other one */
@@ -22,7 +22,7 @@ static size_t put(uint8_t *p, uint8_t kind, const uint8_t *own, const uint8_t *o
 {
     pq_put_le32(p, UINT32_MAX);
     pq_put_le16(p + 4, PQ_CONTROL_TYPE);
-    pq_put_le16(p + 6, 2 + 2 + BODY);
+    pq_put_le16(p + 6, (uint16_t)(2 + 2 + BODY));
     p[8] = kind;
     p[9] = 0;
     memcpy(p + HEAD, own, PQ_TOKEN_LEN);
