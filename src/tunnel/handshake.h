@@ -19,6 +19,8 @@ enum { /* other things that are said inside a session [12.7] */
        PQ_KIND_MOVE = 7,
        PQ_KIND_MOVED = 8,
        PQ_KIND_HERE = 9,
+       PQ_KIND_ASK = 10,
+       PQ_KIND_YES = 11,
 };
 
 #define PQ_TOKEN_LEN    8

@@ -6,15 +6,18 @@
 
 #include <stdlib.h>
 
-#define DEAD_MIN    PQ_SEC /* without a confirmation of what was sent, or 3 RTT */
-#define DEAD_RTTS   3
-#define PROBE_MIN   (300 * PQ_MS) /* between two questions whether what we send arrives, or 1 RTT */
-#define AGAIN       (200 * PQ_MS) /* a message goes again, and the next time twice as late */
-#define SOON        (5 * PQ_SEC)  /* new keys, and with them new ids, follow within */
-#define MOVE_AFTER  (1200 * PQ_SEC) /* and up to twice as much, without need */
-#define RETRY_LIMIT 5               /* moves in a row, each of which waits longer */
-#define BODY        ((size_t)2 * PQ_TOKEN_LEN)
-#define HEAD        10 /* of what is out of band, kind, 0 */
+#define DEAD_MIN     PQ_SEC /* without a confirmation of what was sent, or 3 RTT */
+#define DEAD_RTTS    3
+#define DEAD_SENT    6 /* packets at least, none of which was confirmed; or three times as long */
+#define DEAD_AT_LAST 3
+#define PROBE_SOON   (100 * PQ_MS)
+#define PROBE_MIN    (300 * PQ_MS) /* between two questions whether what we send arrives, or 1 RTT */
+#define AGAIN        (200 * PQ_MS)   /* a message goes again, and the next time twice as late */
+#define SOON         (5 * PQ_SEC)    /* new keys, and with them new ids, follow within */
+#define MOVE_AFTER   (1200 * PQ_SEC) /* and up to twice as much, without need */
+#define RETRY_LIMIT  5               /* moves in a row, each of which waits longer */
+#define BODY         ((size_t)2 * PQ_TOKEN_LEN)
+#define HEAD         10 /* of what is out of band, kind, 0 */
 
 /* ---- the messages: a token of who says it, and that of the other one */
 
@@ -64,29 +67,71 @@ static pq_ns dead_after(const struct pq_session *s)
     return pq_ns_max(DEAD_MIN, DEAD_RTTS * pq_kcp_srtt(s->kcp));
 }
 
-/* Notes what was confirmed of what was sent.  A tuple is dead when nothing is, although something
- * should be: that something arrives proves nothing about the other direction. */
+static uint64_t sent_by(const struct pq_session *s)
+{
+    struct pq_kcp_stats st;
+    pq_kcp_get_stats(s->kcp, &st);
+    return st.sent + st.resent;
+}
+
+/* Packets that ask for confirmation, since there was one. */
+static uint64_t sent_since(const struct pq_session *s)
+{
+    return sent_by(s) - s->sec->watch.sent + s->sec->watch.asked;
+}
+
+/* Notes what was confirmed of what was sent. */
 static void watch(struct pq_session *s, pq_ns now)
 {
     struct pq_watch *w = &s->sec->watch;
-    const uint64_t confirmed = pq_kcp_confirmed(s->kcp);
-    if (!pq_kcp_owed(s->kcp))
+    const uint64_t confirmed = pq_kcp_confirmed(s->kcp) + w->answers;
+    if (!pq_kcp_owed(s->kcp) && (!w->asked || confirmed != w->confirmed)) {
         w->owed_since = 0;
-    else if (!w->owed_since || confirmed != w->confirmed)
+        w->asked = 0;
+    } else if (!w->owed_since || confirmed != w->confirmed) {
         w->owed_since = now;
+        w->sent = sent_by(s);
+        w->asked = 0;
+    }
     w->confirmed = confirmed;
 }
 
-/* A download asks for nothing but acknowledgements: now and then something has to be confirmed. */
+/* A tuple is dead when nothing of what was sent is confirmed any more: that something arrives
+ * proves nothing about the other direction.  On a path that loses, some packets say more than one.
+ */
+static bool is_dead(const struct pq_session *s, pq_ns now)
+{
+    const struct pq_watch *w = &s->sec->watch;
+    const pq_ns after = dead_after(s);
+    return w->owed_since && now >= w->owed_since + after &&
+           (sent_since(s) >= DEAD_SENT || now >= w->owed_since + DEAD_AT_LAST * after);
+}
+
+/* When something more has to ask for confirmation: soon while an answer is missing; now and then in
+ * a download, which asks for nothing but acknowledgements. */
+static pq_ns probe_at(const struct pq_session *s)
+{
+    const struct pq_watch *w = &s->sec->watch;
+    const pq_ns rtt = pq_kcp_srtt(s->kcp);
+    if (w->owed_since)
+        return pq_ns_max(w->probed_at + PROBE_SOON, w->owed_since + rtt + rtt / 4 + PROBE_SOON);
+    return s->heard > w->probed_at && pq_smux_count(s->smux)
+               ? w->probed_at + pq_ns_max(PROBE_MIN, rtt)
+               : PQ_NEVER;
+}
+
 static void probe(struct pq_session *s, pq_ns now)
 {
     struct pq_watch *w = &s->sec->watch;
-    const pq_ns each = pq_ns_max(PROBE_MIN, pq_kcp_srtt(s->kcp));
-    if (w->owed_since || now < w->probed_at + each || s->heard <= w->probed_at)
+    if (now < probe_at(s))
         return;
     w->probed_at = now;
-    if (pq_smux_count(s->smux))
-        pq_smux_nop(s->smux);
+    w->ask = true;
+    w->asked++;
+    if (!w->owed_since) {
+        w->owed_since = now;
+        w->sent = sent_by(s);
+    }
 }
 
 static bool start(struct pq_session *s, pq_ns now)
@@ -135,9 +180,9 @@ void pq_move_tick(struct pq_session *s, pq_ns now)
             give_up(s);
         return;
     }
-    const bool dead = w->owed_since && now >= w->owed_since + dead_after(s);
+    const bool dead = is_dead(s, now);
     if (!dead) {
-        w->moves = 0;
+        w->moves = w->owed_since ? w->moves : 0;
         probe(s, now);
     }
     if (!dead && now < w->move_at)
@@ -156,15 +201,25 @@ pq_ns pq_move_deadline(const struct pq_session *s)
         return PQ_NEVER;
     if (s->path)
         return s->path->adopted ? s->path->due : pq_ns_min(s->path->due, given_up_at(s));
-    pq_ns at = w->move_at;
-    if (w->owed_since)
-        at = pq_ns_min(at, w->owed_since + dead_after(s));
-    else if (s->heard > w->probed_at && pq_smux_count(s->smux))
-        at = pq_ns_min(at, w->probed_at + pq_ns_max(PROBE_MIN, pq_kcp_srtt(s->kcp)));
-    return at;
+    pq_ns at = pq_ns_min(w->move_at, probe_at(s));
+    if (!w->owed_since)
+        return at;
+    const pq_ns after = dead_after(s);
+    return pq_ns_min(at,
+                     w->owed_since + (sent_since(s) >= DEAD_SENT ? after : DEAD_AT_LAST * after));
 }
 
 /* ---- messages on their way */
+
+size_t pq_move_ask(struct pq_session *s, uint8_t *p)
+{
+    static const uint8_t nothing[PQ_TOKEN_LEN];
+    struct pq_watch *w = &s->sec->watch;
+    if (!w->ask)
+        return 0;
+    w->ask = false;
+    return put(p, s->hub->conf.client ? PQ_KIND_ASK : PQ_KIND_YES, nothing, nothing);
+}
 
 static size_t next_message(struct pq_session *s, uint8_t *p, pq_ns now)
 {
@@ -243,7 +298,7 @@ void pq_move_heard(struct pq_session *s, const struct pq_segment *seg, pq_ns now
         return;
     pq_move_end(s); /* the other end sends here: it knows the tuple */
     s->sec->watch.owed_since = 0;
-    s->sec->watch.moves = 0;
+    s->sec->watch.moves = s->sec->watch.asked = 0;
     if (!s->hub->conf.client)
         return;
     s->hub->ev->moved(s->hub->ctx, s, true);
@@ -291,6 +346,12 @@ enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
 {
     if (m->noise.n < BODY)
         return PQ_DROP_OOB;
+    if (m->kind == (s->hub->conf.client ? PQ_KIND_YES : PQ_KIND_ASK)) {
+        s->sec->watch.answers++;
+        s->sec->watch.ask = !s->hub->conf.client;
+        pq_session_wake(s);
+        return PQ_DROP_NONE;
+    }
     if (s->hub->conf.client)
         return m->kind == PQ_KIND_MOVED ? on_moved(s, seg, m->noise.p, now) : PQ_DROP_HANDSHAKE;
     return m->kind == PQ_KIND_MOVE   ? on_move(s, seg, m->noise.p, now)

@@ -213,6 +213,9 @@ enum pq_drop pq_secure_control(struct pq_session *s, const struct pq_segment *se
 size_t pq_secure_control_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now)
 {
     struct pq_secure *c = s->sec;
+    const size_t asked = pq_move_ask(s, p);
+    if (asked)
+        return asked;
     if (s->hub->conf.client)
         return s->ask ? pq_ask_fill(s, p, cap, now) : 0;
     if (!c->control)

@@ -50,11 +50,14 @@ struct pq_path { /* another tuple that the session may go on over, or has left [
     unsigned n;       /* of them that went out */
 };
 
-struct pq_watch { /* client: whether the tuple is alive */
-    uint64_t confirmed;
+struct pq_watch {             /* client: whether the tuple is alive */
+    uint64_t confirmed, sent; /* sent: until owed_since */
     pq_ns owed_since; /* something was sent, and nothing has been confirmed since; 0 = all is */
     pq_ns probed_at, move_at;
     unsigned moves; /* in a row that have failed */
+    bool ask;       /* whether anything arrives */
+    unsigned asked; /* since owed_since */
+    uint64_t answers;
 };
 
 struct pq_secure { /* keys of our own wire */
@@ -258,6 +261,7 @@ void pq_replies_clear(struct pq_hub *h);
 /* move.c */
 void pq_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */
 pq_ns pq_move_deadline(const struct pq_session *s);
+size_t pq_move_ask(struct pq_session *s, uint8_t *p); /* the question, or its answer, that waits */
 bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now);
 enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
                           const struct pq_message *m, pq_ns now);
