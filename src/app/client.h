@@ -40,6 +40,7 @@ struct lease { /* what a session holds until it has ended: its port; user data o
 struct known {             /* what has been found out of a server */
     enum pq_family family; /* NONE until a probe has told */
     uint32_t abilities;    /* as its last PONG said */
+    bool answered;         /* it has said of itself what it is */
     bool upgrades;         /* it went over to our own wire once, and will always do so [12.5] */
 };
 

@@ -117,7 +117,9 @@ static void release(void *ctx, struct pq_stream *st)
 /* Whether nothing may be asked for before the session has keys. */
 static bool keys_first(const struct lease *l, const struct pq_session *ses)
 {
-    return known_of(l)->upgrades && !l->by_keys && !pq_session_secure(ses);
+    const struct known *k = known_of(l);
+    const bool may_be = k->upgrades || (l->cw->cl->app.hub.own.on && !k->answered);
+    return may_be && !l->by_keys && !pq_session_secure(ses);
 }
 
 int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_stream *st,
@@ -161,6 +163,7 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
     struct known *k = known_of(p->lease);
     bool news = k->family == PQ_FAMILY_NONE;
     k->abilities = abilities;
+    k->answered = true;
     pq_stream_set_abilities(p->st, abilities);
     if (abilities & PQ_ABLE_FRAMES)
         pq_stream_send_frames(p->st);

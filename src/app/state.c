@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ struct pq_state {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake;
     bool dirty, stop, failed;
+    int lock_fd; /* of a file beside it, locked: two servers would forget for each other */
 };
 
 /* The rename itself must be safe, too. */
@@ -38,7 +40,7 @@ static int sync_folder(const char *folder)
 
 static int save(struct pq_state *s)
 {
-    uint64_t ticket;
+    uint64_t ticket = 0;
     int fd = open(s->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
     if (!f) {
@@ -47,8 +49,14 @@ static int save(struct pq_state *s)
             close(fd);
         return e;
     }
-    bool ok = pq_stamps_write(s->stamps, f, &ticket) && fflush(f) == 0 && fsync(fd) == 0;
-    int e = ok ? 0 : -errno;
+    char *text = NULL; /* the table is locked only while it is written to memory */
+    size_t len = 0;
+    FILE *m = open_memstream(&text, &len);
+    bool ok = m && pq_stamps_write(s->stamps, m, &ticket);
+    ok = m && fclose(m) == 0 && ok;
+    ok = ok && fwrite(text, 1, len, f) == len && fflush(f) == 0 && fsync(fd) == 0;
+    free(text);
+    int e = ok ? 0 : errno ? -errno : -EIO;
     if (fclose(f) && !e)
         e = -errno;
     if (!e && rename(s->temp, s->path))
@@ -139,6 +147,20 @@ static int find_folder(struct pq_state *s)
     return mkdir(s->folder, 0700) && errno != EEXIST ? -errno : 0;
 }
 
+static int lock_path(struct pq_state *s)
+{
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s.lock", s->path);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0)
+        return -errno;
+    if (!flock(s->lock_fd, LOCK_EX | LOCK_NB))
+        return 0;
+    int e = errno == EWOULDBLOCK ? -EBUSY : -errno;
+    close(s->lock_fd);
+    return e;
+}
+
 int pq_state_open(struct pq_state **out, const char *path, struct pq_stamps *stamps, uint64_t wall,
                   void (*saved)(void *ctx), void *ctx)
 {
@@ -151,6 +173,7 @@ int pq_state_open(struct pq_state **out, const char *path, struct pq_stamps *sta
     int n = snprintf(s->path, sizeof s->path, "%s", path);
     int m = snprintf(s->temp, sizeof s->temp, "%s.new", path);
     int e = n >= PATH_MAX || m >= PATH_MAX ? -ENAMETOOLONG : find_folder(s);
+    const bool locked = !e && !(e = lock_path(s));
     if (!e)
         e = load(s, wall);
     if (!e)
@@ -160,6 +183,8 @@ int pq_state_open(struct pq_state **out, const char *path, struct pq_stamps *sta
     if (!e && pthread_create(&s->thread, NULL, run, s))
         e = PQ_ENOMEM;
     if (e) {
+        if (locked)
+            close(s->lock_fd);
         free(s);
         *out = NULL;
         return e;
@@ -180,6 +205,7 @@ void pq_state_close(struct pq_state **sp)
     pthread_join(s->thread, NULL);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->wake);
+    close(s->lock_fd);
     free(s);
     *sp = NULL;
 }

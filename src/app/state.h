@@ -12,8 +12,8 @@ struct pq_state;
 
 /* Reads the stamps from `path`, or where there is none yet has nothing taken that is older than
  * `wall` (ms since 1970); then keeps them there.  `saved` is called, from the thread, each time
- * they are safe.  Returns 0, PQ_EPROTO (not such a file), PQ_ENOMEM or -errno: then nothing is
- * kept. */
+ * they are safe.  Returns 0, PQ_EPROTO (not such a file), PQ_ENOMEM or -errno, -EBUSY if another
+ * server keeps its own there: then nothing is kept. */
 int pq_state_open(struct pq_state **out, const char *path, struct pq_stamps *stamps, uint64_t wall,
                   void (*saved)(void *ctx), void *ctx);
 

@@ -120,6 +120,7 @@ bool pq_smux_adopt(struct pq_smux *s, struct pq_smux_stream *st)
     s->next_id += 2;
     s->ids_used_up = s->next_id < 2;
     st->need_syn = true;
+    st->known = false;
     st->peer_window = PQ_SMUX_WINDOW;
     st->peer_consumed = 0;
     pq_list_push(&s->ctl, &st->ctl);

@@ -62,6 +62,12 @@ void pq_move_end(struct pq_session *s)
 
 /* ---- client: whether the tuple is dead */
 
+/* The server is known to have some keys of this session. */
+static bool is_settled(const struct pq_session *s)
+{
+    return s->sec->heard || s->sec->old.rx;
+}
+
 static pq_ns dead_after(const struct pq_session *s)
 {
     return pq_ns_max(DEAD_MIN, DEAD_RTTS * pq_kcp_srtt(s->kcp));
@@ -155,11 +161,12 @@ static pq_ns given_up_at(const struct pq_session *s)
     return s->path->since + dead_after(s) * (1U << s->sec->watch.moves);
 }
 
-/* Nobody has answered over the new tuple. */
+/* Nobody has answered over the new tuple; or it has died as soon as the session was there. */
 static void give_up(struct pq_session *s)
 {
+    const bool there = s->path->adopted;
     pq_move_end(s);
-    s->hub->ev->moved(s->hub->ctx, s, false);
+    s->hub->ev->moved(s->hub->ctx, s, there);
 }
 
 static void set_move(struct pq_session *s, pq_ns now)
@@ -170,17 +177,19 @@ static void set_move(struct pq_session *s, pq_ns now)
 void pq_move_tick(struct pq_session *s, pq_ns now)
 {
     struct pq_watch *w = &s->sec->watch;
-    if (!s->hub->conf.client || !s->sec->heard)
+    if (!s->hub->conf.client || !is_settled(s))
         return;
     if (!w->move_at)
         set_move(s, now);
     watch(s, now);
+    bool dead = false;
     if (s->path) {
-        if (!s->path->adopted && now >= given_up_at(s))
-            give_up(s);
-        return;
+        if (now < given_up_at(s))
+            return;
+        dead = s->path->adopted;
+        give_up(s);
     }
-    const bool dead = is_dead(s, now);
+    dead = dead || is_dead(s, now);
     if (!dead) {
         w->moves = w->owed_since ? w->moves : 0;
         probe(s, now);
@@ -197,10 +206,10 @@ void pq_move_tick(struct pq_session *s, pq_ns now)
 pq_ns pq_move_deadline(const struct pq_session *s)
 {
     const struct pq_watch *w = &s->sec->watch;
-    if (!s->hub->conf.client || !s->sec->heard)
+    if (!s->hub->conf.client || !is_settled(s))
         return PQ_NEVER;
     if (s->path)
-        return s->path->adopted ? s->path->due : pq_ns_min(s->path->due, given_up_at(s));
+        return pq_ns_min(s->path->due, given_up_at(s));
     pq_ns at = pq_ns_min(w->move_at, probe_at(s));
     if (!w->owed_since)
         return at;
@@ -269,7 +278,7 @@ static void adopt(struct pq_session *s, pq_ns now)
     path->peer = peer; /* what still comes over the old one is taken */
     path->local = local;
     path->adopted = true;
-    path->due = now;
+    path->since = path->due = now;
     path->n = 0;
     pq_session_retuple(s);
     pq_kcp_retry(s->kcp);

@@ -73,22 +73,24 @@ static uint64_t id_key(const struct pq_hub *h, uint32_t id)
     return pq_hash_bytes(&id, sizeof id, h->hash_seed);
 }
 
-/* A server finds a session by the ids of its keys, too.  Returns 0 or PQ_ENOMEM. */
-static int note_ids(struct pq_session *s)
+/* A server finds a session by the ids of all its keys, too. */
+int pq_secure_ids(struct pq_session *s)
 {
-    const struct pq_epoch *const k[2] = {&s->sec->cur, &s->sec->old};
     int e = 0;
-    for (unsigned i = 0; i < 2 && !e && !s->hub->conf.client; i++) {
+    for (unsigned i = 0; i < 2 + PQ_NEXT && !s->hub->conf.client; i++) {
+        const struct pq_epoch *k = i == 0   ? &s->sec->cur
+                                   : i == 1 ? &s->sec->old
+                                            : &s->sec->next[i - 2];
         pq_hash_remove(&s->hub->by_id, &s->id[i].node);
         s->id[i].s = s;
-        s->id[i].id = k[i]->rx_id;
-        if (k[i]->rx)
-            e = pq_hash_add(&s->hub->by_id, &s->id[i].node, id_key(s->hub, k[i]->rx_id));
+        s->id[i].id = k->rx_id;
+        if (k->rx && !e)
+            e = pq_hash_add(&s->hub->by_id, &s->id[i].node, id_key(s->hub, k->rx_id));
     }
     return e;
 }
 
-int pq_secure_use(struct pq_session *s, const struct pq_epoch *keys, pq_ns now)
+int pq_secure_use(struct pq_session *s, struct pq_epoch *keys, pq_ns now)
 {
     const bool first = !s->sec;
     if (first && !(s->sec = calloc(1, sizeof *s->sec)))
@@ -96,10 +98,11 @@ int pq_secure_use(struct pq_session *s, const struct pq_epoch *keys, pq_ns now)
     pq_epoch_free(&s->sec->old);
     s->sec->old = s->sec->cur;
     s->sec->cur = *keys;
+    explicit_bzero(keys, sizeof *keys);
     s->sec->heard = !s->hub->conf.client; /* a server goes over when the client has */
     s->sec->old_until = old_until(s, now);
     set_renewal(s, now);
-    if (note_ids(s))
+    if (pq_secure_ids(s))
         s->dead = PQ_ENOMEM;
     if (first)
         s->hub->ev->secured(s->hub->ctx, s);
@@ -111,7 +114,7 @@ void pq_secure_free(struct pq_session *s)
     pq_ask_end(s);
     if (!s->sec)
         return;
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2 + PQ_NEXT; i++)
         pq_hash_remove(&s->hub->by_id, &s->id[i].node);
     if (s->by_keys)
         s->hub->replaces = s->sec->cur.tx_id;
@@ -142,7 +145,8 @@ void pq_secure_tick(struct pq_session *s, pq_ns now)
     }
     const bool many =
         pq_seal_used(c->cur.tx) >= RENEW_COUNT || pq_seal_used(c->cur.rx) >= RENEW_COUNT;
-    if (!s->hub->conf.client || s->ask || !c->heard || (now < c->renew_at && !many))
+    if (!s->hub->conf.client || s->ask || !c->heard || now < c->not_before ||
+        (now < c->renew_at && !many))
         return;
     if (pq_ask_begin(s, PQ_KIND_RENEW, now))
         set_renewal(s, now);
@@ -156,39 +160,42 @@ pq_ns pq_secure_deadline(const struct pq_session *s)
     at = pq_ns_min(at, pq_move_deadline(s));
     if (s->sec->old.tx && s->sec->heard)
         at = pq_ns_min(at, s->sec->old_until);
-    return s->hub->conf.client && !s->ask ? pq_ns_min(at, s->sec->renew_at) : at;
+    return s->hub->conf.client && !s->ask
+               ? pq_ns_min(at, pq_ns_max(s->sec->renew_at, s->sec->not_before))
+               : at;
 }
 
 /* ---- whose datagram it is */
 
-static enum pq_drop open_with(const struct pq_epoch *k, uint8_t *p, size_t n, struct pq_view *inner)
+/* `mask`: not the keys' own, but that of K [12.7]; or NULL. */
+static enum pq_drop open_with(const struct pq_epoch *k, struct pq_mask *mask,
+                              const struct pq_arrival *a, struct pq_view *inner)
 {
-    const struct pq_seal_head head = pq_mask_read(k->rx_mask, p, n);
-    return head.id == k->rx_id ? pq_seal_open(k->rx, p, n, head.counter, inner)
+    const struct pq_seal_head head = pq_mask_read(mask ? mask : k->rx_mask, a->p, a->n);
+    return head.id == k->rx_id ? pq_seal_open(k->rx, a->p, a->n, head.counter, inner)
                                : PQ_DROP_NO_SESSION;
 }
 
 /* Under one of the session's keys.  PQ_DROP_NO_SESSION: it is none of it. */
-static enum pq_drop open_own(struct pq_session *s, uint8_t *p, size_t n, struct pq_view *inner,
-                             pq_ns now)
+static enum pq_drop open_own(struct pq_session *s, struct pq_mask *mask, const struct pq_arrival *a,
+                             struct pq_view *inner)
 {
     struct pq_secure *c = s->sec;
-    if (n < PQ_SEAL_HEAD + PQ_SEAL_TAIL)
+    if (a->n < PQ_SEAL_HEAD + PQ_SEAL_TAIL)
         return PQ_DROP_NO_SESSION;
-    enum pq_drop d = open_with(&c->cur, p, n, inner);
+    enum pq_drop d = open_with(&c->cur, mask, a, inner);
     if (!d && !c->heard) {
         c->heard = true;
-        c->old_until = old_until(s, now);
+        c->old_until = old_until(s, a->now);
     }
     if (d == PQ_DROP_NO_SESSION && c->old.rx)
-        d = open_with(&c->old, p, n, inner);
+        d = open_with(&c->old, mask, a, inner);
     for (unsigned i = 0; d == PQ_DROP_NO_SESSION && i < PQ_NEXT && c->next[i].rx; i++) {
-        d = open_with(&c->next[i], p, n, inner);
-        if (!d) { /* the client has gone over to these */
-            const struct pq_epoch keys = c->next[i];
-            c->next[i] = (struct pq_epoch){0};
+        d = open_with(&c->next[i], mask, a, inner);
+        if (!d) {                                  /* the client has gone over to these */
+            pq_secure_use(s, &c->next[i], a->now); /* cannot fail: the session has keys */
             drop_next(c);
-            pq_secure_use(s, &keys, now); /* cannot fail: the session has keys */
+            pq_secure_ids(s);
         }
     }
     return d;
@@ -213,9 +220,10 @@ enum pq_drop pq_secure_control(struct pq_session *s, const struct pq_segment *se
 size_t pq_secure_control_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now)
 {
     struct pq_secure *c = s->sec;
-    const size_t asked = pq_move_ask(s, p);
+    const size_t asked = pq_move_ask(s, p), most = (size_t)s->dgram_max + PQ_DGRAM_HEAD;
     if (asked)
         return asked;
+    cap = cap < most ? cap : most;
     if (s->hub->conf.client)
         return s->ask ? pq_ask_fill(s, p, cap, now) : 0;
     if (!c->control)
@@ -253,7 +261,7 @@ static enum pq_wire take_own(struct pq_hub *h, const struct pq_arrival *a, struc
                     at->abilities & at->said & PQ_ABLE_KEYS; /* an upgrade is next */
         if (!at->sec)
             continue;
-        o->d = open_own(at, a->p, a->n, &o->inner, a->now);
+        o->d = open_own(at, NULL, a, &o->inner);
         if (o->d == PQ_DROP_NO_SESSION)
             continue;
         o->s = at;
@@ -271,10 +279,7 @@ static enum pq_wire take_moving(struct pq_hub *h, const struct pq_arrival *a, st
     struct pq_hash_node *i = pq_hash_find(&h->by_id, id_key(h, head.id));
     for (; i; i = pq_hash_next(i)) {
         const struct pq_known_id *known = PQ_OF(i, struct pq_known_id, node);
-        const struct pq_epoch *k =
-            known == &known->s->id[0] ? &known->s->sec->cur : &known->s->sec->old;
-        if (known->id != head.id || !k->rx ||
-            pq_seal_open(k->rx, a->p, a->n, head.counter, &o->inner))
+        if (known->id != head.id || open_own(known->s, h->first_mask, a, &o->inner))
             continue;
         o->s = known->s;
         o->d = pq_move_expected(o->s, a->seg, o->inner) ? PQ_DROP_NONE : PQ_DROP_NOT_PEER;

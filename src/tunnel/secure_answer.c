@@ -6,11 +6,12 @@
 
 #include <stdlib.h>
 
-#define REPLIES_MAX   256 /* of a worker */
-#define REPLIES_TUPLE 8   /* of one address and port: the messages whose answer the client takes */
-#define REPLIES_USER  32
-#define RATE_ALL      100 /* handshakes a second, and at once */
-#define RATE_EACH     10  /* the same of one source; more if there are enough left */
+#define REPLIES_MAX    256 /* of a worker */
+#define REPLIES_TUPLE  8   /* of one address and port: the messages whose answer the client takes */
+#define SESSIONS_TUPLE 8   /* of our own wire */
+#define REPLIES_USER   32
+#define RATE_ALL       100 /* handshakes a second, and at once */
+#define RATE_EACH      10  /* the same of one source; more if there are enough left */
 
 /* ---- how much is computed */
 
@@ -29,7 +30,9 @@ static void refill(struct pq_rate *r, uint32_t a_second, pq_ns now)
 /* Half of what there is at a time is kept for sources that ask seldom. */
 static bool may_compute(struct pq_hub *h, const struct pq_addr *from, pq_ns now)
 {
-    const uint64_t hash = pq_hash_bytes(from->ip, sizeof from->ip, h->hash_seed);
+    /* of IPv6 the network: a host has as many addresses in it as it likes */
+    const size_t n = pq_addr_is4(from) ? sizeof from->ip : sizeof from->ip / 2;
+    const uint64_t hash = pq_hash_bytes(from->ip, n, h->hash_seed);
     struct pq_rate *each = &h->asked_by[hash % 256], *all = &h->asked;
     refill(each, RATE_EACH, now);
     refill(all, RATE_ALL, now);
@@ -100,7 +103,8 @@ static int reply_add(struct pq_hub *h, struct pq_reply *r)
         reply_free(PQ_OF(h->replies.next, struct pq_reply, node));
     h->n_replies++;
     pq_list_push(&h->replies, &r->node);
-    pq_list_push(&h->answers, &r->waiting);
+    /* what does not wait for the disk goes before what does */
+    pq_list_insert_before(r->ticket ? &h->answers : h->answers.next, &r->waiting);
     return pq_hash_add(&h->by_tuple, &r->by_tuple, pq_session_key(h, &r->peer, r->local.port));
 }
 
@@ -210,10 +214,10 @@ enum pq_drop pq_answer(struct pq_hub *h, const struct pq_arrival *a, struct pq_s
     /* only in place of the old wire, of which there is none where keys are required */
     if (upgrade && (!s || s->sec || !(s->abilities & s->said & PQ_ABLE_KEYS)))
         return PQ_DROP_HANDSHAKE;
+    if (pq_replay_seen(h->replay, m->noise)) /* first: a recording must not use up what there is */
+        return PQ_DROP_REPLAY;
     if (!may_compute(h, &a->seg->src, a->now))
         return PQ_DROP_RATE;
-    if (pq_replay_seen(h->replay, m->noise))
-        return PQ_DROP_REPLAY;
     struct pq_reply *r = calloc(1, sizeof *r);
     if (!r)
         return PQ_DROP_FULL;
@@ -270,6 +274,7 @@ enum pq_drop pq_answer_renewal(struct pq_session *s, const struct pq_segment *se
     struct pq_epoch *place = &c->next[c->n_next++ % PQ_NEXT];
     pq_epoch_free(place);
     *place = keys;
+    pq_secure_ids(s); /* a MOVE may be the first under them */
     pq_session_wake(s);
     return PQ_DROP_NONE;
 }
@@ -331,8 +336,27 @@ static struct pq_session *replaced(struct pq_hub *h, const struct pq_reply *r)
     return NULL;
 }
 
+/* Of one tuple only so many live: each datagram there looks at all of them. */
+static void bound_tuple(struct pq_hub *h, const struct pq_reply *r)
+{
+    struct pq_session *oldest = NULL;
+    unsigned n = 0;
+    struct pq_hash_node *i = pq_hash_find(&h->by_peer, pq_session_key(h, &r->peer, r->local.port));
+    for (; i; i = pq_hash_next(i)) {
+        const struct pq_tuple *t = PQ_OF(i, struct pq_tuple, node);
+        if (!t->s->sec || !same_tuple(r, &t->peer, &t->local))
+            continue;
+        n++;
+        if (!oldest || t->s->opened < oldest->opened)
+            oldest = t->s;
+    }
+    if (n >= SESSIONS_TUPLE)
+        pq_session_end_now(oldest, PQ_EREPLACED);
+}
+
 static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_ns now)
 {
+    bound_tuple(h, r);
     struct pq_session *s, *old = replaced(h, r);
     const struct pq_flow_conf fc = {
         .local = r->local, .peer = r->peer, .link_len = h->conf.link_len};
@@ -345,6 +369,8 @@ static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_
     s->instance = r->said.instance;
     memcpy(s->client, r->said.from, sizeof s->client);
     pq_session_able(s, r->said.abilities);
+    if (r->said.abilities & PQ_ABLE_FRAMES)
+        pq_session_frames(s);
     const bool upgraded = old && r->kind == PQ_KIND_UPGRADE;
     if (old)
         pq_session_end_now(old, upgraded ? PQ_EREPLACED : PQ_ECLOSED);
@@ -378,8 +404,8 @@ enum pq_wire pq_reply_take(struct pq_hub *h, const struct pq_arrival *a, struct 
             pq_seal_open(r->keys.rx, a->p, a->n, head.counter, &o->inner))
             continue;
         o->s = make_session(h, r, a->now);
-        if (o->s && !pq_secure_use(o->s, &r->keys, a->now))
-            r->keys = (struct pq_epoch){0};
+        if (o->s && pq_secure_use(o->s, &r->keys, a->now))
+            o->s->dead = PQ_ENOMEM;
         forget_replies(h, seg); /* the others answer earlier messages */
         o->d = o->s && o->s->sec ? PQ_DROP_NONE : PQ_DROP_FULL;
         return o->d ? PQ_WIRE_DONE : PQ_WIRE_OWN;

@@ -9,7 +9,7 @@
 #define LONGEST_PAUSE (2 * PQ_SEC)
 #define RENEW_TRIES   5 /* messages for new keys, then the session goes on as it is ... */
 #define RENEW_AGAIN   (60 * PQ_SEC) /* ... for so long */
-#define FORGED_MAX    32            /* wrong answers that are looked at, for each message sent */
+#define FORGED_MAX    16            /* wrong answers that are looked at, to each message */
 
 /* From the n-th message to the next: doubled each time, and a quarter more or less.  Where there is
  * a session already nothing is in a hurry, and no answer is given up before it could have come. */
@@ -86,13 +86,13 @@ size_t pq_ask_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now)
     if (!a || now < a->due)
         return 0;
     if (a->about.kind == PQ_KIND_RENEW && a->n == RENEW_TRIES) {
-        s->sec->renew_at = now + RENEW_AGAIN;
+        s->sec->renew_at = s->sec->not_before = now + RENEW_AGAIN;
         pq_ask_end(s);
         return 0;
     }
     a->said.stamp = next_stamp(h);
     a->due = now + pause_after(s, a->n);
-    a->forged = 0;
+    a->forged[a->n % PQ_TRIES] = 0;
     a->about.attempt = (uint8_t)a->n;
     struct pq_buf out = {p, cap, 0};
     int e = pq_shake_ask(h->shake, &a->tries[a->n % PQ_TRIES], &a->about, &a->said, &out);
@@ -110,12 +110,12 @@ enum pq_drop pq_ask_take(struct pq_session *s, const struct pq_message *m, pq_ns
     const uint8_t back = (uint8_t)(a->n - 1 - m->attempt);
     if (m->kind != a->about.kind + 1U || back >= PQ_TRIES || back >= a->n)
         return PQ_DROP_HANDSHAKE;
-    if (a->forged >= FORGED_MAX)
+    if (a->forged[m->attempt % PQ_TRIES] >= FORGED_MAX)
         return PQ_DROP_RATE;
     enum pq_drop d = pq_shake_finish(s->hub->shake, &a->tries[m->attempt % PQ_TRIES], &a->about,
                                      m->noise, &a->said, &said, &keys);
     if (d) {
-        a->forged++;
+        a->forged[m->attempt % PQ_TRIES]++;
         return d;
     }
     const bool upgrade = a->about.kind == PQ_KIND_UPGRADE;
@@ -128,8 +128,11 @@ enum pq_drop pq_ask_take(struct pq_session *s, const struct pq_message *m, pq_ns
         s->dead = PQ_ENOMEM;
         return PQ_DROP_FULL;
     }
-    if (!renew)
+    if (!renew) {
         pq_session_able(s, said.abilities);
+        if (said.abilities & PQ_ABLE_FRAMES)
+            pq_session_frames(s);
+    }
     if (pq_secure_use(s, &keys, now)) {
         pq_epoch_free(&keys);
         s->dead = PQ_ENOMEM;

@@ -303,7 +303,8 @@ int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now)
 {
     struct pq_smux *smux = s->smux;
     pq_hub_flush(s->hub); /* bytes that streams have not looked at yet lie in KCP's buffers */
-    pq_kcp_free(&s->kcp);
+    struct pq_kcp *kcp = s->kcp;
+    s->kcp = NULL;
     pq_session_fec_close(s);
     pq_chunkq_clear(&s->dgrams.out);
     s->dgrams = (struct pq_dgrams){0};
@@ -316,10 +317,15 @@ int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now)
         next = n->next;
         carry_over(s, PQ_OF(n, struct pq_stream, node));
     }
-    if (e) /* the caller ends the session: it still needs something to end */
+    if (e) { /* the caller ends the session: it still needs something to end */
+        pq_smux_free(&s->smux);
+        pq_kcp_free(&s->kcp);
         s->smux = smux;
-    else
+        s->kcp = kcp;
+    } else {
         pq_smux_free(&smux);
+        pq_kcp_free(&kcp);
+    }
     return e;
 }
 

@@ -29,15 +29,15 @@ struct pq_stream {
 };
 
 #define PQ_TRIES 8 /* first messages whose answer is still taken [12.2] */
-#define PQ_NEXT  4 /* new keys that may be the next ones [12.6] */
+#define PQ_NEXT  5 /* new keys that may be the next ones [12.6] */
 
 struct pq_ask { /* client: a handshake under way */
     struct pq_shake_context about;
     struct pq_said said;
     struct pq_noise tries[PQ_TRIES];
-    unsigned n;      /* messages that were sent */
-    unsigned forged; /* wrong answers since */
-    pq_ns due;       /* when the next one goes */
+    unsigned n;               /* messages that were sent */
+    uint8_t forged[PQ_TRIES]; /* wrong answers to each */
+    pq_ns due;                /* when the next one goes */
 };
 
 struct pq_path { /* another tuple that the session may go on over, or has left [12.7] */
@@ -65,7 +65,8 @@ struct pq_secure { /* keys of our own wire */
     struct pq_epoch cur, old;
     bool heard;                    /* the peer has used cur */
     pq_ns old_until;               /* then old is wiped */
-    pq_ns renew_at;                /* client: when new keys are asked for */
+    pq_ns renew_at;                /* client: when new keys are asked for, ... */
+    pq_ns not_before;              /* ... but not so soon after nobody has answered */
     struct pq_epoch next[PQ_NEXT]; /* server: until the client uses one of them */
     unsigned n_next;               /* made so far */
     uint8_t *control;              /* server: an answer that waits, malloc'ed */
@@ -109,12 +110,12 @@ struct pq_known_id { /* the same by the id of its keys; a server's */
 
 struct pq_session {
     struct pq_hub *hub;
-    struct pq_tuple tuple, other; /* its own; of s->path */
-    struct pq_known_id id[2];     /* of the keys in use, and of those before */
-    struct pq_path *path;         /* NULL: it stays where it is */
-    struct pq_list node;          /* in hub->sessions */
-    struct pq_list ready;         /* in hub->ready: pull may have something */
-    struct pq_list rx;            /* in hub->rx: got bytes in this batch */
+    struct pq_tuple tuple, other;       /* its own; of s->path */
+    struct pq_known_id id[2 + PQ_NEXT]; /* of the keys in use, of those before, of the next */
+    struct pq_path *path;               /* NULL: it stays where it is */
+    struct pq_list node;                /* in hub->sessions */
+    struct pq_list ready;               /* in hub->ready: pull may have something */
+    struct pq_list rx;                  /* in hub->rx: got bytes in this batch */
     struct pq_heap_node timer;
     struct pq_addr peer;
     struct pq_addr local;
@@ -233,8 +234,10 @@ enum pq_drop pq_secure_control(struct pq_session *s, const struct pq_segment *se
                                struct pq_view inner, pq_ns now);
 size_t pq_secure_control_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now);
 void pq_secure_seal(struct pq_session *s, const struct pq_span *spans, size_t n);
-/* The session goes over to these keys, which it takes.  Returns 0 or PQ_ENOMEM. */
-int pq_secure_use(struct pq_session *s, const struct pq_epoch *keys, pq_ns now);
+/* The session goes over to these keys, which it takes out of *keys.  Returns 0 or PQ_ENOMEM: then
+ * they are still there. */
+int pq_secure_use(struct pq_session *s, struct pq_epoch *keys, pq_ns now);
+int pq_secure_ids(struct pq_session *s); /* server: the keys have changed; 0 or PQ_ENOMEM */
 void pq_secure_tick(struct pq_session *s, pq_ns now); /* wipes old keys, asks for new ones */
 pq_ns pq_secure_deadline(const struct pq_session *s);
 void pq_secure_free(struct pq_session *s);

@@ -6,19 +6,13 @@
 #include "tunnel/tunnel_internal.h"
 #include "world.h"
 
-static uint8_t secret[2][32] = {{1, 2, 3}, {4, 5, 6}}, public[2][32];
-
 static struct world_conf keyed(pq_ns delay)
 {
-    struct world_conf c = world_conf(delay);
+    struct world_conf c = world_keyed(delay);
     for (int i = 0; i < 2; i++) {
-        pq_x25519_public(secret[i], public[i]);
-        c.hub[i].own = (struct pq_own_conf){.on = true, .secret = secret[i]};
         c.hub[i].smux.timeout = 60 * PQ_SEC;
         c.hub[i].kcp.congestion = PQ_CONGESTION_BBR;
     }
-    c.hub[SERVER].own.required = true;
-    c.server_public = public[SERVER];
     return c;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "world.h"
 
+#include "noise/noise.h"
+
 #define SERVER_PORT 9999
 
 bool world_frames;
@@ -256,6 +258,22 @@ struct world_conf world_conf(pq_ns delay)
             .memory = (size_t)64 << 20};
         c.link[i] = (struct link_conf){.delay = delay};
     }
+    return c;
+}
+
+uint8_t world_secret[2][32] = {{1, 2, 3}, {4, 5, 6}}, world_public[2][32];
+
+struct world_conf world_keyed(pq_ns delay)
+{
+    struct world_conf c = world_conf(delay);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pq_x25519_public(world_secret[i], world_public[i]), 0);
+        c.hub[i].own = (struct pq_own_conf){.on = true, .secret = world_secret[i]};
+    }
+    c.hub[SERVER].own.users = (const uint8_t(*)[32])world_public[CLIENT];
+    c.hub[SERVER].own.n = 1;
+    c.hub[SERVER].own.required = true;
+    c.server_public = world_public[SERVER];
     return c;
 }
 

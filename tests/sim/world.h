@@ -78,6 +78,10 @@ struct world_conf {
 /* Settings like those of the program, mode fast; a link of `delay` one way. */
 struct world_conf world_conf(pq_ns delay);
 
+/* The same with keys of our own wire at both ends, which are required; one user, the client. */
+struct world_conf world_keyed(pq_ns delay);
+extern uint8_t world_secret[2][32], world_public[2][32];
+
 /* Both ends send frames that may come out of order [8.10]. */
 extern bool world_frames;
 
