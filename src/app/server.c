@@ -62,6 +62,14 @@ static void on_secured(void *ctx, struct pq_session *ses)
     PQ_LOG(PQ_LOG_DEBUG, "client %s has keys of its own session", name_of(ctx, ses, name));
 }
 
+static void on_moved(void *ctx, struct pq_session *ses, bool ok)
+{
+    char name[NAME_LEN];
+    (void)ok; /* always, on a server */
+    PQ_LOG(PQ_LOG_INFO, "client %s goes on from there, another port or address than before",
+           name_of(ctx, ses, name));
+}
+
 static void on_ended(void *ctx, struct pq_session *ses, int err)
 {
     char name[NAME_LEN];
@@ -74,6 +82,7 @@ static const struct pq_hub_events hub_events = {.stream = on_stream,
                                                 .accept = on_accept,
                                                 .proven = on_proven,
                                                 .secured = on_secured,
+                                                .moved = on_moved,
                                                 .wall = pq_app_wall,
                                                 .ended = on_ended};
 

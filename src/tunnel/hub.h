@@ -75,7 +75,7 @@ struct pq_hub_events {
     /* Client: the session shall go on from another port.  Completes *fc, whose peer and local are
      * those that it has.  Returns false if there is no other.  NULL: there never is. */
     bool (*move)(void *ctx, struct pq_session *s, struct pq_flow_conf *fc);
-    /* Client: it is there now, or it is not and the port is free again. */
+    /* It is there now; or, client, it is not and the port is free again. */
     void (*moved)(void *ctx, struct pq_session *s, bool ok);
     /* The wall clock, ms since 1970. */
     uint64_t (*wall)(void *ctx);

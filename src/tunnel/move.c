@@ -10,6 +10,7 @@
 #define DEAD_RTTS    3
 #define DEAD_SENT    6 /* packets at least, none of which was confirmed; or three times as long */
 #define DEAD_AT_LAST 3
+#define BULK         8 /* segments between two questions: else keepalives ask often enough */
 #define PROBE_SOON   (100 * PQ_MS)
 #define PROBE_MIN    (300 * PQ_MS) /* between two questions whether what we send arrives, or 1 RTT */
 #define AGAIN        (200 * PQ_MS)   /* a message goes again, and the next time twice as late */
@@ -80,6 +81,13 @@ static uint64_t sent_by(const struct pq_session *s)
     return st.sent + st.resent;
 }
 
+static uint64_t received_by(const struct pq_session *s)
+{
+    struct pq_kcp_stats st;
+    pq_kcp_get_stats(s->kcp, &st);
+    return st.received;
+}
+
 /* Packets that ask for confirmation, since there was one. */
 static uint64_t sent_since(const struct pq_session *s)
 {
@@ -121,7 +129,7 @@ static pq_ns probe_at(const struct pq_session *s)
     const pq_ns rtt = pq_kcp_srtt(s->kcp);
     if (w->owed_since)
         return pq_ns_max(w->probed_at + PROBE_SOON, w->owed_since + rtt + rtt / 4 + PROBE_SOON);
-    return s->heard > w->probed_at && pq_smux_count(s->smux)
+    return received_by(s) >= w->received + (w->bulk ? 1 : BULK)
                ? w->probed_at + pq_ns_max(PROBE_MIN, rtt)
                : PQ_NEVER;
 }
@@ -132,6 +140,8 @@ static void probe(struct pq_session *s, pq_ns now)
     if (now < probe_at(s))
         return;
     w->probed_at = now;
+    w->bulk = received_by(s) >= w->received + BULK;
+    w->received = received_by(s);
     w->ask = true;
     w->asked++;
     if (!w->owed_since) {
@@ -346,6 +356,7 @@ static enum pq_drop on_here(struct pq_session *s, const struct pq_segment *seg, 
         memcmp(body + PQ_TOKEN_LEN, path->token, PQ_TOKEN_LEN) != 0)
         return PQ_DROP_HANDSHAKE;
     adopt(s, now);
+    s->hub->ev->moved(s->hub->ctx, s, true);
     pq_smux_nop(s->smux); /* so that the client hears at once that it has worked */
     return PQ_DROP_NONE;
 }

@@ -52,6 +52,8 @@ struct pq_path { /* another tuple that the session may go on over, or has left [
 
 struct pq_watch {             /* client: whether the tuple is alive */
     uint64_t confirmed, sent; /* sent: until owed_since */
+    uint64_t received;        /* segments, at the last question ... */
+    bool bulk;                /* ... and whether there were many since the one before */
     pq_ns owed_since; /* something was sent, and nothing has been confirmed since; 0 = all is */
     pq_ns probed_at, move_at;
     unsigned moves; /* in a row that have failed */

@@ -251,11 +251,29 @@ static uint64_t on_wall(void *ctx)
     return UINT64_C(1790000000000) + now / PQ_MS;
 }
 
+static bool on_move(void *ctx, struct pq_session *s, struct pq_flow_conf *fc)
+{
+    const struct side *at = ctx;
+    (void)s;
+    FUZZ_CHECK(at == &sides[CLIENT]);
+    fc->local.port = (uint16_t)(PORT + 100 + fuzz_u8(&in) % 4);
+    return fc->local.port % 4 != 3;
+}
+
+static void on_moved(void *ctx, struct pq_session *s, bool ok)
+{
+    (void)ctx;
+    (void)ok;
+    FUZZ_CHECK(pq_session_secure(s));
+}
+
 static const struct pq_hub_events hub_events = {
     .stream = on_stream,
     .accept = on_accept,
     .proven = on_proven,
     .secured = on_secured,
+    .move = on_move,
+    .moved = on_moved,
     .wall = on_wall,
     .ended = on_ended,
 };
