@@ -189,6 +189,8 @@ void pq_session_retuple(struct pq_session *s)
 static void session_free(struct pq_session *s)
 {
     struct pq_hub *h = s->hub;
+    if (h->last == s)
+        h->last = NULL;
     pq_move_end(s);
     pq_hash_remove(&h->by_peer, &s->tuple.node);
     h->n_sessions--;

@@ -172,6 +172,7 @@ struct pq_hub {
     struct pq_hash by_tuple; /* of replies */
     struct pq_hash by_id;    /* server: sessions of our own wire */
     struct pq_mask *first_mask;
+    struct pq_session *last; /* of our own wire, whose the last datagram was */
     size_t n_sessions;
     size_t n_replies;
     struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
