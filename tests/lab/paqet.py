@@ -132,7 +132,8 @@ def ended(process: Process) -> bool:
 
 
 def wait_ready(process: Process) -> None:
-    wait_until(lambda: ended(process) or process.has_packet_socket(), 10, "its packet socket")
+    limit = 30  # s: under a sanitizer, beside other tests, the key alone takes some
+    wait_until(lambda: ended(process) or process.has_packet_socket(), limit, "its packet socket")
 
 
 def can_connect(lab: Lab, port: int = SOCKS) -> bool:
