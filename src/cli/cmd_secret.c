@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/hex.h"
 #include "base/rng.h"
 #include "cli/cli.h"
 #include "noise/noise.h"
 
-#include <ctype.h>
 #include <string.h>
 
 static void print_hex(const char *before, const uint8_t key[PQ_X25519_LEN])
@@ -32,15 +32,9 @@ static int fail(const char *why)
 static bool read_private(uint8_t key[PQ_X25519_LEN])
 {
     char line[256];
-    bool ok = fgets(line, sizeof line, stdin) != NULL;
-    const char *p = line;
-    for (size_t i = 0; ok && i < PQ_X25519_LEN; i++, p += 2) {
-        unsigned v;
-        ok = isxdigit((unsigned char)p[0]) && isxdigit((unsigned char)p[1]) &&
-             sscanf(p, "%2x", &v) == 1;
-        key[i] = ok ? (uint8_t)v : 0;
-    }
-    ok = ok && p[strspn(p, " \t\r\n")] == 0;
+    bool ok = fgets(line, sizeof line, stdin) && pq_hex_read(line, key, PQ_X25519_LEN);
+    const char *rest = line + (size_t)2 * PQ_X25519_LEN;
+    ok = ok && rest[strspn(rest, " \t\r\n")] == 0;
     explicit_bzero(line, sizeof line);
     return ok;
 }

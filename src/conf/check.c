@@ -3,6 +3,7 @@
 #include "conf/conf_internal.h"
 
 #include "base/err.h"
+#include "base/hex.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,19 +70,13 @@ static void check_log(struct pq_check *k)
             c->log_level_text);
 }
 
-static int hex_digit(char c)
-{
-    const char *digits = "0123456789abcdef0123456789ABCDEF", *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) % 16 : -1;
-}
-
 /* Six pairs of hex digits, separated by ':' or by '-'. */
 static bool parse_mac(const char *s, uint8_t mac[6])
 {
     if (strlen(s) != 17 || (s[2] != ':' && s[2] != '-'))
         return false;
     for (size_t i = 0; i < 6; i++, s += 3) {
-        int hi = hex_digit(s[0]), lo = hex_digit(s[1]);
+        int hi = pq_hex_digit(s[0]), lo = pq_hex_digit(s[1]);
         if (hi < 0 || lo < 0 || (i < 5 && s[2] != s[i ? -1 : 2]))
             return false;
         mac[i] = (uint8_t)(hi << 4 | lo);

@@ -3,31 +3,20 @@
 #include "conf/conf_internal.h"
 
 #include "base/err.h"
+#include "base/hex.h"
 #include "tunnel/hub.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NAME_MAX_LEN 64
 
-static int digit(char c)
-{
-    const char *const digits = "0123456789abcdef";
-    const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
 /* A key as `paqet secret --pair` prints it: 64 hex digits.  The text may be secret: not shown. */
 static bool read_key(struct pq_check *k, const char *path, int line, const char *text,
                      uint8_t key[PQ_CONF_KEY_LEN])
 {
-    bool ok = strlen(text) == (size_t)2 * PQ_CONF_KEY_LEN;
-    for (size_t i = 0; ok && i < PQ_CONF_KEY_LEN; i++) {
-        const int hi = digit(text[2 * i]), lo = digit(text[2 * i + 1]);
-        ok = hi >= 0 && lo >= 0;
-        key[i] = ok ? (uint8_t)(hi << 4 | lo) : 0;
-    }
+    const bool ok =
+        strlen(text) == (size_t)2 * PQ_CONF_KEY_LEN && pq_hex_read(text, key, PQ_CONF_KEY_LEN);
     if (!ok)
         pq_conf_say(k->m, true, line,
                     "%s: is not a key of 64 hex digits; paqet secret --pair makes a pair", path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* http_body.c - where a request ends (RFC 9112, 6 and 7.1).  Strict, since what is taken for the
  * body here must be the body for the target. */
+#include "base/hex.h"
 #include "header/http.h"
 
 enum {
@@ -29,18 +30,10 @@ static bool is_text(uint8_t c)
     return (c >= 0x20 && c != 0x7f) || c == '\t';
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* A byte of a chunk's size, or what ends it. */
 static int on_size(struct pq_http_body *b, uint8_t c)
 {
-    int d = hex_digit(c);
+    int d = pq_hex_digit((char)c);
     if (d >= 0) {
         if (b->left >> 56)
             return PQ_EPROTO;

@@ -175,6 +175,16 @@ bool pq_kcp_owed(const struct pq_kcp *k)
     return k->snd_una != k->snd_nxt;
 }
 
+uint64_t pq_kcp_sent(const struct pq_kcp *k)
+{
+    return k->stats.sent + k->stats.resent;
+}
+
+uint64_t pq_kcp_received(const struct pq_kcp *k)
+{
+    return k->stats.received;
+}
+
 void pq_kcp_retry(struct pq_kcp *k)
 {
     k->backoff = 0;

@@ -94,6 +94,10 @@ uint64_t pq_kcp_news(const struct pq_kcp *k);
 uint64_t pq_kcp_confirmed(const struct pq_kcp *k);
 bool pq_kcp_owed(const struct pq_kcp *k);
 
+/* Segments that this side has sent, each time counted; those that it has received. */
+uint64_t pq_kcp_sent(const struct pq_kcp *k);
+uint64_t pq_kcp_received(const struct pq_kcp *k);
+
 /* The way to the peer is another now: what waits to be sent again does so without the patience that
  * the old one had earned. */
 void pq_kcp_retry(struct pq_kcp *k);

@@ -74,24 +74,10 @@ static pq_ns dead_after(const struct pq_session *s)
     return pq_ns_max(DEAD_MIN, DEAD_RTTS * pq_kcp_srtt(s->kcp));
 }
 
-static uint64_t sent_by(const struct pq_session *s)
-{
-    struct pq_kcp_stats st;
-    pq_kcp_get_stats(s->kcp, &st);
-    return st.sent + st.resent;
-}
-
-static uint64_t received_by(const struct pq_session *s)
-{
-    struct pq_kcp_stats st;
-    pq_kcp_get_stats(s->kcp, &st);
-    return st.received;
-}
-
 /* Packets that ask for confirmation, since there was one. */
 static uint64_t sent_since(const struct pq_session *s)
 {
-    return sent_by(s) - s->sec->watch.sent + s->sec->watch.asked;
+    return pq_kcp_sent(s->kcp) - s->sec->watch.sent + s->sec->watch.asked;
 }
 
 /* Notes what was confirmed of what was sent. */
@@ -104,7 +90,7 @@ static void watch(struct pq_session *s, pq_ns now)
         w->asked = 0;
     } else if (!w->owed_since || confirmed != w->confirmed) {
         w->owed_since = now;
-        w->sent = sent_by(s);
+        w->sent = pq_kcp_sent(s->kcp);
         w->asked = 0;
     }
     w->confirmed = confirmed;
@@ -129,7 +115,7 @@ static pq_ns probe_at(const struct pq_session *s)
     const pq_ns rtt = pq_kcp_srtt(s->kcp);
     if (w->owed_since)
         return pq_ns_max(w->probed_at + PROBE_SOON, w->owed_since + rtt + rtt / 4 + PROBE_SOON);
-    return received_by(s) >= w->received + (w->bulk ? 1 : BULK)
+    return pq_kcp_received(s->kcp) >= w->received + (w->bulk ? 1 : BULK)
                ? w->probed_at + pq_ns_max(PROBE_MIN, rtt)
                : PQ_NEVER;
 }
@@ -140,13 +126,13 @@ static void probe(struct pq_session *s, pq_ns now)
     if (now < probe_at(s))
         return;
     w->probed_at = now;
-    w->bulk = received_by(s) >= w->received + BULK;
-    w->received = received_by(s);
+    w->bulk = pq_kcp_received(s->kcp) >= w->received + BULK;
+    w->received = pq_kcp_received(s->kcp);
     w->ask = true;
     w->asked++;
     if (!w->owed_since) {
         w->owed_since = now;
-        w->sent = sent_by(s);
+        w->sent = pq_kcp_sent(s->kcp);
     }
 }
 

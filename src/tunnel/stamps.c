@@ -2,6 +2,7 @@
 #include "tunnel/stamps.h"
 
 #include "base/err.h"
+#include "base/hex.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -189,17 +190,6 @@ bool pq_stamps_write(struct pq_stamps *s, FILE *f, uint64_t *ticket)
     return !ferror(f);
 }
 
-static bool read_key(const char *hex, uint8_t key[PQ_STAMP_KEY_LEN])
-{
-    for (size_t i = 0; i < PQ_STAMP_KEY_LEN; i++) {
-        unsigned v;
-        if (sscanf(hex + 2 * i, "%2x", &v) != 1)
-            return false;
-        key[i] = (uint8_t)v;
-    }
-    return true;
-}
-
 /* The user of a line that names one, who may be no more; NULL: no room. */
 static struct user *user_of(struct pq_stamps *s, const uint8_t key[PQ_STAMP_KEY_LEN])
 {
@@ -234,7 +224,7 @@ static int read_line(struct pq_stamps *s, const char *line, struct reader *r)
         return 0;
     }
     if (sscanf(line, "user %64[0-9a-f] %" SCNu64, hex, &a) == 2) {
-        if (strlen(hex) != sizeof hex - 1 || !read_key(hex, key))
+        if (!pq_hex_read(hex, key, sizeof key))
             return PQ_EPROTO;
         r->u = user_of(s, key);
         if (r->u && a > r->u->floor)
