@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/server_keys.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const char *why_not(int e)
+{
+    switch (e) {
+    case PQ_EPROTO:
+        return "it is not a file of stamps; move it away";
+    case -EBUSY:
+        return "another server has it open; name a file of its own for each";
+    default:
+        return pq_strerror(e);
+    }
+}
 
 /* Where there are users, a file remembers what they have sent. */
 static void open_state(struct pq_server_keys *k, const struct pq_conf *c, void (*saved)(void *ctx),
@@ -17,7 +30,7 @@ static void open_state(struct pq_server_keys *k, const struct pq_conf *c, void (
             PQ_LOG_WARN,
             "transport.state: %s cannot be kept: %s. Until it can, only clients whose clocks are "
             "within two minutes of this one's are let in",
-            at, e == PQ_EPROTO ? "it is not a file of stamps; move it away" : pq_strerror(e));
+            at, why_not(e));
 }
 
 int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*saved)(void *ctx),

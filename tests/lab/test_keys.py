@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import re
 import subprocess
@@ -291,6 +292,22 @@ def test_keys_state_cannot_be_written() -> None:
         keys.start_client()
         paqet.wait_working(lab)
         expect("transport.state" in server.log(), f"nothing was said: {server.log()}")
+
+
+@test()
+def test_keys_state_of_another_server() -> None:
+    """Two servers do not write over each other's file: the second one says what to do."""
+    with Lab() as lab:
+        keys = Keys(lab)
+        lab.origin()
+        with keys.state.with_name(keys.state.name + ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            server = keys.start_server()
+            time.sleep(1.2)  # stamps have to be later than the server's start
+            keys.start_client()
+            paqet.wait_working(lab)
+        said = f"{keys.state} cannot be kept: another server has it open"
+        expect(said in server.log(), f"not said: {server.log()}")
 
 
 # ---- beside the old world
