@@ -23,9 +23,11 @@
 #define START_PACE    3             /* times the rate so far */
 #define SLACK         (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
 #define RTT_WINDOW    (10 * PQ_SEC)
+#define RATE_WINDOW   (10 * PQ_SEC)
+#define PROBE_FULL    9           /* of 8: the gain that probes a path which is known to be full */
 #define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
 #define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
-#define LOSS_MAX      256         /* of 1024 */
+#define LOSS_MAX      512         /* of 1024 */
 #define QUEUE_SAMPLES 8           /* all of which have waited: there is a queue ... */
 #define QUEUE_MIN     (4 * PQ_MS) /* ... so long at least */
 #define DRAIN_ROUNDS  4
@@ -102,20 +104,45 @@ static uint64_t send_rate(const struct pq_cc *c)
     return rate_of(c) * 1024 / (1024 - path_loss(c));
 }
 
-/* Whether none of the last packets came through without waiting. */
-static bool has_queue(const struct pq_cc *c)
+/* Whether none of the last packets came through without waiting for a part of the RTT. */
+static bool waits(const struct pq_cc *c, unsigned part)
 {
     pq_ns least = pq_ns_min(c->bbr.recent_rtt, c->bbr.before_rtt);
-    return least != PQ_NEVER && least > c->bbr.min_rtt + pq_ns_max(c->bbr.min_rtt / 8, QUEUE_MIN);
+    return least != PQ_NEVER &&
+           least > c->bbr.min_rtt + pq_ns_max(c->bbr.min_rtt / part, QUEUE_MIN);
 }
 
-static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited)
+static bool has_queue(const struct pq_cc *c)
 {
+    return waits(c, 8);
+}
+
+/* Two rounds of sending less than arrives have not shortened the wait: it is no queue of ours, the
+ * path itself is so long now. */
+static bool is_longer(const struct pq_cc *c, pq_ns before)
+{
+    return c->bbr.drained && has_queue(c) && c->bbr.last_rtt != PQ_NEVER && before != PQ_NEVER &&
+           c->bbr.last_rtt + c->bbr.min_rtt / 16 >= before;
+}
+
+static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_ns now)
+{
+    const pq_ns before = c->bbr.last_rtt;
+    c->bbr.last_rtt = c->bbr.round_rtt;
+    c->bbr.round_rtt = PQ_NEVER;
+    if (is_longer(c, before)) {
+        c->bbr.min_rtt = c->bbr.last_rtt;
+        c->bbr.min_rtt_at = now;
+    }
     uint64_t rate = rate_of(c);
     c->bbr.round_end = delivered;
     c->bbr.round++;
     unsigned slot = c->bbr.round % PQ_CC_ROUNDS;
-    c->bbr.rate[slot] = 0;
+    if (!app_limited ||
+        now > c->bbr.rate_at + RATE_WINDOW) { /* else it tells nothing of the path */
+        c->bbr.rate[++c->bbr.rate_round % PQ_CC_ROUNDS] = 0;
+        c->bbr.rate_at = now;
+    }
     c->bbr.extra[slot] = 0;
     c->bbr.loss[slot] = round_loss(c);
     c->bbr.round_acked = c->bbr.round_lost = 0;
@@ -140,6 +167,8 @@ static void note_rtt(struct pq_cc *c, pq_ns rtt, pq_ns now)
         c->bbr.recent = 1;
     }
     c->bbr.recent_rtt = pq_ns_min(c->bbr.recent_rtt, rtt);
+    c->bbr.round_rtt = pq_ns_min(c->bbr.round_rtt, rtt);
+    c->bbr.feels = c->bbr.feels || waits(c, 16);
     bool probing = c->bbr.probe_until != 0;
     bool longer = probing && now >= c->bbr.probe_until; /* the path itself has become longer */
     if (!c->bbr.min_rtt || rtt <= c->bbr.min_rtt || longer) {
@@ -183,17 +212,22 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
         return;
     c->bbr.drained = 0;
     uint64_t rate = rate_of(c);
-    if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 8)
+    if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 16)
         restart(c);
     c->bbr.phase = drain ? PHASE_DRAIN + 1 : (uint8_t)((c->bbr.phase + 1) % PHASE_START);
-    if (c->bbr.phase == PHASE_PROBE)
+    if (!drain && c->bbr.phase != PHASE_DRAIN && c->bbr.min_rtt >= PACED_RTT && has_queue(c))
+        c->bbr.phase = PHASE_DRAIN; /* it should not be there */
+    if (c->bbr.phase == PHASE_PROBE) {
         c->bbr.full_rate = rate;
+        c->bbr.felt = c->bbr.feels;
+        c->bbr.feels = false;
+    }
 }
 
 static void set_cwnd(struct pq_cc *c, uint32_t acked)
 {
     static const uint8_t gain[PHASES] = {10, 6, 8, 8, 8, 8, 8, 8, 4};
-    unsigned g = gain[c->bbr.phase];
+    unsigned g = c->bbr.phase == PHASE_PROBE && c->bbr.felt ? PROBE_FULL : gain[c->bbr.phase];
     uint64_t rate = send_rate(c), bdp = in(rate, c->bbr.min_rtt);
     uint64_t want = bdp * g / 8 + in(rate, SLACK) + extra_of(c) + MIN_CWND;
     bool paced = c->bbr.min_rtt >= PACED_RTT;
@@ -210,23 +244,34 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
     c->cwnd = (uint32_t)(want < PQ_CC_CWND_MAX ? want : PQ_CC_CWND_MAX);
 }
 
+/* The path is as full as it was meant to be: nothing is to be drained any more. */
+static void end_drain(struct pq_cc *c, uint32_t in_flight)
+{
+    const bool drains = c->bbr.phase == PHASE_DRAIN || c->bbr.phase == PHASE_START;
+    const pq_ns full = c->bbr.min_rtt + c->bbr.min_rtt / 32 + SLACK;
+    if (drains && c->bbr.filled && in_flight <= in(send_rate(c), full))
+        c->bbr.phase = PHASE_DRAIN + 1;
+}
+
 static void bbr_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
     note_rtt(c, s->rtt, now);
+    end_drain(c, s->in_flight);
     if (s->interval && (int32_t)(s->prior - c->bbr.round_end) >= 0) {
-        new_round(c, s->delivered, s->app_limited);
+        new_round(c, s->delivered, s->app_limited, now);
         next_phase(c, s->in_flight);
     }
     if (s->interval) {
         uint64_t rate = (uint64_t)(s->delivered - s->prior) * PQ_SEC / s->interval;
-        uint64_t *slot = &c->bbr.rate[c->bbr.round % PQ_CC_ROUNDS];
+        uint64_t *slot = &c->bbr.rate[c->bbr.rate_round % PQ_CC_ROUNDS];
         if (rate > *slot && (!s->app_limited || rate > rate_of(c)))
             *slot = rate;
     }
     c->bbr.round_acked += s->acked;
     c->bbr.round_lost += s->lost;
     note_extra(c, s->acked, rate_of(c), now);
-    set_cwnd(c, s->app_limited ? 0 : s->acked);
+    const bool unused = s->app_limited && s->in_flight + s->acked < c->cwnd;
+    set_cwnd(c, unused ? 0 : s->acked);
 }
 
 static void bbr_event(struct pq_cc *c, uint32_t in_flight)
@@ -240,5 +285,5 @@ static const struct pq_cc_ops bbr_ops = {bbr_acked, bbr_event, bbr_event};
 void pq_cc_init_bbr(struct pq_cc *c)
 {
     *c = (struct pq_cc){.ops = &bbr_ops, .cwnd = FIRST_CWND};
-    c->bbr.recent_rtt = c->bbr.before_rtt = PQ_NEVER;
+    c->bbr.recent_rtt = c->bbr.before_rtt = c->bbr.round_rtt = c->bbr.last_rtt = PQ_NEVER;
 }

@@ -47,11 +47,15 @@ struct pq_cc {
             uint16_t loss[PQ_CC_ROUNDS];      /* of 1024 segments */
             uint32_t round_acked, round_lost; /* segments of the round so far */
             uint32_t round, round_end;
-            uint8_t phase;                /* which gain is in force */
-            uint8_t drained;              /* rounds of draining so far */
+            uint32_t rate_round; /* those in which there was enough to send ... */
+            pq_ns rate_at;       /* ... and when the last of them began */
+            bool felt, feels;    /* whether the last probe has made packets wait, and this one */
+            uint8_t phase;       /* which gain is in force */
+            uint8_t drained;     /* rounds of draining so far */
             pq_ns min_rtt, min_rtt_at;    /* and when it was last seen */
             pq_ns recent_rtt, before_rtt; /* smallest of the last samples, and of those before */
             uint32_t recent;              /* how many the last ones are */
+            pq_ns round_rtt, last_rtt;    /* smallest of this round, and of the one before */
             pq_ns probe_until;            /* not 0: the queue is being emptied to see min_rtt */
             pq_ns epoch;
             uint32_t epoch_acked;
