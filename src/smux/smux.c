@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define WINDOW_FIRST (4U << 20) /* told at first, or all of a smaller stream_buf */
+#define WINDOW_FIRST (8U << 20) /* told at first, or all of a smaller stream_buf */
 
 int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
                 const struct pq_smux_events *ev, void *ctx, struct pq_chunks *chunks, pq_ns now)
@@ -28,6 +28,8 @@ int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
     s->check_at = now + conf->timeout;
     pq_list_init(&s->ctl);
     pq_list_init(&s->turn);
+    pq_list_init(&s->fresh);
+    s->frame_max = UINT32_MAX;
     *out = s;
     return 0;
 }
@@ -148,10 +150,12 @@ void pq_smux_schedule(struct pq_smux_stream *st)
 {
     bool may = st->q.head && !st->corked && has_credit(st);
     bool fin = !st->q.head && (st->need_fin || (st->need_eof && !st->corked));
-    if (!may && !fin)
+    if (!may && !fin) {
         pq_list_remove(&st->turn);
-    else if (pq_list_empty(&st->turn))
-        pq_list_push(&st->s->turn, &st->turn);
+        st->served = false;
+    } else if (pq_list_empty(&st->turn)) {
+        pq_list_push(st->served ? &st->s->turn : &st->s->fresh, &st->turn);
+    }
 }
 
 /* Whether the chunk may be queued; frees it if not.  An empty PSH would be ignored by the peer. */
@@ -186,9 +190,10 @@ void pq_smux_send_first(struct pq_smux_stream *st, struct pq_chunk *c)
     }
 }
 
-void pq_smux_set_queue(struct pq_smux *s, size_t bytes)
+void pq_smux_set_queue(struct pq_smux *s, size_t bytes, uint32_t frame)
 {
     s->queue_max = bytes > PQ_SMUX_QUEUE_MAX ? bytes : PQ_SMUX_QUEUE_MAX;
+    s->frame_max = frame;
 }
 
 size_t pq_smux_room(struct pq_smux_stream *st)

@@ -62,7 +62,8 @@ int pq_smux_input(struct pq_smux *s, struct pq_view v);
 bool pq_smux_resume(struct pq_smux *s);
 
 /* The next frame or frames for the pipe, owned by the caller; NULL if there is nothing to send.
- * Control frames first, then one frame of the next stream in turn. */
+ * Control frames first, then one frame of the next stream in turn; those that have not had one
+ * since they last had nothing to send go before the others. */
 struct pq_chunk *pq_smux_pull(struct pq_smux *s);
 
 /* Whether pq_smux_pull would return something. */
@@ -99,8 +100,9 @@ void pq_smux_bye(struct pq_smux *s);
 uint64_t pq_smux_heard(const struct pq_smux *s);
 
 /* How many bytes may wait in one stream: what the pipe takes in one go, or it would run dry while
- * the stream is filled again.  At first PQ_SMUX_QUEUE_MAX; less is not set. */
-void pq_smux_set_queue(struct pq_smux *s, size_t bytes);
+ * the stream is filled again.  At first PQ_SMUX_QUEUE_MAX; less is not set.  And how many bytes one
+ * stream may have in its turn: others wait behind them. */
+void pq_smux_set_queue(struct pq_smux *s, size_t bytes, uint32_t frame);
 
 /* The time and the RTT of the path (0 = not known), for windows that grow while a stream uses them
  * up quickly.  Without it they stay at 2 MiB, or stream_buf. */

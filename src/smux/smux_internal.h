@@ -31,7 +31,8 @@ struct pq_smux_stream {
     void *user; /* NULL after pq_smux_close */
     struct pq_hash_node by_id;
     struct pq_list ctl;  /* in s->ctl while need_syn or need_upd */
-    struct pq_list turn; /* in s->turn while it has something to send and may */
+    struct pq_list turn; /* in s->turn or s->fresh while it has something to send and may */
+    bool served;         /* since it last had nothing to send */
     uint32_t id;
 
     /* sending */
@@ -62,7 +63,10 @@ struct pq_smux {
     struct pq_chunks *chunks;
     struct pq_hash streams;
     struct pq_list ctl, turn;
-    uint32_t *refused; /* streams of the peer that are owed a FIN, and nothing else */
+    struct pq_list fresh; /* before turn: streams that have not been served since they were empty */
+    unsigned fresh_run;   /* how many of them in a row */
+    uint32_t frame_max;   /* bytes of one frame */
+    uint32_t *refused;    /* streams of the peer that are owed a FIN, and nothing else */
     size_t n_refused, refused_cap;
     uint32_t next_id;
     size_t queue_max; /* bytes that may wait in one stream */

@@ -5,6 +5,7 @@
 
 #define GROW_RTTS   8
 #define RTT_UNKNOWN (250 * PQ_MS)
+#define FRESH_RUN   8
 
 static void put_header(uint8_t *p, uint8_t cmd, uint16_t len, uint32_t id)
 {
@@ -17,7 +18,7 @@ static void put_header(uint8_t *p, uint8_t cmd, uint16_t len, uint32_t id)
 bool pq_smux_pending(const struct pq_smux *s)
 {
     return s->need_nop || s->need_bye || s->n_refused || !pq_list_empty(&s->ctl) ||
-           !pq_list_empty(&s->turn);
+           !pq_list_empty(&s->fresh) || !pq_list_empty(&s->turn);
 }
 
 static void append(struct pq_chunk *c, uint8_t cmd, uint16_t len, uint32_t id)
@@ -104,6 +105,8 @@ static struct pq_chunk *split_head(struct pq_smux_stream *st, size_t n)
 static struct pq_chunk *pull_data(struct pq_smux_stream *st)
 {
     uint32_t credit = pq_smux_credit(st);
+    if (!st->whole && credit > st->s->frame_max)
+        credit = st->s->frame_max;
     struct pq_chunk *c = st->q.head->len <= credit ? pq_chunkq_pop(&st->q) : split_head(st, credit);
     if (!c)
         return NULL;
@@ -169,17 +172,31 @@ static struct pq_chunk *pull_bye(struct pq_smux *s)
     return c;
 }
 
+/* The next stream.  Those that say something now and then go first, or a keystroke would wait for a
+ * frame of each download; but however many they are, the others have their turn between them. */
+static struct pq_list *next_turn(struct pq_smux *s)
+{
+    const bool others = !pq_list_empty(&s->turn);
+    if (!pq_list_empty(&s->fresh) && (!others || s->fresh_run < FRESH_RUN)) {
+        s->fresh_run++;
+        return pq_list_pop(&s->fresh);
+    }
+    s->fresh_run = 0;
+    return pq_list_pop(&s->turn);
+}
+
 struct pq_chunk *pq_smux_pull(struct pq_smux *s)
 {
     if (s->need_nop || s->n_refused || !pq_list_empty(&s->ctl))
         return pull_control(s);
-    struct pq_list *n = pq_list_pop(&s->turn);
+    struct pq_list *n = next_turn(s);
     if (!n)
         return s->need_bye ? pull_bye(s) : NULL;
     struct pq_smux_stream *st = PQ_OF(n, struct pq_smux_stream, turn);
     if (!st->q.head)
         return st->need_fin ? pull_fin(st) : pull_eof(st);
     struct pq_chunk *c = pull_data(st);
+    st->served = true;
     pq_smux_schedule(st);
     if (st->full && pq_smux_room(st) >= s->queue_max / 2) {
         st->full = false;

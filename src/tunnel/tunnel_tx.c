@@ -13,6 +13,7 @@
 #include "tunnel/tunnel_internal.h"
 
 #define STREAM_QUEUE_MAX ((size_t)4 << 20)
+#define FRAME_MS         4
 #define TURN_MIN         16 /* packets of one session before the next has its turn ... */
 #define TURN_MAX         48 /* ... and at most one run of a full frame */
 
@@ -160,6 +161,13 @@ static size_t stream_queue(const struct pq_session *s)
     return n < STREAM_QUEUE_MAX ? n : STREAM_QUEUE_MAX;
 }
 
+/* On a slow path a stream has no more in its turn than goes in some milliseconds. */
+static uint32_t frame_max(const struct pq_session *s)
+{
+    const uint32_t n = FRAME_MS * pq_kcp_per_ms(s->kcp) * (uint32_t)pq_kcp_mss(s->kcp);
+    return n < PQ_CHUNK_BIG ? n : UINT32_MAX;
+}
+
 /* When to try again.  What is due and did not go out, since a half-open session may answer with no
  * more bytes than it got, waits until it hears more. */
 static pq_ns deadline(const struct pq_session *s, pq_ns now)
@@ -186,7 +194,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
         }
         if (s->sec)
             pq_move_tick(s, now);
-        pq_smux_set_queue(s->smux, stream_queue(s));
+        pq_smux_set_queue(s->smux, stream_queue(s), frame_max(s));
         pq_smux_clock(s->smux, now, pq_kcp_srtt(s->kcp));
         size_t k = pull_session(s, slots + done, max, now);
         done += s->away ? 0 : k;

@@ -349,10 +349,10 @@ static void room_shrinks(void **state)
     (void)state;
     start(true);
     struct suser *u = sess_open(&x);
-    pq_smux_set_queue(x.s, (size_t)2 * PQ_SMUX_QUEUE_MAX);
+    pq_smux_set_queue(x.s, (size_t)2 * PQ_SMUX_QUEUE_MAX, UINT32_MAX);
     while (pq_smux_room(u->st) > PQ_SMUX_QUEUE_MAX / 2)
         sess_send(u, 16000, 1);
-    pq_smux_set_queue(x.s, 0);
+    pq_smux_set_queue(x.s, 0, UINT32_MAX);
     assert_int_equal(pq_smux_room(u->st), 0);
     assert_int_equal(u->rooms, 0);
     pull();
