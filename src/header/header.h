@@ -48,7 +48,8 @@ enum {                               /* what a peer of our own kind can do [8.2]
        PQ_ABLE_SPLIT = 1u << 7,      /* type 7 */
        PQ_ABLE_FRAMES = 1u << 8,     /* type 8 */
        PQ_ABLE_KEYS = 1u << 9,       /* type 9 */
-       PQ_ABLE_ALL = (1u << 10) - 1,
+       PQ_ABLE_LEAN = 1u << 10,      /* type 10 */
+       PQ_ABLE_ALL = (1u << 11) - 1,
 };
 
 #define PQ_RESULT_FAILURE 1 /* general failure, of SOCKS5's reply codes */

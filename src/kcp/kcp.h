@@ -106,6 +106,11 @@ void pq_kcp_retry(struct pq_kcp *k);
  * programs count it towards a resend, and it acknowledges promptly. */
 void pq_kcp_extend(struct pq_kcp *k);
 
+/* Speaks the datagrams of 12.8 from now on, and reads no others; before the first goes or comes.
+ * Segments are longer then, see pq_kcp_mss.  Returns 0 or PQ_ENOMEM: then nothing has changed. */
+int pq_kcp_lean(struct pq_kcp *k);
+bool pq_kcp_is_lean(const struct pq_kcp *k);
+
 /* Segments of whole frames are given to `fn` when they come out of order [8.10]. */
 void pq_kcp_take_frames(struct pq_kcp *k, pq_kcp_frames_fn fn);
 
@@ -149,6 +154,9 @@ uint32_t pq_kcp_per_ms(const struct pq_kcp *k);
 /* Writes the next datagram to dst (cap >= conf.mtu).  Returns its bytes; 0 = nothing due now.
  * A segment counts as sent only once written here, so stopping early loses nothing. */
 size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now);
+
+/* Nothing follows what the last pull has written: it may be worth a copy. */
+void pq_kcp_burst_over(struct pq_kcp *k, pq_ns now);
 
 /* Absolute time at which the next pull may have something: <= now, later, or PQ_NEVER. */
 pq_ns pq_kcp_deadline(const struct pq_kcp *k, pq_ns now);

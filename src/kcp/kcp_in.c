@@ -4,11 +4,9 @@
 
 #include <stdlib.h>
 
-#define ACK_BATCH     16 /* so many in-order segments are acknowledged at once in any mode */
-#define ACK_DELAY     (10 * PQ_MS)
-#define AGAIN_LIMIT   2048 /* stored segments that are looked at again for one batch */
-#define REORDER_LIMIT 4    /* quarters: at most one round trip of tolerance ... */
-#define REORDER_KEEP  4    /* ... for so many recoveries after it was last too little */
+#define ACK_BATCH   16 /* so many in-order segments are acknowledged at once in any mode */
+#define ACK_DELAY   (10 * PQ_MS)
+#define AGAIN_LIMIT 2048 /* stored segments that are looked at again for one batch */
 
 struct header {
     uint32_t conv, ts, sn, una, len;
@@ -38,17 +36,6 @@ static bool is_proof(const struct pq_kcp *k, uint32_t sn, uint32_t ts)
     return false;
 }
 
-/* A segment was given up too early, since others overtook it: once in a round trip at most. */
-static void raise_tolerance(struct pq_kcp *k, pq_ns now)
-{
-    k->reorder_seen = true;
-    k->reorder_keep = REORDER_KEEP;
-    if (k->reorder_mult < REORDER_LIMIT && now >= k->reorder_raised + k->srtt) {
-        k->reorder_mult++;
-        k->reorder_raised = now;
-    }
-}
-
 static void take_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, bool regular, pq_ns now)
 {
     k->proven = k->proven || (k->doubt && is_proof(k, sn, ts));
@@ -57,13 +44,14 @@ static void take_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, bool regular, p
     struct pq_kcp_seg *s = pq_kcp_seg_at(k, sn);
     if (s->state == SEG_ACKED)
         return;
-    bool last_copy = ts == s->ts && s->state == SEG_FLIGHT;
+    bool last_copy = ts == s->id && s->state == SEG_FLIGHT;
     if (!last_copy) { /* given up or sent again, although the first copy had arrived */
         k->stats.spurious++;
         if (!s->timed_out)
-            raise_tolerance(k, now);
+            pq_kcp_raise_tolerance(k, now);
     }
-    pq_kcp_on_acked(k, s, regular && last_copy, now);
+    const bool sample = regular && last_copy;
+    pq_kcp_on_acked(k, s, sample, sample ? now - s->sent : 0, now);
 }
 
 /* Frees all chunks in front of the first byte that may have to be sent again. */
@@ -75,14 +63,14 @@ static void free_acked_chunks(struct pq_kcp *k)
         pq_chunk_free(pq_chunkq_pop(&k->tx));
 }
 
-static void take_una(struct pq_kcp *k, uint32_t una, pq_ns now)
+void pq_kcp_take_una(struct pq_kcp *k, uint32_t una, pq_ns now)
 {
     if (pq_sn_diff(una, k->snd_una) <= 0 || pq_sn_diff(una, k->snd_nxt) > 0)
         return;
     while (k->snd_una != una) {
         struct pq_kcp_seg *s = pq_kcp_seg_at(k, k->snd_una);
         if (s->state != SEG_ACKED)
-            pq_kcp_on_acked(k, s, false, now);
+            pq_kcp_on_acked(k, s, false, 0, now);
         k->snd_una++;
         if (k->snd_una % SEGS_PER_BLOCK == 0) {
             struct pq_kcp_block **b = &k->blocks[(k->snd_una - 1) / SEGS_PER_BLOCK & k->block_mask];
@@ -220,27 +208,27 @@ static void note_ack(struct pq_kcp *k, uint32_t sn, uint32_t ts, pq_ns now)
     k->ack_at = pq_ns_min(k->ack_at, now + delay);
 }
 
-static void take_push(struct pq_kcp *k, const struct header *h, struct pq_view v, pq_ns now)
+bool pq_kcp_take_data(struct pq_kcp *k, uint32_t sn, bool framed, struct pq_view v)
 {
-    int32_t ahead = pq_sn_diff(h->sn, k->rcv_nxt);
+    int32_t ahead = pq_sn_diff(sn, k->rcv_nxt);
     if (ahead >= (int32_t)pq_kcp_rcv_space(k))
-        return; /* beyond the window: as if it had not come [4.4] */
-    bool have = ahead < 0 || stored(k, h->sn);
+        return false; /* beyond the window: as if it had not come [4.4] */
+    bool have = ahead < 0 || stored(k, sn);
     if (have) {
         k->stats.duplicate++;
     } else if (ahead == 0) {
         if (!take_in_order(k, v))
-            return;
+            return false;
         advance(k);
-    } else if (!store(k, h->sn, v)) {
-        return;
-    } else if (h->cmd == PQ_KCP_FRAMES) {
-        stored(k, h->sn)->tag = STORED_FRAMES;
-        give_frames(k, h->sn);
+    } else if (!store(k, sn, v)) {
+        return false;
+    } else if (framed) {
+        stored(k, sn)->tag = STORED_FRAMES;
+        give_frames(k, sn);
     }
-    note_frames(k, h->sn);
+    note_frames(k, sn);
     k->stats.received += !have;
-    note_ack(k, h->sn, h->ts, now);
+    return true;
 }
 
 /* ---- datagrams */
@@ -256,14 +244,15 @@ static void take_segment(struct pq_kcp *k, const struct header *h, struct pq_vie
     }
     if (h->cmd == PQ_KCP_ACK)
         take_ack(k, h->sn, h->ts, regular, now);
-    take_una(k, h->una, now);
-    if (h->cmd == PQ_KCP_PUSH || h->cmd == PQ_KCP_FRAMES)
-        take_push(k, h, v, now);
+    pq_kcp_take_una(k, h->una, now);
+    const bool framed = h->cmd == PQ_KCP_FRAMES;
+    if ((h->cmd == PQ_KCP_PUSH || framed) && pq_kcp_take_data(k, h->sn, framed, v))
+        note_ack(k, h->sn, h->ts, now);
     else if (h->cmd == PQ_KCP_WASK)
         k->tell_wnd = true;
 }
 
-enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now)
+static enum pq_drop take_segments(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now)
 {
     enum pq_drop d = v.n < PQ_KCP_HDR_LEN ? PQ_DROP_SHORT : PQ_DROP_NONE;
     while (v.n >= PQ_KCP_HDR_LEN) {
@@ -282,6 +271,13 @@ enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_n
         v.p += h.len;
         v.n -= h.len;
     }
+    return d;
+}
+
+enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now)
+{
+    enum pq_drop d =
+        k->lean ? pq_lean_input(k, v, regular, now) : take_segments(k, v, regular, now);
     pq_kcp_report_acks(k, now);
     pq_kcp_detect_loss(k, now);
     return d;

@@ -22,12 +22,18 @@
 #include "base/list.h"
 #include "cc/cc.h"
 #include "kcp/kcp.h"
+#include "kcp/ranges.h"
 
 #define SEGS_PER_BLOCK 64
 #define OLD_ACKS       16  /* of them are repeated in the next flush; a power of two */
 #define PROOFS_MAX     16  /* transmissions in doubt of the peer */
 #define AGAIN_MAX      64  /* a power of two */
 #define ACKS_MAX       256 /* out-of-order acknowledgements that wait for one flush */
+
+#define PQ_COPY_SMALL     256 /* bytes of a segment that is worth a copy where the path loses */
+#define PQ_LEAN_HEAD      8   /* number kind sn [12.8] ... */
+#define PQ_LEAN_HEAD_MORE 10  /* ... and length */
+#define PQ_LEAN_ACK_MIN   20  /* room that an acknowledgement with few ranges needs */
 
 enum pq_kcp_state { SEG_FLIGHT, SEG_LOST, SEG_ACKED };
 
@@ -37,7 +43,7 @@ struct pq_kcp_seg {
     pq_ns sent;                     /* last transmission */
     pq_ns delivered_at, first_sent; /* of the conversation, when this was sent: for the rate */
     uint32_t sn;
-    uint32_t ts; /* as on the wire in the last transmission */
+    uint32_t id; /* of the last transmission: its time stamp [4.1] or, lean, its number [12.8] */
     uint32_t off;
     uint32_t delivered;
     uint16_t len;
@@ -45,7 +51,8 @@ struct pq_kcp_seg {
     uint8_t xmit;   /* transmissions, saturating */
     bool timed_out; /* given up by its RTO, which tells nothing of reordering */
     bool app_limited;
-    bool framed; /* whole frames, see pq_kcp_send_frames */
+    bool framed;    /* whole frames, see pq_kcp_send_frames */
+    uint8_t copied; /* copies of the last transmission, which count as such */
 };
 
 struct pq_kcp_block {
@@ -59,8 +66,15 @@ struct pq_kcp_ack {
 };
 
 struct pq_kcp_again {
-    uint32_t sn, ts; /* of the transmission that is to be doubled */
+    uint32_t sn, id; /* of the transmission that is to be doubled */
     pq_ns at;
+};
+
+struct pq_kcp_numbers { /* of transmissions [12.8] */
+    uint32_t *sn;       /* a ring by number: which segment it was */
+    uint32_t cap;       /* a power of two */
+    uint32_t first;     /* the oldest that is remembered */
+    uint32_t next;
 };
 
 struct pq_kcp {
@@ -73,6 +87,7 @@ struct pq_kcp {
     uint32_t sent_ts[PROOFS_MAX]; /* while in doubt: time stamps that an answer may echo */
     unsigned n_sent_ts;
     bool doubt, proven;
+    bool lean; /* the datagrams of 12.8 */
 
     /* sending */
     uint32_t snd_una, snd_nxt, rmt_wnd;
@@ -102,15 +117,23 @@ struct pq_kcp {
     unsigned backoff;
     pq_ns timeout_at; /* last time-out: the next one counts from here, or from a later sending */
     pq_ns rack_sent, rack_rtt; /* newest transmission known to have arrived, and its RTT */
-    uint32_t rack_sn;
+    uint32_t rack_order;
     pq_ns reorder_at;      /* when a suspect segment becomes lost; PQ_NEVER = none */
     unsigned reorder_mult; /* tolerance in quarters of the RTT ... */
     unsigned reorder_keep; /* ... which holds for so many recoveries more */
     pq_ns reorder_raised;  /* when it was raised last */
     bool reorder_seen;
-    pq_ns recovery_until;                 /* one congestion event per round trip */
+    pq_ns recovery_until; /* one congestion event per round trip */
+    struct pq_kcp_numbers numbers;
     struct pq_kcp_again again[AGAIN_MAX]; /* a ring: what goes a second time, and when */
     uint32_t again_first, again_end;
+    uint64_t n_lost;               /* transmissions that were given up */
+    uint32_t loss;                 /* of 1000 of them, smoothed ... */
+    uint64_t loss_sent, loss_lost; /* ... until so many */
+    uint32_t loss_in;              /* the same of the peer's, by the numbers that are missing */
+    uint32_t in_from, in_came;
+    size_t copy_credit; /* bytes that may go twice */
+    pq_ns copy_at;      /* when it was last added to */
 
     /* receiving */
     uint32_t rcv_nxt, rcv_read;
@@ -129,6 +152,9 @@ struct pq_kcp {
     bool ours;                     /* the peer is of our own kind */
     unsigned n_acks, acks_waiting; /* acks[]; all, the in-order ones included */
     pq_ns ack_at;                  /* PQ_NEVER = none waits */
+    struct pq_ranges came;         /* numbers, lean */
+    pq_ns newest_at;               /* when the newest of them did; 0 = FEC has rebuilt it */
+    pq_ns acked_at;                /* the last acknowledgement */
     bool tell_wnd, ask_wnd;
     pq_ns probe_at, probe_wait; /* PQ_NEVER = no probing */
 
@@ -146,6 +172,12 @@ static inline struct pq_kcp_seg *pq_kcp_seg_at(const struct pq_kcp *k, uint32_t 
     return &k->blocks[sn / SEGS_PER_BLOCK & k->block_mask]->seg[sn % SEGS_PER_BLOCK];
 }
 
+/* Transmissions of one moment follow each other by it. */
+static inline uint32_t pq_kcp_order(const struct pq_kcp *k, const struct pq_kcp_seg *s)
+{
+    return k->lean ? s->id : s->sn;
+}
+
 /* A time stamp as on the wire. */
 static inline uint32_t pq_kcp_ts(const struct pq_kcp *k, pq_ns now)
 {
@@ -153,11 +185,35 @@ static inline uint32_t pq_kcp_ts(const struct pq_kcp *k, pq_ns now)
 }
 
 /* kcp_loss.c */
-void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns now);
-void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now); /* to the congestion control */
+/* `last`: it was certainly the last transmission that has arrived.  rtt 0: it tells none. */
+void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool last, pq_ns rtt, pq_ns now);
+void pq_kcp_raise_tolerance(struct pq_kcp *k, pq_ns now); /* one was given up too early */
+void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now);     /* to the congestion control */
 void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now);
 void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now);
 pq_ns pq_kcp_rto_at(const struct pq_kcp *k);
+
+/* kcp_in.c */
+void pq_kcp_take_una(struct pq_kcp *k, uint32_t una, pq_ns now);
+/* Takes a segment's bytes, or sees that it has them.  Returns false if it is as if it had not
+ * come: beyond the window, or memory is short. */
+bool pq_kcp_take_data(struct pq_kcp *k, uint32_t sn, bool framed, struct pq_view v);
+
+/* kcp_lean.c [12.8] */
+enum pq_drop pq_lean_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
+uint32_t pq_lean_number(struct pq_kcp *k, uint32_t sn); /* of a transmission that goes out now */
+/* The head of a segment's block, behind which others follow in the datagram if `more`.  Returns its
+ * bytes: PQ_LEAN_HEAD, or PQ_LEAN_HEAD_MORE. */
+size_t pq_lean_put_head(uint8_t *p, const struct pq_kcp_seg *s, bool more);
+/* Writes an acknowledgement.  Returns its bytes; 0 = there is no room. */
+size_t pq_lean_put_ack(struct pq_kcp *k, uint8_t *p, size_t cap, pq_ns now);
+pq_ns pq_lean_patience(const struct pq_kcp *k); /* how long the peer may wait to acknowledge */
+
+/* copies.c */
+bool pq_copies_pay(const struct pq_kcp *k); /* the path loses, and nothing waits on it */
+void pq_copies_came(struct pq_kcp *k, uint32_t newest); /* a datagram; the newest number so far */
+void pq_copies_copied(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now); /* a copy goes */
+void pq_copies_sent(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now);   /* s goes out */
 
 /* kcp.c */
 uint32_t pq_kcp_window(const struct pq_kcp *k, pq_ns now); /* new segments that may go out now */

@@ -7,7 +7,9 @@
  * or when its RTO ran out (then it alone goes again, as a probe: its ACK tells about the rest). */
 #include "kcp/kcp_internal.h"
 
-#define RTO_MAX (10 * PQ_SEC)
+#define RTO_MAX       (10 * PQ_SEC)
+#define REORDER_LIMIT 4 /* quarters: at most one round trip of tolerance ... */
+#define REORDER_KEEP  4 /* ... for so many recoveries after it was last too little */
 
 static void sample_rtt(struct pq_kcp *k, pq_ns rtt)
 {
@@ -22,11 +24,21 @@ static void sample_rtt(struct pq_kcp *k, pq_ns rtt)
     if (!k->min_rtt || rtt < k->min_rtt)
         k->min_rtt = rtt;
     pq_ns min_rto = k->conf.nodelay ? 30 * PQ_MS : 100 * PQ_MS;
-    pq_ns rto = k->srtt + pq_ns_max(k->conf.interval, 4 * k->rttvar);
+    pq_ns rto = k->srtt + pq_ns_max(k->conf.interval, 4 * k->rttvar) + pq_lean_patience(k);
     k->rto = pq_ns_min(pq_ns_max(rto, min_rto), RTO_MAX);
 }
 
-void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns now)
+void pq_kcp_raise_tolerance(struct pq_kcp *k, pq_ns now)
+{
+    k->reorder_seen = true;
+    k->reorder_keep = REORDER_KEEP;
+    if (k->reorder_mult < REORDER_LIMIT && now >= k->reorder_raised + k->srtt) {
+        k->reorder_mult++; /* once in a round trip at most */
+        k->reorder_raised = now;
+    }
+}
+
+void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool last, pq_ns rtt, pq_ns now)
 {
     if (s->state == SEG_FLIGHT)
         k->n_flight--;
@@ -36,17 +48,16 @@ void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns 
     k->delivered++;
     k->delivered_at = now;
     k->sample.acked++;
-    bool newer =
-        s->sent > k->rack_sent || (s->sent == k->rack_sent && pq_sn_diff(s->sn, k->rack_sn) > 0);
-    if (sample) {
-        sample_rtt(k, now - s->sent);
-        if (!newer && s->xmit == 1 && pq_sn_diff(s->sn, k->rack_sn) < 0)
-            k->reorder_seen = true; /* arrived after one that was sent later */
-    }
-    /* without a matching time stamp a resent segment may have been its first copy */
-    if (newer && (sample || s->xmit == 1)) {
+    const int32_t ahead = pq_sn_diff(pq_kcp_order(k, s), k->rack_order);
+    bool newer = s->sent > k->rack_sent || (s->sent == k->rack_sent && ahead > 0);
+    if (rtt)
+        sample_rtt(k, rtt);
+    if (last && !newer && s->xmit == 1 && ahead < 0)
+        k->reorder_seen = true; /* arrived after one that was sent later */
+    /* what is not known to be the last transmission may have been an earlier one */
+    if (newer && (last || (s->xmit == 1 && !k->lean))) {
         k->rack_sent = s->sent;
-        k->rack_sn = s->sn;
+        k->rack_order = pq_kcp_order(k, s);
         k->rack_rtt = now - s->sent;
         /* the rate at which the path delivered between this segment's sending and now; the longer
          * of the two ends' intervals, since bunched acknowledgements would show too much */
@@ -56,8 +67,8 @@ void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool sample, pq_ns 
         k->sample.app_limited = s->app_limited;
         k->first_sent = s->sent;
     }
-    if (sample)
-        k->sample.rtt = now - s->sent;
+    if (rtt)
+        k->sample.rtt = rtt;
 }
 
 void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now)
@@ -78,7 +89,8 @@ static void mark_lost(struct pq_kcp *k, struct pq_kcp_seg *s)
     k->n_flight--;
     s->state = SEG_LOST;
     pq_list_push(&k->lost, &s->node);
-    k->sample.lost++;
+    k->sample.lost += 1U + s->copied;
+    k->n_lost += 1U + s->copied;
 }
 
 void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
@@ -88,11 +100,11 @@ void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
     uint32_t lost = 0;
     while (!pq_list_empty(&k->flight)) {
         struct pq_kcp_seg *s = PQ_OF(k->flight.next, struct pq_kcp_seg, node);
-        int32_t ahead = pq_sn_diff(k->rack_sn, s->sn);
+        int32_t ahead = pq_sn_diff(k->rack_order, pq_kcp_order(k, s));
         if (s->sent > k->rack_sent || (s->sent == k->rack_sent && ahead <= 0))
             break; /* nothing sent later has arrived */
-        bool counted =
-            k->conf.resend && !k->reorder_seen && s->xmit == 1 && ahead >= (int32_t)k->conf.resend;
+        bool counted = k->conf.resend && !k->reorder_seen && (k->lean || s->xmit == 1) &&
+                       ahead >= (int32_t)k->conf.resend;
         if (!counted && now < s->sent + tolerance) {
             k->reorder_at = s->sent + tolerance;
             break;

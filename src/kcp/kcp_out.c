@@ -7,8 +7,6 @@
 
 #define PROBE_FIRST (500 * PQ_MS) /* [4.5] */
 #define PROBE_MAX   (120 * PQ_SEC)
-#define AGAIN_AFTER 2  /* transmissions */
-#define AGAIN_PART  16 /* of the RTT later */
 
 struct writer {
     struct pq_kcp *k;
@@ -38,6 +36,12 @@ static void put_header(struct writer *w, uint8_t cmd, uint32_t ts, uint32_t sn, 
 
 /* ---- control segments */
 
+/* Whether a segment of n bytes goes into what is left of the datagram. */
+static bool fits(const struct writer *w, size_t n)
+{
+    return left(w) >= n + (w->k->lean ? PQ_LEAN_HEAD : PQ_KCP_HDR_LEN);
+}
+
 /* Once more the last out-of-order ACKs, to a peer that does not count them: where one was lost, a
  * segment that has arrived would be sent again. */
 static void put_old_acks(struct writer *w)
@@ -58,6 +62,10 @@ static void put_acks(struct writer *w)
 {
     struct pq_kcp *k = w->k;
     unsigned i = 0;
+    if (k->lean) {
+        w->p += pq_lean_put_ack(k, w->p, left(w), w->now);
+        return;
+    }
     for (; i < k->n_acks && left(w) >= (size_t)2 * PQ_KCP_HDR_LEN; i++)
         if (pq_sn_diff(k->acks[i].sn, k->rcv_nxt) >= 0 && k->acks[i].sn != k->last_ack.sn)
             put_header(w, PQ_KCP_ACK, k->acks[i].ts, k->acks[i].sn, 0);
@@ -77,6 +85,10 @@ static void put_acks(struct writer *w)
 static void put_probes(struct writer *w)
 {
     struct pq_kcp *k = w->k;
+    if (k->lean && (k->tell_wnd || k->ask_wnd))
+        put_acks(w);
+    if (k->lean)
+        return;
     if (k->tell_wnd && left(w) >= PQ_KCP_HDR_LEN) {
         put_header(w, PQ_KCP_WINS, 0, 0, 0);
         k->tell_wnd = false;
@@ -123,29 +135,23 @@ static void copy_out(struct writer *w, const struct pq_kcp_seg *s)
 
 static void put_data(struct writer *w, const struct pq_kcp_seg *s)
 {
-    put_header(w, s->framed ? PQ_KCP_FRAMES : PQ_KCP_PUSH, s->ts, s->sn, s->len);
+    const bool more = left(w) >= (size_t)PQ_LEAN_HEAD_MORE + s->len + PQ_LEAN_ACK_MIN;
+    if (w->k->lean)
+        w->p += pq_lean_put_head(w->p, s, more);
+    else
+        put_header(w, s->framed ? PQ_KCP_FRAMES : PQ_KCP_PUSH, s->id, s->sn, s->len);
     copy_out(w, s);
-}
-
-/* A segment that was lost twice holds up everything behind it: from its third transmission on each
- * goes a second time a little later, so that it takes two losses more, not one.  Not to a peer that
- * has fallen silent, and to our kind only: others acknowledge once, so that many a segment goes
- * again although it has arrived. */
-static void note_again(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now)
-{
-    bool lossy = k->ours && s->xmit > AGAIN_AFTER && !k->backoff;
-    if (!lossy || k->again_end - k->again_first == AGAIN_MAX)
-        return;
-    k->again[k->again_end++ % AGAIN_MAX] =
-        (struct pq_kcp_again){.sn = s->sn, .ts = s->ts, .at = now + k->srtt / AGAIN_PART};
+    if (w->k->lean && !more)
+        w->end = w->p;
 }
 
 static void put_push(struct writer *w, struct pq_kcp_seg *s)
 {
     struct pq_kcp *k = w->k;
-    s->ts = pq_kcp_ts(k, w->now);
+    s->id = k->lean ? pq_lean_number(k, s->sn) : pq_kcp_ts(k, w->now);
     if (k->doubt && k->n_sent_ts < PROOFS_MAX)
-        k->sent_ts[k->n_sent_ts++] = s->ts;
+        k->sent_ts[k->n_sent_ts++] = s->id;
+    s->copied = 0;
     s->sent = w->now;
     s->state = SEG_FLIGHT;
     if (s->xmit < UINT8_MAX)
@@ -156,14 +162,25 @@ static void put_push(struct writer *w, struct pq_kcp_seg *s)
     s->delivered_at = k->delivered_at;
     s->first_sent = k->first_sent;
     s->app_limited = k->app_limited;
-    note_again(k, s, w->now);
     pq_list_push(&k->flight, &s->node);
     k->n_flight++;
     pq_kcp_note_paced(k, w->now);
+    pq_copies_sent(k, s, w->now);
     put_data(w, s);
 }
 
-/* The copy of a transmission: nothing about the segment changes. */
+/* A copy has a number of its own, and counts as the last transmission. */
+static void renumber(struct pq_kcp *k, struct pq_kcp_seg *s, pq_ns now)
+{
+    s->id = pq_lean_number(k, s->sn);
+    s->sent = now;
+    s->copied++;
+    pq_list_remove(&s->node);
+    pq_list_push(&k->flight, &s->node);
+    pq_copies_copied(k, s, now);
+}
+
+/* The copy of a transmission: else nothing about the segment changes. */
 static bool put_again(struct writer *w)
 {
     struct pq_kcp *k = w->k;
@@ -171,14 +188,15 @@ static bool put_again(struct writer *w)
         const struct pq_kcp_again *a = &k->again[k->again_first % AGAIN_MAX];
         if (w->now < a->at || !pq_kcp_paced(k, w->now))
             return false;
-        const struct pq_kcp_seg *s =
-            pq_sn_diff(a->sn, k->snd_una) >= 0 ? pq_kcp_seg_at(k, a->sn) : NULL;
-        bool wanted = s && s->state == SEG_FLIGHT && s->ts == a->ts;
-        if (wanted && left(w) < (size_t)PQ_KCP_HDR_LEN + s->len)
+        struct pq_kcp_seg *s = pq_sn_diff(a->sn, k->snd_una) >= 0 ? pq_kcp_seg_at(k, a->sn) : NULL;
+        bool wanted = s && s->state == SEG_FLIGHT && s->id == a->id;
+        if (wanted && !fits(w, s->len))
             return false;
         k->again_first++;
         if (!wanted)
             continue;
+        if (k->lean)
+            renumber(k, s, w->now);
         put_data(w, s);
         pq_kcp_note_paced(k, w->now);
         k->stats.resent++;
@@ -193,7 +211,7 @@ static bool put_lost(struct writer *w)
     if (pq_list_empty(&k->lost) || !pq_kcp_paced(k, w->now))
         return false;
     struct pq_kcp_seg *s = PQ_OF(k->lost.next, struct pq_kcp_seg, node);
-    if (left(w) < (size_t)PQ_KCP_HDR_LEN + s->len)
+    if (!fits(w, s->len))
         return false;
     pq_list_remove(&s->node);
     put_push(w, s);
@@ -208,13 +226,20 @@ static size_t bytes_len(const struct pq_kcp *k)
     return n < k->mss ? n : k->mss;
 }
 
-/* The same for whole frames: as many chunks as fit, and of a tagged one a part. */
+/* The same for whole frames: as many chunks as fit, and of a tagged one a part.  Small ones are
+ * left to themselves where a copy of them is worth its bytes. */
 static size_t frames_len(const struct pq_kcp *k)
 {
+    const bool apart = pq_copies_pay(k);
+    bool small = false;
     size_t n = 0;
     uint32_t off = k->cur_off;
     for (const struct pq_chunk *c = k->cur; c; c = c->next, off = 0) {
         size_t head = c->tag ? k->prefix_len : 0, here = head + c->len - off;
+        const bool other = apart && n && small != (!off && here <= PQ_COPY_SMALL);
+        small = !off && here <= PQ_COPY_SMALL;
+        if (other || (apart && small && n + here > PQ_COPY_SMALL))
+            return n;
         if (here > k->mss - n)
             return c->tag && k->mss - n > head ? k->mss : n;
         n += here;
@@ -271,7 +296,7 @@ static bool put_new(struct writer *w)
     if (!k->unsent || !pq_kcp_window(k, w->now))
         return false;
     size_t n = next_len(k);
-    if (left(w) < PQ_KCP_HDR_LEN + n)
+    if (!fits(w, n))
         return false; /* a whole segment in the next datagram, not a piece in this one */
     struct pq_kcp_seg *s = cut_segment(k, n);
     if (!s) {
@@ -283,6 +308,12 @@ static bool put_new(struct writer *w)
     return true;
 }
 
+/* Whether there is something to acknowledge; what is only told once more goes by itself. */
+static bool ack_waits(const struct pq_kcp *k)
+{
+    return k->lean ? k->acks_waiting : k->ack_at != PQ_NEVER;
+}
+
 /* Whether an acknowledgement that is not due yet fits in front of the next data segment.  In front,
  * because a peer samples the RTT only from an ACK that comes before una has told the same. */
 static bool ack_fits(const struct pq_kcp *k, size_t size, pq_ns now)
@@ -292,7 +323,8 @@ static bool ack_fits(const struct pq_kcp *k, size_t size, pq_ns now)
         n = PQ_OF(k->lost.next, struct pq_kcp_seg, node)->len;
     else if (k->unsent && pq_kcp_window(k, now))
         n = next_len(k);
-    return k->ack_at != PQ_NEVER && n && (size_t)2 * PQ_KCP_HDR_LEN + n <= size;
+    const size_t heads = k->lean ? PQ_LEAN_HEAD_MORE + PQ_LEAN_ACK_MIN : (size_t)2 * PQ_KCP_HDR_LEN;
+    return ack_waits(k) && n && heads + n <= size;
 }
 
 /* Nothing more to send although it could go out, in this datagram even: what is in flight now shows
@@ -318,7 +350,8 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
         continue;
     note_app_limit(k, left(&w), now);
     /* an acknowledgement that is not due yet rides along where there is room */
-    if (!k->doubt && w.p != dst && k->ack_at != PQ_NEVER && left(&w) >= PQ_KCP_HDR_LEN)
+    const size_t ack_min = k->lean ? PQ_LEAN_ACK_MIN : PQ_KCP_HDR_LEN;
+    if (!k->doubt && w.p != dst && ack_waits(k) && left(&w) >= ack_min)
         put_acks(&w);
     return (size_t)(w.p - dst);
 }

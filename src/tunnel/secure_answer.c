@@ -368,9 +368,8 @@ static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_
     s->who = r->kind == PQ_KIND_KEYS ? r->who : PQ_NOBODY;
     s->instance = r->said.instance;
     memcpy(s->client, r->said.from, sizeof s->client);
-    pq_session_able(s, r->said.abilities);
-    if (r->said.abilities & PQ_ABLE_FRAMES)
-        pq_session_frames(s);
+    if (pq_session_own(s, r->able, r->said.abilities))
+        s->dead = PQ_ENOMEM;
     const bool upgraded = old && r->kind == PQ_KIND_UPGRADE;
     if (old)
         pq_session_end_now(old, upgraded ? PQ_EREPLACED : PQ_ECLOSED);

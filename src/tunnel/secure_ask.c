@@ -120,7 +120,7 @@ enum pq_drop pq_ask_take(struct pq_session *s, const struct pq_message *m, pq_ns
     }
     const bool upgrade = a->about.kind == PQ_KIND_UPGRADE;
     const bool renew = a->about.kind == PQ_KIND_RENEW;
-    const uint32_t conv = a->said.conv;
+    const uint32_t conv = a->said.conv, told = a->said.abilities;
     pq_ask_end(s);
     s->heard = now;
     if (upgrade && pq_session_restart(s, conv, now)) {
@@ -128,12 +128,7 @@ enum pq_drop pq_ask_take(struct pq_session *s, const struct pq_message *m, pq_ns
         s->dead = PQ_ENOMEM;
         return PQ_DROP_FULL;
     }
-    if (!renew) {
-        pq_session_able(s, said.abilities);
-        if (said.abilities & PQ_ABLE_FRAMES)
-            pq_session_frames(s);
-    }
-    if (pq_secure_use(s, &keys, now)) {
+    if ((!renew && pq_session_own(s, told, said.abilities)) || pq_secure_use(s, &keys, now)) {
         pq_epoch_free(&keys);
         s->dead = PQ_ENOMEM;
         return PQ_DROP_FULL;

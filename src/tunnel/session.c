@@ -353,8 +353,19 @@ void pq_session_able(struct pq_session *s, uint32_t abilities)
         return;
     pq_smux_extend(s->smux, PQ_PEER_TIMEOUT);
     pq_kcp_extend(s->kcp);
-    if (abilities & PQ_ABLE_COPIES)
+    if (abilities & PQ_ABLE_COPIES && !pq_kcp_is_lean(s->kcp)) /* which makes its own */
         pq_session_fec_auto(s);
+}
+
+int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities)
+{
+    const uint32_t lean = PQ_ABLE_LEAN | PQ_ABLE_FRAMES;
+    if ((said & abilities & lean) == lean && pq_kcp_lean(s->kcp))
+        return PQ_ENOMEM;
+    pq_session_able(s, abilities);
+    if (abilities & PQ_ABLE_FRAMES)
+        pq_session_frames(s);
+    return 0;
 }
 
 void pq_session_frames(struct pq_session *s)

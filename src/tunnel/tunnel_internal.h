@@ -290,6 +290,9 @@ int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now);
 uint32_t pq_hub_abilities(const struct pq_hub *h);
 void pq_session_able(struct pq_session *s, uint32_t abilities); /* of the peer */
 void pq_session_frames(struct pq_session *s);                   /* it takes them [8.10] */
+/* A session begins on our own wire, with what was said to the peer and by it [12.2].  0, PQ_ENOMEM.
+ */
+int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities);
 
 /* stream.c and session.c */
 struct pq_stream *pq_stream_new(struct pq_session *s, struct pq_smux_stream *ss);

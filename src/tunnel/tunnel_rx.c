@@ -85,7 +85,7 @@ static enum pq_drop unwrap(struct pq_view inner, uint16_t *type, struct pq_view 
         *kcp = inner;
     if (*type == PQ_FEC_DATA) {
         size_t size = pq_le16(inner.p + 6); /* counts itself */
-        if (size < 2 + PQ_KCP_HDR_LEN || size - 2 > inner.n - PQ_FEC_HEAD)
+        if (size < 2 + INNER_MIN || size - 2 > inner.n - PQ_FEC_HEAD)
             return PQ_DROP_SHORT;
         *kcp = (struct pq_view){inner.p + PQ_FEC_HEAD, size - 2};
     }

@@ -65,7 +65,7 @@ static size_t forge_segment(const struct end *e, const uint8_t *note, uint8_t *p
     if (PQ_KCP_HDR_LEN + len > room)
         return 0;
     if (ack && step < k->snd_nxt - k->snd_una) /* of the transmission itself */
-        ts = pq_kcp_seg_at(k, k->snd_una + step)->ts;
+        ts = pq_kcp_seg_at(k, k->snd_una + step)->id;
     pq_put_le32(p, note[5] == 0xff ? note[6] : CONV);
     p[4] = cmd;
     p[5] = 0;
@@ -175,7 +175,7 @@ static void end_init(struct end *e, const uint8_t *p, size_t n)
     if (how & 8)
         pq_kcp_extend(e->k);
     if (how & 16) { /* the numbers wrap soon */
-        e->k->snd_una = e->k->snd_nxt = e->k->rack_sn = WRAP_SN / SEGS_PER_BLOCK * SEGS_PER_BLOCK;
+        e->k->snd_una = e->k->snd_nxt = e->k->rack_order = WRAP_SN / SEGS_PER_BLOCK * SEGS_PER_BLOCK;
         e->k->rcv_nxt = e->k->rcv_read = e->k->rcv_high = WRAP_SN;
     }
 }

@@ -73,12 +73,17 @@ static void put(struct link *l, const uint8_t *p, size_t n, pq_ns at)
 void link_send(struct link *l, const uint8_t *p, size_t n, pq_ns now)
 {
     l->stats.given++;
+    l->stats.bytes += n;
+    if (l->conf.loss_first && chance(l, l->conf.loss)) {
+        l->stats.lost++;
+        return;
+    }
     pq_ns out = through_queue(l, n, now);
     if (out == PQ_NEVER) {
         l->stats.overflow++;
         return;
     }
-    if (l->conf.cut || chance(l, l->conf.loss)) {
+    if (l->conf.cut || (!l->conf.loss_first && chance(l, l->conf.loss))) {
         l->stats.lost++;
         return;
     }

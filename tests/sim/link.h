@@ -14,6 +14,7 @@ struct link_conf {
     pq_ns reorder_by;                     /* extra delay of a reordered packet */
     uint64_t rate;                        /* bytes a second; 0 = no limit */
     uint64_t queue;                       /* bytes that wait for the rate; more are dropped */
+    bool loss_first;                      /* loses in front of the queue, not behind it */
     bool cut;                             /* nothing arrives any more */
 };
 
@@ -25,7 +26,7 @@ struct link_packet { /* a frame on its way, of exactly `len` bytes on the heap *
 };
 
 struct link_stats {
-    uint64_t given, lost, overflow, reordered, doubled, corrupted;
+    uint64_t given, bytes, lost, overflow, reordered, doubled, corrupted;
 };
 
 struct link {

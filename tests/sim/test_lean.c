@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* test_lean.c - how much of a path our own wire uses, and with how few bytes in the other
+ * direction: 12 s of downloads from a cold start with the program's own settings, one or four of
+ * them, the latter beside requests of 64 bytes.  What is lost is lost in front of the queue, both
+ * ways. */
+#include "header/header.h"
+#include "world.h"
+
+#define MBIT     (1000.0 * 1000 / 8)
+#define SECONDS  12
+#define REQUESTS 400
+
+struct row {
+    const char *name;
+    double down, up;   /* Mbit/s */
+    unsigned rtt;      /* ms */
+    unsigned loss;     /* per mille */
+    unsigned queue;    /* ms; of the way down */
+    unsigned swing;    /* ms that the RTT is longer, for 5 s of each 10 */
+    double one, four;  /* Mbit/s that are wanted at least; 0 = not looked at */
+    unsigned p50, p99; /* ms that a request may take */
+    unsigned back; /* per mille of the bytes, at most, that go the other way; 0 = not looked at */
+};
+
+static struct world *make(const struct row *r, uint64_t seed)
+{
+    struct world_conf c = world_keyed(r->rtt * PQ_MS / 2);
+    const double rate[2] = {r->up * MBIT, r->down * MBIT};
+    for (int i = 0; i < 2; i++) {
+        c.link[i].loss = r->loss;
+        c.link[i].loss_first = true;
+        c.link[i].rate = (uint64_t)rate[i];
+        c.link[i].queue = (uint64_t)(rate[i] * (i == CLIENT ? 100 : r->queue) / 1000);
+        c.hub[i].kcp.snd_wnd = c.hub[i].kcp.rcv_wnd = 16384;
+        c.hub[i].kcp.congestion = PQ_CONGESTION_BBR;
+        c.hub[i].smux.session_buf = 64 << 20;
+        c.hub[i].smux.stream_buf = 32 << 20;
+        c.hub[i].memory = (size_t)512 << 20;
+        c.hub[i].fec_auto = true;
+    }
+    return world_new(&c, seed);
+}
+
+static void set_delay(struct world *w, const struct row *r, pq_ns begin)
+{
+    const bool longer = r->swing && (w->now - begin) / (5 * PQ_SEC) % 2;
+    for (int i = 0; i < 2; i++)
+        w->end[i].out.conf.delay = (r->rtt + (longer ? r->swing : 0)) * PQ_MS / 2;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    pq_ns x = *(const pq_ns *)a, y = *(const pq_ns *)b;
+    return x < y ? -1 : x > y;
+}
+
+struct result {
+    double mbit;
+    double p50, p99, back;
+};
+
+static struct result download(const struct row *r, unsigned n, uint64_t seed)
+{
+    static pq_ns took[REQUESTS];
+    static pq_ns since;
+    struct result out = {0};
+    struct world *w = make(r, seed);
+    world_open(w, 300, 1)->keep_open = true; /* a PING, roughly */
+    assert_true(world_run(w, w->now + 20 * PQ_SEC, world_transferred));
+    world_run(w, w->now + PQ_SEC, NULL);
+    w->sloppy = true; /* at the server streams are numbered as they come, which is not in order */
+    const pq_ns begin = w->now;
+    unsigned asked = 0;
+    struct half *ask = NULL;
+    for (unsigned i = 0; i < n; i++)
+        world_open(w, 100, (uint64_t)1 << 40);
+    for (int i = 0; i < 2; i++)
+        w->end[i].out.stats = (struct link_stats){0};
+    while (w->now < begin + SECONDS * PQ_SEC) {
+        set_delay(w, r, begin);
+        world_run(w, w->now + PQ_MS, NULL);
+        if (n < 4 || w->now < begin + 2 * PQ_SEC)
+            continue;
+        if (ask && ask->rx_at == 64 && asked < REQUESTS)
+            took[asked++] = w->now - since;
+        if ((!ask || ask->rx_at == 64) && w->pairs < PAIRS_MAX) {
+            ask = world_open(w, 64, 64);
+            since = w->now;
+        }
+    }
+    for (unsigned i = 1; i <= n; i++)
+        out.mbit += (double)w->half[CLIENT][i].rx_at / MBIT / SECONDS;
+    out.back =
+        (double)w->end[CLIENT].out.stats.bytes * 1000 / (double)w->end[SERVER].out.stats.bytes;
+    qsort(took, asked, sizeof took[0], by_time);
+    if (asked) {
+        out.p50 = (double)took[asked / 2] / PQ_MS;
+        out.p99 = (double)took[asked * 99 / 100] / PQ_MS;
+    }
+    world_free(w);
+    return out;
+}
+
+/* name, down, up, RTT, loss, queue, swing; wanted: one and four downloads, p50, p99, way back */
+static const struct row rows[] = {
+    {"100 down, 1 up, 1 %", 100, 1, 100, 10, 100, 0, 85, 87, 125, 250, 35},
+    {"200, 0 %", 200, 200, 100, 0, 100, 0, 174, 174, 110, 125, 20},
+    {"200, 5 %", 200, 200, 100, 50, 100, 0, 160, 170, 107, 230, 25},
+    {"200, 10 %", 200, 200, 100, 100, 100, 0, 155, 166, 107, 260, 25},
+    {"200, 20 %", 200, 200, 100, 200, 100, 0, 140, 150, 110, 300, 35},
+    {"200, 40 %", 200, 200, 100, 400, 100, 0, 85, 95, 140, 1000, 50},
+    {"100, RTT 80-180", 100, 100, 80, 10, 100, 100, 85, 87, 110, 400, 50},
+    {"10, RTT 120, 3 %", 10, 10, 120, 30, 100, 0, 8.5, 8.6, 135, 300, 0},
+    {"20 policed", 20, 200, 100, 0, 26, 0, 17.5, 17.5, 112, 200, 0},
+};
+
+static void check(const struct row *r, unsigned n)
+{
+    const struct result x = download(r, n, ut_seed(r->name));
+    printf("%-20s %u: %6.1f Mbit/s, requests p50 %.0f ms, p99 %.0f ms, back %.1f per mille\n",
+           r->name, n, x.mbit, x.p50, x.p99, x.back);
+    assert_true(x.mbit >= (n == 1 ? r->one : r->four));
+    assert_true(x.p50 <= r->p50 && x.p99 <= r->p99);
+    assert_true(!r->back || x.back <= r->back);
+}
+
+static void four_downloads(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        check(&rows[i], 4);
+}
+
+/* One stream alone must not wait for what it has lost itself. */
+static void one_download(void **state)
+{
+    (void)state;
+    static const size_t which[] = {0, 3, 5};
+    for (size_t i = 0; i < sizeof which / sizeof which[0]; i++)
+        check(&rows[which[i]], 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(four_downloads),
+        cmocka_unit_test(one_download),
+    };
+    if (pq_crypt_global_init())
+        return 1;
+    return cmocka_run_group_tests_name("lean", tests, NULL, NULL);
+}
