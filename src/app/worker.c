@@ -14,6 +14,11 @@
 #define RETRY      PQ_MS /* after the interface's queue was full */
 #define LOG_PERIOD (60 * PQ_SEC)
 
+#define NAP       (300 * PQ_US) /* so long frames are left to gather ... */
+#define NAP_AFTER 32            /* ... after so many turns ... */
+#define NAP_GAP   (800 * PQ_US) /* ... that followed each other so soon ... */
+#define NAP_TURN  64            /* ... and had so few frames */
+
 /* ---- out: sessions -> slots -> kernel */
 
 static void note_refused(struct pq_worker *w, int err)
@@ -120,11 +125,23 @@ static void on_prepare(uv_prepare_t *p)
     drain(w);
 }
 
+/* Frames that come one by one, some tenths of a millisecond apart, would each wake this thread,
+ * which costs more than all that is done with them; a path of PQ_CALM_RTT and more does not feel
+ * the wait. */
+static void nap(struct pq_worker *w)
+{
+    const struct timespec t = {.tv_nsec = NAP};
+    if (w->received && w->lone >= NAP_AFTER && !pq_hub_ready(w->hub))
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+    w->received = false;
+}
+
 static void on_check(uv_check_t *c)
 {
     struct pq_worker *w = c->data;
     w->now = pq_clock();
     drain(w);
+    nap(w);
 }
 
 /* ---- in: kernel -> sessions */
@@ -159,15 +176,24 @@ static void clear_error(struct pq_worker *w)
     uv_poll_start(w->rx, UV_READABLE, on_rx);
 }
 
+static void note_pace(struct pq_worker *w, unsigned frames)
+{
+    const bool soon = w->now < w->rx_at + NAP_GAP && frames <= NAP_TURN;
+    w->lone = pq_hub_calm(w->hub) && soon ? w->lone + 1 : 0;
+    w->rx_at = w->now;
+    w->received = true;
+}
+
 static void on_rx(uv_poll_t *p, int status, int events)
 {
     struct pq_worker *w = p->data;
     struct pq_frame frames[RX_BATCH];
+    unsigned turn = 0;
     (void)events;
     w->now = pq_clock();
     if (status < 0)
         clear_error(w);
-    for (unsigned turn = 0; turn < RX_TURN;) {
+    while (turn < RX_TURN) {
         size_t n = pq_pktio_recv(w->io, frames, RX_BATCH);
         for (size_t i = 0; i < n; i++)
             pq_hub_input(w->hub, &frames[i], w->now);
@@ -177,6 +203,7 @@ static void on_rx(uv_poll_t *p, int status, int events)
         if (n < RX_BATCH)
             break;
     }
+    note_pace(w, turn);
     note_failures(w);
 }
 

@@ -43,6 +43,9 @@ struct pq_worker {
 
     struct pq_log_limit send_failed, auth_failed, io_failed;
     uint64_t auth_seen;
+    pq_ns rx_at;                              /* the last turn with frames */
+    unsigned lone;                            /* turns in a row with few frames each, see nap() */
+    bool received;                            /* frames, in this turn */
     void (*on_stop)(struct pq_worker *w);     /* close what the role opened */
     void (*on_too_long)(struct pq_worker *w); /* the interface refuses packets of this length */
     struct pq_log_limit too_long;

@@ -108,6 +108,10 @@ void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now);
 /* The batch is over: streams use their bytes, then the frames may go. */
 void pq_hub_rx_end(struct pq_hub *h, pq_ns now);
 
+/* Whether all that came since the last call was of sessions whose RTT is PQ_CALM_RTT or more. */
+#define PQ_CALM_RTT (5 * PQ_MS)
+bool pq_hub_calm(struct pq_hub *h);
+
 /* Runs the timers that are due. */
 void pq_hub_tick(struct pq_hub *h, pq_ns now);
 

@@ -191,7 +191,8 @@ struct pq_hub {
     struct pq_replay *replay; /* the configuration's, or own_replay */
     struct pq_replay *own_replay;
     struct pq_hub_stats stats;
-    bool busy; /* events are being made: sessions that end meanwhile are freed afterwards */
+    bool hasty; /* something came of a session with a short RTT, see pq_hub_calm */
+    bool busy;  /* events are being made: sessions that end meanwhile are freed afterwards */
 };
 
 /* session_fec.c; without FEC in the build, sending is refused and parity is of no use */

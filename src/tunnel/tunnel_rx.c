@@ -136,6 +136,7 @@ static enum pq_drop use_datagram(struct pq_session *s, const struct pq_segment *
         return d;
     const uint64_t before = pq_kcp_news(s->kcp);
     s->heard = now;
+    s->hub->hasty = s->hub->hasty || pq_kcp_srtt(s->kcp) < PQ_CALM_RTT;
     if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
     /* of datagrams beside the stream only those get here that never came before, and on our own
@@ -208,6 +209,13 @@ void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
 }
 
 /* ---- 4. the batch is over */
+
+bool pq_hub_calm(struct pq_hub *h)
+{
+    const bool calm = !h->hasty;
+    h->hasty = false;
+    return calm;
+}
 
 void pq_hub_rx_end(struct pq_hub *h, pq_ns now)
 {
