@@ -23,6 +23,7 @@ struct end {
     size_t got;
     bool refuses; /* some of what comes is not taken at first */
     bool framed;
+    uint32_t serial; /* numbers of the peer's transmissions, lean */
 };
 
 /* ---- what the conversation calls */
@@ -78,12 +79,44 @@ static size_t forge_segment(const struct end *e, const uint8_t *note, uint8_t *p
     return PQ_KCP_HDR_LEN + len;
 }
 
+/* The same as a block of our own wire [12.8]: an acknowledgement of numbers around those in flight,
+ * or data around the window. */
+static size_t forge_block(const struct end *e, const uint8_t *note, uint8_t *p, size_t room)
+{
+    const struct pq_kcp *k = e->k;
+    const uint32_t step = (uint32_t)(note[2] ^ 0x80) - 0x80,
+                   far = (uint32_t)(note[3] ^ 0x80) - 0x80;
+    const size_t len = note[4] & 0x80 ? note[4] * 4u : note[4] & 0x1f;
+    const uint8_t kind = note[0] & 0x80 ? note[0] : (uint8_t[]){1, 2, 3, 6, 7}[note[0] % 5];
+    const uint32_t sn = k->rcv_nxt + step;
+    struct pq_wr w = pq_wr_init(p, room);
+    if (kind == 1) {
+        pq_wr_le32(&w, k->snd_una + (step & 7) - 1);
+        pq_wr_bytes(&w, (uint8_t[]){1, note[1] & 1, note[5], note[1] >> 4}, 4);
+        pq_wr_le32(&w, k->numbers.next - 1 - (note[6] & 0x40 ? far : note[6] & 3));
+        pq_wr_bytes(&w,
+                    (uint8_t[]){note[1], (uint8_t)(1 + note[6] % 3), note[4] & 0x7f, note[3] & 0x7f,
+                                note[2] & 0x7f, note[5] & 0x7f, note[6] & 0x7f},
+                    3 + 2 * (size_t)(note[6] % 3));
+        return w.bad ? 0 : pq_wr_len(&w);
+    }
+    pq_wr_le32(&w, e->serial + far);
+    pq_wr_bytes(&w, (uint8_t[]){kind, (uint8_t)sn, (uint8_t)(sn >> 8), (uint8_t)(sn >> 16)}, 4);
+    if (kind & 1)
+        pq_wr_le16(&w, (uint16_t)(note[6] == 0xee ? note[5] * 256u : len));
+    for (size_t i = 0; i < len; i++)
+        pq_wr_u8(&w, note[5]);
+    return w.bad ? 0 : pq_wr_len(&w);
+}
+
 static void step_input(struct end *e, uint8_t op)
 {
     uint8_t buf[1500];
     size_t n = 0;
     for (unsigned i = 0; i < 1u + (op >> 3 & 3) && fuzz_left(&e->in) >= NOTE_LEN; i++)
-        n += forge_segment(e, fuzz_bytes(&e->in, NOTE_LEN).p, buf + n, sizeof buf - n);
+        n += (pq_kcp_is_lean(e->k) ? forge_block : forge_segment)(e, fuzz_bytes(&e->in, NOTE_LEN).p,
+                                                                  buf + n, sizeof buf - n);
+    e->serial++;
     uint8_t *p = fuzz_exact(buf, n);
     pq_kcp_input(e->k, (struct pq_view){p, n}, !(op & 0x40), e->now);
     if (op & 0x80)
@@ -146,6 +179,7 @@ static void check_state(const struct end *e)
     uint32_t out = k->snd_nxt - k->snd_una;
     FUZZ_CHECK(out <= PQ_KCP_WND_MAX && k->n_flight <= out);
     FUZZ_CHECK(k->rcv_nxt - k->rcv_read <= PQ_KCP_WND_MAX);
+    FUZZ_CHECK(k->numbers.next - k->numbers.first <= k->numbers.cap);
     FUZZ_CHECK(e->chunks.budget.used <= MEMORY);
     FUZZ_CHECK(!pq_kcp_idle(k) || (!out && !k->unsent));
 }
@@ -174,8 +208,12 @@ static void end_init(struct end *e, const uint8_t *p, size_t n)
     pq_kcp_take_frames(e->k, on_frames);
     if (how & 8)
         pq_kcp_extend(e->k);
+    if (how & 32)
+        FUZZ_CHECK(pq_kcp_lean(e->k) == 0);
     if (how & 16) { /* the numbers wrap soon */
-        e->k->snd_una = e->k->snd_nxt = e->k->rack_order = WRAP_SN / SEGS_PER_BLOCK * SEGS_PER_BLOCK;
+        e->k->numbers.first = e->k->numbers.next = WRAP_SN;
+        e->k->snd_una = e->k->snd_nxt = e->k->rack_order =
+            WRAP_SN / SEGS_PER_BLOCK * SEGS_PER_BLOCK;
         e->k->rcv_nxt = e->k->rcv_read = e->k->rcv_high = WRAP_SN;
     }
 }
