@@ -3,6 +3,7 @@
 #include "app/server.h"
 #include "exit/serve.h"
 #include "exit/tun_server.h"
+#include "tunnel/homes.h"
 #include "tunnel/replay.h"
 
 #include <errno.h>
@@ -78,11 +79,19 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     pq_app_log_session(ses);
 }
 
+static void on_elsewhere(void *ctx, unsigned worker, const struct pq_frame *f)
+{
+    struct pq_worker *w = ctx;
+    struct server *s = w->role;
+    pq_worker_hand(s->w[worker], f);
+}
+
 static const struct pq_hub_events hub_events = {.stream = on_stream,
                                                 .accept = on_accept,
                                                 .proven = on_proven,
                                                 .secured = on_secured,
                                                 .moved = on_moved,
+                                                .elsewhere = on_elsewhere,
                                                 .wall = pq_app_wall,
                                                 .ended = on_ended};
 
@@ -238,16 +247,20 @@ static void close_all(struct server *s)
     pq_port_release(&s->port);
     pq_server_keys_close(&s->keys);
     pq_replay_free(&s->replay);
+    pq_homes_free(&s->homes);
     pq_app_fini(&s->app);
 }
 
-/* All workers remember the same openings of sessions. */
-static int make_replay(struct server *s)
+/* All workers remember the same openings of sessions, and know whose a session is that moves. */
+static int make_common(struct server *s)
 {
     struct pq_rng rng;
     pq_rng_init(&rng);
     int e = pq_replay_new(&s->replay, pq_rng_u64(&rng));
+    if (!e && s->app.n_workers > 1)
+        e = pq_homes_new(&s->homes, pq_rng_u64(&rng));
     s->app.hub.replay = s->replay;
+    s->app.hub.homes = s->homes;
     return e;
 }
 
@@ -277,7 +290,7 @@ int pq_server_run(struct pq_conf *c)
     char why[PQ_WHY_LEN];
     s.port.fd4 = s.port.fd6 = -1;
     pthread_mutex_init(&s.link_lock, NULL);
-    if (pq_app_init(&s.app, c) || make_replay(&s)) {
+    if (pq_app_init(&s.app, c) || make_common(&s)) {
         close_all(&s);
         return 1;
     }

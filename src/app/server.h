@@ -29,6 +29,7 @@ struct server {
     struct pq_tun_user *tun_users;                  /* malloc'ed */
     struct pq_targets targets;
     struct pq_replay *replay; /* common to all workers */
+    struct pq_homes *homes;   /* the same, if there are several */
     struct pq_server_keys keys;
     struct pq_worker *w[SERVER_WORKERS_MAX];
     struct server_watch watch[SERVER_WORKERS_MAX];

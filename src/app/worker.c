@@ -207,6 +207,24 @@ static void on_rx(uv_poll_t *p, int status, int events)
     note_failures(w);
 }
 
+static void on_handed(uv_async_t *a)
+{
+    struct pq_worker *w = a->data;
+    struct pq_frame f;
+    w->now = pq_clock();
+    for (unsigned i = 0; i < RX_TURN && pq_handover_take(&w->handover, &f); i++) {
+        pq_hub_input_handed(w->hub, &f, w->now);
+        pq_hub_rx_end(w->hub, w->now);
+        free(f.p);
+    }
+}
+
+void pq_worker_hand(struct pq_worker *w, const struct pq_frame *f)
+{
+    if (pq_handover_put(&w->handover, f))
+        uv_async_send(&w->handed);
+}
+
 static void on_alarm(uv_poll_t *p, int status, int events)
 {
     struct pq_worker *w = p->data;
@@ -301,11 +319,14 @@ static int open_handles(struct pq_worker *w)
     w->alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (w->alarm_fd < 0)
         return -errno;
-    w->alarm.data = w->prepare.data = w->check.data = w->stop.data = w;
+    w->alarm.data = w->prepare.data = w->check.data = w->stop.data = w->handed.data = w;
     if ((e = open_polls(w)) || (e = uv_poll_init(&w->loop, &w->alarm, w->alarm_fd)) ||
         (e = uv_async_init(&w->loop, &w->stop, on_stop)) ||
-        (e = uv_async_init(&w->loop, &w->woken, on_woken)))
+        (e = uv_async_init(&w->loop, &w->woken, on_woken)) ||
+        (e = uv_async_init(&w->loop, &w->handed, on_handed)))
         return e;
+    uv_unref(
+        (uv_handle_t *)&w->handed); /* open to the end: others may still send when this one stops */
     uv_prepare_init(&w->loop, &w->prepare);
     uv_check_init(&w->loop, &w->check);
     uv_idle_init(&w->loop, &w->idle);
@@ -343,6 +364,7 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
     if (e)
         return e;
     w->has_loop = true;
+    pq_handover_init(&w->handover);
     pq_front_init(&w->front, &w->loop, pq_rng_u64(&w->rng) | 1);
     w->slot_memory = malloc((size_t)PQ_TX_SLOTS * PQ_SLOT_SIZE);
     if (!w->slot_memory)
@@ -353,6 +375,7 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
     conf.link_len = io->link_len;
     conf.runs = io->runs;
     conf.splits = io->splits;
+    conf.worker = id;
     e = pq_hub_new(&w->hub, &conf, ev, w, &w->rng, w->now);
     return e ? e : open_handles(w);
 }
@@ -404,6 +427,7 @@ void pq_worker_fini(struct pq_worker *w)
     pq_hub_free(&w->hub);
     uv_run(&w->loop, UV_RUN_DEFAULT); /* handles that ended streams closed */
     uv_loop_close(&w->loop);
+    pq_handover_fini(&w->handover);
     pq_pktio_close(&w->io);
     if (w->alarm_fd >= 0)
         close(w->alarm_fd);

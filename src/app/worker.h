@@ -7,6 +7,7 @@
  * the earliest deadline. */
 #ifndef PQ_APP_WORKER_H
 #define PQ_APP_WORKER_H
+#include "app/handover.h"
 #include "conf/conf.h"
 #include "io/pktio.h"
 #include "relay/front.h"
@@ -30,8 +31,9 @@ struct pq_worker {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle; /* active while there is more to send than one turn may */
-    uv_async_t stop, woken;
-    int alarm_fd;   /* timerfd: libuv's timers count in milliseconds */
+    uv_async_t stop, woken, handed;
+    struct pq_handover handover; /* frames that other workers have got */
+    int alarm_fd;                /* timerfd: libuv's timers count in milliseconds */
     pq_ns retry_at; /* when the kernel may have room again; PQ_NEVER = it has, or tx tells */
     pq_ns alarm_at; /* what it is set to */
     int tx_dup;     /* second descriptor of a backend that has one for both ways, or -1 */
@@ -63,6 +65,10 @@ int pq_worker_change_io(struct pq_worker *w, struct pq_pktio *io);
 
 /* Runs until pq_worker_stop. */
 void pq_worker_run(struct pq_worker *w);
+
+/* Gives a running worker a frame that another one has got; from any thread.  It is copied, or lost.
+ */
+void pq_worker_hand(struct pq_worker *w, const struct pq_frame *f);
 
 /* Has a running worker look whether there is something to send; from any thread. */
 void pq_worker_wake(struct pq_worker *w);

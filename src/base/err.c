@@ -61,6 +61,7 @@ const char *pq_drop_name(enum pq_drop d)
         [PQ_DROP_STAMP] = "handshake that is not later than the last",
         [PQ_DROP_RATE] = "too many handshakes",
         [PQ_DROP_FULL] = "limit reached",
+        [PQ_DROP_ELSEWHERE] = "handed over to another worker",
     };
     return (unsigned)d < PQ_DROP_COUNT ? names[d] : "unknown";
 }

@@ -47,6 +47,7 @@ enum pq_drop {
     PQ_DROP_STAMP,       /* the same, not later than the last of its sender */
     PQ_DROP_RATE,        /* more handshakes than are computed */
     PQ_DROP_FULL,        /* the limit of sessions or memory is reached */
+    PQ_DROP_ELSEWHERE,   /* of a session that another worker has: handed over to it */
     PQ_DROP_COUNT
 };
 

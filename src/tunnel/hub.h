@@ -19,6 +19,7 @@
 
 struct pq_hub;
 struct pq_session;
+struct pq_homes;
 struct pq_replay;
 struct pq_stamps;
 
@@ -54,6 +55,8 @@ struct pq_hub_conf {
     uint32_t max_sessions;    /* server; more are not accepted */
     struct pq_own_conf own;
     struct pq_replay *replay; /* server: common to all hubs, borrowed; NULL: one of its own */
+    struct pq_homes *homes;   /* the same; NULL: there is one hub only */
+    unsigned worker;          /* number of this one */
     size_t memory;            /* bound of the bytes in chunks */
     bool runs;                /* the packet backend sends datagrams as runs ... [8.9] */
     bool splits;              /* ... and tells of the glued frames that it receives */
@@ -77,6 +80,9 @@ struct pq_hub_events {
     bool (*move)(void *ctx, struct pq_session *s, struct pq_flow_conf *fc);
     /* It is there now; or, client, it is not and the port is free again. */
     void (*moved)(void *ctx, struct pq_session *s, bool ok);
+    /* Server: the frame is for a session that another worker has; borrowed.  NULL: there are none.
+     */
+    void (*elsewhere)(void *ctx, unsigned worker, const struct pq_frame *f);
     /* The wall clock, ms since 1970. */
     uint64_t (*wall)(void *ctx);
     /* The session has ended and is freed after the call; on a server only after `proven`. */
@@ -104,6 +110,9 @@ void pq_hub_free(struct pq_hub **h);
 
 /* Takes one frame, borrowed until pq_hub_rx_end; its bytes are changed (decrypted in place). */
 void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now);
+
+/* The same for one that another worker has handed over: it goes no further. */
+void pq_hub_input_handed(struct pq_hub *h, const struct pq_frame *f, pq_ns now);
 
 /* The batch is over: streams use their bytes, then the frames may go. */
 void pq_hub_rx_end(struct pq_hub *h, pq_ns now);

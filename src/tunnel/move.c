@@ -56,7 +56,7 @@ static struct pq_path *path_new(struct pq_session *s, const struct pq_flow_conf 
 
 void pq_move_end(struct pq_session *s)
 {
-    pq_hash_remove(&s->hub->by_peer, &s->other.node);
+    pq_session_leave(s, &s->other);
     free(s->path);
     s->path = NULL;
 }

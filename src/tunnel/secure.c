@@ -73,6 +73,12 @@ static uint64_t id_key(const struct pq_hub *h, uint32_t id)
     return pq_hash_bytes(&id, sizeof id, h->hash_seed);
 }
 
+static void forget_id(struct pq_session *s, unsigned i)
+{
+    pq_hash_remove(&s->hub->by_id, &s->id[i].node);
+    pq_homes_forget(s->hub->conf.homes, &s->id[i].home);
+}
+
 /* A server finds a session by the ids of all its keys, too. */
 int pq_secure_ids(struct pq_session *s)
 {
@@ -81,11 +87,13 @@ int pq_secure_ids(struct pq_session *s)
         const struct pq_epoch *k = i == 0   ? &s->sec->cur
                                    : i == 1 ? &s->sec->old
                                             : &s->sec->next[i - 2];
-        pq_hash_remove(&s->hub->by_id, &s->id[i].node);
+        forget_id(s, i);
         s->id[i].s = s;
         s->id[i].id = k->rx_id;
         if (k->rx && !e)
             e = pq_hash_add(&s->hub->by_id, &s->id[i].node, id_key(s->hub, k->rx_id));
+        if (k->rx && !e)
+            e = pq_homes_set_id(s->hub->conf.homes, &s->id[i].home, k->rx_id, s->hub->conf.worker);
     }
     return e;
 }
@@ -115,7 +123,7 @@ void pq_secure_free(struct pq_session *s)
     if (!s->sec)
         return;
     for (unsigned i = 0; i < 2 + PQ_NEXT; i++)
-        pq_hash_remove(&s->hub->by_id, &s->id[i].node);
+        forget_id(s, i);
     if (s->by_keys)
         s->hub->replaces = s->sec->cur.tx_id;
     pq_epoch_free(&s->sec->cur);
@@ -141,7 +149,7 @@ void pq_secure_tick(struct pq_session *s, pq_ns now)
         return;
     if (c->old.tx && c->heard && now >= c->old_until) {
         pq_epoch_free(&c->old);
-        pq_hash_remove(&s->hub->by_id, &s->id[1].node);
+        forget_id(s, 1);
     }
     const bool many =
         pq_seal_used(c->cur.tx) >= RENEW_COUNT || pq_seal_used(c->cur.rx) >= RENEW_COUNT;
@@ -288,6 +296,23 @@ static enum pq_wire take_moving(struct pq_hub *h, const struct pq_arrival *a, st
     return PQ_WIRE_OLD;
 }
 
+/* A session that another worker has: this tuple is its, since it has moved here, or is about to be.
+ * A stranger's bytes name one by chance only, and go no further than that worker. */
+static enum pq_wire take_elsewhere(struct pq_hub *h, const struct pq_arrival *a,
+                                   struct pq_opened *o)
+{
+    if (!h->conf.homes || h->handed || a->n < PQ_SEAL_HEAD + PQ_SEAL_TAIL)
+        return PQ_WIRE_OLD;
+    int worker = pq_homes_of_tuple(h->conf.homes, &a->seg->src, a->seg->dst.port);
+    if (worker < 0)
+        worker = pq_homes_of_id(h->conf.homes, pq_mask_read(h->first_mask, a->p, a->n).id);
+    if (worker < 0 || (unsigned)worker == h->conf.worker)
+        return PQ_WIRE_OLD;
+    h->ev->elsewhere(h->ctx, (unsigned)worker, h->frame);
+    o->d = PQ_DROP_ELSEWHERE;
+    return PQ_WIRE_DONE;
+}
+
 /* A handshake message, or nothing that can be read as one: then the bytes are as they were. */
 static bool take_handshake(struct pq_hub *h, const struct pq_arrival *a, struct pq_session *s,
                            enum pq_drop *d)
@@ -331,6 +356,8 @@ enum pq_wire pq_secure_take(struct pq_hub *h, const struct pq_arrival *a, struct
         w = pq_reply_take(h, a, o);
     if (w == PQ_WIRE_OLD && !h->conf.client)
         w = take_moving(h, a, o);
+    if (w == PQ_WIRE_OLD)
+        w = take_elsewhere(h, a, o);
     if (w != PQ_WIRE_OLD)
         return w;
     if ((t.asking || (!t.any && !h->conf.client)) && take_handshake(h, a, t.any, &o->d))

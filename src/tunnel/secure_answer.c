@@ -115,7 +115,7 @@ static bool id_taken(const struct pq_hub *h, uint32_t id)
     for (struct pq_list *i = h->replies.next; i != &h->replies; i = i->next)
         if (PQ_OF(i, struct pq_reply, node)->keys.rx_id == id)
             return true;
-    return false;
+    return h->conf.homes && pq_homes_of_id(h->conf.homes, id) >= 0;
 }
 
 static uint32_t new_id(struct pq_hub *h)

@@ -167,11 +167,17 @@ struct pq_session *pq_session_find(struct pq_hub *h, const struct pq_segment *se
     return NULL;
 }
 
+void pq_session_leave(struct pq_session *s, struct pq_tuple *t)
+{
+    pq_hash_remove(&s->hub->by_peer, &t->node);
+    pq_homes_forget(s->hub->conf.homes, &t->home);
+}
+
 int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr *peer,
                   const struct pq_addr *local)
 {
     struct pq_hub *h = s->hub;
-    pq_hash_remove(&h->by_peer, &t->node);
+    pq_session_leave(s, t);
     t->s = s;
     t->peer = *peer;
     t->local = *local;
@@ -180,10 +186,15 @@ int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr
 
 void pq_session_retuple(struct pq_session *s)
 {
-    pq_hash_remove(&s->hub->by_peer, &s->other.node);
-    if (pq_session_at(s, &s->tuple, &s->peer, &s->local))
+    struct pq_hub *h = s->hub;
+    pq_session_leave(s, &s->other);
+    if (pq_session_at(s, &s->tuple, &s->peer, &s->local) ||
+        pq_homes_set_tuple(h->conf.homes, &s->tuple.home, &s->peer, s->local.port, h->conf.worker))
         s->dead = PQ_ENOMEM;
-    pq_session_at(s, &s->other, &s->path->peer, &s->path->local); /* or that much is lost */
+    /* what still comes over the old one: where memory is short, that much is lost */
+    pq_session_at(s, &s->other, &s->path->peer, &s->path->local);
+    pq_homes_set_tuple(h->conf.homes, &s->other.home, &s->path->peer, s->path->local.port,
+                       h->conf.worker);
 }
 
 static void session_free(struct pq_session *s)
@@ -192,7 +203,7 @@ static void session_free(struct pq_session *s)
     if (h->last == s)
         h->last = NULL;
     pq_move_end(s);
-    pq_hash_remove(&h->by_peer, &s->tuple.node);
+    pq_session_leave(s, &s->tuple);
     h->n_sessions--;
     pq_list_remove(&s->node);
     pq_list_remove(&s->ready);

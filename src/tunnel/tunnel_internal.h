@@ -9,6 +9,7 @@
 #include "header/header.h"
 #include "tunnel/datagram.h"
 #include "tunnel/handshake.h"
+#include "tunnel/homes.h"
 #include "tunnel/hub.h"
 #include "tunnel/replay.h"
 #include "tunnel/stamps.h"
@@ -102,12 +103,14 @@ struct pq_tuple {             /* under which a session is found */
     struct pq_hash_node node; /* key: peer and own port; there may be several sessions */
     struct pq_session *s;
     struct pq_addr peer, local;
+    struct pq_home home; /* server: that the session has moved to it */
 };
 
 struct pq_known_id { /* the same by the id of its keys; a server's */
     struct pq_hash_node node;
     struct pq_session *s;
     uint32_t id;
+    struct pq_home home;
 };
 
 struct pq_session {
@@ -191,6 +194,8 @@ struct pq_hub {
     struct pq_replay *replay; /* the configuration's, or own_replay */
     struct pq_replay *own_replay;
     struct pq_hub_stats stats;
+    const struct pq_frame *frame; /* at hand ... */
+    bool handed;                  /* ... which another worker has handed over */
     bool hasty; /* something came of a session with a short RTT, see pq_hub_calm */
     bool busy;  /* events are being made: sessions that end meanwhile are freed afterwards */
 };
@@ -283,6 +288,7 @@ void pq_move_end(struct pq_session *s);
 /* Has the session found at this tuple, too.  Returns 0 or PQ_ENOMEM. */
 int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr *peer,
                   const struct pq_addr *local);
+void pq_session_leave(struct pq_session *s, struct pq_tuple *t); /* it is found there no more */
 void pq_session_retuple(struct pq_session *s); /* peer and local have changed, and the path's */
 uint64_t pq_session_key(struct pq_hub *h, const struct pq_addr *peer, uint16_t port);
 void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc);

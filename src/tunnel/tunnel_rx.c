@@ -193,12 +193,22 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
         return;
     }
     size_t piece = f->gso_size ? f->gso_size : seg.len; /* glued frames hold several datagrams */
-    for (size_t at = 0; at < seg.len; at += piece) {
+    h->frame = f;
+    for (size_t at = 0; at < seg.len && d != PQ_DROP_ELSEWHERE; at += piece) {
         size_t n = seg.len - at < piece ? seg.len - at : piece;
         h->stats.rx_packets++;
         h->stats.rx_bytes += n;
-        h->stats.drops[take_datagram(h, &seg, seg.data + at, n, now)]++;
+        d = take_datagram(h, &seg, seg.data + at, n, now);
+        h->stats.drops[d]++;
     }
+    h->frame = NULL;
+}
+
+void pq_hub_input_handed(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
+{
+    h->handed = true;
+    pq_hub_input(h, f, now);
+    h->handed = false;
 }
 
 void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)

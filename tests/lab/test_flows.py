@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import time
 
 import paqet
@@ -58,6 +59,26 @@ for _name, _kill, _megabytes in (
     ("after_bytes", ["--kill-bytes", "2000000"], 14),
 ):
     add(f"flow_dies_{_name}", functools.partial(flow_dies, _kill, _megabytes, 55), limit=120)
+
+
+@test(limit=120)
+def test_flow_dies_between_workers() -> None:
+    """Whichever worker gets the new port: the session goes on where it is."""
+    with Lab(wan=["--delay", "30", "--rate", "20", "--kill-ms", "2500"]) as lab:
+        keys = Keys(lab)
+        lab.origin()
+        settings = keys.server_settings()
+        settings.extra += "performance:\n  packet_workers: 4\n"
+        server = paqet.start_server(lab, settings)
+        client = keys.start_client()
+        paqet.wait_working(lab)
+        download = start_download(lab, 40 * MB, patience=5)
+        wait_until(lambda: client.log().count(MOVED) >= 6, 55, "six moves")
+        expect_download(download, 55)
+        expect_one_session(server)
+        server.stop()
+        handed = [int(n) for n in re.findall(r"(\d+) dropped: handed over", server.log())]
+        expect(sum(handed) > 50, f"nothing was handed over: {server.log()}")
 
 
 @test(timed=True)

@@ -29,15 +29,22 @@ static void note_memory(struct end *e)
         e->chunks_high = n;
 }
 
+/* Which worker the kernel's hash gives a frame to. */
+static struct pq_hub *hub_of(const struct end *e, const struct link_packet *k)
+{
+    return e->n_more ? world_hub(e, pq_be16(k->p + 14 + 20) % (e->n_more + 1)) : e->hub;
+}
+
 /* One batch of frames, which lie on the heap until pq_hub_rx_end and no longer. */
 static void give(struct end *e, struct link_packet **k, unsigned n, pq_ns now)
 {
     for (unsigned i = 0; i < n; i++) {
         struct pq_frame f = {k[i]->p, k[i]->len, k[i]->len, k[i]->gso_size};
-        pq_hub_input(e->hub, &f, now);
+        pq_hub_input(hub_of(e, k[i]), &f, now);
     }
     e->frames += n;
-    pq_hub_rx_end(e->hub, now);
+    for (unsigned i = 0; i <= e->n_more; i++)
+        pq_hub_rx_end(world_hub(e, i), now);
     note_memory(e);
     for (unsigned i = 0; i < n; i++)
         link_packet_free(k[i]);
@@ -112,7 +119,7 @@ static void receive(struct world *w, struct end *e)
     }
 }
 
-static void transmit(struct world *w, struct end *e)
+static void transmit(struct world *w, struct end *e, struct pq_hub *hub)
 {
     static uint8_t memory[SLOTS][PQ_SLOT_SIZE];
     struct pq_slot slots[SLOTS];
@@ -121,7 +128,7 @@ static void transmit(struct world *w, struct end *e)
     do {
         for (unsigned i = 0; i < SLOTS; i++)
             slots[i] = (struct pq_slot){.buf = memory[i]};
-        n = pq_hub_pull(e->hub, slots, SLOTS, w->now);
+        n = pq_hub_pull(hub, slots, SLOTS, w->now);
         note_memory(e);
         e->packets += n;
         for (size_t i = 0; i < n; i++) {
@@ -130,7 +137,7 @@ static void transmit(struct world *w, struct end *e)
         }
         assert_true(++rounds < 100000);
     } while (n);
-    assert_false(pq_hub_ready(e->hub)); /* nothing pulled, so nothing is ready */
+    assert_false(pq_hub_ready(hub)); /* nothing pulled, so nothing is ready */
 }
 
 static void feed_starved(struct world *w)
@@ -146,11 +153,14 @@ static void turn(struct world *w)
     for (unsigned i = 0; i < 2; i++) {
         struct end *e = &w->end[i];
         receive(w, e);
-        if (pq_hub_deadline(e->hub) <= w->now) {
-            pq_hub_tick(e->hub, w->now);
-            e->ticks++;
+        for (unsigned k = 0; k <= e->n_more; k++) {
+            struct pq_hub *hub = world_hub(e, k);
+            if (pq_hub_deadline(hub) <= w->now) {
+                pq_hub_tick(hub, w->now);
+                e->ticks++;
+            }
+            transmit(w, e, hub);
         }
-        transmit(w, e);
     }
     feed_starved(w);
 }
@@ -162,9 +172,11 @@ static pq_ns next_event(const struct world *w)
         const struct end *e = &w->end[i];
         pq_ns packet = link_next(&e->out);
         at = pq_ns_min(at, packet == PQ_NEVER ? packet : packet + COALESCE);
-        at = pq_ns_min(at, pq_hub_deadline(e->hub));
-        if (pq_hub_ready(e->hub))
-            at = w->now;
+        for (unsigned k = 0; k <= e->n_more; k++) {
+            at = pq_ns_min(at, pq_hub_deadline(world_hub(e, k)));
+            if (pq_hub_ready(world_hub(e, k)))
+                at = w->now;
+        }
     }
     return at;
 }

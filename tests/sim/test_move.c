@@ -114,6 +114,46 @@ static void killed_after_a_time(void **state)
     }
 }
 
+static bool has_moved(const struct world *w)
+{
+    return w->end[CLIENT].moved == w->end[CLIENT].moves;
+}
+
+/* Of a server with four workers each has the ports that the kernel gives it: whichever gets a new
+ * one hands the datagrams over to the one that has the session.  Nothing is lost, nothing taken
+ * twice. */
+static void between_workers(void **state)
+{
+    (void)state;
+    struct world_conf c = keyed(20 * PQ_MS);
+    c.workers = 4;
+    for (unsigned k = 0; k < 2; k++) {
+        c.link[k].rate = 2000000;
+        c.link[k].queue = 200000;
+    }
+    struct world *w = world_new(&c, ut_seed("between workers"));
+    world_open(w, 20 << 20, 20 << 20);
+    world_run(w, WORLD_T0 + PQ_SEC, NULL);
+    for (unsigned i = 1; i <= 50; i++) {
+        w->ses->sec->watch.move_at = w->now;
+        pq_session_wake(w->ses);
+        world_run(w, w->now + PQ_MS, NULL);
+        world_run(w, w->now + 2 * PQ_SEC, has_moved);
+        assert_int_equal(w->end[CLIENT].moved, i);
+        assert_int_equal(w->end[CLIENT].moves, i); /* no port was tried in vain */
+    }
+    assert_true(world_run(w, w->now + 60 * PQ_SEC, world_closed));
+    world_check(w);
+    struct pq_kcp_stats k;
+    pq_session_stats(w->ses, &k);
+    assert_int_equal(k.timeouts, 0);
+    assert_true(w->end[SERVER].handed > 1000);
+    assert_int_equal(w->end[SERVER].secured, 1);
+    for (unsigned i = 1; i < 4; i++) /* it has stayed where it was */
+        assert_int_equal(pq_hub_sessions(world_hub(&w->end[SERVER], i)), 0);
+    world_free(w);
+}
+
 /* After so many bytes: no flow lives longer than a second. */
 static void killed_after_bytes(void **state)
 {
@@ -258,13 +298,10 @@ static void diverted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(killed_after_a_time),
-        cmocka_unit_test(killed_after_bytes),
-        cmocka_unit_test(bytes_are_right),
-        cmocka_unit_test(not_without_need),
-        cmocka_unit_test(moves_by_itself),
-        cmocka_unit_test(nowhere_to_go),
-        cmocka_unit_test(diverted),
+        cmocka_unit_test(killed_after_a_time), cmocka_unit_test(killed_after_bytes),
+        cmocka_unit_test(between_workers),     cmocka_unit_test(bytes_are_right),
+        cmocka_unit_test(not_without_need),    cmocka_unit_test(moves_by_itself),
+        cmocka_unit_test(nowhere_to_go),       cmocka_unit_test(diverted),
     };
     if (pq_crypt_global_init())
         return 1;

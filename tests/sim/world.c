@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include "noise/noise.h"
+#include "tunnel/homes.h"
 
 #define SERVER_PORT 9999
 
@@ -227,10 +228,29 @@ static uint64_t on_wall(void *ctx)
     return (uint64_t)((int64_t)(WORLD_WALL + e->w->now / PQ_MS) + e->wall_off);
 }
 
+struct pq_hub *world_hub(const struct end *e, unsigned worker)
+{
+    return worker > e->n_more ? NULL : worker ? e->more[worker - 1] : e->hub;
+}
+
+static void on_elsewhere(void *ctx, unsigned worker, const struct pq_frame *f)
+{
+    struct end *e = ctx;
+    struct pq_frame copy = *f;
+    struct pq_hub *h = world_hub(e, worker);
+    assert_non_null(h);
+    copy.p = ut_exact(f->p, f->len);
+    e->handed++;
+    pq_hub_input_handed(h, &copy, e->w->now);
+    pq_hub_rx_end(h, e->w->now);
+    free(copy.p);
+}
+
 static const struct pq_hub_events hub_events = {.stream = on_stream,
                                                 .accept = on_accept,
                                                 .proven = on_proven,
                                                 .secured = on_secured,
+                                                .elsewhere = on_elsewhere,
                                                 .wall = on_wall,
                                                 .move = on_move,
                                                 .moved = on_moved,
@@ -277,11 +297,21 @@ struct world_conf world_keyed(pq_ns delay)
     return c;
 }
 
-static void end_init(struct end *e, const struct pq_hub_conf *c, uint64_t seed)
+static void end_init(struct end *e, const struct pq_hub_conf *c, unsigned workers, uint64_t seed)
 {
     e->conf = *c;
     pq_rng_init_seed(&e->rng, seed);
+    if (workers > 1) {
+        assert_int_equal(pq_homes_new(&e->w->homes, seed), 0);
+        e->conf.homes = e->w->homes;
+    }
     assert_int_equal(pq_hub_new(&e->hub, &e->conf, &hub_events, e, &e->rng, e->w->now), 0);
+    for (unsigned i = 1; i < workers; i++) {
+        struct pq_hub_conf more = e->conf;
+        more.worker = i;
+        assert_int_equal(
+            pq_hub_new(&e->more[e->n_more++], &more, &hub_events, e, &e->rng, e->w->now), 0);
+    }
 }
 
 struct world *world_new(const struct world_conf *c, uint64_t seed)
@@ -298,7 +328,7 @@ struct world *world_new(const struct world_conf *c, uint64_t seed)
         e->side = i;
         pq_addr_set4(&e->addr, ip[i], i == SERVER ? SERVER_PORT : 0);
         link_init(&e->out, &c->link[i], seed * 2 + i + 1);
-        end_init(e, &c->hub[i], seed * 2 + i + 1001);
+        end_init(e, &c->hub[i], i == SERVER ? c->workers : 1, seed * 2 + i + 1001);
     }
     world_connect(w, 40000);
     return w;
@@ -318,6 +348,8 @@ static void end_free(struct end *e)
 {
     pq_hub_free(&e->hub);
     assert_null(e->hub);
+    while (e->n_more)
+        pq_hub_free(&e->more[--e->n_more]);
 }
 
 void world_restart_server(struct world *w)
@@ -325,7 +357,7 @@ void world_restart_server(struct world *w)
     struct end *e = &w->end[SERVER];
     end_free(e);
     e->accepts = e->proven = e->secured = e->streams = e->ended = 0;
-    end_init(e, &e->conf, w->now);
+    end_init(e, &e->conf, 1, w->now);
 }
 
 void world_free(struct world *w)
@@ -337,6 +369,7 @@ void world_free(struct world *w)
     }
     for (unsigned i = 0; i < 2; i++)
         link_fini(&w->end[i].out);
+    pq_homes_free(&w->homes);
     free(w);
 }
 

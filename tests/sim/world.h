@@ -7,12 +7,13 @@
 #include "tunnel/hub.h"
 #include "unit.h"
 
-#define PAIRS_MAX  256
-#define VIEWS_MAX  4096
-#define CLIENT     0
-#define SERVER     1
-#define WORLD_T0   (1000 * PQ_SEC)         /* the clock does not start at 0 */
-#define WORLD_WALL UINT64_C(1790000000000) /* ms since 1970 at 0 */
+#define PAIRS_MAX   256
+#define VIEWS_MAX   4096
+#define WORKERS_MAX 4
+#define CLIENT      0
+#define SERVER      1
+#define WORLD_T0    (1000 * PQ_SEC)         /* the clock does not start at 0 */
+#define WORLD_WALL  UINT64_C(1790000000000) /* ms since 1970 at 0 */
 
 struct world;
 
@@ -39,6 +40,9 @@ struct end {
     struct world *w;
     unsigned side;
     struct pq_hub *hub;
+    struct pq_hub *more[WORKERS_MAX - 1]; /* server: those of its other workers; hub is number 0 */
+    unsigned n_more;
+    uint64_t handed; /* frames that one of them has given to another */
     struct pq_hub_conf conf;
     struct pq_rng rng;
     struct pq_addr addr;
@@ -67,10 +71,12 @@ struct world {
     void *take_ctx;
     const uint8_t *server_public;
     bool sloppy; /* content does not matter any more */
+    struct pq_homes *homes;
 };
 
 struct world_conf {
     const uint8_t *server_public; /* of our own wire; NULL: the old one */
+    unsigned workers;             /* of the server, each with a hub of its own; 0 = 1 */
     struct pq_hub_conf hub[2];
     struct link_conf link[2];
 };
@@ -84,6 +90,9 @@ extern uint8_t world_secret[2][32], world_public[2][32];
 
 /* Both ends send frames that may come out of order [8.10]. */
 extern bool world_frames;
+
+/* A hub of an end, by its number; NULL: there is none. */
+struct pq_hub *world_hub(const struct end *e, unsigned worker);
 
 /* Both hubs and one session of the client. */
 struct world *world_new(const struct world_conf *c, uint64_t seed);
