@@ -192,6 +192,13 @@ static uint64_t start_up(const struct pq_cc *c, uint32_t acked, uint64_t bdp, ui
     return want < limit ? want : limit > c->cwnd ? limit : c->cwnd;
 }
 
+/* Whether not one packet of the last round came through without waiting. */
+static bool round_waited(const struct pq_cc *c)
+{
+    return c->bbr.last_rtt != PQ_NEVER &&
+           c->bbr.last_rtt > c->bbr.min_rtt + pq_ns_max(c->bbr.min_rtt / 8, QUEUE_MIN);
+}
+
 static void restart(struct pq_cc *c)
 {
     c->bbr.filled = false;
@@ -215,8 +222,8 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
     if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 16)
         restart(c);
     c->bbr.phase = drain ? PHASE_DRAIN + 1 : (uint8_t)((c->bbr.phase + 1) % PHASE_START);
-    if (!drain && c->bbr.phase != PHASE_DRAIN && c->bbr.min_rtt >= PACED_RTT && has_queue(c))
-        c->bbr.phase = PHASE_DRAIN; /* it should not be there */
+    if (!drain && c->bbr.min_rtt >= PACED_RTT && round_waited(c))
+        c->bbr.phase = PHASE_DRAIN; /* a queue that should not be there */
     if (c->bbr.phase == PHASE_PROBE) {
         c->bbr.full_rate = rate;
         c->bbr.felt = c->bbr.feels;
