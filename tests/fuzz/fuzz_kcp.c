@@ -86,7 +86,7 @@ static size_t forge_block(const struct end *e, const uint8_t *note, uint8_t *p, 
     const struct pq_kcp *k = e->k;
     const uint32_t step = (uint32_t)(note[2] ^ 0x80) - 0x80,
                    far = (uint32_t)(note[3] ^ 0x80) - 0x80;
-    const size_t len = note[4] & 0x80 ? note[4] * 4u : note[4] & 0x1f;
+    const size_t len = note[4] & 0x80 ? (size_t)note[4] * 4 : note[4] & 0x1f;
     const uint8_t kind = note[0] & 0x80 ? note[0] : (uint8_t[]){1, 2, 3, 6, 7}[note[0] % 5];
     const uint32_t sn = k->rcv_nxt + step;
     struct pq_wr w = pq_wr_init(p, room);
@@ -103,7 +103,7 @@ static size_t forge_block(const struct end *e, const uint8_t *note, uint8_t *p, 
     pq_wr_le32(&w, e->serial + far);
     pq_wr_bytes(&w, (uint8_t[]){kind, (uint8_t)sn, (uint8_t)(sn >> 8), (uint8_t)(sn >> 16)}, 4);
     if (kind & 1)
-        pq_wr_le16(&w, (uint16_t)(note[6] == 0xee ? note[5] * 256u : len));
+        pq_wr_le16(&w, (uint16_t)(note[6] == 0xee ? (size_t)note[5] * 256 : len));
     for (size_t i = 0; i < len; i++)
         pq_wr_u8(&w, note[5]);
     return w.bad ? 0 : pq_wr_len(&w);

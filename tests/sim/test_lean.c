@@ -94,8 +94,9 @@ static struct result download(const struct row *r, unsigned n, uint64_t seed)
         (double)w->end[CLIENT].out.stats.bytes * 1000 / (double)w->end[SERVER].out.stats.bytes;
     qsort(took, asked, sizeof took[0], by_time);
     if (asked) {
-        out.p50 = (double)took[asked / 2] / PQ_MS;
-        out.p99 = (double)took[asked * 99 / 100] / PQ_MS;
+        const size_t middle = asked / 2, late = (size_t)asked * 99 / 100;
+        out.p50 = (double)took[middle] / PQ_MS;
+        out.p99 = (double)took[late] / PQ_MS;
     }
     world_free(w);
     return out;
