@@ -23,7 +23,8 @@
 #define START_PACE    3             /* times the rate so far */
 #define SLACK         (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
 #define RTT_WINDOW    (10 * PQ_SEC)
-#define RATE_WINDOW   (10 * PQ_SEC)
+#define RATE_WINDOW   PQ_SEC /* of one of the rounds, while there is too little to send */
+#define STEP_WINDOW   (300 * PQ_MS)
 #define PROBE_FULL    9           /* of 8: the gain that probes a path which is known to be full */
 #define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
 #define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
@@ -37,6 +38,7 @@
 enum { /* of the gains; PHASE_START: drains what the start has queued */
        PHASE_PROBE = 0,
        PHASE_DRAIN = 1,
+       PHASE_AGAIN = 4, /* a queue that has come since is drained, too */
        PHASE_START = 8,
        PHASES = 9,
 };
@@ -117,12 +119,34 @@ static bool has_queue(const struct pq_cc *c)
     return waits(c, 8);
 }
 
-/* Two rounds of sending less than arrives have not shortened the wait: it is no queue of ours, the
- * path itself is so long now. */
+/* Two rounds of sending less than arrives have not shortened the wait: it is no queue of ours.  The
+ * path itself may be so long now, or others fill it. */
 static bool is_longer(const struct pq_cc *c, pq_ns before)
 {
     return c->bbr.drained && has_queue(c) && c->bbr.last_rtt != PQ_NEVER && before != PQ_NEVER &&
            c->bbr.last_rtt + c->bbr.min_rtt / 16 >= before;
+}
+
+/* Queues grow, other ways begin at once; the round in which one does sees both. */
+static void note_step(struct pq_cc *c, pq_ns before)
+{
+    const pq_ns least = c->bbr.min_rtt + pq_ns_max(c->bbr.min_rtt / 8, QUEUE_MIN);
+    const bool goes_on = c->bbr.step_round + 1 == c->bbr.round && c->bbr.last_rtt > c->bbr.step_rtt;
+    if (c->bbr.last_rtt == PQ_NEVER || (before > least && !goes_on) ||
+        c->bbr.last_rtt < c->bbr.min_rtt + c->bbr.min_rtt / 4)
+        return;
+    c->bbr.step_rtt = c->bbr.last_rtt;
+    if (!goes_on)
+        c->bbr.step_round = c->bbr.round;
+}
+
+/* Whether the RTT is what it became at once some rounds ago. */
+static bool is_step(const struct pq_cc *c)
+{
+    const pq_ns off = c->bbr.last_rtt > c->bbr.step_rtt ? c->bbr.last_rtt - c->bbr.step_rtt
+                                                        : c->bbr.step_rtt - c->bbr.last_rtt;
+    return c->bbr.step_rtt && c->bbr.round - c->bbr.step_round <= PQ_CC_ROUNDS &&
+           off <= c->bbr.min_rtt / 16;
 }
 
 static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_ns now)
@@ -130,10 +154,10 @@ static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_
     const pq_ns before = c->bbr.last_rtt;
     c->bbr.last_rtt = c->bbr.round_rtt;
     c->bbr.round_rtt = PQ_NEVER;
-    if (is_longer(c, before)) {
-        c->bbr.min_rtt = c->bbr.last_rtt;
-        c->bbr.min_rtt_at = now;
-    }
+    note_step(c, before);
+    if (is_longer(c, before) && !c->bbr.probe_until &&
+        now > c->bbr.min_rtt_at + (is_step(c) ? STEP_WINDOW : RTT_WINDOW / 2))
+        c->bbr.probe_until = now + 2 * c->bbr.last_rtt + 2 * SLACK; /* it looks */
     uint64_t rate = rate_of(c);
     c->bbr.round_end = delivered;
     c->bbr.round++;
@@ -222,8 +246,9 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
     if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 16)
         restart(c);
     c->bbr.phase = drain ? PHASE_DRAIN + 1 : (uint8_t)((c->bbr.phase + 1) % PHASE_START);
-    if (!drain && c->bbr.min_rtt >= PACED_RTT && round_waited(c))
-        c->bbr.phase = PHASE_DRAIN; /* a queue that should not be there */
+    const bool may = c->bbr.phase == PHASE_AGAIN || c->bbr.round - c->bbr.step_round <= 1;
+    if (!drain && may && c->bbr.min_rtt >= PACED_RTT && round_waited(c))
+        c->bbr.phase = PHASE_DRAIN; /* once a cycle: others may keep the queue */
     if (c->bbr.phase == PHASE_PROBE) {
         c->bbr.full_rate = rate;
         c->bbr.felt = c->bbr.feels;

@@ -31,14 +31,13 @@ static uint32_t smooth(uint32_t before, uint64_t lost, uint64_t all)
     return (uint32_t)((3 * (uint64_t)before + 1000 * lost / all) / 4);
 }
 
-static void measure_loss(struct pq_kcp *k)
+void pq_copies_fate(struct pq_kcp *k, bool lost)
 {
-    const uint64_t sent = k->stats.sent + k->stats.resent - k->loss_sent;
-    if (sent < LOSS_SPAN)
+    k->out_lost += lost;
+    if (++k->out_all < LOSS_SPAN)
         return;
-    k->loss = smooth(k->loss, k->n_lost - k->loss_lost, sent);
-    k->loss_sent += sent;
-    k->loss_lost = k->n_lost;
+    k->loss = smooth(k->loss, k->out_lost, k->out_all);
+    k->out_all = k->out_lost = 0;
 }
 
 void pq_copies_came(struct pq_kcp *k, uint32_t newest)
@@ -91,7 +90,6 @@ static pq_ns later(const struct pq_kcp *k)
 
 void pq_copies_sent(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now)
 {
-    measure_loss(k);
     earn(k, s->len, now);
     const bool small = s->len <= PQ_COPY_SMALL && k->lean;
     if (!k->ours || k->backoff > (small ? BACKOFF_MAX : 0)) /* it may have fallen silent */

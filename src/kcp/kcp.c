@@ -73,7 +73,7 @@ void pq_kcp_free(struct pq_kcp **kp)
         pq_chunk_free(k->ring[i]);
     free(k->blocks);
     free(k->ring);
-    free(k->numbers.sn);
+    free(k->numbers.sent);
     free(k);
     *kp = NULL;
 }

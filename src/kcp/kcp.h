@@ -61,6 +61,7 @@ typedef void (*pq_kcp_prefix_fn)(uint8_t *dst, const struct pq_chunk *c, uint32_
 
 struct pq_kcp_stats {
     uint64_t sent, resent; /* segments */
+    uint64_t copies;       /* that went out beside them */
     uint64_t received, duplicate;
     uint64_t spurious; /* segments resent although the first copy had arrived */
     uint64_t timeouts;
@@ -94,7 +95,8 @@ uint64_t pq_kcp_news(const struct pq_kcp *k);
 uint64_t pq_kcp_confirmed(const struct pq_kcp *k);
 bool pq_kcp_owed(const struct pq_kcp *k);
 
-/* Segments that this side has sent, each time counted; those that it has received. */
+/* Segments that this side has sent, each time counted but for copies; those that it has received.
+ */
 uint64_t pq_kcp_sent(const struct pq_kcp *k);
 uint64_t pq_kcp_received(const struct pq_kcp *k);
 

@@ -69,8 +69,10 @@ void pq_kcp_take_una(struct pq_kcp *k, uint32_t una, pq_ns now)
         return;
     while (k->snd_una != una) {
         struct pq_kcp_seg *s = pq_kcp_seg_at(k, k->snd_una);
-        if (s->state != SEG_ACKED)
+        if (s->state != SEG_ACKED) {
             pq_kcp_on_acked(k, s, false, 0, now);
+            pq_lean_confirmed(k, s);
+        }
         k->snd_una++;
         if (k->snd_una % SEGS_PER_BLOCK == 0) {
             struct pq_kcp_block **b = &k->blocks[(k->snd_una - 1) / SEGS_PER_BLOCK & k->block_mask];

@@ -70,10 +70,15 @@ struct pq_kcp_again {
     pq_ns at;
 };
 
-struct pq_kcp_numbers { /* of transmissions [12.8] */
-    uint32_t *sn;       /* a ring by number: which segment it was */
-    uint32_t cap;       /* a power of two */
-    uint32_t first;     /* the oldest that is remembered */
+struct pq_kcp_sent { /* a transmission: */
+    uint32_t sn;     /* of which segment; far off once its number has been confirmed */
+    uint32_t us;     /* when, modulo 2^32 */
+};
+
+struct pq_kcp_numbers {       /* of transmissions [12.8] */
+    struct pq_kcp_sent *sent; /* a ring by number */
+    uint32_t cap;             /* a power of two */
+    uint32_t first;           /* the oldest that is remembered */
     uint32_t next;
 };
 
@@ -127,10 +132,9 @@ struct pq_kcp {
     struct pq_kcp_numbers numbers;
     struct pq_kcp_again again[AGAIN_MAX]; /* a ring: what goes a second time, and when */
     uint32_t again_first, again_end;
-    uint64_t n_lost;               /* transmissions that were given up */
-    uint32_t loss;                 /* of 1000 of them, smoothed ... */
-    uint64_t loss_sent, loss_lost; /* ... until so many */
-    uint32_t loss_in;              /* the same of the peer's, by the numbers that are missing */
+    uint32_t loss;              /* of 1000 transmissions, smoothed ... */
+    uint32_t out_all, out_lost; /* ... and of those since: whose fate is known, and lost ones */
+    uint32_t loss_in;           /* the same of the peer's, by the numbers that are missing */
     uint32_t in_from, in_came;
     size_t copy_credit; /* bytes that may go twice */
     pq_ns copy_at;      /* when it was last added to */
@@ -187,6 +191,7 @@ static inline uint32_t pq_kcp_ts(const struct pq_kcp *k, pq_ns now)
 /* kcp_loss.c */
 /* `last`: it was certainly the last transmission that has arrived.  rtt 0: it tells none. */
 void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool last, pq_ns rtt, pq_ns now);
+void pq_kcp_sample_rtt(struct pq_kcp *k, pq_ns rtt);
 void pq_kcp_raise_tolerance(struct pq_kcp *k, pq_ns now); /* one was given up too early */
 void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now);     /* to the congestion control */
 void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now);
@@ -201,16 +206,19 @@ bool pq_kcp_take_data(struct pq_kcp *k, uint32_t sn, bool framed, struct pq_view
 
 /* kcp_lean.c [12.8] */
 enum pq_drop pq_lean_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
-uint32_t pq_lean_number(struct pq_kcp *k, uint32_t sn); /* of a transmission that goes out now */
+/* Of a transmission that goes out now. */
+uint32_t pq_lean_number(struct pq_kcp *k, uint32_t sn, pq_ns now);
+void pq_lean_confirmed(struct pq_kcp *k, const struct pq_kcp_seg *s); /* by una */
 /* The head of a segment's block, behind which others follow in the datagram if `more`.  Returns its
  * bytes: PQ_LEAN_HEAD, or PQ_LEAN_HEAD_MORE. */
-size_t pq_lean_put_head(uint8_t *p, const struct pq_kcp_seg *s, bool more);
+size_t pq_lean_put_head(const struct pq_kcp *k, uint8_t *p, const struct pq_kcp_seg *s, bool more);
 /* Writes an acknowledgement.  Returns its bytes; 0 = there is no room. */
 size_t pq_lean_put_ack(struct pq_kcp *k, uint8_t *p, size_t cap, pq_ns now);
 pq_ns pq_lean_patience(const struct pq_kcp *k); /* how long the peer may wait to acknowledge */
 
 /* copies.c */
-bool pq_copies_pay(const struct pq_kcp *k); /* the path loses, and nothing waits on it */
+bool pq_copies_pay(const struct pq_kcp *k);       /* the path loses, and nothing waits on it */
+void pq_copies_fate(struct pq_kcp *k, bool lost); /* of a transmission */
 void pq_copies_came(struct pq_kcp *k, uint32_t newest); /* a datagram; the newest number so far */
 void pq_copies_copied(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now); /* a copy goes */
 void pq_copies_sent(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now);   /* s goes out */

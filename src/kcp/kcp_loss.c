@@ -11,8 +11,9 @@
 #define REORDER_LIMIT 4 /* quarters: at most one round trip of tolerance ... */
 #define REORDER_KEEP  4 /* ... for so many recoveries after it was last too little */
 
-static void sample_rtt(struct pq_kcp *k, pq_ns rtt)
+void pq_kcp_sample_rtt(struct pq_kcp *k, pq_ns rtt)
 {
+    k->sample.rtt = rtt;
     if (!k->srtt) {
         k->srtt = rtt;
         k->rttvar = rtt / 2;
@@ -49,9 +50,10 @@ void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool last, pq_ns rt
     k->delivered_at = now;
     k->sample.acked++;
     const int32_t ahead = pq_sn_diff(pq_kcp_order(k, s), k->rack_order);
-    bool newer = s->sent > k->rack_sent || (s->sent == k->rack_sent && ahead > 0);
+    bool newer =
+        k->lean ? ahead > 0 : s->sent > k->rack_sent || (s->sent == k->rack_sent && ahead > 0);
     if (rtt)
-        sample_rtt(k, rtt);
+        pq_kcp_sample_rtt(k, rtt);
     if (last && !newer && s->xmit == 1 && ahead < 0)
         k->reorder_seen = true; /* arrived after one that was sent later */
     /* what is not known to be the last transmission may have been an earlier one */
@@ -67,8 +69,6 @@ void pq_kcp_on_acked(struct pq_kcp *k, struct pq_kcp_seg *s, bool last, pq_ns rt
         k->sample.app_limited = s->app_limited;
         k->first_sent = s->sent;
     }
-    if (rtt)
-        k->sample.rtt = rtt;
 }
 
 void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now)
@@ -90,7 +90,6 @@ static void mark_lost(struct pq_kcp *k, struct pq_kcp_seg *s)
     s->state = SEG_LOST;
     pq_list_push(&k->lost, &s->node);
     k->sample.lost += 1U + s->copied;
-    k->n_lost += 1U + s->copied;
 }
 
 void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
@@ -101,7 +100,8 @@ void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
     while (!pq_list_empty(&k->flight)) {
         struct pq_kcp_seg *s = PQ_OF(k->flight.next, struct pq_kcp_seg, node);
         int32_t ahead = pq_sn_diff(k->rack_order, pq_kcp_order(k, s));
-        if (s->sent > k->rack_sent || (s->sent == k->rack_sent && ahead <= 0))
+        if (k->lean ? ahead <= 0
+                    : s->sent > k->rack_sent || (s->sent == k->rack_sent && ahead <= 0))
             break; /* nothing sent later has arrived */
         bool counted = k->conf.resend && !k->reorder_seen && (k->lean || s->xmit == 1) &&
                        ahead >= (int32_t)k->conf.resend;

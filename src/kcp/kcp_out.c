@@ -137,7 +137,7 @@ static void put_data(struct writer *w, const struct pq_kcp_seg *s)
 {
     const bool more = left(w) >= (size_t)PQ_LEAN_HEAD_MORE + s->len + PQ_LEAN_ACK_MIN;
     if (w->k->lean)
-        w->p += pq_lean_put_head(w->p, s, more);
+        w->p += pq_lean_put_head(w->k, w->p, s, more);
     else
         put_header(w, s->framed ? PQ_KCP_FRAMES : PQ_KCP_PUSH, s->id, s->sn, s->len);
     copy_out(w, s);
@@ -148,7 +148,7 @@ static void put_data(struct writer *w, const struct pq_kcp_seg *s)
 static void put_push(struct writer *w, struct pq_kcp_seg *s)
 {
     struct pq_kcp *k = w->k;
-    s->id = k->lean ? pq_lean_number(k, s->sn) : pq_kcp_ts(k, w->now);
+    s->id = k->lean ? pq_lean_number(k, s->sn, w->now) : pq_kcp_ts(k, w->now);
     if (k->doubt && k->n_sent_ts < PROOFS_MAX)
         k->sent_ts[k->n_sent_ts++] = s->id;
     s->copied = 0;
@@ -172,7 +172,7 @@ static void put_push(struct writer *w, struct pq_kcp_seg *s)
 /* A copy has a number of its own, and counts as the last transmission. */
 static void renumber(struct pq_kcp *k, struct pq_kcp_seg *s, pq_ns now)
 {
-    s->id = pq_lean_number(k, s->sn);
+    s->id = pq_lean_number(k, s->sn, now);
     s->sent = now;
     s->copied++;
     pq_list_remove(&s->node);
@@ -199,7 +199,7 @@ static bool put_again(struct writer *w)
             renumber(k, s, w->now);
         put_data(w, s);
         pq_kcp_note_paced(k, w->now);
-        k->stats.resent++;
+        k->stats.copies++;
         return true;
     }
     return false;

@@ -119,26 +119,32 @@ static uint32_t read_varint(struct pq_rd *rd)
     return rd->bad ? 0 : (uint32_t)v;
 }
 
-/* Whether a range is to be told: more of those that nobody has heard of than fit, and the newest
- * wait for the next time, or what is between would look lost. */
-static bool wanted(const struct pq_ranges *s, unsigned i, unsigned *skip)
+/* Marks what is to be told: first what nobody has heard of, of more than fit the oldest, since what
+ * is between would look lost; then the newest that were not told often enough. */
+static void mark(const struct pq_ranges *s, bool told[PQ_RANGES_MAX])
 {
-    const bool untold = s->r[i].told == 0;
-    if (s->untold <= PQ_RANGES_TOLD)
-        return i == 0 || s->r[i].told < TOLD_ENOUGH;
-    if (!untold || *skip == 0)
-        return untold;
-    --*skip;
-    return false;
+    const bool all = s->untold <= PQ_RANGES_TOLD;
+    unsigned skip = all ? 0 : s->untold - PQ_RANGES_TOLD, n = all ? s->untold : PQ_RANGES_TOLD;
+    for (unsigned i = 0; i < s->n; i++) {
+        told[i] = s->r[i].told == 0 && !skip;
+        skip -= s->r[i].told == 0 && skip;
+    }
+    for (unsigned i = 0; i < s->n && n < PQ_RANGES_TOLD; i++)
+        if (!told[i] && (i == 0 || s->r[i].told < TOLD_ENOUGH)) {
+            told[i] = true;
+            n++;
+        }
 }
 
-/* Which of them, the newest first, are to be told and have room. */
+/* Those that are to be told and have room, the newest first. */
 static unsigned choose(const struct pq_ranges *s, size_t room, uint8_t at[PQ_RANGES_TOLD])
 {
-    unsigned n = 0, skip = s->untold > PQ_RANGES_TOLD ? s->untold - PQ_RANGES_TOLD : 0;
+    bool told[PQ_RANGES_MAX];
+    unsigned n = 0;
+    mark(s, told);
     for (unsigned i = 0; i < s->n && n < PQ_RANGES_TOLD; i++) {
         const struct pq_range *r = &s->r[i];
-        if (!wanted(s, i, &skip))
+        if (!told[i])
             continue;
         size_t here = varint_len(r->hi - r->lo);
         here += n ? varint_len(s->r[at[n - 1]].lo - r->hi - 2) : 0;
@@ -152,11 +158,10 @@ static unsigned choose(const struct pq_ranges *s, size_t room, uint8_t at[PQ_RAN
 
 void pq_ranges_put(struct pq_ranges *s, uint32_t delay, struct pq_wr *w)
 {
-    const bool whole = s->untold <= PQ_RANGES_TOLD; /* else the newest is not told */
-    const uint32_t said = whole ? delay : 0;
-    const size_t head = 4 + varint_len(said) + 1, left = (size_t)(w->end - w->p);
+    const size_t head = 4 + varint_len(delay) + 1, left = (size_t)(w->end - w->p);
     uint8_t at[PQ_RANGES_TOLD];
     const unsigned n = left > head ? choose(s, left - head, at) : 0;
+    const uint32_t said = n && at[0] ? 0 : delay; /* it is that of the newest */
     w->bad = w->bad || left < head || (s->n && !n);
     pq_wr_le32(w, n ? s->r[at[0]].hi : 0);
     put_varint(w, said);

@@ -105,7 +105,7 @@ uint64_t pq_smux_heard(const struct pq_smux *s);
 void pq_smux_set_queue(struct pq_smux *s, size_t bytes, uint32_t frame);
 
 /* The time and the RTT of the path (0 = not known), for windows that grow while a stream uses them
- * up quickly.  Without it they stay at 2 MiB, or stream_buf. */
+ * up quickly.  Without it they stay at 8 MiB, or stream_buf. */
 void pq_smux_clock(struct pq_smux *s, pq_ns now, pq_ns rtt);
 
 /* Opens a stream.  Returns it, or NULL (memory is short, max_streams are open, or the ids are used

@@ -212,12 +212,16 @@ static void lies(void **state)
         {"ffffffff 01 00 8000 00000000 00 01 00", PQ_DROP_NONE},    /* an old one */
         {"00000000 01 00 8000 01000000 00 01 00", PQ_DROP_SEGMENT}, /* number: never sent */
         {"00000000 01 00 8000 ffffff7f 00 01 00", PQ_DROP_SEGMENT},
+        {"00000000 01 00 8000 01000080 00 01 ffffffff07", PQ_DROP_SEGMENT}, /* far below */
+        {"00000000 01 00 8000 010000c0 00 01 ffffffff07", PQ_DROP_NONE},    /* nothing of it */
+        {"00000000 01 00 8000 00000000 00 01 00 00000000 01 00 8000 00000000 00 01 00",
+         PQ_DROP_SEGMENT}, /* twice */
         {"00000000 01 00 8000 00000000 00 01", PQ_DROP_SEGMENT},
         {"00000000 01", PQ_DROP_SEGMENT},
         {"00000000", PQ_DROP_SEGMENT},
         {"00000000 00 000000 61", PQ_DROP_SEGMENT}, /* kinds that are none */
         {"00000000 04 000000 61", PQ_DROP_SEGMENT},
-        {"00000000 0a 000000 61", PQ_DROP_SEGMENT},
+        {"00000000 12 000000 61", PQ_DROP_SEGMENT},
         {"00000000 02 000000", PQ_DROP_SEGMENT}, /* no payload */
         {"00000000 03 000000 0000", PQ_DROP_SEGMENT},
         {"00000000 03 000000 0500 61626364", PQ_DROP_SEGMENT},
@@ -297,6 +301,7 @@ static unsigned transfer(unsigned loss, uint32_t first, size_t bytes, struct pq_
         struct pq_kcp *k = e[i]->k;
         k->snd_una = k->snd_nxt = k->rcv_nxt = k->rcv_read = k->rcv_high = first;
         k->numbers.first = k->numbers.next = first;
+        k->rack_order = first - 1;
         for (size_t at = 0; at < bytes; at += 10000)
             kend_write(e[i], data + at, bytes - at < 10000 ? bytes - at : 10000);
     }
