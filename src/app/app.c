@@ -128,8 +128,20 @@ static void own_wire(struct pq_app *app, bool key, struct pq_rng *rng)
         o->secret = app->secret;
 }
 
+/* Each listener and each connection takes a descriptor; the usual soft limit of 1024 is for programs
+ * with select(). */
+static void raise_limits(void)
+{
+    struct rlimit r;
+    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
 int pq_app_init(struct pq_app *app, struct pq_conf *c)
 {
+    raise_limits();
     memset(app, 0, sizeof *app);
     app->conf = c;
     app->fanout = -1;
@@ -260,17 +272,6 @@ void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on)
 
 /* ---- threads and signals */
 
-/* Each connection takes a descriptor; the usual soft limit of 1024 is for programs with select().
- */
-static void raise_limits(void)
-{
-    struct rlimit r;
-    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &r);
-    }
-}
-
 static void *thread_main(void *arg)
 {
     pq_worker_run(arg);
@@ -302,7 +303,6 @@ int pq_app_run(struct pq_worker *const *w, unsigned n)
     sigset_t set;
     int sig = 0;
     unsigned started = 0;
-    raise_limits();
     ending_signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by the workers */
     while (started < n && !pthread_create(&threads[started], NULL, thread_main, w[started]))

@@ -2,28 +2,15 @@
 /* client.c - the client's life: workers, listeners, start and end. */
 #include "app/client.h"
 
-#include "entry/forward.h"
-#include "entry/proxy.h"
 #include "entry/tun_client.h"
-#include "entry/udp_port.h"
 
 #include <stdlib.h>
-
-static void close_listeners(struct client_worker *cw)
-{
-    for (unsigned i = 0; i < PQ_CONF_SOCKS_MAX; i++)
-        pq_proxy_close(&cw->proxies[i]);
-    for (unsigned i = 0; i < PQ_CONF_FORWARD_MAX; i++)
-        pq_forward_close(&cw->forwards[i]);
-    for (unsigned i = 0; i < PQ_CONF_FORWARD_MAX; i++)
-        pq_udp_port_close(&cw->udp_ports[i]);
-}
 
 static void on_stop(struct pq_worker *w)
 {
     struct client_worker *cw = w->role;
     cw->stopping = true;
-    close_listeners(cw);
+    pq_client_close_listeners(cw);
     pq_tun_client_close(&cw->tun);
     pq_client_stop_looking(cw);
     for (unsigned i = 0; i < cw->n_links; i++)
@@ -33,63 +20,6 @@ static void on_stop(struct pq_worker *w)
 static void on_too_long(struct pq_worker *w)
 {
     pq_client_renew_mtu(w->role);
-}
-
-static int cannot_listen(const char *list, unsigned i, const struct pq_addr *a, int e)
-{
-    char addr[PQ_ADDR_STRLEN];
-    pq_say("%s[%u].listen: cannot listen on %s: %s", list, i, pq_addr_str(a, addr), pq_strerror(e));
-    return e;
-}
-
-static int open_proxies(struct client_worker *cw)
-{
-    const struct pq_conf *c = cw->cl->app.conf;
-    char addr[PQ_ADDR_STRLEN];
-    for (unsigned i = 0; i < c->n_socks5; i++) {
-        const struct pq_conf_socks5 *s = &c->socks5[i];
-        struct pq_proxy_conf pc = {.listen = s->addr,
-                                   .username = s->username ? s->username : "",
-                                   .password = s->password ? s->password : "",
-                                   .real_reply = s->real_reply,
-                                   .share_port = cw->cl->app.n_workers > 1};
-        int e = pq_proxy_open(&cw->proxies[i], &cw->w.front, &pc);
-        if (e)
-            return cannot_listen("socks5", i, &s->addr, e);
-        if (cw->w.id == 0)
-            PQ_LOG(PQ_LOG_INFO, "SOCKS and HTTP proxy on %s", pq_addr_str(&s->addr, addr));
-    }
-    return 0;
-}
-
-static int open_forward(struct client_worker *cw, unsigned i)
-{
-    const struct pq_conf_forward *f = &cw->cl->app.conf->forward[i];
-    bool share = cw->cl->app.n_workers > 1;
-    if (f->udp) {
-        struct pq_udp_port_conf uc = {
-            .bind = f->addr, .host = f->host, .port = f->port, .share_port = share};
-        return pq_udp_port_open(&cw->udp_ports[i], &cw->w.front, &uc);
-    }
-    struct pq_forward_conf fc = {
-        .listen = f->addr, .host = f->host, .port = f->port, .share_port = share};
-    return pq_forward_open(&cw->forwards[i], &cw->w.front, &fc);
-}
-
-static int open_forwards(struct client_worker *cw)
-{
-    const struct pq_conf *c = cw->cl->app.conf;
-    char addr[PQ_ADDR_STRLEN];
-    for (unsigned i = 0; i < c->n_forward; i++) {
-        const struct pq_conf_forward *f = &c->forward[i];
-        int e = open_forward(cw, i);
-        if (e)
-            return cannot_listen("forward", i, &f->addr, e);
-        if (cw->w.id == 0)
-            PQ_LOG(PQ_LOG_INFO, "%s to %s goes to %s:%u", f->udp ? "UDP" : "TCP",
-                   pq_addr_str(&f->addr, addr), f->host, f->port);
-    }
-    return 0;
 }
 
 /* Sessions of one worker: its part of transport.conn, but where streams are spread at least one to
@@ -149,9 +79,7 @@ static int open_worker(struct client *cl, unsigned id)
 
 static int start_worker(struct client_worker *cw)
 {
-    int e = open_proxies(cw);
-    if (!e)
-        e = open_forwards(cw);
+    int e = 0;
     for (unsigned i = 0; !e && i < cw->n_links; i++)
         e = pq_client_connect(&cw->links[i]);
     const struct pq_app_tun *t = &cw->cl->tun;
@@ -170,12 +98,14 @@ static void close_all(struct client *cl)
         if (!cw)
             continue;
         cw->stopping = true;
-        close_listeners(cw);
+        pq_client_close_listeners(cw);
         pq_tun_client_close(&cw->tun);
         pq_worker_fini(&cw->w);
         free(cw->links);
+        free(cw->sockets);
         free(cw);
     }
+    free(cl->listeners);
     pq_app_tun_close(&cl->tun);
     pq_app_fini(&cl->app);
 }
@@ -184,6 +114,7 @@ int pq_client_run(struct pq_conf *c)
 {
     static struct client cl;
     struct pq_worker *w[64];
+    char why[PQ_WHY_LEN];
     pq_tundev_sweep(); /* what a killed client has left may be in the way to a name server */
     int e = pq_app_init(&cl.app, c);
     if (cl.app.n_workers > (unsigned)c->conn)
@@ -203,6 +134,8 @@ int pq_client_run(struct pq_conf *c)
         pq_app_open_firewall(&cl.app);
     if (!e)
         e = pq_app_tun_open(&cl.tun, c);
+    if (!e && (e = pq_client_listen(&cl, c, why)))
+        pq_say("%s", why);
     for (unsigned i = 0; !e && i < cl.app.n_workers; i++) {
         w[i] = &cl.cw[i]->w;
         e = start_worker(cl.cw[i]);

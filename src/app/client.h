@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* client.h - state of a client; between client.c (its life), client_session.c (sessions and their
- * ports), client_family.c (first words, headers) and client_way.c (servers and how to reach them).
+/* client.h - state of a client; between client.c (its life), client_listen.c (where it listens),
+ * client_session.c (sessions and their ports), client_family.c (first words, headers) and
+ * client_way.c (servers and how to reach them).
  */
 #ifndef PQ_APP_CLIENT_H
 #define PQ_APP_CLIENT_H
@@ -46,6 +47,20 @@ struct known {             /* what has been found out of a server */
 
 #define WAYS_MAX (PQ_CONF_SERVERS_MAX * PQ_SERVER_ADDRS)
 
+enum client_kind { CLIENT_PROXY, CLIENT_TCP, CLIENT_UDP };
+
+struct client_listener { /* each worker has a socket there */
+    enum client_kind kind;
+    struct pq_addr addr;
+    unsigned nth; /* in conf->socks5, or in conf->port */
+};
+
+union client_socket {
+    struct pq_proxy *proxy;
+    struct pq_forward *forward;
+    struct pq_udp_port *udp;
+};
+
 struct client_worker {
     struct pq_worker w;
     struct client *cl;
@@ -58,10 +73,8 @@ struct client_worker {
     pq_ns looked_at;
     unsigned looked_for; /* index in conf->server */
     bool looking;
-    struct pq_proxy *proxies[PQ_CONF_SOCKS_MAX];
-    struct pq_tun_client *tun; /* of the first worker, if there is a device */
-    struct pq_forward *forwards[PQ_CONF_FORWARD_MAX];   /* TCP ... */
-    struct pq_udp_port *udp_ports[PQ_CONF_FORWARD_MAX]; /* ... or UDP */
+    union client_socket *sockets; /* one for each of cl->listeners */
+    struct pq_tun_client *tun;    /* of the first worker, if there is a device */
     bool stopping;
 };
 
@@ -78,7 +91,17 @@ struct client {
     unsigned n_ways;
     struct pq_app_tun tun;
     struct client_worker *cw[64];
+    struct client_listener *listeners; /* sorted */
+    unsigned n_listeners;
 };
+
+/* ---- client_listen.c */
+
+/* Has all workers listen where `c` says, and nowhere else; what they have already stays open and
+ * gets its new settings.  On an error, which `why` tells, nothing has changed.  The workers do not
+ * run, or are paused.  Returns 0, PQ_ENOMEM or -errno. */
+int pq_client_listen(struct client *cl, const struct pq_conf *c, char why[PQ_WHY_LEN]);
+void pq_client_close_listeners(struct client_worker *cw);
 
 /* ---- client_way.c */
 

@@ -17,8 +17,10 @@
 
 #define PQ_CONF_SOCKS_MAX     16
 #define PQ_CONF_SERVERS_MAX   8
-#define PQ_CONF_FORWARD_MAX   64
-#define PQ_CONF_RULES_MAX     256 /* entries of allow, and of deny */
+#define PQ_CONF_FORWARD_MAX   1024 /* entries ... */
+#define PQ_CONF_PORTS_MAX     4096 /* ... and the sockets that they listen on */
+#define PQ_CONF_LISTEN_MAX    64   /* texts of one entry's listen */
+#define PQ_CONF_RULES_MAX     256  /* entries of allow, and of deny */
 #define PQ_CONF_ROUTES_MAX    64
 #define PQ_CONF_USERS_MAX     4096
 #define PQ_CONF_USER_NETS_MAX 16
@@ -69,12 +71,18 @@ struct pq_conf_user {        /* of a server */
 };
 
 struct pq_conf_forward {
-    char *listen, *target, *protocol; /* as written */
+    char *name, *target; /* as written */
+    struct pq_conf_list listen_text, protocol_text;
     int line;
+    bool tcp, udp;
+    char *host; /* of the target: a name or an address without brackets; malloc'ed */
+};
+
+struct pq_conf_port {    /* one socket of a forward */
+    unsigned entry;      /* index in `forward` */
     bool udp;            /* else TCP */
     struct pq_addr addr; /* where it listens */
-    char host[256];      /* the target: a name or an address without brackets */
-    uint16_t port;
+    uint16_t port;       /* of the target */
 };
 
 struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
@@ -119,9 +127,10 @@ struct pq_conf {
     char *protocol, *header_text, *backend_text, *look_text;
     char *private_key, *require, *wire, *state;
     struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
-    struct pq_conf_forward forward[PQ_CONF_FORWARD_MAX];
     struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
-    unsigned n_socks5, n_forward, n_servers;
+    unsigned n_socks5, n_servers;
+    struct pq_conf_forward *forward; /* malloc'ed */
+    unsigned n_forward;
     struct pq_conf_user *user; /* malloc'ed */
     unsigned n_users;
     struct pq_conf_side v4, v6;
@@ -145,6 +154,8 @@ struct pq_conf {
     enum pq_congestion congestion;
     bool fec_auto;
     struct pq_flags local_flag, remote_flag;
+    struct pq_conf_port *port; /* of all forwards; malloc'ed */
+    unsigned n_ports;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */
     bool has_secret;   /* transport.private_key is there ... */
     uint8_t secret[PQ_CONF_KEY_LEN];
