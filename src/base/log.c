@@ -8,16 +8,16 @@
 #include <time.h>
 #include <unistd.h>
 
-static enum pq_log_level log_level = PQ_LOG_INFO;
+static _Atomic int log_level = PQ_LOG_INFO;
 
 void pq_log_set_level(enum pq_log_level level)
 {
-    log_level = level;
+    atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
 }
 
 enum pq_log_level pq_log_get_level(void)
 {
-    return log_level;
+    return (enum pq_log_level)atomic_load_explicit(&log_level, memory_order_relaxed);
 }
 
 /* Writes unless that would block: a reader that has stopped reading must not stop the tunnel. What

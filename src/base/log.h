@@ -15,7 +15,7 @@ enum pq_log_level {
     PQ_LOG_NONE,
 };
 
-/* Sets the lowest level that is written; call before threads start. */
+/* Sets the lowest level that is written; at any time. */
 void pq_log_set_level(enum pq_log_level level);
 enum pq_log_level pq_log_get_level(void);
 

@@ -166,6 +166,14 @@ int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_fl
  * wire, `secured` comes when it is done [12.5].  Returns 0, PQ_ENOMEM, or PQ_ENOTSUP. */
 int pq_session_upgrade(struct pq_session *s, pq_ns now);
 
+/* Server: n users are let in from now on, whose public keys are `users`, borrowed.  Numbers of
+ * those who stay are the same; the configuration began with some, too.  Handshakes of others that
+ * wait are forgotten, but their sessions live on: see pq_session_revoked. */
+void pq_hub_set_users(struct pq_hub *h, const uint8_t (*users)[32], unsigned n);
+
+/* Server: whether the session began with a key of a user, and is of none of these n. */
+bool pq_session_revoked(const struct pq_session *s, const uint8_t (*users)[32], unsigned n);
+
 /* Whether the session has keys of its own; whose it is on a server, the user's number, or
  * PQ_NOBODY where it began without keys; what the peer is able to do, PQ_ABLE_*. */
 bool pq_session_secure(const struct pq_session *s);
