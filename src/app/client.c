@@ -32,16 +32,6 @@ static unsigned count_links(struct client *cl, unsigned id)
     return cl->app.conf->spread && part < servers ? servers : part;
 }
 
-/* The first way to the n-th server, counted around. */
-static unsigned way_of_server(struct client *cl, unsigned n)
-{
-    unsigned way = 0;
-    for (n %= pq_client_count_servers(cl); n; n--)
-        for (unsigned conf = cl->way[way].conf; cl->way[way].conf == conf;)
-            way++;
-    return way;
-}
-
 static int open_worker(struct client *cl, unsigned id)
 {
     struct client_worker *cw = cl->cw[id] = calloc(1, sizeof *cw);
@@ -70,7 +60,7 @@ static int open_worker(struct client *cl, unsigned id)
         return PQ_ENOMEM;
     for (unsigned i = 0; i < cw->n_links; i++) {
         cw->links[i].cw = cw;
-        cw->links[i].server = cl->app.conf->spread ? way_of_server(cl, i) : 0;
+        cw->links[i].server = cl->app.conf->spread ? pq_client_way_of_server(cl, i) : 0;
         uv_timer_init(&cw->w.loop, &cw->links[i].timer);
         cw->links[i].timer.data = &cw->links[i];
     }
@@ -110,19 +100,21 @@ static void close_all(struct client *cl)
     pq_app_fini(&cl->app);
 }
 
-int pq_client_run(struct pq_conf *c)
+int pq_client_run(struct pq_conf *c, const char *file)
 {
     static struct client cl;
-    struct pq_worker *w[64];
+    struct pq_worker *w[PQ_WORKERS_MAX];
+    struct client_listened listened;
     char why[PQ_WHY_LEN];
     pq_tundev_sweep(); /* what a killed client has left may be in the way to a name server */
-    int e = pq_app_init(&cl.app, c);
+    int e = pq_app_init(&cl.app, c, file);
     if (cl.app.n_workers > (unsigned)c->conn)
         cl.app.n_workers = (unsigned)c->conn; /* a worker without a session would have no use */
     if (!e)
         e = pq_client_find_ways(&cl);
     for (unsigned i = 0; !e && i < cl.app.n_workers; i++)
         e = open_worker(&cl, i);
+    cl.app.reload = pq_client_reload;
     unsigned sessions = 0;
     for (unsigned i = 0; !e && i < cl.app.n_workers; i++)
         sessions += cl.cw[i]->n_links;
@@ -134,13 +126,13 @@ int pq_client_run(struct pq_conf *c)
         pq_app_open_firewall(&cl.app);
     if (!e)
         e = pq_app_tun_open(&cl.tun, c);
-    if (!e && (e = pq_client_listen(&cl, c, why)))
+    if (!e && (e = pq_client_listen(&cl, c, &listened, why)))
         pq_say("%s", why);
     for (unsigned i = 0; !e && i < cl.app.n_workers; i++) {
         w[i] = &cl.cw[i]->w;
         e = start_worker(cl.cw[i]);
     }
-    int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(w, cl.app.n_workers);
+    int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(&cl.app, w, cl.app.n_workers);
     close_all(&cl);
     return code;
 }

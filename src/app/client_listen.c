@@ -250,7 +250,17 @@ static void tell(const struct change *g)
     }
 }
 
-int pq_client_listen(struct client *cl, const struct pq_conf *c, char why[PQ_WHY_LEN])
+static void count(const struct change *g, struct client_listened *out)
+{
+    *out = (struct client_listened){.stayed = 0};
+    for (unsigned i = 0; i < g->n; i++)
+        out->stayed += g->before[i] != 0;
+    out->opened = g->n - out->stayed;
+    out->closed = g->cl->n_listeners - out->stayed;
+}
+
+int pq_client_listen(struct client *cl, const struct pq_conf *c, struct client_listened *done,
+                     char why[PQ_WHY_LEN])
 {
     struct change g = {.cl = cl, .c = c, .bad = UINT32_MAX};
     int e = list(&g);
@@ -261,6 +271,7 @@ int pq_client_listen(struct client *cl, const struct pq_conf *c, char why[PQ_WHY
         if (g.next && g.before)
             undo(&g);
     } else {
+        count(&g, done);
         commit(&g);
         tell(&g);
     }

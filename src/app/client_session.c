@@ -307,6 +307,24 @@ static void give_up(struct link *k, const char *why)
         pq_session_end(old, PQ_ETIMEOUT); /* both would need the one port */
 }
 
+void pq_client_each(struct client_worker *cw, void (*fn)(void *ctx, struct lease *l), void *ctx)
+{
+    for (struct pq_list *n = cw->leases.next, *next; n != &cw->leases; n = next) {
+        next = n->next;
+        fn(ctx, PQ_OF(n, struct lease, node));
+    }
+}
+
+void pq_client_leave(struct lease *l)
+{
+    struct link *k = l->link;
+    if (k->ses == l->ses) {
+        k->ses = NULL;
+        uv_timer_start(&k->timer, on_reconnect, 0, 0);
+    }
+    pq_session_end(l->ses, PQ_ECLOSED);
+}
+
 /* What a new stream would have to wait for, roughly: the path, shared with those that are there. */
 static uint64_t cost(const struct pq_session *ses)
 {

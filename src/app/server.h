@@ -40,6 +40,19 @@ struct server {
     bool missing; /* the interface is away; the user was told */
 };
 
+/* ---- server_reload.c */
+
+/* See reload in app.h. */
+int pq_server_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
+
+/* ---- server.c */
+
+/* Whose inner addresses are whose, as users[].tun says: n of them, malloc'ed.  Returns 0 or
+ * PQ_ENOMEM. */
+int pq_server_tun_users(const struct pq_conf *c, struct pq_tun_user **out, unsigned *n);
+
+/* ---- server_link.c */
+
 /* Whether packets to this address are for this machine. */
 bool pq_server_is_own(struct server *s, const struct pq_addr *dst);
 

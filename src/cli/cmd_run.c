@@ -23,7 +23,7 @@ int pq_cmd_run(int argc, char **argv)
     if (pq_cli_load(&c, path))
         return 1;
     pq_log_set_level(c.log_level);
-    int code = c.role == PQ_ROLE_CLIENT ? pq_client_run(&c) : pq_server_run(&c);
+    int code = c.role == PQ_ROLE_CLIENT ? pq_client_run(&c, path) : pq_server_run(&c, path);
     pq_conf_free(&c);
     return code;
 }

@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Options of commands that ask a paqet that runs. */
+#define WHICH_ONE                                                                                  \
+    "  -c, --config FILE  what it was started with; may be left out where only one runs\n"         \
+    "  -s, --socket PATH  its control socket\n"
+
 static const struct command {
     const char *name;
     int (*main)(int argc, char **argv);
@@ -13,6 +18,8 @@ static const struct command {
 } commands[] = {
     {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
      "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
+    {"reload", pq_cmd_reload, "reload [-c FILE]: have the running one read its configuration again",
+     WHICH_ONE},
     {"secret", pq_cmd_secret, "secret [--pair | --public]: make a random key",
      "      --pair    a private and a public key, for transport.private_key and public_key\n"
      "      --public  the public key that belongs to the private one on standard input\n"},
@@ -60,7 +67,7 @@ static bool is_help(const char *arg)
 static bool takes_value(const char *arg)
 {
     static const char *const names[] = {"-c",     "--config",  "-i", "--interface", "-p",
-                                        "--port", "--payload", "-s", "--snaplen"};
+                                        "--port", "--payload", "-s", "--snaplen",   "--socket"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(arg, names[i]))
             return true;

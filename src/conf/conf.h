@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* conf.h - the configuration: the YAML of both Go families and a few keys of our own, read against
  * a table of keys (keys.c), checked as a whole (check.c).  docs/configuration.md is the
- * user's side of it.  Immutable once loaded; any thread may read it. */
+ * user's side of it.  Immutable once loaded, but for pq_conf_swap_live; any thread may read it. */
 #ifndef PQ_CONF_H
 #define PQ_CONF_H
 #include "base/addr.h"
@@ -64,6 +64,7 @@ struct pq_conf_user {        /* of a server */
     char *name, *public_key; /* as written */
     int line;
     uint8_t key[PQ_CONF_KEY_LEN];
+    bool gone;                  /* his place is empty: he was taken away while the server runs */
     struct pq_conf_rules rules; /* if one of them is there, in place of those for all */
     struct pq_conf_list tun_text;
     struct pq_net tun[PQ_CONF_USER_NETS_MAX]; /* inner addresses that are his alone */
@@ -125,7 +126,7 @@ struct pq_conf {
     /* as written; a missing or zero number already replaced by its default */
     char *role_text, *log_level_text, *listen, *ifname, *guid;
     char *protocol, *header_text, *backend_text, *look_text;
-    char *private_key, *require, *wire, *state;
+    char *private_key, *require, *wire, *state, *control;
     struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
     struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
     unsigned n_socks5, n_servers;
@@ -180,6 +181,24 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
 
 /* The same from memory, for tests. */
 int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs);
+
+/* Calls fn for each key that differs between two configurations and cannot change while the program
+ * runs, transport.kcp.key left out.  Returns how many. */
+unsigned pq_conf_differ(const struct pq_conf *a, const struct pq_conf *b,
+                        void (*fn)(void *ctx, const char *path), void *ctx);
+
+/* Exchanges what can change while it runs: log.level, socks5, forward, servers, users, allow and
+ * deny.  Nobody reads either meanwhile. */
+void pq_conf_swap_live(struct pq_conf *a, struct pq_conf *b);
+
+/* Whether the rules about targets are the same, those of users included who are in both. */
+bool pq_conf_same_rules(const struct pq_conf *a, const struct pq_conf *b);
+
+/* Takes all users away. */
+void pq_conf_drop_users(struct pq_conf *c);
+
+/* Whether both are one server, with the same key. */
+bool pq_conf_same_server(const struct pq_conf_server *a, const struct pq_conf_server *b);
 
 void pq_conf_free(struct pq_conf *c); /* overwrites all texts, secrets among them */
 

@@ -31,6 +31,9 @@ struct pq_key {
     enum pq_key_use use;
 };
 
+unsigned pq_key_count(void);
+const struct pq_key *pq_key_nth(unsigned i);
+
 /* The key with this path, or NULL. */
 const struct pq_key *pq_key_find(const char *path);
 

@@ -43,6 +43,7 @@ static const struct pq_key keys[] = {
     STR("role", AT(role_text)),
     MAP("log"),
     STR("log.level", AT(log_level_text)),
+    STR("control", AT(control)),
     MAP("listen"),
     STR("listen.addr", AT(listen)),
     MAP("server"),
@@ -176,6 +177,16 @@ static const struct pq_key keys[] = {
 
 #define N_KEYS (sizeof keys / sizeof keys[0])
 _Static_assert(N_KEYS <= PQ_KEYS_MAX, "each key has a place for its line");
+
+unsigned pq_key_count(void)
+{
+    return N_KEYS;
+}
+
+const struct pq_key *pq_key_nth(unsigned i)
+{
+    return &keys[i];
+}
 
 const struct pq_key *pq_key_find(const char *path)
 {

@@ -525,6 +525,15 @@ int pq_conf_parse_once(struct pq_conf *out, const char *text, size_t n, struct p
 
 /* ---- freeing */
 
+void pq_conf_drop_users(struct pq_conf *c)
+{
+    for (unsigned i = 0; i < c->n_users; i++)
+        pq_keys_free("users[].", &c->user[i]);
+    free(c->user);
+    c->user = NULL;
+    c->n_users = 0;
+}
+
 void pq_conf_free(struct pq_conf *c)
 {
     for (unsigned i = 0; i < c->n_socks5; i++)
@@ -537,9 +546,7 @@ void pq_conf_free(struct pq_conf *c)
     free(c->port);
     for (unsigned i = 1; i < PQ_CONF_SERVERS_MAX; i++) /* the first one is also server.addr */
         pq_keys_free("servers[].", &c->server[i]);
-    for (unsigned i = 0; i < c->n_users; i++)
-        pq_keys_free("users[].", &c->user[i]);
-    free(c->user);
+    pq_conf_drop_users(c);
     explicit_bzero(c->secret, sizeof c->secret);
     pq_keys_free("", c);
     memset(c, 0, sizeof *c);

@@ -45,8 +45,8 @@ int pq_rules_new(struct pq_rules **out, const char *const *allow, unsigned n_all
                  const char *const *deny, unsigned n_deny);
 void pq_rules_free(struct pq_rules **r);
 
-/* Keeps them until they are given back, also if they are freed meanwhile; of NULL nothing.  From any
- * thread. */
+/* Keeps them until they are given back, also if they are freed meanwhile; of NULL nothing.  From
+ * any thread. */
 const struct pq_rules *pq_rules_hold(const struct pq_rules *r);
 void pq_rules_drop(const struct pq_rules *r);
 
