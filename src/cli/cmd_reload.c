@@ -22,11 +22,11 @@ int pq_cli_reload(const struct pq_cli_target *t, const char *command)
     char file[1024];
     int fd = pq_cli_connect(t, command);
     if (fd < 0)
-        return 1;
+        return PQ_CLI_NOBODY;
     int code = pq_cli_ask(fd, command, "\"do\":\"reload\"", &a);
     close(fd);
     if (code)
-        return code;
+        return PQ_CLI_NOBODY;
     const bool ok = pq_cli_is_ok(&a);
     pq_cli_text(&a, a.doc.v, "file", file, sizeof file);
     print_list(&a, "errors", "error: ", stderr);
@@ -58,5 +58,5 @@ int pq_cmd_reload(int argc, char **argv)
         fprintf(stderr, "paqet reload: unexpected argument '%s'\n", argv[optind]);
         return 1;
     }
-    return pq_cli_reload(&t, "reload");
+    return pq_cli_reload(&t, "reload") ? 1 : 0;
 }

@@ -28,7 +28,10 @@ void pq_cli_answer_free(struct pq_cli_answer *a);
 int pq_cli_ask_once(const struct pq_cli_target *t, const char *command, const char *request,
                     struct pq_cli_answer *out);
 
-/* Has it read its configuration again, and tells what came of it.  Returns the exit code. */
+#define PQ_CLI_NOBODY 2 /* nobody answers: most likely it does not run */
+
+/* Has it read its configuration again, and tells what came of it.  Returns 0, 1 (it did not like
+ * it) or PQ_CLI_NOBODY, which was said. */
 int pq_cli_reload(const struct pq_cli_target *t, const char *command);
 
 /* Whether the answer is no error. */

@@ -23,6 +23,12 @@ static const struct command {
     {"secret", pq_cmd_secret, "secret [--pair | --public]: make a random key",
      "      --pair    a private and a public key, for transport.private_key and public_key\n"
      "      --public  the public key that belongs to the private one on standard input\n"},
+    {"user", pq_cmd_user, "user add NAME | del NAME | list: who may use a server",
+     "  -c, --config FILE     the server's configuration, which is changed; config.yaml if it is\n"
+     "                        left out. A server that runs follows at once\n"
+     "  -s, --socket PATH     its control socket, where that is not what FILE says\n"
+     "      --public-key KEY  add: of a pair that the user has made himself\n"
+     "add writes a configuration for the client to standard output.\n"},
     {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
     {"ping", pq_cmd_ping, "ping -c FILE [--payload TEXT]: send one forged packet to the server",
      "  -c, --config FILE   a client's configuration; config.yaml if it is left out\n"
@@ -66,8 +72,9 @@ static bool is_help(const char *arg)
 /* Options whose value is the next argument: so the command is found behind them, too. */
 static bool takes_value(const char *arg)
 {
-    static const char *const names[] = {"-c",     "--config",  "-i", "--interface", "-p",
-                                        "--port", "--payload", "-s", "--snaplen",   "--socket"};
+    static const char *const names[] = {"-c",        "--config", "-i",          "--interface",
+                                        "-p",        "--port",   "--payload",   "-s",
+                                        "--snaplen", "--socket", "--public-key"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(arg, names[i]))
             return true;

@@ -260,6 +260,60 @@ for _workers in (1, 3):
     add(f"reload_revokes_user_{_workers}_workers", functools.partial(revoke, _workers), timed=True)
 
 
+def user(lab: Lab, server: Process, *argv: str) -> tuple[int, str, str]:
+    path, socket_path = str(config_of(server)), str(paqet.control_path(lab, "server"))
+    result = lab.s.run([paqet.program(), "user", *argv, "-c", path, "-s", socket_path])
+    return result.returncode, result.stdout, result.stderr
+
+
+@test(timed=True)
+def test_user_command() -> None:
+    """A user is added, uses what was printed for him, and is taken away again: all at once."""
+    with Lab() as lab:
+        keys = Keys(lab)
+        lab.origin()
+        server = paqet.start_server(lab, keys.server_settings(control=True))
+        before = config_of(server).read_text()
+        wait_until(paqet.control_path(lab, "server").exists, 5, "the socket")
+        code, config, said = user(lab, server, "add", "reza")
+        expect(code == 0 and "users: 1 new, 0 gone" in said, said)
+        expect("ADDRESS-OF-THE-SERVER" in config, config)
+        config = config.replace("ADDRESS-OF-THE-SERVER", lab.s.ip4)
+        client = paqet.start(lab.c, "reza", config)
+        paqet.wait_ready(client)
+        paqet.wait_working(lab)
+        server.wait_log(r"\(reza\) connected", 2)
+        echo = paqet.Echo(lab)
+        private = re.search(r"private_key: \"(\w+)\"", config)
+        expect(private and private[1] not in config_of(server).read_text() + server.log(), "his key")
+        code, listed, _ = user(lab, server, "list")
+        expect([line.split("  ")[1] for line in listed.splitlines()] == ["ali", "sara", "reza"], listed)
+        for argv, part in (
+            (("add", "ali"), "ali is there already"),
+            (("del", "nobody"), "there is no user nobody"),
+            (("add", "x", "--public-key", "12"), "is not a key of 64 hex digits"),
+            (("add", "x" * 65), "a name has 1 to 64 bytes"),
+            (("add",), "say add NAME"),
+            (("rub", "out"), "say add NAME"),
+        ):
+            code, _, said = user(lab, server, *argv)
+            expect(code == 1 and part in said, f"{argv}: {code}, {said}")
+        echo.check()
+        code, _, said = user(lab, server, "del", "reza")
+        expect(code == 0, said)
+        paqet.seconds_to_end(echo.connection, GONE)
+        expect(config_of(server).read_text() == before, "the file is not as it was")
+        code, config, said = user(lab, server, "add", "mina", "--public-key", keys.ali[1][::-1])
+        expect(code == 0 and "THE-PRIVATE-KEY" in config, said + config)
+        server.stop()
+        code, _, said = user(lab, server, "del", "mina")
+        expect(code == 0 and "counts from the next start" in said, said)
+        expect(config_of(server).read_text() == before, "the file is not as it was")
+        for name in ("ali", "sara"):
+            code, _, said = user(lab, server, "del", name)
+        expect(code == 1 and "sara is the only user" in said, said)
+
+
 @test()
 def test_reload_rules() -> None:
     """Rules are those of the file for new connections; what is connected goes on."""
