@@ -30,6 +30,11 @@ void pq_say(const char *fmt, ...)
     fprintf(stderr, "paqet: %s\n", text);
 }
 
+const char *pq_app_kind_of(enum pq_request_type type)
+{
+    return type == PQ_REQ_UDP ? "udp" : type == PQ_REQ_TUN ? "tun" : "tcp";
+}
+
 uint64_t pq_app_wall(void *ctx)
 {
     struct timespec t;

@@ -74,6 +74,9 @@ void pq_app_resume(struct pq_app *app);
 /* Logs, at level debug, how a session's segments fared. */
 void pq_app_log_session(const struct pq_session *ses);
 
+/* What the user calls a request of this kind: "tcp", "udp" or "tun". */
+const char *pq_app_kind_of(enum pq_request_type type);
+
 /* The wall clock, ms since 1970; see pq_hub_events. */
 uint64_t pq_app_wall(void *ctx);
 

@@ -164,6 +164,7 @@ static bool move_to(struct client_worker *cw, const struct pq_path *path)
         app->path = old;
         return false;
     }
+    cw->w.did.links++;
     PQ_LOG(PQ_LOG_INFO, "moving from %s to %s", old.iface.name, path->iface.name);
     pq_app_move_firewall(app, path->iface.name);
     return true;

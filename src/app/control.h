@@ -31,6 +31,21 @@ int pq_control_start(struct pq_control **out, uv_loop_t *loop, struct pq_app *ap
 /* Closes it; frees once the loop has closed the handles.  Sets *c to NULL; NULL does nothing. */
 void pq_control_stop(struct pq_control **c);
 
+/* ---- status.c: members of an answer, added to it */
+
+#define PQ_STATUS_SESSIONS 1000 /* at most, unless the request asks for less or more ... */
+#define PQ_STATUS_STREAMS  2000
+#define PQ_STATUS_MOST     20000 /* ... up to this */
+
+/* Adds what docs/control.md says of "status": at most `most` sessions. */
+void pq_status_put(struct pq_app *app, struct pq_json *w, unsigned most);
+
+/* Adds "streams": at most `most`. */
+void pq_status_put_streams(struct pq_app *app, struct pq_json *w, unsigned most);
+
+/* Ends a stream by the id that "top" has told.  Returns false if there is none. */
+bool pq_status_kill(struct pq_app *app, const char *id);
+
 /* ---- control_ask.c */
 
 /* Makes the answer to a request, without the line feed. */

@@ -65,13 +65,87 @@ static void ask_reload(struct request *q)
     free(news);
 }
 
+/* ---- looking */
+
+/* A number of the request, up to `limit`. */
+static uint64_t number(const struct request *q, const char *key, uint64_t deflt, uint64_t limit)
+{
+    uint64_t v = deflt;
+    pq_json_get_uint(q->doc, pq_json_get(q->doc, q->doc->v, key), &v);
+    return v < limit ? v : limit;
+}
+
+static void ask_status(struct request *q)
+{
+    begin(q->answer, true);
+    pq_status_put(q->app, q->answer,
+                  (unsigned)number(q, "sessions", PQ_STATUS_SESSIONS, PQ_STATUS_MOST));
+    pq_json_end(q->answer, '}');
+}
+
+static void ask_top(struct request *q)
+{
+    begin(q->answer, true);
+    pq_status_put_streams(q->app, q->answer,
+                          (unsigned)number(q, "streams", PQ_STATUS_STREAMS, PQ_STATUS_MOST));
+    pq_json_end(q->answer, '}');
+}
+
+static void ask_kill(struct request *q)
+{
+    char id[32];
+    if (!pq_json_get_text(q->doc, pq_json_get(q->doc, q->doc->v, "id"), id, sizeof id) ||
+        !pq_status_kill(q->app, id)) {
+        refuse(q->answer, "there is no stream with this id; \"top\" tells them");
+        return;
+    }
+    begin(q->answer, true);
+    pq_json_end(q->answer, '}');
+}
+
+/* ---- the log */
+
+static void put_line(void *ctx, const char *line)
+{
+    pq_json_text(ctx, NULL, line);
+}
+
+static void ask_log(struct request *q)
+{
+    const uint64_t after = number(q, "after", 0, UINT64_MAX);
+    begin(q->answer, true);
+    pq_json_text(q->answer, "level", pq_log_level_name(pq_log_get_level()));
+    pq_json_begin(q->answer, "lines", '[');
+    const uint64_t next = pq_log_kept(after, put_line, q->answer);
+    pq_json_end(q->answer, ']');
+    pq_json_uint(q->answer, "next", next);
+    pq_json_end(q->answer, '}');
+}
+
+static void ask_level(struct request *q)
+{
+    char name[16];
+    enum pq_log_level level;
+    if (!pq_json_get_text(q->doc, pq_json_get(q->doc, q->doc->v, "level"), name, sizeof name) ||
+        !pq_log_level_from(name, &level)) {
+        refuse(q->answer, "\"level\" must be debug, info, warn, error, fatal or none");
+        return;
+    }
+    PQ_LOG(PQ_LOG_INFO, "the level of the log is %s now", name);
+    pq_log_set_level(level);
+    begin(q->answer, true);
+    pq_json_text(q->answer, "level", name);
+    pq_json_end(q->answer, '}');
+}
+
 /* ---- requests */
 
 static const struct {
     const char *name;
     void (*answer)(struct request *q);
 } requests[] = {
-    {"reload", ask_reload},
+    {"status", ask_status}, {"top", ask_top},     {"kill", ask_kill},
+    {"log", ask_log},       {"level", ask_level}, {"reload", ask_reload},
 };
 
 void pq_control_ask(struct pq_app *app, const char *line, size_t n, struct pq_json *answer)

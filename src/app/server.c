@@ -53,7 +53,9 @@ static const char *name_of(const struct pq_worker *w, const struct pq_session *s
 
 static void on_proven(void *ctx, struct pq_session *ses)
 {
+    struct pq_worker *w = ctx;
     char name[NAME_LEN];
+    w->did.opened++;
     PQ_LOG(PQ_LOG_INFO, "client %s connected", name_of(ctx, ses, name));
 }
 
@@ -65,15 +67,19 @@ static void on_secured(void *ctx, struct pq_session *ses)
 
 static void on_moved(void *ctx, struct pq_session *ses, bool ok)
 {
+    struct pq_worker *w = ctx;
     char name[NAME_LEN];
     (void)ok; /* always, on a server */
+    w->did.moved++;
     PQ_LOG(PQ_LOG_INFO, "client %s goes on from there, another port or address than before",
            name_of(ctx, ses, name));
 }
 
 static void on_ended(void *ctx, struct pq_session *ses, int err)
 {
+    struct pq_worker *w = ctx;
     char name[NAME_LEN];
+    w->did.ended += err != PQ_EREPLACED;
     if (err != PQ_EREPLACED)
         PQ_LOG(PQ_LOG_INFO, "client %s gone: %s", name_of(ctx, ses, name), pq_strerror(err));
     pq_app_log_session(ses);

@@ -126,6 +126,7 @@ bool pq_server_renew_link(struct server *s, struct pq_worker *w)
     const struct pq_iface f = s->app.path.iface;
     if (there && f.index != v->ifindex) {
         there = reopen(s, w);
+        w->did.links++;
         v->ifindex = there ? f.index : 0;
     }
     struct pq_link link = {.to.link_len = w->io->link_len,

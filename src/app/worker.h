@@ -18,6 +18,14 @@
 
 #define PQ_TX_SLOTS 64
 
+struct pq_did {             /* what was done without being asked for, and how often */
+    uint64_t opened, ended; /* sessions */
+    uint64_t fresh;         /* sessions in place of silent ones */
+    uint64_t failovers;     /* to another server or address */
+    uint64_t moved;         /* sessions to another tuple */
+    uint64_t links;         /* to another interface, or to one that is there again */
+};
+
 struct pq_worker {
     unsigned id;
     uv_loop_t loop;
@@ -53,6 +61,7 @@ struct pq_worker {
     void (*on_too_long)(struct pq_worker *w); /* the interface refuses packets of this length */
     struct pq_log_limit too_long;
     void *role;
+    struct pq_did did;
     pthread_mutex_t pause_lock; /* of `pause` */
     pthread_cond_t paused;      /* told when it changes */
     enum { PQ_RUNS, PQ_SHALL_PAUSE, PQ_STANDS } pause;

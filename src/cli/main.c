@@ -18,6 +18,18 @@ static const struct command {
 } commands[] = {
     {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
      "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
+    {"status", pq_cmd_status, "status [--watch] [--json]: what the running one does",
+     WHICH_ONE "      --watch        again each second\n"
+               "      --json         as the program says it, see docs/control.md\n"},
+    {"top", pq_cmd_top, "top [--watch] [--kill ID]: its streams, the busiest first",
+     WHICH_ONE "      --watch        again each second\n"
+               "  -n, --lines N      so many; 20 if it is left out\n"
+               "      --kill ID      ends a stream\n"
+               "      --json         as the program says it, see docs/control.md\n"},
+    {"log", pq_cmd_log, "log [-f] [--level LEVEL]: the last lines of its log",
+     WHICH_ONE "  -n, --lines N      so many; 50 if it is left out\n"
+               "  -f, --follow       and those that come\n"
+               "      --level LEVEL  instead: what is logged from now on\n"},
     {"reload", pq_cmd_reload, "reload [-c FILE]: have the running one read its configuration again",
      WHICH_ONE},
     {"secret", pq_cmd_secret, "secret [--pair | --public]: make a random key",
@@ -72,9 +84,10 @@ static bool is_help(const char *arg)
 /* Options whose value is the next argument: so the command is found behind them, too. */
 static bool takes_value(const char *arg)
 {
-    static const char *const names[] = {"-c",        "--config", "-i",          "--interface",
-                                        "-p",        "--port",   "--payload",   "-s",
-                                        "--snaplen", "--socket", "--public-key"};
+    static const char *const names[] = {"-c",        "--config", "-i",           "--interface",
+                                        "-p",        "--port",   "--payload",    "-s",
+                                        "--snaplen", "--socket", "--public-key", "-n",
+                                        "--lines",   "--kill",   "--level"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(arg, names[i]))
             return true;

@@ -56,17 +56,10 @@ static void check_role(struct pq_check *k)
 
 static void check_log(struct pq_check *k)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error", "fatal", "none"};
     struct pq_conf *c = k->c;
     c->log_level = PQ_LOG_INFO;
-    if (!pq_is_set(c->log_level_text))
+    if (!pq_is_set(c->log_level_text) || pq_log_level_from(c->log_level_text, &c->log_level))
         return;
-    for (int i = 0; i < 6; i++) {
-        if (strcmp(c->log_level_text, names[i]) == 0) {
-            c->log_level = (enum pq_log_level)i;
-            return;
-        }
-    }
     PQ_FAIL(k, "log.level", "log.level: '%s' is not one of none, debug, info, warn, error, fatal",
             c->log_level_text);
 }

@@ -249,6 +249,11 @@ static void dispatch(struct serve *s, const struct pq_request *req, enum pq_fami
 {
     bool tun = req->type == PQ_REQ_TUN && s->front->tun;
     if (req->type == PQ_REQ_TCP || req->type == PQ_REQ_UDP || tun) {
+        pq_stream_set_target(s->st,
+                             tun                       ? "tun"
+                             : req->type == PQ_REQ_TCP ? "tcp"
+                                                       : "udp",
+                             tun ? "" : req->host, tun ? 0 : req->port);
         if (req->type == PQ_REQ_TCP)
             serve_tcp(s, req, used);
         else if (tun)
