@@ -15,6 +15,7 @@ int pq_cmd_top(int argc, char **argv);
 int pq_cmd_log(int argc, char **argv);
 int pq_cmd_reload(int argc, char **argv);
 int pq_cmd_user(int argc, char **argv);
+int pq_cmd_forward(int argc, char **argv);
 int pq_cmd_version(int argc, char **argv);
 
 /* Loads a configuration for a command; prints what is wrong with it.  Returns 0 or the exit code.

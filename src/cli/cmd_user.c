@@ -10,7 +10,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define NAME_MAX_LEN 64
 #define HEX_LEN      (2 * PQ_CONF_KEY_LEN + 1)
@@ -130,28 +129,6 @@ static int print_client(const struct wanted *w, const struct pq_conf *c)
     return fflush(stdout) ? fail("the client's part could not be written%s", "") : 0;
 }
 
-/* A server that runs takes the file at once; if none does, it is for the next start. */
-static int take_over(const struct wanted *w)
-{
-    const struct pq_cli_target t = {.config = w->config, .socket = w->socket};
-    int out = dup(STDOUT_FILENO); /* what a reload tells is no part of the client's file */
-    fflush(stdout);
-    if (out >= 0)
-        dup2(STDERR_FILENO, STDOUT_FILENO);
-    int code = pq_cli_reload(&t, "user");
-    fflush(stdout);
-    if (out >= 0) {
-        dup2(out, STDOUT_FILENO);
-        close(out);
-    }
-    if (code == PQ_CLI_NOBODY)
-        fprintf(stderr,
-                "paqet user: %s was changed; that counts from the next start or reload of the "
-                "server\n",
-                w->config);
-    return code == PQ_CLI_NOBODY ? 0 : code;
-}
-
 /* ---- the actions */
 
 static int make_keys(struct wanted *w)
@@ -236,7 +213,8 @@ static int act(struct wanted *w)
         code = strcmp(w->action, "add") == 0 ? add(w, &f) : del(w, &f);
     pq_cli_file_close(&f);
     explicit_bzero(w->secret, sizeof w->secret);
-    return code || listing ? code : take_over(w);
+    const struct pq_cli_target t = {.config = w->config, .socket = w->socket};
+    return code || listing ? code : pq_cli_file_follow(&t, "user");
 }
 
 int pq_cmd_user(int argc, char **argv)

@@ -135,3 +135,22 @@ void pq_cli_file_close(struct pq_cli_file *f)
     pq_conf_free(&f->conf);
     f->text = NULL;
 }
+
+int pq_cli_file_follow(const struct pq_cli_target *t, const char *command)
+{
+    fflush(stdout);
+    int out = dup(STDOUT_FILENO);
+    if (out >= 0)
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+    int code = pq_cli_reload(t, command);
+    fflush(stdout);
+    if (out >= 0) {
+        dup2(out, STDOUT_FILENO);
+        close(out);
+    }
+    if (code != PQ_CLI_NOBODY)
+        return code;
+    fprintf(stderr, "paqet %s: %s was changed; that counts from the next start or reload\n",
+            command, t->config);
+    return 0;
+}

@@ -3,6 +3,7 @@
  * and checked before, as a whole, in one go. */
 #ifndef PQ_CLI_EDIT_H
 #define PQ_CLI_EDIT_H
+#include "cli/control.h"
 #include "conf/conf.h"
 #include "conf/edit.h"
 
@@ -24,4 +25,9 @@ int pq_cli_file_write(struct pq_cli_file *f, char *text, size_t n,
                                        const struct pq_conf *next),
                       void *ctx, const char *command);
 void pq_cli_file_close(struct pq_cli_file *f);
+
+/* Has the paqet that runs with the file, t->config, read it; what it says goes to standard error,
+ * so that standard output is the command's own.  That none runs is no error.  Returns the exit
+ * code. */
+int pq_cli_file_follow(const struct pq_cli_target *t, const char *command);
 #endif

@@ -41,6 +41,13 @@ static const struct command {
      "  -s, --socket PATH     its control socket, where that is not what FILE says\n"
      "      --public-key KEY  add: of a pair that the user has made himself\n"
      "add writes a configuration for the client to standard output.\n"},
+    {"forward", pq_cmd_forward, "forward add LISTEN TARGET | del LISTEN | list: ports of a client",
+     "  -c, --config FILE    the client's configuration, which is changed; config.yaml if it is "
+     "left\n"
+     "                       out. A client that runs follows at once\n"
+     "  -s, --socket PATH    its control socket, where that is not what FILE says\n"
+     "      --protocol WORD  add: tcp (if it is left out), udp, or tcp,udp\n"
+     "      --name NAME      add: for the log; del takes it, too\n"},
     {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
     {"ping", pq_cmd_ping, "ping -c FILE [--payload TEXT]: send one forged packet to the server",
      "  -c, --config FILE   a client's configuration; config.yaml if it is left out\n"
@@ -84,10 +91,10 @@ static bool is_help(const char *arg)
 /* Options whose value is the next argument: so the command is found behind them, too. */
 static bool takes_value(const char *arg)
 {
-    static const char *const names[] = {"-c",        "--config", "-i",           "--interface",
-                                        "-p",        "--port",   "--payload",    "-s",
-                                        "--snaplen", "--socket", "--public-key", "-n",
-                                        "--lines",   "--kill",   "--level"};
+    static const char *const names[] = {
+        "-c",        "--config", "-i",        "--interface", "-p",           "--port",
+        "--payload", "-s",       "--snaplen", "--socket",    "--public-key", "-n",
+        "--lines",   "--kill",   "--level",   "--protocol",  "--name"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(arg, names[i]))
             return true;

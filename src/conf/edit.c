@@ -276,6 +276,17 @@ static int block_span(struct edit *e, unsigned nth, size_t *from, size_t *to)
     return 0;
 }
 
+/* Where the last element goes a list without elements stays; a key with nothing behind it would be
+ * "not set". */
+static size_t put_empty(const struct edit *e, FILE *f)
+{
+    const char *colon = memchr(e->text + e->key_end, ':', e->n - e->key_end);
+    const size_t at = colon ? (size_t)(colon - e->text) + 1 : e->key_end;
+    fwrite(e->text, 1, at, f);
+    fputs(" []", f);
+    return at;
+}
+
 int pq_edit_remove(const char *text, size_t n, const char *list, unsigned nth, char **out,
                    size_t *out_n, char why[PQ_EDIT_WHY_LEN])
 {
@@ -285,15 +296,16 @@ int pq_edit_remove(const char *text, size_t n, const char *list, unsigned nth, c
     int r = open_text(&e, list);
     if (r)
         return r;
-    if (nth >= count(&e) || count(&e) == 1)
-        r = refuse(&e, "it is not in the list, or the only one");
+    if (nth >= count(&e))
+        r = refuse(&e, "it is not in the list");
     else if (element(&e, nth)->start_mark.index < e.list->start_mark.index)
         r = refuse(&e, "it stands in another place of the file (*)");
     else
         r = is_flow(&e) ? flow_span(&e, nth, &from, &to) : block_span(&e, nth, &from, &to);
     FILE *f = r ? NULL : open_memstream(out, out_n);
     if (f) {
-        fwrite(text, 1, from, f);
+        const size_t done = count(&e) == 1 && !is_flow(&e) ? put_empty(&e, f) : 0;
+        fwrite(text + done, 1, from - done, f);
         fwrite(text + to, 1, n - to, f);
     }
     if (!r)

@@ -79,6 +79,46 @@ def test_forward_ranges() -> None:
             target.close()
 
 
+@test()
+def test_forward_command() -> None:
+    """Forwards are added to a client that runs and taken out again, in its file, too."""
+    with Lab() as lab:
+        targets = answer_with_port(lab, 7001, 7003)
+        paqet.start_server(lab, Settings())
+        client = paqet.start_client(lab, Settings(control=True))
+        path, sock = client.popen.args[-1], paqet.control_path(lab, "client")
+        wait_until(sock.exists, 5, "the socket")
+        before = open(path).read()
+
+        def forward(*argv: str) -> tuple[int, str]:
+            command = [paqet.program(), "forward", *argv, "-c", path, "-s", str(sock)]
+            result = lab.c.run(command)
+            return result.returncode, result.stdout + result.stderr
+
+        code, said = forward("add", "127.0.0.1:8001-8003", "127.0.0.1:7001-7003", "--name", "three")
+        expect(code == 0 and "3 new" in said, said)
+        wait_until(lambda: leads_to(lab, 8003, 7003), 10, "the tunnel")
+        code, said = forward("add", "127.0.0.1:8009", "127.0.0.1:7001", "--protocol", "tcp,udp")
+        expect(code == 0 and leads_to(lab, 8009, 7001), said)
+        code, said = forward("list")
+        expect(said.splitlines()[0] == "127.0.0.1:8001-8003  127.0.0.1:7001-7003  tcp  three", said)
+        for argv, part in (
+            (("add", "127.0.0.1:8001", "h:1"), "already listens there"),
+            (("add", "127.0.0.1:8001"), "say add LISTEN TARGET"),
+            (("del", "127.0.0.1:9"), "there is no forward"),
+        ):
+            code, said = forward(*argv)
+            expect(code == 1 and part in said, f"{argv}: {said}")
+        code, said = forward("del", "three")
+        expect(code == 0 and "3 closed" in said, said)
+        expect(not leads_to(lab, 8001, 7001) and leads_to(lab, 8009, 7001), "another one is gone")
+        code, said = forward("del", "127.0.0.1:8009")
+        expect(code == 0 and not leads_to(lab, 8009, 7001), said)
+        expect(open(path).read() == f"{before}forward: []\n", "more than the list has changed")
+        for target in targets:
+            target.close()
+
+
 @test(timed=True)
 def test_forward_thousand() -> None:
     """A thousand forwards cost little memory and start time, and each is there."""
