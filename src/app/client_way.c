@@ -111,8 +111,9 @@ unsigned pq_client_next_way(struct client *cl, unsigned way, bool stay)
 
 unsigned pq_client_way_of_server(struct client *cl, unsigned n)
 {
+    const unsigned servers = pq_client_count_servers(cl);
     unsigned way = 0;
-    for (n %= pq_client_count_servers(cl); n; n--)
+    for (n = servers ? n % servers : 0; n; n--)
         for (unsigned conf = cl->way[way].conf; cl->way[way].conf == conf;)
             way++;
     return way;

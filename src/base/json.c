@@ -401,7 +401,9 @@ bool pq_json_get_text(const struct pq_json_doc *d, const struct pq_json_node *of
             one[0] = *at++;
         } else if (at[1] != 'u') {
             const char *known = strchr(from, at[1]);
-            one[0] = known ? to[known - from] : at[1];
+            one[0] = at[1];
+            if (known)
+                one[0] = to[known - from];
             at += 2;
         } else {
             at += 2;

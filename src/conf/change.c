@@ -70,24 +70,32 @@ unsigned pq_conf_differ(const struct pq_conf *a, const struct pq_conf *b,
 
 #define SWAP(field)                                                                                \
     do {                                                                                           \
-        __typeof__(a->field) both[2];                                                              \
-        memcpy(&both[0], &a->field, sizeof both[0]);                                               \
-        memcpy(&both[1], &b->field, sizeof both[1]);                                               \
-        memcpy(&a->field, &both[1], sizeof both[1]);                                               \
-        memcpy(&b->field, &both[0], sizeof both[0]);                                               \
+        __typeof__(a->field) was = a->field;                                                       \
+        a->field = b->field;                                                                       \
+        b->field = was;                                                                            \
     } while (0)
+
+static void swap_bytes(void *a, void *b, size_t n)
+{
+    unsigned char *x = a, *y = b;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char was = x[i];
+        x[i] = y[i];
+        y[i] = was;
+    }
+}
 
 void pq_conf_swap_live(struct pq_conf *a, struct pq_conf *b)
 {
     SWAP(log_level_text);
     SWAP(log_level);
-    SWAP(socks5);
+    swap_bytes(a->socks5, b->socks5, sizeof a->socks5);
     SWAP(n_socks5);
     SWAP(forward);
     SWAP(n_forward);
     SWAP(port);
     SWAP(n_ports);
-    SWAP(server);
+    swap_bytes(a->server, b->server, sizeof a->server);
     SWAP(n_servers);
     SWAP(user);
     SWAP(n_users);
