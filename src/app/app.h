@@ -22,8 +22,9 @@ struct pq_app {
     /* The role's part of a reload: takes over what can change of `next`, which it may change, too.
      * Says in `news` what was done, or what was wrong: then nothing was. */
     int (*reload)(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
-    struct pq_hub_conf hub;          /* key included: wiped by pq_app_fini */
-    uint8_t secret[PQ_CONF_KEY_LEN]; /* private key of our own wire; wiped, too */
+    bool (*away)(struct pq_app *app); /* server: whether its interface is */
+    struct pq_hub_conf hub;           /* key included: wiped by pq_app_fini */
+    uint8_t secret[PQ_CONF_KEY_LEN];  /* private key of our own wire; wiped, too */
     struct pq_path path;
     unsigned n_workers;
     int fanout;              /* of a server's workers; -1 until the first has joined */

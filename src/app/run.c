@@ -3,6 +3,7 @@
  */
 #include "app/app.h"
 #include "app/control.h"
+#include "app/http.h"
 #include "app/reload.h"
 
 #include <errno.h>
@@ -68,6 +69,7 @@ struct main_loop {
     uv_loop_t loop;
     uv_signal_t on[N_SIGNALS];
     struct pq_control *control;
+    struct pq_http *http;
     bool open;
     bool terminal; /* there was one at the start, whose end ends the program */
 };
@@ -113,13 +115,22 @@ static int open_main(struct main_loop *m)
     }
     if (e)
         pq_say("signals cannot be received: %s", uv_strerror(e));
-    return e ? e : pq_control_start(&m->control, &m->loop, m->app);
+    if (!e)
+        e = pq_control_start(&m->control, &m->loop, m->app);
+#ifdef PQ_WITH_HTTP
+    if (!e)
+        e = pq_http_open(&m->http, &m->loop, m->app);
+#endif
+    return e;
 }
 
 static void close_main(struct main_loop *m)
 {
     if (!m->open)
         return;
+#ifdef PQ_WITH_HTTP
+    pq_http_close(&m->http);
+#endif
     pq_control_stop(&m->control);
     uv_walk(&m->loop, close_handle, NULL);
     uv_run(&m->loop, UV_RUN_DEFAULT);

@@ -300,6 +300,7 @@ int pq_server_run(struct pq_conf *c, const char *file)
         return 1;
     }
     s.app.reload = pq_server_reload;
+    s.app.away = pq_server_is_away;
     const bool fixed_mac = c->v4.has_mac || c->v6.has_mac;
     s.app.hub.learn_mac = !fixed_mac;
     int e = wait_for_link(&s, why);

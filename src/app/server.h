@@ -56,6 +56,9 @@ int pq_server_tun_users(const struct pq_conf *c, struct pq_tun_user **out, unsig
 /* Whether packets to this address are for this machine. */
 bool pq_server_is_own(struct server *s, const struct pq_addr *dst);
 
+/* Whether the interface is away; see app.h. */
+bool pq_server_is_away(struct pq_app *app);
+
 /* The MAC of the interface. */
 void pq_server_mac(struct server *s, uint8_t mac[6]);
 

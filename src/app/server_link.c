@@ -43,6 +43,15 @@ bool pq_server_is_own(struct server *s, const struct pq_addr *dst)
     return own;
 }
 
+bool pq_server_is_away(struct pq_app *app)
+{
+    struct server *s = PQ_OF(app, struct server, app);
+    pthread_mutex_lock(&s->link_lock);
+    const bool away = s->missing;
+    pthread_mutex_unlock(&s->link_lock);
+    return away;
+}
+
 void pq_server_mac(struct server *s, uint8_t mac[6])
 {
     pthread_mutex_lock(&s->link_lock);

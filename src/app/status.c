@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* status.c - what there is to see of a program that runs; docs/control.md has the meaning of each
  * member.  A worker stands still while its numbers are copied, not while they are written. */
+#include "app/status.h"
+
 #include "app/control.h"
 
 #include <stdlib.h>
@@ -17,13 +19,7 @@ static double seconds(pq_ns t)
 
 /* ---- copies */
 
-struct rows {    /* of sessions or streams; grows up to `most` */
-    size_t size; /* of one */
-    char *v;
-    unsigned n, cap, most, left_out;
-};
-
-static void *next_row(struct rows *r)
+static void *next_row(struct pq_rows *r)
 {
     if (r->n == r->cap && r->cap < r->most) {
         unsigned cap = r->cap ? 2 * r->cap : FIRST_ROWS;
@@ -41,11 +37,6 @@ static void *next_row(struct rows *r)
     return r->v + r->size * r->n++;
 }
 
-struct session_row {
-    unsigned worker;
-    struct pq_session_info s;
-};
-
 struct stream_row {
     unsigned worker;
     struct pq_addr peer;
@@ -54,30 +45,27 @@ struct stream_row {
     char host[256];
 };
 
-struct totals {
-    size_t sessions, half_open;
-    unsigned udp_flows, udp_flows_max;
-    uint64_t udp_dropped;
-    struct pq_hub_stats hub;
-    struct pq_pktio_stats io;
-    struct pq_memory_info memory;
-    struct pq_did did;
-};
-
 struct look { /* at one worker */
     unsigned worker;
     const struct pq_session *ses;
-    struct rows *rows;
+    struct pq_rows *rows;
 };
 
 static void copy_session(void *ctx, struct pq_session *s)
 {
     struct look *l = ctx;
-    struct session_row *row = next_row(l->rows);
+    struct pq_session_row *row = next_row(l->rows);
     if (!row)
         return;
     row->worker = l->worker;
     pq_session_info(s, &row->s);
+}
+
+static void note_heard(void *ctx, struct pq_session *s)
+{
+    struct pq_totals *t = ctx;
+    const pq_ns heard = pq_session_heard(s);
+    t->heard = heard > t->heard ? heard : t->heard;
 }
 
 static void copy_stream(void *ctx, struct pq_stream *st)
@@ -114,7 +102,7 @@ static void add_hub(struct pq_hub_stats *sum, const struct pq_hub_stats *h)
     sum->streams += h->streams;
 }
 
-static void add_worker(struct totals *t, struct pq_worker *w)
+static void add_worker(struct pq_totals *t, struct pq_worker *w)
 {
     struct pq_pktio_stats io;
     struct pq_memory_info m;
@@ -136,6 +124,32 @@ static void add_worker(struct totals *t, struct pq_worker *w)
     t->did.failovers += w->did.failovers;
     t->did.moved += w->did.moved;
     t->did.links += w->did.links;
+}
+
+/* Bytes of this process in memory. */
+static uint64_t resident(void)
+{
+    unsigned long long all = 0, here = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%llu %llu", &all, &here) != 2)
+        here = 0;
+    if (f)
+        fclose(f);
+    return here * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void pq_status_look(struct pq_app *app, struct pq_totals *t, struct pq_rows *rows)
+{
+    *t = (struct pq_totals){.sessions = 0};
+    for (unsigned i = 0; i < app->n_workers; i++) {
+        struct look l = {.worker = i, .rows = rows};
+        pq_worker_pause(app->w[i]);
+        add_worker(t, app->w[i]);
+        pq_hub_each(app->w[i]->hub, copy_session, &l);
+        pq_hub_each(app->w[i]->hub, note_heard, t);
+        pq_worker_resume(app->w[i]);
+    }
+    t->resident = resident();
 }
 
 /* ---- texts */
@@ -160,8 +174,8 @@ static void put_user(const struct pq_app *app, struct pq_json *w, unsigned who)
         pq_json_text(w, "user", c->user[who].name);
 }
 
-static void put_session(const struct pq_app *app, struct pq_json *w, const struct session_row *row,
-                        pq_ns now)
+static void put_session(const struct pq_app *app, struct pq_json *w,
+                        const struct pq_session_row *row, pq_ns now)
 {
     const struct pq_session_info *s = &row->s;
     pq_json_begin(w, NULL, '{');
@@ -198,12 +212,12 @@ static void put_session(const struct pq_app *app, struct pq_json *w, const struc
     pq_json_end(w, '}');
 }
 
-static void put_sessions(const struct pq_app *app, struct pq_json *w, const struct rows *rows)
+static void put_sessions(const struct pq_app *app, struct pq_json *w, const struct pq_rows *rows)
 {
     const pq_ns now = pq_clock();
     pq_json_begin(w, "sessions", '[');
     for (unsigned i = 0; i < rows->n; i++) {
-        struct session_row row;
+        struct pq_session_row row;
         memcpy(&row, rows->v + i * rows->size, sizeof row);
         put_session(app, w, &row, now);
     }
@@ -211,19 +225,7 @@ static void put_sessions(const struct pq_app *app, struct pq_json *w, const stru
     pq_json_uint(w, "sessions_left_out", rows->left_out);
 }
 
-/* Bytes of this process in memory. */
-static uint64_t resident(void)
-{
-    unsigned long long all = 0, here = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fscanf(f, "%llu %llu", &all, &here) != 2)
-        here = 0;
-    if (f)
-        fclose(f);
-    return here * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static void put_totals(const struct pq_app *app, struct pq_json *w, const struct totals *t)
+static void put_totals(const struct pq_app *app, struct pq_json *w, const struct pq_totals *t)
 {
     pq_json_begin(w, "totals", '{');
     pq_json_uint(w, "sessions", t->sessions);
@@ -244,7 +246,7 @@ static void put_totals(const struct pq_app *app, struct pq_json *w, const struct
     pq_json_begin(w, "memory", '{');
     pq_json_uint(w, "queues", t->memory.used);
     pq_json_uint(w, "queues_max", t->memory.limit);
-    pq_json_uint(w, "resident", resident());
+    pq_json_uint(w, "resident", t->resident);
     pq_json_end(w, '}');
 }
 
@@ -258,7 +260,7 @@ static void put_drop(struct pq_json *w, const char *reason, uint64_t n)
     pq_json_end(w, '}');
 }
 
-static void put_events(struct pq_json *w, const struct totals *t)
+static void put_events(struct pq_json *w, const struct pq_totals *t)
 {
     pq_json_begin(w, "drops", '[');
     for (int d = PQ_DROP_NONE + 1; d < PQ_DROP_COUNT; d++)
@@ -289,15 +291,9 @@ static void put_program(const struct pq_app *app, struct pq_json *w)
 
 void pq_status_put(struct pq_app *app, struct pq_json *w, unsigned most)
 {
-    struct rows rows = {.size = sizeof(struct session_row), .most = most};
-    struct totals t = {.sessions = 0};
-    for (unsigned i = 0; i < app->n_workers; i++) {
-        struct look l = {.worker = i, .rows = &rows};
-        pq_worker_pause(app->w[i]);
-        add_worker(&t, app->w[i]);
-        pq_hub_each(app->w[i]->hub, copy_session, &l);
-        pq_worker_resume(app->w[i]);
-    }
+    struct pq_rows rows = {.size = sizeof(struct pq_session_row), .most = most};
+    struct pq_totals t;
+    pq_status_look(app, &t, &rows);
     put_program(app, w);
     put_totals(app, w, &t);
     put_events(w, &t);
@@ -309,7 +305,7 @@ void pq_status_put(struct pq_app *app, struct pq_json *w, unsigned most)
 
 void pq_status_put_streams(struct pq_app *app, struct pq_json *w, unsigned most)
 {
-    struct rows rows = {.size = sizeof(struct stream_row), .most = most};
+    struct pq_rows rows = {.size = sizeof(struct stream_row), .most = most};
     for (unsigned i = 0; i < app->n_workers; i++) {
         struct look l = {.worker = i, .rows = &rows};
         pq_worker_pause(app->w[i]);

@@ -86,7 +86,7 @@ static int add(struct wanted *w, struct pq_cli_file *f)
 {
     char why[PQ_EDIT_WHY_LEN], *text;
     size_t n, k = 0;
-    struct pq_edit_pair v[4];
+    struct pq_edit_pair v[5] = {{0}};
     if (!is_plain(w->listen) || !is_plain(w->target) || !is_plain(w->name))
         return fail("control characters have no place in it%s", "");
     if (*w->name)
@@ -94,7 +94,7 @@ static int add(struct wanted *w, struct pq_cli_file *f)
     v[k++] = (struct pq_edit_pair){"listen", w->listen};
     v[k++] = (struct pq_edit_pair){"target", w->target};
     v[k++] = (struct pq_edit_pair){"protocol", w->protocol};
-    int e = pq_edit_add(f->text, f->n, "forward", v, k, &text, &n, why);
+    int e = pq_edit_add(f->text, f->n, "forward", v, &text, &n, why);
     if (e)
         return fail("%s", e == PQ_EINVAL ? why : pq_strerror(e));
     return pq_cli_file_write(f, text, n, is_added, w, "forward");

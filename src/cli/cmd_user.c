@@ -160,8 +160,8 @@ static int add(struct wanted *w, struct pq_cli_file *f)
     if (e)
         return e;
     hex(w->key, key);
-    const struct pq_edit_pair v[] = {{"name", w->name}, {"public_key", key}};
-    e = pq_edit_add(f->text, f->n, "users", v, 2, &text, &n, why);
+    const struct pq_edit_pair v[] = {{"name", w->name}, {"public_key", key}, {0}};
+    e = pq_edit_add(f->text, f->n, "users", v, &text, &n, why);
     if (e)
         return fail("%s", e == PQ_EINVAL ? why : pq_strerror(e));
     e = pq_cli_file_write(f, text, n, is_added, w, "user");

@@ -11,13 +11,13 @@
 #define USER_MAX_LEN    255 /* of a name or password of SOCKS5 */
 #define FORWARD_MAX_LEN 64  /* of the name of a forward */
 #define PATH_LEN        40
+#define TOKEN_MIN_LEN   16
 #define RANGES_MAX      64 /* of one list of ports */
 
 /* ---- addresses */
 
-/* An empty host is every IPv4 address.  Returns false if something is wrong. */
-static bool listen_addr(struct pq_check *k, const char *path, int line, const char *text,
-                        struct pq_addr *out)
+bool pq_check_listen(struct pq_check *k, const char *path, int line, const char *text,
+                     struct pq_addr *out)
 {
     char host[PQ_HOST_LEN];
     uint16_t port;
@@ -64,7 +64,7 @@ static void check_socks5(struct pq_check *k)
         struct pq_conf_socks5 *s = &c->socks5[i];
         char path[PATH_LEN];
         snprintf(path, sizeof path, "socks5[%u].listen", i);
-        listen_addr(k, path, s->line, s->listen, &s->addr);
+        pq_check_listen(k, path, s->line, s->listen, &s->addr);
         s->real_reply = pq_is_set(s->reply) && strcmp(s->reply, "real") == 0;
         if (pq_is_set(s->reply) && !s->real_reply && strcmp(s->reply, "early") != 0)
             pq_conf_say(k->m, true, s->line, "socks5[%u].reply: '%s' is not early or real", i,
@@ -257,7 +257,7 @@ static void add_listeners(struct pq_check *k, const char *path, const char *text
     struct ranges r;
     char one[PQ_HOST_LEN + 8];
     if (!split_ports(k, path, f->line, text, &r, one) ||
-        !listen_addr(k, path, f->line, one, &p.addr))
+        !pq_check_listen(k, path, f->line, one, &p.addr))
         return;
     for (unsigned i = 0; i < r.ports; i++, s->ports++) {
         if (r.n)
@@ -359,9 +359,40 @@ static void check_twice(struct pq_check *k)
     free(v);
 }
 
+/* The page: for others than programs of this machine only with a word that they have to know. */
+static void check_status(struct pq_check *k)
+{
+    struct pq_conf *c = k->c;
+    const char *const path = "status.listen";
+    const int line = pq_key_line(k->lines, path);
+    if (!pq_is_set(c->status_listen))
+        return;
+    if (!pq_check_listen(k, path, line, c->status_listen, &c->status_addr))
+        return;
+#ifndef PQ_WITH_HTTP
+    PQ_FAIL(k, path,
+            "status.listen: this build is without libmicrohttpd; leave it out, and use "
+            "'paqet status'");
+#endif
+    const struct pq_addr *a = &c->status_addr;
+    const bool near = pq_addr_is4(a) ? pq_addr_v4(a)[0] == 127 : a->ip[15] == 1;
+    if (!pq_is_set(c->status_token) && !near)
+        PQ_FAIL(k, path,
+                "status.listen: '%s' can be reached from elsewhere: set status.token, or "
+                "use 127.0.0.1",
+                c->status_listen);
+    if (pq_is_set(c->status_token) && strlen(c->status_token) < TOKEN_MIN_LEN)
+        PQ_FAIL(k, "status.token",
+                "status.token: is shorter than %d characters; 'paqet secret' "
+                "makes one",
+                TOKEN_MIN_LEN);
+    c->has_status = true;
+}
+
 void pq_conf_check_listeners(struct pq_check *k)
 {
     check_socks5(k);
+    check_status(k);
     for (unsigned i = 0; i < k->c->n_forward; i++)
         check_forward(k, i);
     check_twice(k);

@@ -126,7 +126,7 @@ struct pq_conf {
     /* as written; a missing or zero number already replaced by its default */
     char *role_text, *log_level_text, *listen, *ifname, *guid;
     char *protocol, *header_text, *backend_text, *look_text;
-    char *private_key, *require, *wire, *state, *control;
+    char *private_key, *require, *wire, *state, *control, *status_listen, *status_token;
     struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
     struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
     unsigned n_socks5, n_servers;
@@ -155,6 +155,8 @@ struct pq_conf {
     enum pq_congestion congestion;
     bool fec_auto;
     struct pq_flags local_flag, remote_flag;
+    bool has_status; /* there is a page about what the program does, ... */
+    struct pq_addr status_addr; /* ... here */
     struct pq_conf_port *port; /* of all forwards; malloc'ed */
     unsigned n_ports;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */

@@ -161,18 +161,18 @@ static void put_value(FILE *f, const char *value)
     putc('"', f);
 }
 
-static void put_block(FILE *f, size_t indent, const struct pq_edit_pair *v, size_t n)
+static void put_block(FILE *f, size_t indent, const struct pq_edit_pair *v)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; v[i].key; i++) {
         fprintf(f, "%*s%s%s: ", (int)indent, "", i ? "  " : "- ", v[i].key);
         put_value(f, v[i].value);
         putc('\n', f);
     }
 }
 
-static void put_flow(FILE *f, const struct pq_edit_pair *v, size_t n)
+static void put_flow(FILE *f, const struct pq_edit_pair *v)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; v[i].key; i++) {
         fprintf(f, "%s%s: ", i ? ", " : "{", v[i].key);
         put_value(f, v[i].value);
     }
@@ -187,15 +187,14 @@ static bool needs_comma(const struct edit *e, size_t bracket)
     return bracket && !strchr(",[", e->text[bracket - 1]);
 }
 
-static void write_added(struct edit *e, FILE *f, const char *list, const struct pq_edit_pair *v,
-                        size_t n)
+static void write_added(struct edit *e, FILE *f, const char *list, const struct pq_edit_pair *v)
 {
     size_t at = e->n;
     if (e->list && is_flow(e)) {
         at = at_mark(e, e->list->end_mark) - 1;
         fwrite(e->text, 1, at, f);
         fputs(count(e) && needs_comma(e, at) ? ", " : "", f);
-        put_flow(f, v, n);
+        put_flow(f, v);
         fwrite(e->text + at, 1, e->n - at, f);
         return;
     }
@@ -206,7 +205,7 @@ static void write_added(struct edit *e, FILE *f, const char *list, const struct 
         putc('\n', f);
     if (!e->list)
         fprintf(f, "%s:\n", list);
-    put_block(f, e->list && count(e) ? e->list->start_mark.column : 2, v, n);
+    put_block(f, e->list && count(e) ? e->list->start_mark.column : 2, v);
     fwrite(e->text + at, 1, e->n - at, f);
 }
 
@@ -221,7 +220,7 @@ static int finish(FILE *f, char **out)
 }
 
 int pq_edit_add(const char *text, size_t n, const char *list, const struct pq_edit_pair *v,
-                size_t n_pairs, char **out, size_t *out_n, char why[PQ_EDIT_WHY_LEN])
+                char **out, size_t *out_n, char why[PQ_EDIT_WHY_LEN])
 {
     struct edit e = {.text = text, .n = n, .why = why};
     *out = NULL;
@@ -230,7 +229,7 @@ int pq_edit_add(const char *text, size_t n, const char *list, const struct pq_ed
         return r;
     FILE *f = open_memstream(out, out_n);
     if (f)
-        write_added(&e, f, list, v, n_pairs);
+        write_added(&e, f, list, v);
     r = f ? finish(f, out) : PQ_ENOMEM;
     yaml_document_delete(&e.doc);
     return r;

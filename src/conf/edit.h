@@ -12,11 +12,11 @@ struct pq_edit_pair { /* of a new element; the value is any text without control
     const char *key, *value;
 };
 
-/* Adds an element at the end of the list, which is made at the end of the text if there is none.
- * *out is malloc'ed, NUL-terminated, *out_n bytes; the caller's.
+/* Adds an element, whose pairs end with a NULL key, at the end of the list, which is made at the
+ * end of the text if there is none. *out is malloc'ed, NUL-terminated, *out_n bytes; the caller's.
  * Returns 0, PQ_ENOMEM, or PQ_EINVAL with the reason in `why`. */
 int pq_edit_add(const char *text, size_t n, const char *list, const struct pq_edit_pair *v,
-                size_t n_pairs, char **out, size_t *out_n, char why[PQ_EDIT_WHY_LEN]);
+                char **out, size_t *out_n, char why[PQ_EDIT_WHY_LEN]);
 
 /* Takes the element with this number out, with the lines that it alone has; a comment in front of
  * it stays.  The same otherwise. */

@@ -246,8 +246,9 @@ void pq_tun_server_set_users(struct pq_tun_server *s, const struct pq_tun_user *
 
 static void client_close(struct client *c)
 {
-    while (!pq_list_empty(&c->addrs))
-        forget(PQ_OF(c->addrs.next, struct inner, node));
+    struct pq_list *n;
+    while ((n = pq_list_pop(&c->addrs)))
+        forget(PQ_OF(n, struct inner, node));
     pq_list_remove(&c->node);
     c->s->n_clients--;
     pq_tun_pause(&c->s->tun, false);

@@ -4,7 +4,7 @@
 #include "conf/edit.h"
 #include "conf_tests.h"
 
-static const struct pq_edit_pair pair[] = {{"name", "a \"b\" \\"}, {"key", "k"}};
+static const struct pq_edit_pair pair[] = {{"name", "a \"b\" \\"}, {"key", "k"}, {0}};
 
 #define BLOCK(indent) indent "- name: \"a \\\"b\\\" \\\\\"\n" indent "  key: \"k\"\n"
 #define FLOW          "{name: \"a \\\"b\\\" \\\\\", key: \"k\"}"
@@ -52,7 +52,7 @@ static void adds(void **state)
     for (size_t i = 0; i < COUNT_OF(v); i++) {
         char *out, why[PQ_EDIT_WHY_LEN] = "";
         size_t n;
-        int e = pq_edit_add(v[i].text, strlen(v[i].text), "list", pair, 2, &out, &n, why);
+        int e = pq_edit_add(v[i].text, strlen(v[i].text), "list", pair, &out, &n, why);
         assert_int_equal(e, v[i].want ? 0 : PQ_EINVAL);
         assert_true(!e || *why);
         if (!e) {

@@ -9,10 +9,10 @@
 
 static void change(const char *text, size_t n, bool add)
 {
-    static const struct pq_edit_pair v[] = {{"name", "x"}, {"public_key", "y"}};
+    static const struct pq_edit_pair v[] = {{"name", "x"}, {"public_key", "y"}, {0}};
     char *out, why[PQ_EDIT_WHY_LEN] = "";
     size_t out_n = 0;
-    const int e = add ? pq_edit_add(text, n, "users", v, COUNT_OF(v), &out, &out_n, why)
+    const int e = add ? pq_edit_add(text, n, "users", v, &out, &out_n, why)
                       : pq_edit_remove(text, n, "users", 1, &out, &out_n, why);
     FUZZ_CHECK(e == 0 || e == PQ_EINVAL);
     FUZZ_CHECK((e == 0) == (out != NULL) && (e == 0 || *why));
