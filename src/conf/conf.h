@@ -155,9 +155,9 @@ struct pq_conf {
     enum pq_congestion congestion;
     bool fec_auto;
     struct pq_flags local_flag, remote_flag;
-    bool has_status; /* there is a page about what the program does, ... */
+    bool has_status;            /* there is a page about what the program does, ... */
     struct pq_addr status_addr; /* ... here */
-    struct pq_conf_port *port; /* of all forwards; malloc'ed */
+    struct pq_conf_port *port;  /* of all forwards; malloc'ed */
     unsigned n_ports;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */
     bool has_secret;   /* transport.private_key is there ... */

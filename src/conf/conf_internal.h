@@ -95,8 +95,8 @@ static inline bool pq_is_set(const char *s)
 bool pq_check_hostport(struct pq_check *k, const char *path, int line, const char *text,
                        char host[PQ_HOST_LEN], uint16_t *port, unsigned min);
 
-/* Where something listens: an empty host is every IPv4 address.  Returns false if something is wrong,
- * which was said. */
+/* Where something listens: an empty host is every IPv4 address.  Returns false if something is
+ * wrong, which was said. */
 bool pq_check_listen(struct pq_check *k, const char *path, int line, const char *text,
                      struct pq_addr *out);
 

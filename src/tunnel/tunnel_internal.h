@@ -208,8 +208,8 @@ struct pq_hub {
     struct pq_replay *replay; /* the configuration's, or own_replay */
     struct pq_replay *own_replay;
     struct pq_hub_stats stats;
-    const struct pq_frame *frame; /* at hand ... */
-    bool handed;                  /* ... which another worker has handed over */
+    const struct pq_frame *frame;             /* at hand ... */
+    bool handed;                              /* ... which another worker has handed over */
     uint32_t n_streams_ever, n_sessions_ever; /* for serial numbers */
     pq_ns now;                                /* of the last batch or tick */
     bool hasty; /* something came of a session with a short RTT, see pq_hub_calm */
