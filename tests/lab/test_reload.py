@@ -278,7 +278,7 @@ def test_user_command() -> None:
         code, config, said = user(lab, server, "add", "reza")
         expect(code == 0 and "users: 1 new, 0 gone" in said, said)
         expect("ADDRESS-OF-THE-SERVER" in config, config)
-        config = config.replace("ADDRESS-OF-THE-SERVER", lab.s.ip4)
+        config = config.replace("ADDRESS-OF-THE-SERVER", lab.s.ip4) + 'control: "off"\n'
         client = paqet.start(lab.c, "reza", config)
         paqet.wait_ready(client)
         paqet.wait_working(lab)
