@@ -30,6 +30,11 @@ void pq_say(const char *fmt, ...)
     fprintf(stderr, "paqet: %s\n", text);
 }
 
+const char *pq_app_kind_of(enum pq_request_type type)
+{
+    return type == PQ_REQ_UDP ? "udp" : type == PQ_REQ_TUN ? "tun" : "tcp";
+}
+
 uint64_t pq_app_wall(void *ctx)
 {
     struct timespec t;
@@ -128,10 +133,24 @@ static void own_wire(struct pq_app *app, bool key, struct pq_rng *rng)
         o->secret = app->secret;
 }
 
-int pq_app_init(struct pq_app *app, struct pq_conf *c)
+/* Each listener and each connection takes a descriptor; the usual soft limit of 1024 is for
+ * programs with select(). */
+static void raise_limits(void)
 {
+    struct rlimit r;
+    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file)
+{
+    raise_limits();
     memset(app, 0, sizeof *app);
-    app->conf = c;
+    app->conf = app->own_conf = c;
+    app->file = file;
+    app->started = pq_clock();
     app->fanout = -1;
     app->n_workers = (unsigned)c->packet_workers;
     struct pq_rng rng;
@@ -236,6 +255,17 @@ void pq_app_set_server(struct pq_app *app, unsigned i, const struct pq_addr *a)
     pthread_mutex_unlock(&app->fw_lock);
 }
 
+void pq_app_set_servers(struct pq_app *app, const struct pq_addr *v, unsigned n)
+{
+    char ifname[sizeof app->fw_conf.ifname];
+    pthread_mutex_lock(&app->fw_lock);
+    memcpy(app->fw_conf.server, v, n * sizeof *v);
+    app->fw_conf.n_servers = n;
+    memcpy(ifname, app->fw_conf.ifname, sizeof ifname);
+    pthread_mutex_unlock(&app->fw_lock);
+    pq_app_move_firewall(app, ifname);
+}
+
 void pq_app_move_firewall(struct pq_app *app, const char *ifname)
 {
     pthread_mutex_lock(&app->fw_lock);
@@ -256,70 +286,4 @@ void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on)
     if (e)
         PQ_LOG(PQ_LOG_WARN, "the firewall rule for port %u could not be %s", port,
                on ? "added" : "removed");
-}
-
-/* ---- threads and signals */
-
-/* Each connection takes a descriptor; the usual soft limit of 1024 is for programs with select().
- */
-static void raise_limits(void)
-{
-    struct rlimit r;
-    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &r);
-    }
-}
-
-static void *thread_main(void *arg)
-{
-    pq_worker_run(arg);
-    return NULL;
-}
-
-static void ending_signals(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGHUP); /* a terminal that goes away */
-}
-
-bool pq_app_wait(unsigned seconds)
-{
-    const struct timespec t = {.tv_sec = (time_t)seconds};
-    sigset_t set, before;
-    ending_signals(&set);
-    pthread_sigmask(SIG_BLOCK, &set, &before);
-    int sig = sigtimedwait(&set, NULL, &t);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return sig < 0;
-}
-
-int pq_app_run(struct pq_worker *const *w, unsigned n)
-{
-    pthread_t threads[64];
-    sigset_t set;
-    int sig = 0;
-    unsigned started = 0;
-    raise_limits();
-    ending_signals(&set);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by the workers */
-    while (started < n && !pthread_create(&threads[started], NULL, thread_main, w[started]))
-        started++;
-    if (started == n) {
-        while (sigwait(&set, &sig))
-            continue;
-        PQ_LOG(PQ_LOG_INFO, "stopping on %s",
-               sig == SIGINT    ? "SIGINT"
-               : sig == SIGTERM ? "SIGTERM"
-                                : "SIGHUP");
-    } else {
-        pq_say("a thread could not be started; lower performance.packet_workers");
-    }
-    for (unsigned i = 0; i < started; i++)
-        pq_worker_stop(w[i]);
-    for (unsigned i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
-    return started == n ? 0 : 1;
 }

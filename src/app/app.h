@@ -9,10 +9,22 @@
 
 #include <pthread.h>
 
+#define PQ_WORKERS_MAX 64
+
+struct pq_news;
+
 struct pq_app {
     const struct pq_conf *conf;
-    struct pq_hub_conf hub;          /* key included: wiped by pq_app_fini */
-    uint8_t secret[PQ_CONF_KEY_LEN]; /* private key of our own wire; wiped, too */
+    struct pq_conf *own_conf; /* the same, to change while all workers are paused */
+    const char *file;         /* that it was read from */
+    pq_ns started;
+    struct pq_worker *const *w; /* while they run, n_workers of them */
+    /* The role's part of a reload: takes over what can change of `next`, which it may change, too.
+     * Says in `news` what was done, or what was wrong: then nothing was. */
+    int (*reload)(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
+    bool (*away)(struct pq_app *app); /* server: whether its interface is */
+    struct pq_hub_conf hub;           /* key included: wiped by pq_app_fini */
+    uint8_t secret[PQ_CONF_KEY_LEN];  /* private key of our own wire; wiped, too */
     struct pq_path path;
     unsigned n_workers;
     int fanout;              /* of a server's workers; -1 until the first has joined */
@@ -21,14 +33,14 @@ struct pq_app {
     struct pq_firewall_conf fw_conf;
 };
 
-/* Runs the role until SIGINT, SIGTERM or SIGHUP; wipes the text of the key.  Reports every error
- * itself.  Returns the exit code. */
-int pq_client_run(struct pq_conf *c);
-int pq_server_run(struct pq_conf *c);
+/* Runs the role until SIGINT or SIGTERM, or the terminal goes away; any other SIGHUP has the `file`
+ * read again.  Wipes the text of the key.  Reports every error itself.  Returns the exit code. */
+int pq_client_run(struct pq_conf *c, const char *file);
+int pq_server_run(struct pq_conf *c, const char *file);
 
 /* Derives the key, whose text it wipes, and fills app->hub from the configuration.  Returns 0 or
  * PQ_E*. */
-int pq_app_init(struct pq_app *app, struct pq_conf *c);
+int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file);
 void pq_app_fini(struct pq_app *app);
 
 /* Opens the packet backend for one worker; says why not.  Returns 0 or an error. */
@@ -39,6 +51,9 @@ void pq_app_open_firewall(struct pq_app *app);
 
 /* A client's server, the i-th, has this address from the next pq_app_move_firewall on. */
 void pq_app_set_server(struct pq_app *app, unsigned i, const struct pq_addr *a);
+
+/* A client has these servers, and no others, from now on. */
+void pq_app_set_servers(struct pq_app *app, const struct pq_addr *v, unsigned n);
 
 /* Covers the ports on another interface, too; on failure says what to do.  From any worker. */
 void pq_app_move_firewall(struct pq_app *app, const char *ifname);
@@ -51,10 +66,17 @@ void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on);
 bool pq_app_wait(unsigned seconds);
 
 /* Runs the workers in threads of their own until a signal comes, then stops them. */
-int pq_app_run(struct pq_worker *const *w, unsigned n);
+int pq_app_run(struct pq_app *app, struct pq_worker *const *w, unsigned n);
+
+/* Has all workers stand still, and go on; see worker.h. */
+void pq_app_pause(struct pq_app *app);
+void pq_app_resume(struct pq_app *app);
 
 /* Logs, at level debug, how a session's segments fared. */
 void pq_app_log_session(const struct pq_session *ses);
+
+/* What the user calls a request of this kind: "tcp", "udp" or "tun". */
+const char *pq_app_kind_of(enum pq_request_type type);
 
 /* The wall clock, ms since 1970; see pq_hub_events. */
 uint64_t pq_app_wall(void *ctx);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* client.h - state of a client; between client.c (its life), client_session.c (sessions and their
- * ports), client_family.c (first words, headers) and client_way.c (servers and how to reach them).
+/* client.h - state of a client; between client.c (its life), client_listen.c (where it listens),
+ * client_session.c (sessions and their ports), client_family.c (first words, headers) and
+ * client_way.c (servers and how to reach them).
  */
 #ifndef PQ_APP_CLIENT_H
 #define PQ_APP_CLIENT_H
@@ -46,6 +47,20 @@ struct known {             /* what has been found out of a server */
 
 #define WAYS_MAX (PQ_CONF_SERVERS_MAX * PQ_SERVER_ADDRS)
 
+enum client_kind { CLIENT_PROXY, CLIENT_TCP, CLIENT_UDP };
+
+struct client_listener { /* each worker has a socket there */
+    enum client_kind kind;
+    struct pq_addr addr;
+    unsigned nth; /* in conf->socks5, or in conf->port */
+};
+
+union client_socket {
+    struct pq_proxy *proxy;
+    struct pq_forward *forward;
+    struct pq_udp_port *udp;
+};
+
 struct client_worker {
     struct pq_worker w;
     struct client *cl;
@@ -58,10 +73,8 @@ struct client_worker {
     pq_ns looked_at;
     unsigned looked_for; /* index in conf->server */
     bool looking;
-    struct pq_proxy *proxies[PQ_CONF_SOCKS_MAX];
-    struct pq_tun_client *tun; /* of the first worker, if there is a device */
-    struct pq_forward *forwards[PQ_CONF_FORWARD_MAX];   /* TCP ... */
-    struct pq_udp_port *udp_ports[PQ_CONF_FORWARD_MAX]; /* ... or UDP */
+    union client_socket *sockets; /* one for each of cl->listeners */
+    struct pq_tun_client *tun;    /* of the first worker, if there is a device */
     bool stopping;
 };
 
@@ -71,6 +84,11 @@ struct server_way { /* one address of a server */
     struct pq_path path;
 };
 
+struct client_ways {
+    struct server_way v[WAYS_MAX];
+    unsigned n;
+};
+
 struct client {
     struct pq_app app;
     pthread_mutex_t way_lock;        /* of `way`, which a worker renews before it opens a session */
@@ -78,13 +96,42 @@ struct client {
     unsigned n_ways;
     struct pq_app_tun tun;
     struct client_worker *cw[64];
+    struct client_listener *listeners; /* sorted */
+    unsigned n_listeners;
 };
+
+/* ---- client_reload.c */
+
+/* See reload in app.h. */
+int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
+
+/* ---- client_listen.c */
+
+struct client_listened { /* of listeners, how many */
+    unsigned opened, closed, stayed;
+};
+
+/* Has all workers listen where `c` says, and nowhere else; what they have already stays open and
+ * gets its new settings; *done tells.  On an error, which `why` tells, nothing has changed.  The
+ * workers do not run, or are paused.  Returns 0, PQ_ENOMEM or -errno. */
+int pq_client_listen(struct client *cl, const struct pq_conf *c, struct client_listened *done,
+                     char why[PQ_WHY_LEN]);
+void pq_client_close_listeners(struct client_worker *cw);
 
 /* ---- client_way.c */
 
 /* Resolves the servers and finds the way to each; says what is wrong with which.  Waits as long as
  * it may only be that the network is not up yet.  Returns 0 if one can be used. */
 int pq_client_find_ways(struct client *cl);
+
+/* The ways to the servers of `c`, from this machine as its network is configured now; says of each
+ * server to which there is none why.  May take seconds.  Returns 0 if there is one, else PQ_EINVAL,
+ * or PQ_EAGAIN (there may be one later). */
+int pq_client_plan_ways(const struct client *cl, const struct pq_conf *c, struct client_ways *ways,
+                        void (*say)(void *ctx, const char *why), void *ctx);
+
+/* The first way to the n-th server, counted around. */
+unsigned pq_client_way_of_server(struct client *cl, unsigned n);
 
 /* The way to try after this one: the server's next address, or unless `stay` the next server. */
 unsigned pq_client_next_way(struct client *cl, unsigned way, bool stay);
@@ -112,6 +159,15 @@ extern const struct pq_hub_events pq_client_hub_events;
 
 /* Opens a session in this place.  Returns 0 or an error, which was reported. */
 int pq_client_connect(struct link *k);
+
+/* Whether the session goes to a server that has no way any more: see `server` of its lease. */
+#define WAY_GONE WAYS_MAX
+
+/* Calls fn for each session of this worker; fn may end the one it is given. */
+void pq_client_each(struct client_worker *cw, void (*fn)(void *ctx, struct lease *l), void *ctx);
+
+/* Ends a session; if it is the one of its place, another one is opened there at once. */
+void pq_client_leave(struct lease *l);
 
 /* A stream for a listener; see pq_open_fn. */
 struct pq_stream *pq_client_open(void *ctx, enum pq_request_type type, const char *host,

@@ -152,6 +152,7 @@ int pq_client_connect(struct link *k)
         return e;
     }
     l->ses = k->ses;
+    cw->w.did.opened++;
     end_replaced(cw);
     char to[PQ_ADDR_STRLEN];
     PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, to), l->port.n);
@@ -169,7 +170,9 @@ static void next_server(struct link *k, int err)
     if (err == PQ_ECLOSED && pq_client_count_servers(k->cw->cl) == 1)
         return; /* it said goodbye: it is being restarted */
     pq_client_look_again(k->cw, k->server);
+    const unsigned before = k->server;
     k->server = pq_client_next_way(k->cw->cl, k->server, k->cw->cl->app.conf->spread);
+    k->cw->w.did.failovers += k->server != before;
 }
 
 static void on_reconnect(uv_timer_t *t)
@@ -189,6 +192,7 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     PQ_LOG(err == PQ_ECLOSED ? PQ_LOG_INFO : PQ_LOG_WARN, "session from port %u ended: %s",
            l->port.n, err == PQ_ETIMEOUT ? "the server did not answer" : pq_strerror(err));
     pq_app_log_session(ses);
+    w->did.ended++;
     lease_free(l);
     if (k->ses != ses)
         return; /* it had been replaced */
@@ -253,6 +257,7 @@ static void on_moved(void *ctx, struct pq_session *ses, bool ok)
     struct client_worker *cw = w->role;
     struct lease *l = pq_session_user(ses);
     if (ok) {
+        w->did.moved++;
         PQ_LOG(PQ_LOG_INFO, "the session from port %u goes on from port %u", l->port.n, l->next.n);
         l->last = l->port;
         l->port = l->next;
@@ -302,9 +307,28 @@ static void give_up(struct link *k, const char *why)
     if (!l->greeted)
         pq_client_forget(cw, l->server);
     k->ses = NULL;
+    cw->w.did.fresh++;
     next_server(k, PQ_ETIMEOUT);
     if (cw->cl->app.conf->own_port)
         pq_session_end(old, PQ_ETIMEOUT); /* both would need the one port */
+}
+
+void pq_client_each(struct client_worker *cw, void (*fn)(void *ctx, struct lease *l), void *ctx)
+{
+    for (struct pq_list *n = cw->leases.next, *next; n != &cw->leases; n = next) {
+        next = n->next;
+        fn(ctx, PQ_OF(n, struct lease, node));
+    }
+}
+
+void pq_client_leave(struct lease *l)
+{
+    struct link *k = l->link;
+    if (k->ses == l->ses) {
+        k->ses = NULL;
+        uv_timer_start(&k->timer, on_reconnect, 0, 0);
+    }
+    pq_session_end(l->ses, PQ_ECLOSED);
 }
 
 /* What a new stream would have to wait for, roughly: the path, shared with those that are there. */
@@ -379,8 +403,10 @@ struct pq_stream *pq_client_open(void *ctx, enum pq_request_type type, const cha
     cw->w.now = pq_clock();
     struct pq_session *ses = pick_session(cw);
     struct pq_stream *st = ses ? pq_session_open(ses, ev, evctx) : NULL;
-    if (st)
+    if (st) {
         pq_session_expect(ses, cw->w.now);
+        pq_stream_set_target(st, pq_app_kind_of(type), host, port);
+    }
     if (st && pq_client_ask(cw, pq_session_user(ses), st, &req)) {
         pq_stream_abort(st);
         st = NULL;

@@ -10,44 +10,71 @@
 #define NETWORK_EVERY  2            /* s between two looks whether the network is there */
 
 /* Adds the ways to one server.  Returns 0 if there is one, PQ_EAGAIN if there may be one later. */
-static int add_server(struct client *cl, unsigned server, char why[PQ_WHY_LEN])
+static int add_server(const struct client *cl, const struct pq_conf_server *s, unsigned nth,
+                      struct client_ways *ways, char why[PQ_WHY_LEN])
 {
     const struct pq_conf *c = cl->app.conf;
     struct pq_addr addrs[PQ_SERVER_ADDRS];
-    unsigned n, before = cl->n_ways;
-    int e = pq_discover_resolve(c, &c->server[server], addrs, &n, why);
+    unsigned n, before = ways->n;
+    int e = pq_discover_resolve(c, s, addrs, &n, why);
     for (unsigned i = 0; !e && i < n; i++) {
-        struct server_way *w = &cl->way[cl->n_ways];
-        *w = (struct server_way){.conf = server, .addr = addrs[i]};
+        struct server_way *w = &ways->v[ways->n];
+        const struct pq_iface *first = cl->n_ways ? &cl->app.path.iface
+                                       : ways->n  ? &ways->v[0].path.iface
+                                                  : NULL;
+        *w = (struct server_way){.conf = nth, .addr = addrs[i]};
         int way = pq_discover_client(c, &w->addr, START_PATIENCE, &w->path, why);
-        if (way == 0 && cl->n_ways && w->path.iface.index != cl->way[0].path.iface.index) {
+        if (way == 0 && first && w->path.iface.index != first->index) {
             snprintf(why, PQ_WHY_LEN,
                      "server %s is reached through %s, but the first one through %s: not used",
-                     c->server[server].addr, w->path.iface.name, cl->way[0].path.iface.name);
+                     s->addr, w->path.iface.name, first->name);
             way = PQ_EINVAL;
         }
         if (way == 0)
-            cl->n_ways++;
-        else if (i + 1 == n && cl->n_ways == before)
+            ways->n++;
+        else if (i + 1 == n && ways->n == before)
             e = way; /* of the last one, which stands for all */
     }
     return e;
 }
 
-static int find_all(struct client *cl, bool again)
+int pq_client_plan_ways(const struct client *cl, const struct pq_conf *c, struct client_ways *ways,
+                        void (*say)(void *ctx, const char *why), void *ctx)
 {
-    const struct pq_conf *c = cl->app.conf;
     char why[PQ_WHY_LEN];
     int worst = PQ_EINVAL;
-    cl->n_ways = 0;
+    ways->n = 0;
     for (unsigned i = 0; i < c->n_servers; i++) {
-        int e = add_server(cl, i, why);
+        int e = add_server(cl, &c->server[i], i, ways, why);
         if (e == PQ_EAGAIN)
             worst = e;
-        if (e && !again)
-            pq_say("%s", why);
+        if (e)
+            say(ctx, why);
     }
-    return cl->n_ways ? 0 : worst;
+    return ways->n ? 0 : worst;
+}
+
+static void say_aloud(void *ctx, const char *why)
+{
+    (void)ctx;
+    pq_say("%s", why);
+}
+
+static void say_nothing(void *ctx, const char *why)
+{
+    (void)ctx;
+    (void)why;
+}
+
+static int find_all(struct client *cl, bool again)
+{
+    struct client_ways ways;
+    int e = pq_client_plan_ways(cl, cl->app.conf, &ways, again ? say_nothing : say_aloud, NULL);
+    if (!e) {
+        memcpy(cl->way, ways.v, sizeof cl->way);
+        cl->n_ways = ways.n;
+    }
+    return e;
 }
 
 int pq_client_find_ways(struct client *cl)
@@ -80,6 +107,16 @@ unsigned pq_client_next_way(struct client *cl, unsigned way, bool stay)
     while (stay && cl->way[next].conf != cl->way[way].conf);
     pthread_mutex_unlock(&cl->way_lock);
     return next;
+}
+
+unsigned pq_client_way_of_server(struct client *cl, unsigned n)
+{
+    const unsigned servers = pq_client_count_servers(cl);
+    unsigned way = 0;
+    for (n = servers ? n % servers : 0; n; n--)
+        for (unsigned conf = cl->way[way].conf; cl->way[way].conf == conf;)
+            way++;
+    return way;
 }
 
 unsigned pq_client_count_servers(struct client *cl)
@@ -128,6 +165,7 @@ static bool move_to(struct client_worker *cw, const struct pq_path *path)
         app->path = old;
         return false;
     }
+    cw->w.did.links++;
     PQ_LOG(PQ_LOG_INFO, "moving from %s to %s", old.iface.name, path->iface.name);
     pq_app_move_firewall(app, path->iface.name);
     return true;

@@ -43,17 +43,19 @@ static const char *name_of(const struct pq_worker *w, const struct pq_session *s
 {
     const struct server *s = w->role;
     const unsigned who = pq_session_who(ses);
+    const bool named = who < s->app.conf->n_users && s->app.conf->user[who].name;
     char peer[PQ_ADDR_STRLEN];
     pq_addr_str(pq_session_peer(ses), peer);
-    snprintf(buf, NAME_LEN, "%s%s%s%s", peer, who < s->app.conf->n_users ? " (" : "",
-             who < s->app.conf->n_users ? s->app.conf->user[who].name : "",
-             who < s->app.conf->n_users ? ")" : "");
+    snprintf(buf, NAME_LEN, "%s%s%s%s", peer, named ? " (" : "",
+             named ? s->app.conf->user[who].name : "", named ? ")" : "");
     return buf;
 }
 
 static void on_proven(void *ctx, struct pq_session *ses)
 {
+    struct pq_worker *w = ctx;
     char name[NAME_LEN];
+    w->did.opened++;
     PQ_LOG(PQ_LOG_INFO, "client %s connected", name_of(ctx, ses, name));
 }
 
@@ -65,15 +67,19 @@ static void on_secured(void *ctx, struct pq_session *ses)
 
 static void on_moved(void *ctx, struct pq_session *ses, bool ok)
 {
+    struct pq_worker *w = ctx;
     char name[NAME_LEN];
     (void)ok; /* always, on a server */
+    w->did.moved++;
     PQ_LOG(PQ_LOG_INFO, "client %s goes on from there, another port or address than before",
            name_of(ctx, ses, name));
 }
 
 static void on_ended(void *ctx, struct pq_session *ses, int err)
 {
+    struct pq_worker *w = ctx;
     char name[NAME_LEN];
+    w->did.ended += err != PQ_EREPLACED;
     if (err != PQ_EREPLACED)
         PQ_LOG(PQ_LOG_INFO, "client %s gone: %s", name_of(ctx, ses, name), pq_strerror(err));
     pq_app_log_session(ses);
@@ -97,19 +103,16 @@ static const struct pq_hub_events hub_events = {.stream = on_stream,
 
 /* ---- TUN, which is served by the only worker (the configuration sees to it) */
 
-/* Whose inner addresses are whose, as users[].tun says.  Returns false for want of memory. */
-static bool name_tun_users(struct server *s, struct pq_tun_server_conf *tc)
+int pq_server_tun_users(const struct pq_conf *c, struct pq_tun_user **out, unsigned *n)
 {
-    const struct pq_conf *c = s->app.conf;
+    *n = 0;
     for (unsigned i = 0; i < c->n_users; i++)
-        tc->n_user_nets += c->user[i].n_tun;
-    s->tun_users = calloc(tc->n_user_nets + 1, sizeof *s->tun_users);
-    struct pq_tun_user *u = s->tun_users;
+        *n += c->user[i].n_tun;
+    struct pq_tun_user *u = *out = calloc(*n + 1, sizeof *u);
     for (unsigned i = 0; u && i < c->n_users; i++)
         for (unsigned k = 0; k < c->user[i].n_tun; k++)
             *u++ = (struct pq_tun_user){.who = i, .net = c->user[i].tun[k]};
-    tc->user_nets = s->tun_users;
-    return s->tun_users != NULL;
+    return *out ? 0 : PQ_ENOMEM;
 }
 
 static int open_tun(struct server *s)
@@ -130,8 +133,10 @@ static int open_tun(struct server *s)
     }
     memcpy(s->tun_nets + tc.n_nets, c->routes, c->n_routes * sizeof c->routes[0]);
     tc.n_nets += c->n_routes;
-    if (!name_tun_users(s, &tc))
-        return PQ_ENOMEM;
+    e = pq_server_tun_users(s->app.conf, &s->tun_users, &tc.n_user_nets);
+    if (e)
+        return e;
+    tc.user_nets = s->tun_users;
     struct pq_front *f = &s->w[0]->front;
     e = pq_tun_server_open(&f->tun, f, &tc);
     if (e)
@@ -284,16 +289,18 @@ static int wait_for_link(struct server *s, char why[PQ_WHY_LEN])
     return e;
 }
 
-int pq_server_run(struct pq_conf *c)
+int pq_server_run(struct pq_conf *c, const char *file)
 {
     static struct server s;
     char why[PQ_WHY_LEN];
     s.port.fd4 = s.port.fd6 = -1;
     pthread_mutex_init(&s.link_lock, NULL);
-    if (pq_app_init(&s.app, c) || make_common(&s)) {
+    if (pq_app_init(&s.app, c, file) || make_common(&s)) {
         close_all(&s);
         return 1;
     }
+    s.app.reload = pq_server_reload;
+    s.app.away = pq_server_is_away;
     const bool fixed_mac = c->v4.has_mac || c->v6.has_mac;
     s.app.hub.learn_mac = !fixed_mac;
     int e = wait_for_link(&s, why);
@@ -316,7 +323,7 @@ int pq_server_run(struct pq_conf *c)
     }
     if (!e)
         e = open_port(&s);
-    int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(s.w, s.app.n_workers);
+    int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(&s.app, s.w, s.app.n_workers);
     close_all(&s);
     return code;
 }

@@ -40,8 +40,24 @@ struct server {
     bool missing; /* the interface is away; the user was told */
 };
 
+/* ---- server_reload.c */
+
+/* See reload in app.h. */
+int pq_server_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
+
+/* ---- server.c */
+
+/* Whose inner addresses are whose, as users[].tun says: n of them, malloc'ed.  Returns 0 or
+ * PQ_ENOMEM. */
+int pq_server_tun_users(const struct pq_conf *c, struct pq_tun_user **out, unsigned *n);
+
+/* ---- server_link.c */
+
 /* Whether packets to this address are for this machine. */
 bool pq_server_is_own(struct server *s, const struct pq_addr *dst);
+
+/* Whether the interface is away; see app.h. */
+bool pq_server_is_away(struct pq_app *app);
 
 /* The MAC of the interface. */
 void pq_server_mac(struct server *s, uint8_t mac[6]);

@@ -43,6 +43,15 @@ bool pq_server_is_own(struct server *s, const struct pq_addr *dst)
     return own;
 }
 
+bool pq_server_is_away(struct pq_app *app)
+{
+    struct server *s = PQ_OF(app, struct server, app);
+    pthread_mutex_lock(&s->link_lock);
+    const bool away = s->missing;
+    pthread_mutex_unlock(&s->link_lock);
+    return away;
+}
+
 void pq_server_mac(struct server *s, uint8_t mac[6])
 {
     pthread_mutex_lock(&s->link_lock);
@@ -126,6 +135,7 @@ bool pq_server_renew_link(struct server *s, struct pq_worker *w)
     const struct pq_iface f = s->app.path.iface;
     if (there && f.index != v->ifindex) {
         there = reopen(s, w);
+        w->did.links++;
         v->ifindex = there ? f.index : 0;
     }
     struct pq_link link = {.to.link_len = w->io->link_len,

@@ -308,9 +308,18 @@ static void on_stop(uv_async_t *a)
     uv_close((uv_handle_t *)&w->woken, NULL);
 }
 
+/* Stands still if that is asked for.  What there is to send goes out in this turn: on_check. */
 static void on_woken(uv_async_t *a)
 {
-    (void)a; /* what follows in this turn of the loop does it: on_check */
+    struct pq_worker *w = a->data;
+    pthread_mutex_lock(&w->pause_lock);
+    if (w->pause == PQ_SHALL_PAUSE) {
+        w->pause = PQ_STANDS;
+        pthread_cond_signal(&w->paused);
+        while (w->pause == PQ_STANDS)
+            pthread_cond_wait(&w->paused, &w->pause_lock);
+    }
+    pthread_mutex_unlock(&w->pause_lock);
 }
 
 static int open_handles(struct pq_worker *w)
@@ -319,7 +328,8 @@ static int open_handles(struct pq_worker *w)
     w->alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (w->alarm_fd < 0)
         return -errno;
-    w->alarm.data = w->prepare.data = w->check.data = w->stop.data = w->handed.data = w;
+    w->alarm.data = w->prepare.data = w->check.data = w;
+    w->stop.data = w->woken.data = w->handed.data = w;
     if ((e = open_polls(w)) || (e = uv_poll_init(&w->loop, &w->alarm, w->alarm_fd)) ||
         (e = uv_async_init(&w->loop, &w->stop, on_stop)) ||
         (e = uv_async_init(&w->loop, &w->woken, on_woken)) ||
@@ -355,6 +365,8 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
     memset(w, 0, sizeof *w);
     w->id = id;
     w->io = io;
+    pthread_mutex_init(&w->pause_lock, NULL);
+    pthread_cond_init(&w->paused, NULL);
     w->role = role;
     w->alarm_fd = w->tx_dup = -1;
     w->alarm_at = w->retry_at = PQ_NEVER;
@@ -410,6 +422,25 @@ void pq_worker_wake(struct pq_worker *w)
     uv_async_send(&w->woken);
 }
 
+void pq_worker_pause(struct pq_worker *w)
+{
+    pthread_mutex_lock(&w->pause_lock);
+    w->pause = PQ_SHALL_PAUSE;
+    uv_async_send(&w->woken);
+    while (w->pause != PQ_STANDS)
+        pthread_cond_wait(&w->paused, &w->pause_lock);
+    w->now = pq_clock();
+    pthread_mutex_unlock(&w->pause_lock);
+}
+
+void pq_worker_resume(struct pq_worker *w)
+{
+    pthread_mutex_lock(&w->pause_lock);
+    w->pause = PQ_RUNS;
+    pthread_cond_signal(&w->paused);
+    pthread_mutex_unlock(&w->pause_lock);
+}
+
 void pq_worker_stop(struct pq_worker *w)
 {
     uv_async_send(&w->stop);
@@ -417,6 +448,8 @@ void pq_worker_stop(struct pq_worker *w)
 
 void pq_worker_fini(struct pq_worker *w)
 {
+    pthread_mutex_destroy(&w->pause_lock);
+    pthread_cond_destroy(&w->paused);
     if (!w->has_loop) {
         pq_pktio_close(&w->io);
         return;

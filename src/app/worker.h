@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* worker.h - one thread's share of the work: event loop, packet socket, sessions, memory.
- * Workers share the configuration, which nobody changes, and nothing else.
+ * Workers share the configuration, which nobody changes while they run, and nothing else.
  *
  * A turn of the loop: packets and socket events come in and only change state; then ready sessions
  * are drained into slots, round robin, and the slots go to the kernel; then one timer is set for
@@ -13,9 +13,18 @@
 #include "relay/front.h"
 #include "tunnel/hub.h"
 
+#include <pthread.h>
 #include <uv.h>
 
 #define PQ_TX_SLOTS 64
+
+struct pq_did {             /* what was done without being asked for, and how often */
+    uint64_t opened, ended; /* sessions */
+    uint64_t fresh;         /* sessions in place of silent ones */
+    uint64_t failovers;     /* to another server or address */
+    uint64_t moved;         /* sessions to another tuple */
+    uint64_t links;         /* to another interface, or to one that is there again */
+};
 
 struct pq_worker {
     unsigned id;
@@ -52,6 +61,10 @@ struct pq_worker {
     void (*on_too_long)(struct pq_worker *w); /* the interface refuses packets of this length */
     struct pq_log_limit too_long;
     void *role;
+    struct pq_did did;
+    pthread_mutex_t pause_lock; /* of `pause` */
+    pthread_cond_t paused;      /* told when it changes */
+    enum { PQ_RUNS, PQ_SHALL_PAUSE, PQ_STANDS } pause;
 };
 
 /* Opens the loop, the hub and the packet socket (nothing is received before its ports are set).
@@ -72,6 +85,12 @@ void pq_worker_hand(struct pq_worker *w, const struct pq_frame *f);
 
 /* Has a running worker look whether there is something to send; from any thread. */
 void pq_worker_wake(struct pq_worker *w);
+
+/* Has a running worker stand still within its loop, between two events, until pq_worker_resume.
+ * Meanwhile the caller may use and change all that is the worker's, as its own thread would; w->now
+ * is set.  From the main thread alone, which is no worker's; takes a turn of the loop at most. */
+void pq_worker_pause(struct pq_worker *w);
+void pq_worker_resume(struct pq_worker *w);
 
 /* Asks a running worker to end; from any thread. */
 void pq_worker_stop(struct pq_worker *w);

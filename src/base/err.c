@@ -30,6 +30,8 @@ const char *pq_strerror(int err)
         return "not allowed by the server's rules";
     case PQ_EREPLACED:
         return "replaced by another session";
+    case PQ_EREVOKED:
+        return "no user of this server any more";
     default:
         return strerror(err < 0 ? -err : err);
     }

@@ -17,6 +17,7 @@ enum {
     PQ_EFAMILY = -10009,   /* the peer speaks the other header family */
     PQ_EDENIED = -10010,   /* the rules of this server do not allow the target */
     PQ_EREPLACED = -10011, /* another session has taken the place of this one */
+    PQ_EREVOKED = -10012,  /* its user is let in no more */
 };
 
 /* Text for any error of this program or the system; static storage, never NULL. */

@@ -2,23 +2,94 @@
 #include "base/log.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-static enum pq_log_level log_level = PQ_LOG_INFO;
+#define LINE_MAX_LEN 1024
+#define KEPT         65536
+
+static _Atomic int log_level = PQ_LOG_INFO;
 
 void pq_log_set_level(enum pq_log_level level)
 {
-    log_level = level;
+    atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
 }
 
 enum pq_log_level pq_log_get_level(void)
 {
-    return log_level;
+    return (enum pq_log_level)atomic_load_explicit(&log_level, memory_order_relaxed);
 }
+
+static const char *const level_names[] = {"debug", "info", "warn", "error", "fatal", "none"};
+
+const char *pq_log_level_name(enum pq_log_level level)
+{
+    return level_names[level];
+}
+
+bool pq_log_level_from(const char *name, enum pq_log_level *out)
+{
+    for (unsigned i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {
+        if (strcmp(level_names[i], name) == 0) {
+            *out = (enum pq_log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- the last lines */
+
+static struct {
+    pthread_mutex_t lock;
+    char bytes[KEPT];     /* lines one behind the other, each with its final 0; goes round */
+    uint64_t from, to;    /* bytes ever written: the first one kept, and one behind the last */
+    uint64_t first, next; /* numbers of the first line kept and of the next one */
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static char *kept_at(uint64_t at)
+{
+    return &kept.bytes[at % KEPT];
+}
+
+static void keep(const char *line, size_t n)
+{
+    pthread_mutex_lock(&kept.lock);
+    while (kept.to + n + 1 - kept.from > KEPT) { /* the oldest line goes */
+        while (*kept_at(kept.from++))
+            continue;
+        kept.first++;
+    }
+    for (size_t i = 0; i < n; i++)
+        *kept_at(kept.to++) = line[i];
+    *kept_at(kept.to++) = 0;
+    kept.next++;
+    pthread_mutex_unlock(&kept.lock);
+}
+
+uint64_t pq_log_kept(uint64_t after, void (*fn)(void *ctx, const char *line), void *ctx)
+{
+    char line[LINE_MAX_LEN];
+    pthread_mutex_lock(&kept.lock);
+    uint64_t at = kept.from;
+    for (uint64_t nth = kept.first; nth < kept.next; nth++) {
+        size_t n = 0;
+        while ((line[n] = *kept_at(at++)))
+            n++;
+        if (nth >= after)
+            fn(ctx, line);
+    }
+    const uint64_t next = kept.next;
+    pthread_mutex_unlock(&kept.lock);
+    return next;
+}
+
+/* ---- writing */
 
 /* Writes unless that would block: a reader that has stopped reading must not stop the tunnel. What
  * is lost is counted, and told with the next line that goes out. */
@@ -42,7 +113,7 @@ static void put(const char *line, size_t n)
 void pq_log_write(enum pq_log_level level, const char *fmt, ...)
 {
     static const char *const names[] = {"DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"};
-    char line[1024];
+    char line[LINE_MAX_LEN];
     struct timespec ts;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &ts);
@@ -60,6 +131,8 @@ void pq_log_write(enum pq_log_level level, const char *fmt, ...)
     for (size_t i = text; i < n; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
+    line[n] = 0;
+    keep(line, n);
     line[n++] = '\n';
     put(line, n);
 }

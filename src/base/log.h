@@ -6,6 +6,8 @@
 #define PQ_BASE_LOG_H
 #include "base/time.h"
 
+#include <stdbool.h>
+
 enum pq_log_level {
     PQ_LOG_DEBUG,
     PQ_LOG_INFO,
@@ -15,9 +17,19 @@ enum pq_log_level {
     PQ_LOG_NONE,
 };
 
-/* Sets the lowest level that is written; call before threads start. */
+/* Sets the lowest level that is written; at any time. */
 void pq_log_set_level(enum pq_log_level level);
 enum pq_log_level pq_log_get_level(void);
+
+/* ---- the last lines are kept in memory, 64 KB of them */
+
+/* Calls fn for each line that is kept and whose number is `after` or more, without line feed; the
+ * first line of the program is number 0.  Returns the number of the next line.  fn may not log. */
+uint64_t pq_log_kept(uint64_t after, void (*fn)(void *ctx, const char *line), void *ctx);
+
+/* Its name as the configuration has it; and the level of a name, false if it is none. */
+const char *pq_log_level_name(enum pq_log_level level);
+bool pq_log_level_from(const char *name, enum pq_log_level *out);
 
 /* Writes one line "YYYY-MM-DD HH:MM:SS.mmm [LEVEL] text" to standard output; control characters
  * in the text become '?'.  Use the macro. */

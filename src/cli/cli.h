@@ -10,6 +10,12 @@ int pq_cmd_ping(int argc, char **argv);
 int pq_cmd_dump(int argc, char **argv);
 int pq_cmd_secret(int argc, char **argv);
 int pq_cmd_iface(int argc, char **argv);
+int pq_cmd_status(int argc, char **argv);
+int pq_cmd_top(int argc, char **argv);
+int pq_cmd_log(int argc, char **argv);
+int pq_cmd_reload(int argc, char **argv);
+int pq_cmd_user(int argc, char **argv);
+int pq_cmd_forward(int argc, char **argv);
 int pq_cmd_version(int argc, char **argv);
 
 /* Loads a configuration for a command; prints what is wrong with it.  Returns 0 or the exit code.

@@ -4,12 +4,25 @@
 #include "os/process.h"
 
 #include <getopt.h>
+#include <limits.h>
+#include <unistd.h>
+
+/* The path as it is found from any folder: for a reload, and for who asks which file it was. */
+static const char *absolute(const char *path, char buf[PATH_MAX])
+{
+    char folder[PATH_MAX];
+    if (*path == '/' || !getcwd(folder, sizeof folder) ||
+        snprintf(buf, PATH_MAX, "%s/%s", folder, path) >= PATH_MAX)
+        return path;
+    return buf;
+}
 
 int pq_cmd_run(int argc, char **argv)
 {
     static const struct option opts[] = {{"config", required_argument, NULL, 'c'}, {0}};
     const char *path = "config.yaml";
     struct pq_conf c;
+    char whole[PATH_MAX];
     for (int o; (o = getopt_long(argc, argv, "c:", opts, NULL)) != -1;) {
         if (o != 'c')
             return 1;
@@ -22,8 +35,9 @@ int pq_cmd_run(int argc, char **argv)
     pq_process_protect();
     if (pq_cli_load(&c, path))
         return 1;
+    path = absolute(path, whole);
     pq_log_set_level(c.log_level);
-    int code = c.role == PQ_ROLE_CLIENT ? pq_client_run(&c) : pq_server_run(&c);
+    int code = c.role == PQ_ROLE_CLIENT ? pq_client_run(&c, path) : pq_server_run(&c, path);
     pq_conf_free(&c);
     return code;
 }

@@ -24,6 +24,12 @@
 #define FEC "no"
 #endif
 
+#ifdef PQ_WITH_HTTP
+#define HTTP "yes"
+#else
+#define HTTP "no"
+#endif
+
 int pq_cmd_version(int argc, char **argv)
 {
     struct utsname u;
@@ -36,6 +42,6 @@ int pq_cmd_version(int argc, char **argv)
     printf("Platform:   %s/%s\n", u.sysname, u.machine);
     printf("Libraries:  libuv %s, libgcrypt %s, %s\n", uv_version_string(),
            gcry_check_version(NULL), C_LIBRARY);
-    printf("Backends:   %s\nFEC:        %s\n", BACKENDS, FEC);
+    printf("Backends:   %s\nFEC:        %s\nMetrics:    %s\n", BACKENDS, FEC, HTTP);
     return 0;
 }

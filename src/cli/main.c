@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Options of commands that ask a paqet that runs. */
+#define WHICH_ONE                                                                                  \
+    "  -c, --config FILE  what it was started with; may be left out where only one runs\n"         \
+    "  -s, --socket PATH  its control socket\n"
+
 static const struct command {
     const char *name;
     int (*main)(int argc, char **argv);
@@ -13,9 +18,36 @@ static const struct command {
 } commands[] = {
     {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
      "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
+    {"status", pq_cmd_status, "status [--watch] [--json]: what the running one does",
+     WHICH_ONE "      --watch        again each second\n"
+               "      --json         as the program says it, see docs/control.md\n"},
+    {"top", pq_cmd_top, "top [--watch] [--kill ID]: its streams, the busiest first",
+     WHICH_ONE "      --watch        again each second\n"
+               "  -n, --lines N      so many; 20 if it is left out\n"
+               "      --kill ID      ends a stream\n"
+               "      --json         as the program says it, see docs/control.md\n"},
+    {"log", pq_cmd_log, "log [-f] [--level LEVEL]: the last lines of its log",
+     WHICH_ONE "  -n, --lines N      so many; 50 if it is left out\n"
+               "  -f, --follow       and those that come\n"
+               "      --level LEVEL  instead: what is logged from now on\n"},
+    {"reload", pq_cmd_reload, "reload [-c FILE]: have the running one read its configuration again",
+     WHICH_ONE},
     {"secret", pq_cmd_secret, "secret [--pair | --public]: make a random key",
      "      --pair    a private and a public key, for transport.private_key and public_key\n"
      "      --public  the public key that belongs to the private one on standard input\n"},
+    {"user", pq_cmd_user, "user add NAME | del NAME | list: who may use a server",
+     "  -c, --config FILE     the server's configuration, which is changed; config.yaml if it is\n"
+     "                        left out. A server that runs follows at once\n"
+     "  -s, --socket PATH     its control socket, where that is not what FILE says\n"
+     "      --public-key KEY  add: of a pair that the user has made himself\n"
+     "add writes a configuration for the client to standard output.\n"},
+    {"forward", pq_cmd_forward, "forward add LISTEN TARGET | del LISTEN | list: ports of a client",
+     "  -c, --config FILE    the client's configuration, which is changed; config.yaml if it is "
+     "left\n"
+     "                       out. A client that runs follows at once\n"
+     "  -s, --socket PATH    its control socket, where that is not what FILE says\n"
+     "      --protocol WORD  add: tcp (if it is left out), udp, or tcp,udp\n"
+     "      --name NAME      add: for the log; del takes it, too\n"},
     {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
     {"ping", pq_cmd_ping, "ping -c FILE [--payload TEXT]: send one forged packet to the server",
      "  -c, --config FILE   a client's configuration; config.yaml if it is left out\n"
@@ -59,8 +91,10 @@ static bool is_help(const char *arg)
 /* Options whose value is the next argument: so the command is found behind them, too. */
 static bool takes_value(const char *arg)
 {
-    static const char *const names[] = {"-c",     "--config",  "-i", "--interface", "-p",
-                                        "--port", "--payload", "-s", "--snaplen"};
+    static const char *const names[] = {
+        "-c",        "--config", "-i",        "--interface", "-p",           "--port",
+        "--payload", "-s",       "--snaplen", "--socket",    "--public-key", "-n",
+        "--lines",   "--kill",   "--level",   "--protocol",  "--name"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(arg, names[i]))
             return true;

@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_SHORT 16                 /* bytes */
-#define MTU_MIN   (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
+#define KEY_SHORT       16 /* bytes */
+#define CONTROL_MAX_LEN 107
+#define MTU_MIN         (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
 
 /* Where a login belongs that stands in an address, after a semicolon. */
 static const char *login_keys(const char *path)
@@ -55,19 +56,23 @@ static void check_role(struct pq_check *k)
 
 static void check_log(struct pq_check *k)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error", "fatal", "none"};
     struct pq_conf *c = k->c;
     c->log_level = PQ_LOG_INFO;
-    if (!pq_is_set(c->log_level_text))
+    if (!pq_is_set(c->log_level_text) || pq_log_level_from(c->log_level_text, &c->log_level))
         return;
-    for (int i = 0; i < 6; i++) {
-        if (strcmp(c->log_level_text, names[i]) == 0) {
-            c->log_level = (enum pq_log_level)i;
-            return;
-        }
-    }
     PQ_FAIL(k, "log.level", "log.level: '%s' is not one of none, debug, info, warn, error, fatal",
             c->log_level_text);
+}
+
+/* "off", or where the socket is to be; its address holds 107 bytes. */
+static void check_control(struct pq_check *k)
+{
+    const char *text = k->c->control;
+    if (pq_is_set(text) && strcmp(text, "off") != 0 &&
+        (*text != '/' || strlen(text) > CONTROL_MAX_LEN))
+        PQ_FAIL(k, "control",
+                "control: must be off, or a path of at most %d bytes that begins with /",
+                CONTROL_MAX_LEN);
 }
 
 /* Six pairs of hex digits, separated by ':' or by '-'. */
@@ -440,6 +445,7 @@ void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct p
     struct pq_check k = {c, lines, m};
     check_role(&k);
     check_log(&k);
+    check_control(&k);
     check_other_role(&k);
     pq_conf_check_listeners(&k);
     pq_conf_check_tun(&k);

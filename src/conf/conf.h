@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* conf.h - the configuration: the YAML of both Go families and a few keys of our own, read against
  * a table of keys (keys.c), checked as a whole (check.c).  docs/configuration.md is the
- * user's side of it.  Immutable once loaded; any thread may read it. */
+ * user's side of it.  Immutable once loaded, but for pq_conf_swap_live; any thread may read it. */
 #ifndef PQ_CONF_H
 #define PQ_CONF_H
 #include "base/addr.h"
@@ -17,8 +17,10 @@
 
 #define PQ_CONF_SOCKS_MAX     16
 #define PQ_CONF_SERVERS_MAX   8
-#define PQ_CONF_FORWARD_MAX   64
-#define PQ_CONF_RULES_MAX     256 /* entries of allow, and of deny */
+#define PQ_CONF_FORWARD_MAX   1024 /* entries ... */
+#define PQ_CONF_PORTS_MAX     4096 /* ... and the sockets that they listen on */
+#define PQ_CONF_LISTEN_MAX    64   /* texts of one entry's listen */
+#define PQ_CONF_RULES_MAX     256  /* entries of allow, and of deny */
 #define PQ_CONF_ROUTES_MAX    64
 #define PQ_CONF_USERS_MAX     4096
 #define PQ_CONF_USER_NETS_MAX 16
@@ -62,6 +64,7 @@ struct pq_conf_user {        /* of a server */
     char *name, *public_key; /* as written */
     int line;
     uint8_t key[PQ_CONF_KEY_LEN];
+    bool gone;                  /* his place is empty: he was taken away while the server runs */
     struct pq_conf_rules rules; /* if one of them is there, in place of those for all */
     struct pq_conf_list tun_text;
     struct pq_net tun[PQ_CONF_USER_NETS_MAX]; /* inner addresses that are his alone */
@@ -69,12 +72,18 @@ struct pq_conf_user {        /* of a server */
 };
 
 struct pq_conf_forward {
-    char *listen, *target, *protocol; /* as written */
+    char *name, *target; /* as written */
+    struct pq_conf_list listen_text, protocol_text;
     int line;
+    bool tcp, udp;
+    char *host; /* of the target: a name or an address without brackets; malloc'ed */
+};
+
+struct pq_conf_port {    /* one socket of a forward */
+    unsigned entry;      /* index in `forward` */
     bool udp;            /* else TCP */
     struct pq_addr addr; /* where it listens */
-    char host[256];      /* the target: a name or an address without brackets */
-    uint16_t port;
+    uint16_t port;       /* of the target */
 };
 
 struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
@@ -117,11 +126,12 @@ struct pq_conf {
     /* as written; a missing or zero number already replaced by its default */
     char *role_text, *log_level_text, *listen, *ifname, *guid;
     char *protocol, *header_text, *backend_text, *look_text;
-    char *private_key, *require, *wire, *state;
+    char *private_key, *require, *wire, *state, *control, *status_listen, *status_token;
     struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
-    struct pq_conf_forward forward[PQ_CONF_FORWARD_MAX];
     struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
-    unsigned n_socks5, n_forward, n_servers;
+    unsigned n_socks5, n_servers;
+    struct pq_conf_forward *forward; /* malloc'ed */
+    unsigned n_forward;
     struct pq_conf_user *user; /* malloc'ed */
     unsigned n_users;
     struct pq_conf_side v4, v6;
@@ -145,6 +155,10 @@ struct pq_conf {
     enum pq_congestion congestion;
     bool fec_auto;
     struct pq_flags local_flag, remote_flag;
+    bool has_status;            /* there is a page about what the program does, ... */
+    struct pq_addr status_addr; /* ... here */
+    struct pq_conf_port *port;  /* of all forwards; malloc'ed */
+    unsigned n_ports;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */
     bool has_secret;   /* transport.private_key is there ... */
     uint8_t secret[PQ_CONF_KEY_LEN];
@@ -169,6 +183,24 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
 
 /* The same from memory, for tests. */
 int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs);
+
+/* Calls fn for each key that differs between two configurations and cannot change while the program
+ * runs, transport.kcp.key left out.  Returns how many. */
+unsigned pq_conf_differ(const struct pq_conf *a, const struct pq_conf *b,
+                        void (*fn)(void *ctx, const char *path), void *ctx);
+
+/* Exchanges what can change while it runs: log.level, socks5, forward, servers, users, allow and
+ * deny.  Nobody reads either meanwhile. */
+void pq_conf_swap_live(struct pq_conf *a, struct pq_conf *b);
+
+/* Whether the rules about targets are the same, those of users included who are in both. */
+bool pq_conf_same_rules(const struct pq_conf *a, const struct pq_conf *b);
+
+/* Takes all users away. */
+void pq_conf_drop_users(struct pq_conf *c);
+
+/* Whether both are one server, with the same key. */
+bool pq_conf_same_server(const struct pq_conf_server *a, const struct pq_conf_server *b);
 
 void pq_conf_free(struct pq_conf *c); /* overwrites all texts, secrets among them */
 

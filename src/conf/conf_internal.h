@@ -31,6 +31,9 @@ struct pq_key {
     enum pq_key_use use;
 };
 
+unsigned pq_key_count(void);
+const struct pq_key *pq_key_nth(unsigned i);
+
 /* The key with this path, or NULL. */
 const struct pq_key *pq_key_find(const char *path);
 
@@ -91,6 +94,11 @@ static inline bool pq_is_set(const char *s)
 /* Splits host:port with a port from `min` on; says what is wrong.  Returns false then. */
 bool pq_check_hostport(struct pq_check *k, const char *path, int line, const char *text,
                        char host[PQ_HOST_LEN], uint16_t *port, unsigned min);
+
+/* Where something listens: an empty host is every IPv4 address.  Returns false if something is
+ * wrong, which was said. */
+bool pq_check_listen(struct pq_check *k, const char *path, int line, const char *text,
+                     struct pq_addr *out);
 
 /* The same for a target: its host must be there, and look like a name or an address. */
 bool pq_check_target(struct pq_check *k, const char *path, int line, const char *text,

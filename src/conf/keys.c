@@ -43,6 +43,10 @@ static const struct pq_key keys[] = {
     STR("role", AT(role_text)),
     MAP("log"),
     STR("log.level", AT(log_level_text)),
+    STR("control", AT(control)),
+    MAP("status"),
+    STR("status.listen", AT(status_listen)),
+    STR("status.token", AT(status_token)),
     MAP("listen"),
     STR("listen.addr", AT(listen)),
     MAP("server"),
@@ -58,9 +62,12 @@ static const struct pq_key keys[] = {
     STR("socks5[].password", offsetof(struct pq_conf_socks5, password)),
     STR("socks5[].reply", offsetof(struct pq_conf_socks5, reply)),
     {"forward", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
-    STR("forward[].listen", offsetof(struct pq_conf_forward, listen)),
+    STR("forward[].name", offsetof(struct pq_conf_forward, name)),
+    TEXTS("forward[].listen", offsetof(struct pq_conf_forward, listen_text), KEY_TEXT_OR_TEXTS,
+          PQ_CONF_LISTEN_MAX),
     STR("forward[].target", offsetof(struct pq_conf_forward, target)),
-    STR("forward[].protocol", offsetof(struct pq_conf_forward, protocol)),
+    TEXTS("forward[].protocol", offsetof(struct pq_conf_forward, protocol_text), KEY_TEXT_OR_TEXTS,
+          2),
     {"users", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
     STR("users[].name", offsetof(struct pq_conf_user, name)),
     STR("users[].public_key", offsetof(struct pq_conf_user, public_key)),
@@ -173,6 +180,16 @@ static const struct pq_key keys[] = {
 
 #define N_KEYS (sizeof keys / sizeof keys[0])
 _Static_assert(N_KEYS <= PQ_KEYS_MAX, "each key has a place for its line");
+
+unsigned pq_key_count(void)
+{
+    return N_KEYS;
+}
+
+const struct pq_key *pq_key_nth(unsigned i)
+{
+    return &keys[i];
+}
 
 const struct pq_key *pq_key_find(const char *path)
 {

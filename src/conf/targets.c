@@ -110,9 +110,13 @@ static int make_out(struct pq_targets *t, const struct pq_conf_outgoing *c, char
         .addr6 = c->addr6,
         .has_socks = *c->socks_host != 0,
         .socks_port = c->socks_port,
-        .username = c->username,
-        .password = c->password,
     };
+    o->username = t->username = c->username ? strdup(c->username) : NULL;
+    o->password = t->password = c->password ? strdup(c->password) : NULL;
+    if ((c->username && !t->username) || (c->password && !t->password)) {
+        snprintf(why, PQ_WHY_LEN, "outgoing: memory is short");
+        return PQ_ENOMEM;
+    }
     if (len >= sizeof o->ifname) {
         snprintf(why, PQ_WHY_LEN, "outgoing.interface: '%s' is too long", c->ifname);
         return PQ_EINVAL;
@@ -133,12 +137,44 @@ int pq_targets_init(struct pq_targets *t, const struct pq_conf *c, char *why)
     return e ? e : make_out(t, &c->outgoing, why);
 }
 
-void pq_targets_free(struct pq_targets *t)
+static void free_rules(struct pq_targets *t)
 {
     for (unsigned i = 0; i < t->n_users; i++)
         pq_rules_free(&t->user[i]);
     free(t->user);
     pq_rules_free(&t->rules);
+    t->user = NULL;
+    t->n_users = 0;
+}
+
+int pq_targets_renew(struct pq_targets *t, const struct pq_conf *c, char *why)
+{
+    struct pq_targets next = {.n_users = 0};
+    int e = make_all_rules(&next, c, why);
+    if (!e) {
+        free_rules(t);
+        t->rules = next.rules;
+        t->user = next.user;
+        t->n_users = next.n_users;
+    } else {
+        free_rules(&next);
+    }
+    return e;
+}
+
+static void wipe(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+void pq_targets_free(struct pq_targets *t)
+{
+    free_rules(t);
+    wipe(t->username);
+    wipe(t->password);
+    t->username = t->password = NULL;
 }
 
 void pq_targets_use(const struct pq_targets *t, struct pq_front *front)

@@ -11,7 +11,8 @@ struct pq_targets {         /* zero-initialized before the first call */
     struct pq_rules *rules; /* NULL: all targets are permitted */
     struct pq_rules **user; /* of each user; NULL: those for all */
     unsigned n_users;
-    struct pq_outgoing out; /* its texts are the configuration's */
+    struct pq_outgoing out;
+    char *username, *password; /* its texts; malloc'ed */
     bool has_out;
 };
 
@@ -19,6 +20,9 @@ struct pq_targets {         /* zero-initialized before the first call */
  * so are those that the TUN device will have.
  * Returns 0, PQ_EINVAL, PQ_ENOMEM or -errno; then `why` says what to change (PQ_WHY_LEN). */
 int pq_targets_init(struct pq_targets *t, const struct pq_conf *c, char *why);
+/* The rules are those of `c` from now on; the way out stays.  Returns 0 and changes *t, or an error
+ * as pq_targets_init.  pq_targets_use has to follow for each front, before one goes on. */
+int pq_targets_renew(struct pq_targets *t, const struct pq_conf *c, char *why);
 void pq_targets_free(struct pq_targets *t);
 
 /* Gives them to a worker's front, which borrows them. */

@@ -270,8 +270,12 @@ static void *next_element(struct walk *w, const char *path, int line)
         return &c->socks5[c->n_socks5++];
     }
     if (strcmp(path, "forward") == 0 && c->n_forward < PQ_CONF_FORWARD_MAX) {
-        c->forward[c->n_forward].line = line;
-        return &c->forward[c->n_forward++];
+        struct pq_conf_forward *v = realloc(c->forward, (c->n_forward + 1) * sizeof *v);
+        if (!v)
+            return NULL;
+        c->forward = v;
+        v[c->n_forward] = (struct pq_conf_forward){.line = line};
+        return &v[c->n_forward++];
     }
     if (strcmp(path, "servers") == 0 && c->n_servers < PQ_CONF_SERVERS_MAX) {
         c->server[c->n_servers].line = line;
@@ -521,17 +525,28 @@ int pq_conf_parse_once(struct pq_conf *out, const char *text, size_t n, struct p
 
 /* ---- freeing */
 
+void pq_conf_drop_users(struct pq_conf *c)
+{
+    for (unsigned i = 0; i < c->n_users; i++)
+        pq_keys_free("users[].", &c->user[i]);
+    free(c->user);
+    c->user = NULL;
+    c->n_users = 0;
+}
+
 void pq_conf_free(struct pq_conf *c)
 {
     for (unsigned i = 0; i < c->n_socks5; i++)
         pq_keys_free("socks5[].", &c->socks5[i]);
-    for (unsigned i = 0; i < c->n_forward; i++)
+    for (unsigned i = 0; i < c->n_forward; i++) {
         pq_keys_free("forward[].", &c->forward[i]);
+        free(c->forward[i].host);
+    }
+    free(c->forward);
+    free(c->port);
     for (unsigned i = 1; i < PQ_CONF_SERVERS_MAX; i++) /* the first one is also server.addr */
         pq_keys_free("servers[].", &c->server[i]);
-    for (unsigned i = 0; i < c->n_users; i++)
-        pq_keys_free("users[].", &c->user[i]);
-    free(c->user);
+    pq_conf_drop_users(c);
     explicit_bzero(c->secret, sizeof c->secret);
     pq_keys_free("", c);
     memset(c, 0, sizeof *c);

@@ -21,9 +21,16 @@ struct pq_mask {
 
 struct pq_seal {
     gcry_cipher_hd_t hd;
+    enum pq_aead aead;
     uint32_t next;           /* counter to seal with */
-    struct pq_window opened; /* counters that have come */
+    struct pq_window opened; /* counters that have come ... */
+    uint32_t n_opened;       /* ... and how many */
 };
+
+const char *pq_aead_name(enum pq_aead a)
+{
+    return a == PQ_AEAD_AES_128_GCM ? "aes-128-gcm" : "chacha20-poly1305";
+}
 
 size_t pq_aead_key_len(enum pq_aead a)
 {
@@ -90,6 +97,7 @@ int pq_seal_new(struct pq_seal **out, enum pq_aead a, const uint8_t key[PQ_SEAL_
     struct pq_seal *s = *out = calloc(1, sizeof *s);
     if (!s)
         return PQ_ENOMEM;
+    s->aead = a;
     if (!gcry_cipher_open(&s->hd, aeads[a].algo, aeads[a].mode, 0) &&
         !gcry_cipher_setkey(s->hd, key, aeads[a].key_len))
         return 0;
@@ -153,6 +161,7 @@ enum pq_drop pq_seal_open(struct pq_seal *s, uint8_t *p, size_t n, uint32_t coun
         gcry_cipher_gettag(s->hd, tag, sizeof tag); /* else libgcrypt keeps a piece for the next */
         return PQ_DROP_AUTH;
     }
+    s->n_opened++;
     *inner = (struct pq_view){text, len};
     return PQ_DROP_NONE;
 }
@@ -160,4 +169,14 @@ enum pq_drop pq_seal_open(struct pq_seal *s, uint8_t *p, size_t n, uint32_t coun
 uint32_t pq_seal_used(const struct pq_seal *s)
 {
     return s->next > s->opened.end ? s->next : s->opened.end;
+}
+
+uint32_t pq_seal_opened(const struct pq_seal *s)
+{
+    return s->n_opened;
+}
+
+enum pq_aead pq_seal_aead(const struct pq_seal *s)
+{
+    return s->aead;
 }

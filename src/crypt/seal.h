@@ -17,6 +17,9 @@
 
 enum pq_aead { PQ_AEAD_AES_128_GCM, PQ_AEAD_CHACHA20_POLY1305, PQ_AEAD_COUNT };
 
+/* Its name for people; static. */
+const char *pq_aead_name(enum pq_aead a);
+
 /* Bytes of its key. */
 size_t pq_aead_key_len(enum pq_aead a);
 
@@ -57,4 +60,10 @@ enum pq_drop pq_seal_open(struct pq_seal *s, uint8_t *p, size_t n, uint32_t coun
 
 /* Datagrams that were sealed, or one more than the greatest counter that was opened. */
 uint32_t pq_seal_used(const struct pq_seal *s);
+
+/* What it was made with. */
+enum pq_aead pq_seal_aead(const struct pq_seal *s);
+
+/* Datagrams that were opened. */
+uint32_t pq_seal_opened(const struct pq_seal *s);
 #endif

@@ -5,10 +5,12 @@
 #include "relay/relay.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct pq_forward {
     struct pq_front *front;
-    struct pq_forward_conf conf;
+    char *host;
+    uint16_t port;
     struct pq_listener listener;
 };
 
@@ -21,8 +23,7 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     struct pq_relay *r = pq_relay_new(f);
     struct pq_stream *st =
-        r ? f->open(f->open_ctx, PQ_REQ_TCP, fw->conf.host, fw->conf.port, &pq_relay_events, r)
-          : NULL;
+        r ? f->open(f->open_ctx, PQ_REQ_TCP, fw->host, fw->port, &pq_relay_events, r) : NULL;
     if (!st) {
         if (r)
             pq_relay_close(r, true);
@@ -36,7 +37,20 @@ static void on_connection(uv_stream_t *listener, int status)
 
 static void on_closed(uv_handle_t *h)
 {
-    free(h->data);
+    struct pq_forward *fw = h->data;
+    free(fw->host);
+    free(fw);
+}
+
+int pq_forward_retarget(struct pq_forward *fw, const char *host, uint16_t port)
+{
+    char *copy = strdup(host);
+    if (!copy)
+        return PQ_ENOMEM;
+    free(fw->host);
+    fw->host = copy;
+    fw->port = port;
+    return 0;
 }
 
 int pq_forward_open(struct pq_forward **out, struct pq_front *front,
@@ -46,7 +60,11 @@ int pq_forward_open(struct pq_forward **out, struct pq_front *front,
     if (!fw)
         return PQ_ENOMEM;
     fw->front = front;
-    fw->conf = *conf;
+    if (pq_forward_retarget(fw, conf->host, conf->port)) {
+        free(fw);
+        *out = NULL;
+        return PQ_ENOMEM;
+    }
     int e =
         pq_listen(&fw->listener, front->loop, fw, &conf->listen, conf->share_port, on_connection);
     if (e)

@@ -9,7 +9,7 @@ struct pq_forward;
 
 struct pq_forward_conf {
     struct pq_addr listen;
-    const char *host; /* of the target: name, or address without brackets; borrowed for good */
+    const char *host; /* of the target: name, or address without brackets; copied */
     uint16_t port;
     bool share_port; /* several workers listen on the same port */
 };
@@ -17,6 +17,9 @@ struct pq_forward_conf {
 /* Opens a TCP listener.  Returns 0, -errno (-EADDRINUSE, -EADDRNOTAVAIL, -EACCES) or PQ_ENOMEM. */
 int pq_forward_open(struct pq_forward **out, struct pq_front *front,
                     const struct pq_forward_conf *conf);
+
+/* Connections from now on go to this target.  Returns 0 or PQ_ENOMEM: then nothing has changed. */
+int pq_forward_retarget(struct pq_forward *fw, const char *host, uint16_t port);
 
 /* Stops listening; connections that were accepted go on.  Freed when the loop has closed the
  * handle.  Sets *fw to NULL; NULL does nothing. */

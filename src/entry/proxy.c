@@ -14,10 +14,20 @@
 
 /* ---- ending a negotiation */
 
+static void wipe(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
 static void release(struct pq_proxy *p)
 {
-    if (--p->handles == 0)
-        free(p);
+    if (--p->handles)
+        return;
+    wipe(p->username);
+    wipe(p->password);
+    free(p);
 }
 
 static void on_timer_closed(uv_handle_t *h)
@@ -182,13 +192,33 @@ static void on_listener_closed(uv_handle_t *h)
     release(h->data);
 }
 
+int pq_proxy_change(struct pq_proxy *p, const struct pq_proxy_conf *conf)
+{
+    char *username = strdup(conf->username), *password = strdup(conf->password);
+    if (!username || !password) {
+        wipe(username);
+        wipe(password);
+        return PQ_ENOMEM;
+    }
+    wipe(p->username);
+    wipe(p->password);
+    p->username = username;
+    p->password = password;
+    p->real_reply = conf->real_reply;
+    return 0;
+}
+
 int pq_proxy_open(struct pq_proxy **out, struct pq_front *front, const struct pq_proxy_conf *conf)
 {
     struct pq_proxy *p = *out = calloc(1, sizeof *p);
     if (!p)
         return PQ_ENOMEM;
+    if (pq_proxy_change(p, conf)) {
+        free(p);
+        *out = NULL;
+        return PQ_ENOMEM;
+    }
     p->front = front;
-    p->conf = *conf;
     p->handles = 1;
     pq_list_init(&p->talks);
     pq_list_init(&p->waiting);

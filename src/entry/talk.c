@@ -20,12 +20,12 @@ static bool same(struct pq_view v, const char *text)
 
 bool pq_talk_wants_password(const struct pq_talk *t)
 {
-    return *t->proxy->conf.username || *t->proxy->conf.password;
+    return *t->proxy->username || *t->proxy->password;
 }
 
 bool pq_talk_password_is(const struct pq_talk *t, struct pq_view user, struct pq_view pass)
 {
-    return same(user, t->proxy->conf.username) & same(pass, t->proxy->conf.password);
+    return same(user, t->proxy->username) & same(pass, t->proxy->password);
 }
 
 /* ---- the stream */
@@ -115,7 +115,7 @@ void pq_talk_connect(struct pq_talk *t, const char *host, uint16_t port)
     r->user = t;
     t->relay = r;
     bool tells = pq_stream_corked(st) || pq_stream_abilities(st) & PQ_ABLE_RESULT;
-    if (tells && (t->proxy->conf.real_reply || t->no_answer)) {
+    if (tells && (t->proxy->real_reply || t->no_answer)) {
         wait_for_result(t);
         return;
     }

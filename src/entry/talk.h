@@ -47,7 +47,8 @@ struct pq_talk {
 
 struct pq_proxy {
     struct pq_front *front;
-    struct pq_proxy_conf conf;
+    char *username, *password;
+    bool real_reply;
     struct pq_listener listener;
     struct pq_list talks, waiting; /* the waiting ones are not limited here: they hold a stream */
     unsigned n_talks;

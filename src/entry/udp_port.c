@@ -18,7 +18,8 @@
 
 struct pq_udp_port {
     struct pq_front *front;
-    struct pq_udp_port_conf conf;
+    struct pq_udp_port_conf conf; /* without host */
+    char *host;                   /* forward */
     int fd;
     uv_poll_t poll; /* and not uv_udp_t, which would let others bind the same port */
     struct pq_hash flows;
@@ -88,7 +89,7 @@ static void on_deliver(struct pq_udp_flow *f, struct pq_view v)
     struct sockaddr_storage ss;
     union control ctl;
     struct iovec parts[2] = {{l->key, l->key_len}, {(void *)v.p, v.n}};
-    const bool forward = l->port->conf.host != NULL;
+    const bool forward = l->port->host != NULL;
     struct msghdr m = {.msg_name = &ss, .msg_iov = parts + forward, .msg_iovlen = forward ? 1 : 2};
     m.msg_namelen = pq_addr_to_sock(&l->ends.peer, &ss);
     if (!pq_addr_is_any(&l->ends.own))
@@ -194,7 +195,7 @@ static void from_sender(struct pq_udp_port *p, const struct ends *e, struct pq_v
     memcpy(key + 16, e->own.ip, 16);
     memcpy(key + 32, &e->via, 4);
     pq_put_be16(key + 36, e->peer.port);
-    forward(p, e, (struct pq_view){key, sizeof key}, p->conf.host, p->conf.port, v);
+    forward(p, e, (struct pq_view){key, sizeof key}, p->host, p->conf.port, v);
 }
 
 /* Only the program that asked for the association is served: its address, and its port as soon as
@@ -263,7 +264,7 @@ static bool take(struct pq_udp_port *p)
     if (m.msg_flags & MSG_TRUNC || pq_addr_from_sock(&e.peer, (struct sockaddr *)&ss))
         return true;
     find_own(&e, &m);
-    if (p->conf.host)
+    if (p->host)
         from_sender(p, &e, v);
     else
         from_owner(p, &e, v);
@@ -322,6 +323,17 @@ static int bound_fd(const struct pq_udp_port_conf *c)
     return fd;
 }
 
+int pq_udp_port_retarget(struct pq_udp_port *p, const char *host, uint16_t port)
+{
+    char *copy = strdup(host);
+    if (!copy)
+        return PQ_ENOMEM;
+    free(p->host);
+    p->host = copy;
+    p->conf.port = port;
+    return 0;
+}
+
 int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
                      const struct pq_udp_port_conf *conf)
 {
@@ -330,14 +342,21 @@ int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
     if (fd < 0)
         return fd;
     struct pq_udp_port *p = calloc(1, sizeof *p);
-    int e = p ? uv_poll_init(front->loop, &p->poll, fd) : PQ_ENOMEM;
+    int e = p ? 0 : PQ_ENOMEM;
+    if (p && conf->host)
+        e = pq_udp_port_retarget(p, conf->host, conf->port);
+    if (!e)
+        e = uv_poll_init(front->loop, &p->poll, fd);
     if (e) {
+        if (p)
+            free(p->host);
         free(p);
         close(fd);
         return e;
     }
     p->front = front;
     p->conf = *conf;
+    p->conf.host = NULL;
     p->fd = fd;
     p->poll.data = p;
     uv_poll_start(&p->poll, UV_READABLE, on_readable);
@@ -356,7 +375,9 @@ void pq_udp_port_addr(const struct pq_udp_port *p, struct pq_addr *out)
 
 static void on_closed(uv_handle_t *h)
 {
-    free(h->data);
+    struct pq_udp_port *p = h->data;
+    free(p->host);
+    free(p);
 }
 
 void pq_udp_port_close(struct pq_udp_port **pp)

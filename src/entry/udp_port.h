@@ -12,7 +12,7 @@ struct pq_udp_port_conf {
     struct pq_addr bind; /* port 0: any; of all addresses, answers leave from the one asked */
     uint32_t scope;      /* the interface of a link-local address, else 0 */
     bool share_port;     /* several workers have it */
-    const char *host;    /* forward: the target, borrowed for good; NULL = association */
+    const char *host;    /* forward: the target, copied; NULL = association */
     uint16_t port;
     struct pq_addr owner; /* association: only from this address; port 0 = of the first datagram */
 };
@@ -21,6 +21,10 @@ struct pq_udp_port_conf {
  * (-EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EMFILE) or PQ_ENOMEM. */
 int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
                      const struct pq_udp_port_conf *conf);
+
+/* Of a forward: flows from now on go to this target.  Returns 0 or PQ_ENOMEM: then nothing has
+ * changed. */
+int pq_udp_port_retarget(struct pq_udp_port *p, const char *host, uint16_t port);
 
 /* The address it is bound to. */
 void pq_udp_port_addr(const struct pq_udp_port *p, struct pq_addr *out);

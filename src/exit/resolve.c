@@ -22,7 +22,9 @@ struct pq_resolve {
 
 static void on_timer_closed(uv_handle_t *h)
 {
-    free(h->data);
+    struct pq_resolve *q = h->data;
+    pq_rules_drop(q->rules);
+    free(q);
 }
 
 static void finish(struct pq_resolve *q, const struct pq_addr *addrs, unsigned n, int err)
@@ -120,7 +122,7 @@ static struct pq_resolve *start(struct pq_front *f, const struct pq_rules *rules
         return NULL;
     }
     q->front = f;
-    q->rules = rules;
+    q->rules = pq_rules_hold(rules);
     q->port = port;
     q->done = done;
     q->ctx = ctx;

@@ -4,6 +4,7 @@
 #include "base/err.h"
 
 #include <ctype.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -23,6 +24,7 @@ struct rule {
 };
 
 struct pq_rules {
+    atomic_uint holders;
     struct rule *allow, *deny;
     bool has_allow;
     unsigned n_allow, n_deny, n_own;
@@ -168,16 +170,28 @@ static void free_list(struct rule *v, unsigned n)
     free(v);
 }
 
-void pq_rules_free(struct pq_rules **rp)
+const struct pq_rules *pq_rules_hold(const struct pq_rules *r)
 {
-    struct pq_rules *r = *rp;
-    if (!r)
+    if (r)
+        atomic_fetch_add(&((struct pq_rules *)(uintptr_t)r)->holders, 1);
+    return r;
+}
+
+void pq_rules_drop(const struct pq_rules *shared)
+{
+    struct pq_rules *r = (struct pq_rules *)(uintptr_t)shared;
+    if (!r || atomic_fetch_sub(&r->holders, 1) != 1)
         return;
     free_list(r->allow, r->n_allow);
     free_list(r->deny, r->n_deny);
     free(r->own);
     free(r);
-    *rp = NULL;
+}
+
+void pq_rules_free(struct pq_rules **r)
+{
+    pq_rules_drop(*r);
+    *r = NULL;
 }
 
 static int build_list(struct rule **out, unsigned *n_out, const char *const *text, unsigned n)
@@ -205,6 +219,7 @@ int pq_rules_new(struct pq_rules **out, const char *const *allow, unsigned n_all
     struct pq_rules *r = *out = calloc(1, sizeof *r);
     if (!r)
         return PQ_ENOMEM;
+    atomic_init(&r->holders, 1);
     r->has_allow = allow != NULL;
     int e = build_list(&r->allow, &r->n_allow, allow, n_allow);
     if (!e)

@@ -26,7 +26,7 @@
  * documentation or reserved network, no address given to pq_rules_add_own, and no IPv6 address
  * whose inner IPv4 address is one of these; of IPv6 only 2000::/3 and NAT64.
  *
- * Built before the workers start, then read only: any thread.  No system calls. */
+ * Built by one thread, then read only: any thread.  No system calls. */
 #ifndef PQ_EXIT_RULES_H
 #define PQ_EXIT_RULES_H
 #include "base/addr.h"
@@ -44,6 +44,11 @@ bool pq_rules_is_name(const char *host);
 int pq_rules_new(struct pq_rules **out, const char *const *allow, unsigned n_allow,
                  const char *const *deny, unsigned n_deny);
 void pq_rules_free(struct pq_rules **r);
+
+/* Keeps them until they are given back, also if they are freed meanwhile; of NULL nothing.  From
+ * any thread. */
+const struct pq_rules *pq_rules_hold(const struct pq_rules *r);
+void pq_rules_drop(const struct pq_rules *r);
 
 /* These addresses (ports do not matter) are the machine's own, and so not public.
  * Returns 0 or PQ_ENOMEM (none was added). */

@@ -4,6 +4,7 @@
 #include "exit/denied.h"
 #include "exit/dial.h"
 #include "exit/outgoing.h"
+#include "exit/rules.h"
 #include "exit/serve_udp.h"
 #include "exit/tun_server.h"
 #include "exit/upstream.h"
@@ -34,6 +35,12 @@ struct target { /* a stream whose target is being dialled */
     char host[PQ_HOST_MAX + 1];
     uint16_t port;
 };
+
+static void target_free(struct target *t)
+{
+    pq_rules_drop(t->rules);
+    free(t);
+}
 
 static void serve_free(struct serve *s)
 {
@@ -122,7 +129,7 @@ static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
         say_failed(t, err);
         pq_relay_close(r, false);
     }
-    free(t);
+    target_free(t);
 }
 
 /* The stream went away while its target was being dialled. */
@@ -135,7 +142,7 @@ static void on_gone(struct pq_relay *r)
         pq_dial_cancel(t->dial);
     if (t->upstream)
         pq_upstream_cancel(t->upstream);
-    free(t);
+    target_free(t);
 }
 
 /* Goes to the target; t may be gone afterwards. */
@@ -168,14 +175,14 @@ static void serve_tcp(struct serve *s, const struct pq_request *req, size_t used
     }
     t->relay = r;
     t->front = s->front;
-    t->rules = pq_front_rules(s->front, s->st);
+    t->rules = pq_rules_hold(pq_front_rules(s->front, s->st));
     t->client = *pq_stream_peer(s->st);
     t->port = req->port;
     memcpy(t->host, req->host, sizeof t->host);
     pq_relay_own(r, s->st);
     pq_stream_consumed(s->st, used);
     if (!pq_relay_feed(r, rest(s, used).p, rest(s, used).n)) {
-        free(t);
+        target_free(t);
         pq_relay_close(r, true);
         return;
     }
@@ -242,6 +249,11 @@ static void dispatch(struct serve *s, const struct pq_request *req, enum pq_fami
 {
     bool tun = req->type == PQ_REQ_TUN && s->front->tun;
     if (req->type == PQ_REQ_TCP || req->type == PQ_REQ_UDP || tun) {
+        pq_stream_set_target(s->st,
+                             tun                       ? "tun"
+                             : req->type == PQ_REQ_TCP ? "tcp"
+                                                       : "udp",
+                             tun ? "" : req->host, tun ? 0 : req->port);
         if (req->type == PQ_REQ_TCP)
             serve_tcp(s, req, used);
         else if (tun)

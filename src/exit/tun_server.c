@@ -220,13 +220,35 @@ static void on_room(struct pq_tun_link *l)
 
 /* ---- life */
 
+static void forget(struct inner *i)
+{
+    struct client *c = i->client;
+    pq_list_remove(&i->node);
+    pq_hash_remove(&c->s->addrs, &i->by_addr);
+    c->n_addrs--;
+    free(i);
+}
+
+void pq_tun_server_set_users(struct pq_tun_server *s, const struct pq_tun_user *nets, unsigned n)
+{
+    s->conf.user_nets = nets;
+    s->conf.n_user_nets = n;
+    for (struct pq_list *at = s->clients.next; at != &s->clients; at = at->next) {
+        struct client *c = PQ_OF(at, struct client, node);
+        for (struct pq_list *k = c->addrs.next, *next; k != &c->addrs; k = next) {
+            struct inner *i = PQ_OF(k, struct inner, node);
+            next = k->next;
+            if (!may_have(c, &i->addr))
+                forget(i);
+        }
+    }
+}
+
 static void client_close(struct client *c)
 {
-    while (!pq_list_empty(&c->addrs)) {
-        struct inner *i = PQ_OF(pq_list_pop(&c->addrs), struct inner, node);
-        pq_hash_remove(&c->s->addrs, &i->by_addr);
-        free(i);
-    }
+    struct pq_list *n;
+    while ((n = pq_list_pop(&c->addrs)))
+        forget(PQ_OF(n, struct inner, node));
     pq_list_remove(&c->node);
     c->s->n_clients--;
     pq_tun_pause(&c->s->tun, false);

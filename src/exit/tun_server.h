@@ -21,7 +21,7 @@ struct pq_tun_server_conf {
     const struct pq_net *nets; /* where clients' addresses are: the device's own networks and those
                                   behind clients; borrowed for good */
     unsigned n_nets;
-    const struct pq_tun_user *user_nets; /* borrowed for good */
+    const struct pq_tun_user *user_nets; /* borrowed for good, or until others are set */
     unsigned n_user_nets;
 };
 
@@ -32,6 +32,10 @@ int pq_tun_server_open(struct pq_tun_server **out, struct pq_front *front,
 /* Takes a client's stream, and the bytes that came behind its header; ends an older one of the same
  * session. */
 void pq_tun_serve(struct pq_tun_server *s, struct pq_stream *st, struct pq_view first);
+
+/* These addresses are somebody's alone from now on; borrowed for good.  Who has one that he may not
+ * have any more loses it. */
+void pq_tun_server_set_users(struct pq_tun_server *s, const struct pq_tun_user *nets, unsigned n);
 
 /* Ends all streams; frees when the loop has closed its handles.  Sets *s to NULL; NULL does
  * nothing. */

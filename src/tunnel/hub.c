@@ -51,7 +51,7 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     h->ev = ev;
     h->ctx = ctx;
     h->rng = rng;
-    h->born = now;
+    h->born = h->now = now;
     pq_list_init(&h->replies);
     pq_list_init(&h->answers);
     h->hash_seed = h->conf.smux.hash_seed = pq_rng_u64(rng) | 1;

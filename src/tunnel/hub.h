@@ -95,6 +95,8 @@ struct pq_hub_stats {
     uint64_t sessions;   /* opened since start, those included that never proved themselves ... */
     uint64_t half_ended; /* ... which these are */
     uint64_t rebuilt;    /* datagrams that FEC brought back */
+    uint64_t in, out;    /* bytes of streams, from peers and to them */
+    uint64_t streams;    /* opened since start */
 };
 
 /* Creates a hub in *out, owned by the caller; `ev` is borrowed for good, `rng` until the end.
@@ -105,6 +107,45 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
 
 /* Ends all sessions, with their events, and frees the hub.  Sets *h to NULL; NULL does nothing. */
 void pq_hub_free(struct pq_hub **h);
+
+/* ---- for who looks at it; info.c */
+
+struct pq_session_info {
+    uint32_t serial; /* among all of the hub */
+    struct pq_addr peer, local;
+    bool secure;        /* our own wire, ... */
+    const char *cipher; /* ... and its; NULL: the configured one */
+    bool half;
+    unsigned who; /* the user, or PQ_NOBODY */
+    uint32_t abilities;
+    pq_ns opened, heard;
+    unsigned moves;
+    size_t streams;
+    uint64_t wire_in, wire_out; /* bytes of IP packets */
+    uint64_t in, out;           /* bytes of streams */
+    uint32_t came, expected;    /* own wire: datagrams under the keys in use */
+    struct pq_kcp_stats kcp;
+};
+
+struct pq_stream_info {
+    uint32_t serial;         /* among all of the hub */
+    const char *kind, *host; /* where it leads, borrowed; "" while it is not known */
+    uint16_t port;
+    uint64_t in, out;
+    pq_ns opened;
+};
+
+struct pq_memory_info { /* bytes */
+    size_t used, limit; /* of chunks */
+};
+
+void pq_session_info(const struct pq_session *s, struct pq_session_info *out);
+void pq_stream_info(const struct pq_stream *st, struct pq_stream_info *out);
+void pq_hub_memory(const struct pq_hub *h, struct pq_memory_info *out);
+
+/* Ends a stream by its serial number, as if its session had ended.  Returns false if there is none.
+ * Not within a batch or an event. */
+bool pq_hub_end_stream(struct pq_hub *h, uint32_t serial);
 
 /* ---- data path, called by the worker in this order in each turn of its loop */
 
@@ -165,6 +206,14 @@ int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_fl
 /* Client: server and this side have told each other that they are able to: goes over to our own
  * wire, `secured` comes when it is done [12.5].  Returns 0, PQ_ENOMEM, or PQ_ENOTSUP. */
 int pq_session_upgrade(struct pq_session *s, pq_ns now);
+
+/* Server: n users are let in from now on, whose public keys are `users`, borrowed.  Numbers of
+ * those who stay are the same; the configuration began with some, too.  Handshakes of others that
+ * wait are forgotten, but their sessions live on: see pq_session_revoked. */
+void pq_hub_set_users(struct pq_hub *h, const uint8_t (*users)[32], unsigned n);
+
+/* Server: whether the session began with a key of a user, and is of none of these n. */
+bool pq_session_revoked(const struct pq_session *s, const uint8_t (*users)[32], unsigned n);
 
 /* Whether the session has keys of its own; whose it is on a server, the user's number, or
  * PQ_NOBODY where it began without keys; what the peer is able to do, PQ_ABLE_*. */

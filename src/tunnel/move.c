@@ -267,6 +267,7 @@ static void adopt(struct pq_session *s, pq_ns now)
 {
     struct pq_path *path = s->path;
     const struct pq_addr peer = s->peer, local = s->local;
+    s->moves++;
     s->peer = path->peer;
     s->local = path->local;
     s->flow = path->flow;

@@ -63,6 +63,34 @@ void pq_replies_clear(struct pq_hub *h)
         reply_free(PQ_OF(n, struct pq_reply, node));
 }
 
+static bool is_user(const uint8_t (*users)[32], unsigned n, unsigned who, const uint8_t key[32])
+{
+    return who < n && memcmp(users[who], key, 32) == 0;
+}
+
+static void revoke(struct pq_hub *h)
+{
+    const struct pq_own_conf *c = &h->conf.own;
+    for (struct pq_list *i = h->replies.next, *next; i != &h->replies; i = next) {
+        struct pq_reply *r = PQ_OF(i, struct pq_reply, node);
+        next = i->next;
+        if (r->kind == PQ_KIND_KEYS && !is_user(c->users, c->n, r->who, r->said.from))
+            reply_free(r);
+    }
+}
+
+void pq_hub_set_users(struct pq_hub *h, const uint8_t (*users)[32], unsigned n)
+{
+    h->conf.own.users = users;
+    h->conf.own.n = n;
+    revoke(h);
+}
+
+bool pq_session_revoked(const struct pq_session *s, const uint8_t (*users)[32], unsigned n)
+{
+    return s->who != PQ_NOBODY && !is_user(users, n, s->who, s->client);
+}
+
 void pq_replies_tick(struct pq_hub *h, pq_ns now)
 {
     while (pq_replies_deadline(h) <= now)

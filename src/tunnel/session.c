@@ -46,6 +46,9 @@ struct pq_stream *pq_stream_new(struct pq_session *s, struct pq_smux_stream *ss)
         return NULL;
     st->ses = s;
     st->ss = ss;
+    st->serial = ++s->hub->n_streams_ever;
+    st->opened = s->hub->now;
+    s->hub->stats.streams++;
     pq_list_init(&st->dirty);
     pq_list_push(&s->streams, &st->node);
     return st;
@@ -56,6 +59,7 @@ void pq_stream_free(struct pq_stream *st)
     pq_list_remove(&st->node);
     pq_list_remove(&st->dirty);
     free(st->tag);
+    free(st->target);
     free(st);
 }
 
@@ -275,6 +279,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     s->peer = fc->peer;
     s->local = fc->local;
     s->who = PQ_NOBODY;
+    s->serial = ++h->n_sessions_ever;
     h->n_sessions++;
     s->heard = s->opened = now;
     pq_list_init(&s->in_half);

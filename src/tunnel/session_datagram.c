@@ -39,6 +39,7 @@ enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner)
     struct pq_stream *st = pq_smux_find(s->smux, id);
     if (!st || !st->ev->datagram)
         return PQ_DROP_OOB; /* closed meanwhile */
+    pq_stream_count(st, data.n, 0);
     st->ev->datagram(st->ctx, data);
     return PQ_DROP_NONE;
 }
@@ -59,9 +60,12 @@ bool pq_stream_beside(const struct pq_stream *st, size_t n)
 static int send_beside(struct pq_stream *st, struct pq_chunk *c)
 {
     struct pq_dgrams *d = &st->ses->dgrams;
+    const size_t n = c->len;
     int e = pq_dgrams_push(d, c, pq_smux_stream_id(st->ss));
-    if (!e)
+    if (!e) {
         st->dgram_last = d->next + (uint32_t)d->out.n;
+        pq_stream_count(st, 0, n);
+    }
     return e;
 }
 

@@ -27,6 +27,7 @@ struct pq_stamps {
     struct user *users;   /* n that are, then those that are no more */
     unsigned n, all;
     bool nameless;
+    uint64_t floor; /* of users who come later */
     uint64_t ticket;
     _Atomic uint64_t kept;
     void (*changed)(void *ctx); /* NULL: nobody keeps it */
@@ -66,6 +67,57 @@ void pq_stamps_free(struct pq_stamps **sp)
     *sp = NULL;
 }
 
+static bool has_key(const struct user *u, const uint8_t key[PQ_STAMP_KEY_LEN])
+{
+    return u->most && memcmp(u->key, key, sizeof u->key) == 0;
+}
+
+/* Moves the entry of this key to *to; the place it had, most likely `near`, is left empty. */
+static void move_user(struct pq_stamps *s, const uint8_t key[PQ_STAMP_KEY_LEN], struct user *to,
+                      unsigned near)
+{
+    *to = (struct user){.most = PQ_STAMPS_EACH, .floor = s->floor};
+    memcpy(to->key, key, PQ_STAMP_KEY_LEN);
+    unsigned i = near < s->all && has_key(&s->users[near], key) ? near : 0;
+    while (i < s->all && !has_key(&s->users[i], key))
+        i++;
+    if (i == s->all)
+        return;
+    *to = s->users[i];
+    s->users[i] = (struct user){.most = 0};
+}
+
+/* Whether anything would be forgotten with it. */
+static bool matters(const struct pq_stamps *s, const struct user *u)
+{
+    return u->most && (u->n || u->floor > s->floor);
+}
+
+int pq_stamps_set_users(struct pq_stamps *s, const uint8_t (*keys)[PQ_STAMP_KEY_LEN], unsigned n)
+{
+    pthread_mutex_lock(&s->lock);
+    struct user *v = calloc((size_t)n + s->all, sizeof *v);
+    if (!v) {
+        pthread_mutex_unlock(&s->lock);
+        return PQ_ENOMEM;
+    }
+    for (unsigned i = 0; i < n; i++)
+        move_user(s, keys[i], &v[i], i);
+    unsigned all = n;
+    for (unsigned i = 0; i < s->all; i++) { /* who are no more; the first to go is the first here */
+        if (matters(s, &s->users[i]) && all < n + GONE_MAX)
+            v[all++] = s->users[i];
+        else
+            free(s->users[i].v);
+    }
+    free(s->users);
+    s->users = v;
+    s->n = n;
+    s->all = all;
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
 void pq_stamps_keep(struct pq_stamps *s, void (*changed)(void *ctx), void *ctx)
 {
     s->changed = changed;
@@ -74,6 +126,7 @@ void pq_stamps_keep(struct pq_stamps *s, void (*changed)(void *ctx), void *ctx)
 
 void pq_stamps_floor(struct pq_stamps *s, uint64_t stamp)
 {
+    s->floor = stamp;
     for (unsigned i = 0; i < s->n; i++)
         s->users[i].floor = stamp;
 }

@@ -26,6 +26,11 @@ struct pq_stamp {
 int pq_stamps_new(struct pq_stamps **out, const uint8_t (*keys)[PQ_STAMP_KEY_LEN], unsigned n);
 void pq_stamps_free(struct pq_stamps **s); /* sets *s to NULL; freeing NULL does nothing */
 
+/* The users are these n from now on, n > 0 and not where it began with none.  What was taken of
+ * them before is known, also of those who come back; of those who are no more it is kept.  Returns
+ * 0 or PQ_ENOMEM: then nothing has changed. */
+int pq_stamps_set_users(struct pq_stamps *s, const uint8_t (*keys)[PQ_STAMP_KEY_LEN], unsigned n);
+
 /* Somebody keeps the table: what is taken is valid once pq_stamps_note_kept says so; `changed`
  * comes from whatever thread took it.  Else only stamps later than this program's start and near
  * the wall clock are taken, and they are valid at once; so it is always for the user without a

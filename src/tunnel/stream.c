@@ -58,13 +58,37 @@ int pq_stream_send(struct pq_stream *st, struct pq_chunk *c)
         return PQ_ECLOSED;
     }
     pq_session_wake(st->ses);
+    pq_stream_count(st, 0, c->len);
     return pq_smux_send(st->ss, c);
+}
+
+void pq_stream_count(struct pq_stream *st, size_t in, size_t out)
+{
+    st->in += in;
+    st->out += out;
+    st->ses->in += in;
+    st->ses->out += out;
+    st->ses->hub->stats.in += in;
+    st->ses->hub->stats.out += out;
+}
+
+void pq_stream_set_target(struct pq_stream *st, const char *kind, const char *host, uint16_t port)
+{
+    const size_t n = strlen(host) + 1;
+    free(st->target);
+    st->target = malloc(sizeof *st->target + n);
+    if (!st->target)
+        return;
+    st->target->kind = kind;
+    st->target->port = port;
+    memcpy(st->target->host, host, n);
 }
 
 void pq_stream_consumed(struct pq_stream *st, size_t n)
 {
     if (!st->ses)
         return;
+    pq_stream_count(st, n, 0);
     pq_smux_consumed(st->ss, n);
     pq_session_wake(st->ses);
 }

@@ -32,6 +32,10 @@ struct pq_stream_events {
 /* Names the owner of the stream; `ev` is borrowed for good. */
 void pq_stream_own(struct pq_stream *st, const struct pq_stream_events *ev, void *ctx);
 
+/* Says where the stream leads, for who looks at the sessions: "tcp", "udp" or "tun", a literal;
+ * host is copied.  Where memory is short nothing is said. */
+void pq_stream_set_target(struct pq_stream *st, const char *kind, const char *host, uint16_t port);
+
 /* Chunks of the worker, to fill for pq_stream_send. */
 struct pq_chunks *pq_stream_chunks(struct pq_stream *st);
 

@@ -16,8 +16,18 @@
 
 #define PQ_HALF_WAIT (10 * PQ_SEC) /* for a peer to show that it is alive [4.9] */
 
+struct pq_target { /* where a stream leads */
+    const char *kind;
+    uint16_t port;
+    char host[];
+};
+
 struct pq_stream {
-    struct pq_session *ses; /* NULL once the session has ended */
+    uint32_t serial;          /* among all of the hub */
+    uint64_t in, out;         /* bytes from the peer that were used, and to it */
+    pq_ns opened;             /* 0: not known */
+    struct pq_target *target; /* malloc'ed; NULL: not known */
+    struct pq_session *ses;   /* NULL once the session has ended */
     struct pq_smux_stream *ss;
     const struct pq_stream_events *ev;
     void *ctx;
@@ -133,6 +143,10 @@ struct pq_session {
     uint64_t loss_sent, loss_resent; /* segments when the loss was measured last */
     uint32_t loss;                   /* per thousand, smoothed */
     uint64_t pulled;                 /* segments sent before the last pull */
+    uint64_t wire_in, wire_out;      /* bytes of IP packets */
+    uint64_t in, out;                /* bytes of streams */
+    unsigned moves;                  /* to other tuples */
+    uint32_t serial;                 /* among all of the hub */
     bool copies;                     /* fec_tx is for lone datagrams only */
     struct pq_fec_dec *fec_rx;       /* NULL = the peer has sent none */
     struct pq_dgrams dgrams;         /* beside the reliable stream [8.7] */
@@ -194,8 +208,10 @@ struct pq_hub {
     struct pq_replay *replay; /* the configuration's, or own_replay */
     struct pq_replay *own_replay;
     struct pq_hub_stats stats;
-    const struct pq_frame *frame; /* at hand ... */
-    bool handed;                  /* ... which another worker has handed over */
+    const struct pq_frame *frame;             /* at hand ... */
+    bool handed;                              /* ... which another worker has handed over */
+    uint32_t n_streams_ever, n_sessions_ever; /* for serial numbers */
+    pq_ns now;                                /* of the last batch or tick */
     bool hasty; /* something came of a session with a short RTT, see pq_hub_calm */
     bool busy;  /* events are being made: sessions that end meanwhile are freed afterwards */
 };
@@ -304,6 +320,7 @@ int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities);
 /* stream.c and session.c */
 struct pq_stream *pq_stream_new(struct pq_session *s, struct pq_smux_stream *ss);
 void pq_stream_free(struct pq_stream *st);
+void pq_stream_count(struct pq_stream *st, size_t in, size_t out); /* bytes; ses is there */
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now);
 struct pq_session *

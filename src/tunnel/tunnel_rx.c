@@ -171,6 +171,7 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
         d = kcp.n ? find_or_accept(h, seg, kcp, &o.s, now) : find_known(h, seg, &o.s);
     if (d)
         return d;
+    o.s->wire_in += seg->head + n;
     d = use_datagram(o.s, seg, o.inner, type, kcp, now);
     if (o.s->half)
         note_half(o.s, seg->head + n);
@@ -214,6 +215,7 @@ void pq_hub_input_handed(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
 void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
 {
     h->busy = true;
+    h->now = now;
     take_frame(h, f, now);
     h->busy = false;
 }

@@ -139,7 +139,7 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
         return 1;
     while (n < max && fill_slot(s, &slots[n], now)) {
         spans[n] = (struct pq_span){slots[n].buf + slots[n].off, slots[n].len};
-        n++;
+        s->wire_out += slots[n++].len + (size_t)s->flow.ip_len + PQ_TCP_LEN;
     }
     if (s->sec)
         pq_secure_seal(s, spans, n);

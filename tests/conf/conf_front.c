@@ -16,15 +16,19 @@ static void forwards(void **state)
                      "  - {listen: '[::1]:53', target: 'h:65535', protocol: udp}\n");
     expect_clean(&p);
     assert_int_equal(p.c.n_forward, 4);
+    assert_int_equal(p.c.n_ports, 4);
     const struct pq_conf_forward *f = p.c.forward;
-    assert_false(f[0].udp);
-    assert_int_equal(f[0].addr.port, 8080);
+    const struct pq_conf_port *at = p.c.port;
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(at[i].entry, i);
+    assert_false(at[0].udp);
+    assert_int_equal(at[0].addr.port, 8080);
     assert_string_equal(f[0].host, "db.example");
-    assert_int_equal(f[0].port, 5432);
-    assert_true(f[1].udp && pq_addr_is_any(&f[1].addr) && f[1].addr.port == 53);
+    assert_int_equal(at[0].port, 5432);
+    assert_true(at[1].udp && pq_addr_is_any(&at[1].addr) && at[1].addr.port == 53);
     assert_string_equal(f[1].host, "2001:db8::1");
-    assert_memory_equal(pq_addr_v4(&f[2].addr), "\x7f\0\0\1", 4);
-    assert_false(pq_addr_is4(&f[3].addr));
+    assert_memory_equal(pq_addr_v4(&at[2].addr), "\x7f\0\0\1", 4);
+    assert_false(pq_addr_is4(&at[3].addr));
     release(&p);
     parse(&p, CONF_SERVER "forward: [{listen: ':1', target: 'h:1', protocol: tcp}]\nspread: true\n"
                           "socks5: [{listen: ':2'}]\n");
@@ -48,7 +52,6 @@ static void bad_forwards(void **state)
         {":65536", "h:1", "tcp", "forward[0].listen: "},
         {"name.example:1", "h:1", "tcp", "forward[0].listen: "},
         {":1", "", "tcp", "forward[0].target: is missing"},
-        {":1", "h", "udp", "forward[0].target: "},
         {":1", "h:0", "udp", "forward[0].target: the port must be 1"},
         {":1", "h:65536", "udp", "forward[0].target: "},
         {":1", "h:http", "udp", "forward[0].target: "},

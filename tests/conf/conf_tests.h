@@ -156,6 +156,8 @@ void one_error(const char *text, int line, const char *part);
 void one_warning(const char *text, int line, const char *part); /* and no error */
 
 int conf_scalar(void);
+int conf_edit(void);
+int conf_listen(void);
 int conf_front(void);
 int conf_fuzz(void);
 #endif

@@ -509,5 +509,5 @@ int main(void)
         cmocka_unit_test(printing), cmocka_unit_test(too_many),
     };
     int failed = ut_run(tests);
-    return failed + conf_scalar() + conf_front() + conf_fuzz();
+    return failed + conf_scalar() + conf_front() + conf_edit() + conf_listen() + conf_fuzz();
 }

@@ -1,8 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_yaml.c - a configuration file: any verdict, but an error always has a message, and no line
- * of a message lies outside of the file. */
+ * of a message lies outside of the file.  Then lists in it are changed: the text is another one, or
+ * it was said why not. */
+#include "base/err.h"
 #include "conf/conf.h"
+#include "conf/edit.h"
 #include "fuzz.h"
+
+static void change(const char *text, size_t n, bool add)
+{
+    static const struct pq_edit_pair v[] = {{"name", "x"}, {"public_key", "y"}, {0}};
+    char *out, why[PQ_EDIT_WHY_LEN] = "";
+    size_t out_n = 0;
+    const int e = add ? pq_edit_add(text, n, "users", v, &out, &out_n, why)
+                      : pq_edit_remove(text, n, "users", 1, &out, &out_n, why);
+    FUZZ_CHECK(e == 0 || e == PQ_EINVAL);
+    FUZZ_CHECK((e == 0) == (out != NULL) && (e == 0 || *why));
+    if (!e)
+        FUZZ_CHECK(add ? out_n > n : out_n < n);
+    free(out);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -10,6 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     struct pq_conf_msgs m;
     uint8_t *exact = fuzz_exact(p, n);
     int e = pq_conf_parse(&c, (const char *)exact, n, &m);
+    for (int add = 0; add < 2 && e == 0; add++)
+        change((const char *)exact, n, add);
     free(exact);
     FUZZ_CHECK(e == 0 || e == PQ_EINVAL);
     FUZZ_CHECK((e == 0) == (m.errors == 0));

@@ -62,7 +62,7 @@ def die_with_parent() -> None:
 class Process:
     """A program that runs inside a host, with both outputs in one log file."""
 
-    def __init__(self, command: list[str], log: Path):
+    def __init__(self, command: list[str], log: Path, pass_fds: tuple[int, ...] = ()):
         self.log_path = log
         self.may_end = False  # set once somebody asked it to end, or waits for that
         with log.open("wb") as output:
@@ -71,6 +71,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
                 preexec_fn=die_with_parent,
             )
 

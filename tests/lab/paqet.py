@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from case import Failure
 from lab import ROOT, Host, Lab, Process, wait_until
@@ -56,6 +57,21 @@ class Settings:
     socks5: str = ""  # more lines under the entry of "socks5:", indented by four blanks
     server: str = ""  # client: lines instead of the "server:" block
     level: str = "info"
+    control: bool = False  # a control socket, see control_path()
+
+
+def control_path(lab: Lab, who: str) -> Path:
+    return lab.folder / f"{who}.sock"
+
+
+def control_line(lab: Lab, who: str, settings: Settings) -> str:
+    return f"control: {control_path(lab, who)}\n" if settings.control else 'control: "off"\n'
+
+
+def ask(lab: Lab, who: str, *argv: str, limit: float = 20) -> subprocess.CompletedProcess:
+    """Runs a command of paqet that asks the client or server that runs."""
+    host = lab.c if who.startswith("client") else lab.s
+    return host.run([program(), argv[0], "-s", str(control_path(lab, who)), *argv[1:]], limit)
 
 
 def network_block(me: Host, peer: Host, port: int, settings: Settings) -> str:
@@ -86,6 +102,7 @@ def transport_block(settings: Settings) -> str:
 
 def server_config(lab: Lab, settings: Settings) -> str:
     text = f'role: "server"\nlog:\n  level: "{settings.level}"\nlisten:\n  addr: ":{PORT}"\n'
+    text += control_line(lab, "server", settings)
     if settings.network:
         text += network_block(lab.s, lab.c, PORT, settings)
     return text + transport_block(settings) + settings.extra
@@ -94,6 +111,7 @@ def server_config(lab: Lab, settings: Settings) -> str:
 def client_config(lab: Lab, settings: Settings) -> str:
     server = f"[{lab.s.ip6}]" if settings.ip6 else lab.s.ip4
     text = f'role: "client"\nlog:\n  level: "{settings.level}"\n'
+    text += control_line(lab, "client", settings)
     text += settings.server or f'server:\n  addr: "{server}:{PORT}"\n'
     text += f'socks5:\n  - listen: "127.0.0.1:{SOCKS}"\n{settings.socks5}'
     if settings.network:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -24,16 +25,44 @@ from web import Web
 # ---- a terminal that is closed
 
 
+def in_terminal(host: Host, old: Process) -> tuple[Process, int]:
+    """The same program again, in the foreground of a terminal, and that terminal."""
+    terminal, inner = os.openpty()
+    script = (
+        "import fcntl, os, sys, termios; os.setsid(); "
+        "fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY); os.execvp(sys.argv[2], sys.argv[2:])"
+    )
+    os.set_inheritable(inner, True)
+    command = host.inside([sys.executable, "-c", script, str(inner), *program_of(old)])
+    log = host.lab.new_file(f"terminal-{host.letter}.log")
+    process = Process(command, log, pass_fds=(inner,))
+    host.lab.processes.append(process)
+    os.close(inner)
+    paqet.wait_ready(process)
+    return process, terminal
+
+
+def program_of(process: Process) -> list[str]:
+    args = process.popen.args
+    return args[args.index(paqet.program()):]
+
+
 def hangs_up(who: str) -> None:
     with Lab() as lab:
         pair = start_tun_pair(lab, client="  routes: [203.0.113.0/24]\n")
         process, host = (pair.client, lab.c) if who == "client" else (pair.server, lab.s)
+        process.stop()
+        process, terminal = in_terminal(host, process)
+        process.wait_log("connected|a paqet of this kind", 5)
         rules = ("ip", "rule"), ("ip", "-6", "rule"), ("ip", "route", "show", "table", "all")
         expect(host.firewall(), "no firewall rule: the test is void")
+        process.popen.send_signal(signal.SIGHUP)  # from somebody: the terminal is there
+        time.sleep(0.3)
+        expect(process.alive(), "it ends on a SIGHUP that is none of its terminal")
         process.may_end = True
-        process.popen.send_signal(signal.SIGHUP)
+        os.close(terminal)
         code = process.wait(5)
-        expect(code == 0, f"exit code {code} on SIGHUP")
+        expect(code == 0, f"exit code {code} on a closed terminal")
         expect(not host.firewall(), f"rules were left behind: {host.firewall()}")
         expect("tun0" not in host.check(["ip", "link"]), "the device is still there")
         for command in rules:

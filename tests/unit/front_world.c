@@ -151,6 +151,14 @@ void pq_stream_finish(struct pq_stream *st)
     st->finished = true;
 }
 
+void pq_stream_set_target(struct pq_stream *st, const char *kind, const char *host, uint16_t port)
+{
+    (void)st;
+    (void)kind;
+    (void)host;
+    (void)port;
+}
+
 void pq_stream_close(struct pq_stream *st)
 {
     assert_false(st->closed);

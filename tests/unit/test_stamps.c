@@ -200,11 +200,64 @@ static void files(void **state)
     }
 }
 
+/* Users come, go and come back while it runs: what they have sent stays known. */
+static void other_users(void **state)
+{
+    (void)state;
+    static const uint8_t three[3][32] = {{1}, {3}, {2}}, two[2][32] = {{3}, {2}};
+    struct pq_stamps *s = table(2, true);
+    assert_true(take(s, 0, 7, WALL));
+    assert_true(take(s, 1, 7, WALL + 5));
+    assert_int_equal(pq_stamps_set_users(s, three, 3), 0);
+    assert_false(take(s, 0, 7, WALL));
+    assert_true(take(s, 1, 7, WALL)); /* is new */
+    assert_false(take(s, 2, 7, WALL + 5));
+    assert_true(take(s, 2, 7, WALL + 6));
+    assert_int_equal(pq_stamps_set_users(s, two, 2), 0); /* without the first one */
+    assert_false(take(s, 0, 7, WALL));
+    assert_false(take(s, 2, 7, WALL + 9));
+    s = restarted(s, 2); /* users 1 and 2 again, and 3 is gone */
+    assert_false(take(s, 0, 7, WALL));
+    assert_false(take(s, 1, 7, WALL + 6));
+    assert_int_equal(pq_stamps_set_users(s, three, 3), 0);
+    assert_false(take(s, 1, 7, WALL));
+    assert_true(take(s, 1, 7, WALL + 1));
+    pq_stamps_free(&s);
+    s = table(1, true);
+    pq_stamps_floor(s, WALL);
+    assert_int_equal(pq_stamps_set_users(s, three, 3), 0);
+    assert_false(take(s, 2, 7, WALL)); /* who comes later is not believed more */
+    assert_true(take(s, 2, 7, WALL + 1));
+    pq_stamps_free(&s);
+}
+
+/* Those who are no more are remembered, but not without end: who went last is remembered longest.
+ */
+static void many_gone(void **state)
+{
+    (void)state;
+    enum { MOST = 4096, MORE = 10 };
+    static uint8_t all[MOST + MORE][32];
+    for (unsigned i = 0; i < MOST + MORE; i++)
+        pq_put_be32(all[i], i + 10);
+    struct pq_stamps *s = table(1, true);
+    for (unsigned i = 0; i < MOST + MORE; i++) { /* one after the other */
+        assert_int_equal(pq_stamps_set_users(s, &all[i], 1), 0);
+        assert_true(take(s, 0, 7, WALL));
+    }
+    assert_int_equal(pq_stamps_set_users(s, &all[MORE + 5], 1), 0);
+    assert_false(take(s, 0, 7, WALL));
+    assert_int_equal(pq_stamps_set_users(s, &all[0], 1), 0);
+    assert_true(take(s, 0, 7, WALL)); /* long gone */
+    pq_stamps_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(once_each),      cmocka_unit_test(clocks),  cmocka_unit_test(floods),
-        cmocka_unit_test(near_the_clock), cmocka_unit_test(tickets), cmocka_unit_test(files),
+        cmocka_unit_test(once_each),      cmocka_unit_test(clocks),    cmocka_unit_test(floods),
+        cmocka_unit_test(near_the_clock), cmocka_unit_test(tickets),   cmocka_unit_test(files),
+        cmocka_unit_test(other_users),    cmocka_unit_test(many_gone),
     };
     return cmocka_run_group_tests_name("stamps", tests, NULL, NULL);
 }

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* client_reload.c - listeners and servers of a client change while it runs. */
+#include "app/client.h"
+#include "app/reload.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool same_servers(const struct pq_conf *a, const struct pq_conf *b)
+{
+    bool same = a->n_servers == b->n_servers;
+    for (unsigned i = 0; same && i < a->n_servers; i++)
+        same = pq_conf_same_server(&a->server[i], &b->server[i]);
+    return same;
+}
+
+/* ---- other servers: sessions to those that stay go on, those to others end */
+
+struct servers { /* a change of them */
+    struct client *cl;
+    const struct pq_conf *next;
+    struct client_ways ways;
+    unsigned to[WAYS_MAX]; /* of each way that there is, its number then, or WAY_GONE */
+    bool bye;              /* sessions to servers that go are told so; else they end */
+    unsigned ended;
+};
+
+/* The way to the same server, to the same address if there is one. */
+static unsigned find_way(const struct servers *g, const struct server_way *w)
+{
+    const struct pq_conf_server *s = &g->cl->app.conf->server[w->conf];
+    unsigned found = WAY_GONE;
+    for (unsigned i = 0; i < g->ways.n; i++) {
+        if (!pq_conf_same_server(s, &g->next->server[g->ways.v[i].conf]))
+            continue;
+        if (pq_addr_eq(&g->ways.v[i].addr, &w->addr))
+            return i;
+        found = found == WAY_GONE ? i : found;
+    }
+    return found;
+}
+
+static void map_ways(struct servers *g)
+{
+    for (unsigned i = 0; i < g->cl->n_ways; i++)
+        g->to[i] = find_way(g, &g->cl->way[i]);
+}
+
+static void leave_gone(void *ctx, struct lease *l)
+{
+    struct servers *g = ctx;
+    if (g->to[l->server] != WAY_GONE)
+        return;
+    if (g->bye) {
+        pq_session_bye(l->ses);
+        return;
+    }
+    g->ended++;
+    l->server = 0; /* what its end looks at */
+    pq_client_leave(l);
+}
+
+static void renumber(void *ctx, struct lease *l)
+{
+    const struct servers *g = ctx;
+    l->server = g->to[l->server];
+}
+
+static void change_worker(struct servers *g, struct client_worker *cw)
+{
+    struct known before[WAYS_MAX];
+    memcpy(before, cw->known, sizeof before);
+    pq_client_stop_looking(cw);
+    cw->looking = false;
+    for (unsigned i = 0; i < WAYS_MAX; i++)
+        pq_client_forget(cw, i);
+    for (unsigned i = 0; i < g->cl->n_ways; i++)
+        if (g->to[i] != WAY_GONE)
+            cw->known[g->to[i]] = before[i];
+    for (unsigned i = 0; i < cw->n_links; i++) {
+        struct link *k = &cw->links[i];
+        const unsigned to = g->to[k->server];
+        k->server = to != WAY_GONE ? to : 0;
+    }
+    g->bye = false;
+    pq_client_each(cw, leave_gone, g);
+    pq_client_each(cw, renumber, g);
+}
+
+/* Lets the workers run for a turn, so that it goes out. */
+static void say_bye(struct servers *g)
+{
+    map_ways(g);
+    g->bye = true;
+    for (unsigned i = 0; i < g->cl->app.n_workers; i++)
+        pq_client_each(g->cl->cw[i], leave_gone, g);
+    pq_app_resume(&g->cl->app);
+    pq_app_pause(&g->cl->app);
+}
+
+/* With the workers paused. */
+static void change_servers(struct servers *g)
+{
+    struct client *cl = g->cl;
+    struct pq_addr addrs[WAYS_MAX];
+    map_ways(g);
+    for (unsigned i = 0; i < cl->app.n_workers; i++)
+        change_worker(g, cl->cw[i]);
+    memcpy(cl->way, g->ways.v, sizeof cl->way);
+    cl->n_ways = g->ways.n;
+    for (unsigned i = 0; i < cl->n_ways; i++)
+        addrs[i] = cl->way[i].addr;
+    pq_app_set_servers(&cl->app, addrs, cl->n_ways);
+    for (unsigned i = 0; i < cl->app.n_workers && cl->app.conf->spread; i++)
+        for (unsigned k = 0; k < cl->cw[i]->n_links; k++)
+            if (!cl->cw[i]->links[k].ses)
+                cl->cw[i]->links[k].server = pq_client_way_of_server(cl, k);
+}
+
+static void say_unreached(void *ctx, const char *why)
+{
+    pq_news_add(ctx, PQ_NEWS_WARNING, "%s", why);
+}
+
+/* Finds the ways to other servers.  Returns 0 or PQ_EINVAL, which was said. */
+static int plan(struct servers *g, struct pq_news *news)
+{
+    if (pq_client_plan_ways(g->cl, g->next, &g->ways, say_unreached, news) == 0)
+        return 0;
+    pq_news_add(news, PQ_NEWS_ERROR, "server: none of them can be reached");
+    return PQ_EINVAL;
+}
+
+/* Where streams are spread, each server should have a session. */
+static void check_spread(const struct servers *g, struct pq_news *news)
+{
+    unsigned servers = 0;
+    for (unsigned i = 0; i < g->ways.n; i++)
+        servers += i == 0 || g->ways.v[i].conf != g->ways.v[i - 1].conf;
+    if (g->cl->app.conf->spread && servers > g->cl->cw[0]->n_links)
+        pq_news_add(news, PQ_NEWS_RESTART, "servers, for a session to each of them at once");
+}
+
+int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news)
+{
+    struct client *cl = PQ_OF(app, struct client, app);
+    struct client_listened done;
+    char why[PQ_WHY_LEN];
+    const bool servers = !same_servers(app->conf, next);
+    struct servers *g = calloc(1, sizeof *g);
+    if (!g)
+        return PQ_ENOMEM;
+    g->cl = cl;
+    g->next = next;
+    int e = servers ? plan(g, news) : 0;
+    if (!e) {
+        pq_app_pause(app);
+        e = pq_client_listen(cl, next, &done, why);
+        if (!e && servers) {
+            say_bye(g);
+            change_servers(g);
+        }
+        if (!e)
+            pq_conf_swap_live(app->own_conf, next);
+        pq_app_resume(app);
+        if (e)
+            pq_news_add(news, PQ_NEWS_ERROR, "%s", why);
+    }
+    if (!e && (done.opened || done.closed))
+        pq_news_add(news, PQ_NEWS_CHANGED, "listening: %u new, %u closed, %u as before",
+                    done.opened, done.closed, done.stayed);
+    if (!e && servers)
+        check_spread(g, news);
+    if (!e && servers)
+        pq_news_add(news, PQ_NEWS_CHANGED, "server: %u ways to them; %u sessions to others ended",
+                    cl->n_ways, g->ended);
+    free(g);
+    return e ? PQ_EINVAL : 0;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/reload.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+void pq_news_add(struct pq_news *news, enum pq_news_kind kind, const char *fmt, ...)
+{
+    char text[640];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    char *copy = news->n < PQ_NEWS_MAX ? strdup(text) : NULL;
+    if (!copy) {
+        news->left_out++;
+        return;
+    }
+    news->v[news->n].kind = kind;
+    news->v[news->n++].text = copy;
+}
+
+void pq_news_free(struct pq_news *news)
+{
+    for (unsigned i = 0; i < news->n; i++)
+        free(news->v[i].text);
+    *news = (struct pq_news){.n = 0};
+}
+
+/* ---- reading */
+
+static void add_messages(struct pq_news *news, const struct pq_conf_msgs *m, const char *file)
+{
+    for (unsigned i = 0; i < m->n; i++) {
+        char line[16] = "";
+        if (m->v[i].line)
+            snprintf(line, sizeof line, ":%d", m->v[i].line);
+        pq_news_add(news, m->v[i].error ? PQ_NEWS_ERROR : PQ_NEWS_WARNING, "%s%s: %s", file, line,
+                    m->v[i].text ? m->v[i].text : "?");
+    }
+    if (m->left_out)
+        pq_news_add(news, m->errors ? PQ_NEWS_ERROR : PQ_NEWS_WARNING,
+                    "%s: %u more messages are not shown", file, m->left_out);
+}
+
+static int load(struct pq_app *app, struct pq_conf *next, struct pq_news *news)
+{
+    struct pq_conf_msgs m;
+    int e = pq_conf_load(next, app->file, &m);
+    add_messages(news, &m, app->file);
+    pq_conf_msgs_free(&m);
+    if (!e && next->role != app->conf->role) {
+        pq_news_add(news, PQ_NEWS_ERROR, "%s: role: is another one; that needs a restart",
+                    app->file);
+        e = PQ_EINVAL;
+    }
+    return e;
+}
+
+static void add_restart(void *ctx, const char *path)
+{
+    pq_news_add(ctx, PQ_NEWS_RESTART, "%s", path);
+}
+
+/* The text of the running key was wiped: compared is what was derived from it. */
+static bool same_key(const struct pq_app *app, const struct pq_conf *next)
+{
+    uint8_t key[PQ_KEY_LEN] = {0};
+    const bool same = !next->kcp.key || !*next->kcp.key || pq_crypt_derive(next->kcp.key, key) ||
+                      memcmp(key, app->hub.key, sizeof key) == 0;
+    explicit_bzero(key, sizeof key);
+    return same;
+}
+
+static void add_restarts(const struct pq_app *app, const struct pq_conf *next, struct pq_news *news)
+{
+    if (!same_key(app, next))
+        add_restart(news, "transport.kcp.key");
+    pq_conf_differ(app->conf, next, add_restart, news);
+}
+
+/* ---- telling */
+
+static void log_news(const struct pq_app *app, const struct pq_news *news, bool failed)
+{
+    char keys[512] = "";
+    for (unsigned i = 0; i < news->n; i++) {
+        if (news->v[i].kind == PQ_NEWS_ERROR)
+            PQ_LOG(PQ_LOG_ERROR, "%s", news->v[i].text);
+        else if (news->v[i].kind == PQ_NEWS_CHANGED)
+            PQ_LOG(PQ_LOG_INFO, "%s", news->v[i].text);
+        else if (news->v[i].kind == PQ_NEWS_RESTART && strlen(keys) + 60 < sizeof keys)
+            snprintf(keys + strlen(keys), 60, "%s%s", *keys ? ", " : "", news->v[i].text);
+    }
+    if (failed)
+        PQ_LOG(PQ_LOG_ERROR, "%s was read again, and nothing was changed", app->file);
+    else if (*keys)
+        PQ_LOG(PQ_LOG_WARN, "%s was read again; needs a restart: %s", app->file, keys);
+    else
+        PQ_LOG(PQ_LOG_INFO, "%s was read again", app->file);
+}
+
+int pq_reload(struct pq_app *app, struct pq_news *news)
+{
+    struct pq_conf *next = calloc(1, sizeof *next);
+    int e = next ? load(app, next, news) : PQ_ENOMEM;
+    const enum pq_log_level before = app->conf->log_level;
+    if (!e) {
+        add_restarts(app, next, news);
+        e = app->reload(app, next, news);
+    }
+    if (!e && app->conf->log_level != before) {
+        pq_log_set_level(app->conf->log_level);
+        pq_news_add(news, PQ_NEWS_CHANGED, "log.level: is %s now", app->conf->log_level_text);
+    }
+    if (e == PQ_ENOMEM)
+        pq_news_add(news, PQ_NEWS_ERROR, "memory is short");
+    log_news(app, news, e != 0);
+    if (next)
+        pq_conf_free(next);
+    free(next);
+    return e ? PQ_EINVAL : 0;
+}
+
+void pq_reload_logged(struct pq_app *app)
+{
+    struct pq_news *news = calloc(1, sizeof *news);
+    if (!news)
+        return;
+    pq_reload(app, news);
+    pq_news_free(news);
+    free(news);
+}

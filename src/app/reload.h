@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* reload.h - the configuration is read again while the program runs.  What can change does, without
+ * disturbing what stays; a wrong file changes nothing.  Of the main thread. */
+#ifndef PQ_APP_RELOAD_H
+#define PQ_APP_RELOAD_H
+#include "app/app.h"
+
+#define PQ_NEWS_MAX 128 /* lines; more are counted */
+
+enum pq_news_kind {
+    PQ_NEWS_ERROR,   /* why nothing was changed */
+    PQ_NEWS_WARNING, /* of the file */
+    PQ_NEWS_CHANGED,
+    PQ_NEWS_RESTART, /* a key that has another value in the file, which a restart will take */
+    PQ_NEWS_KINDS
+};
+
+struct pq_news { /* what a reload has to say; zero-initialized before the first line */
+    struct {
+        enum pq_news_kind kind;
+        char *text;
+    } v[PQ_NEWS_MAX];
+    unsigned n, left_out;
+};
+
+__attribute__((format(printf, 3, 4))) void pq_news_add(struct pq_news *news, enum pq_news_kind kind,
+                                                       const char *fmt, ...);
+void pq_news_free(struct pq_news *news);
+
+/* Reads app->file again and takes over what can change; logs the same in short.  Returns 0, or
+ * PQ_EINVAL: there are errors in `news`, and nothing has changed. */
+int pq_reload(struct pq_app *app, struct pq_news *news);
+
+/* The same, for who has nobody to tell more. */
+void pq_reload_logged(struct pq_app *app);
+#endif

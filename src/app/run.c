@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* run.c - the main thread while the workers run: signals, and what is asked at the control socket.
+ */
+#include "app/app.h"
+#include "app/control.h"
+#include "app/http.h"
+#include "app/reload.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define N_SIGNALS 3
+
+static const int signals[N_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+
+/* ---- a terminal that goes away sends SIGHUP as well */
+
+static bool has_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* Whether SIGHUP, if it comes, may be the end of a terminal that this program was started from. */
+static bool may_hang_up(void)
+{
+    struct sigaction now;
+    const bool ignored = !sigaction(SIGHUP, NULL, &now) && now.sa_handler == SIG_IGN; /* nohup */
+    return !ignored && has_terminal();
+}
+
+static const char *name_of(int sig)
+{
+    return sig == SIGINT ? "SIGINT" : sig == SIGTERM ? "SIGTERM" : "SIGHUP";
+}
+
+static void signal_set(sigset_t *set)
+{
+    sigemptyset(set);
+    for (int i = 0; i < N_SIGNALS; i++)
+        sigaddset(set, signals[i]);
+}
+
+bool pq_app_wait(unsigned seconds)
+{
+    const struct timespec t = {.tv_sec = (time_t)seconds};
+    static bool terminal, known;
+    sigset_t set, before;
+    if (!known)
+        terminal = may_hang_up();
+    known = true;
+    signal_set(&set);
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    int sig = sigtimedwait(&set, NULL, &t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return sig < 0 || (sig == SIGHUP && !(terminal && !has_terminal()));
+}
+
+/* ---- the loop of the main thread */
+
+struct main_loop {
+    struct pq_app *app;
+    uv_loop_t loop;
+    uv_signal_t on[N_SIGNALS];
+    struct pq_control *control;
+    struct pq_http *http;
+    bool open;
+    bool terminal; /* there was one at the start, whose end ends the program */
+};
+
+static void on_signal(uv_signal_t *s, int sig)
+{
+    struct main_loop *m = s->data;
+    if (sig == SIGHUP && !(m->terminal && !has_terminal())) {
+        pq_reload_logged(m->app);
+        return;
+    }
+    PQ_LOG(PQ_LOG_INFO, "stopping on %s", name_of(sig));
+    uv_stop(&m->loop);
+}
+
+static void close_handle(uv_handle_t *h, void *ctx)
+{
+    (void)ctx;
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+static void *thread_main(void *arg)
+{
+    pq_worker_run(arg);
+    return NULL;
+}
+
+/* Signals wait until the loop runs. */
+static int open_main(struct main_loop *m)
+{
+    int e = uv_loop_init(&m->loop);
+    if (e) {
+        pq_say("there is no event loop: %s", uv_strerror(e));
+        return e;
+    }
+    m->open = true;
+    for (int i = 0; !e && i < N_SIGNALS; i++) {
+        e = uv_signal_init(&m->loop, &m->on[i]);
+        m->on[i].data = m;
+        if (!e)
+            e = uv_signal_start(&m->on[i], on_signal, signals[i]);
+    }
+    if (e)
+        pq_say("signals cannot be received: %s", uv_strerror(e));
+    if (!e)
+        e = pq_control_start(&m->control, &m->loop, m->app);
+#ifdef PQ_WITH_HTTP
+    if (!e)
+        e = pq_http_open(&m->http, &m->loop, m->app);
+#endif
+    return e;
+}
+
+static void close_main(struct main_loop *m)
+{
+    if (!m->open)
+        return;
+#ifdef PQ_WITH_HTTP
+    pq_http_close(&m->http);
+#endif
+    pq_control_stop(&m->control);
+    uv_walk(&m->loop, close_handle, NULL);
+    uv_run(&m->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&m->loop);
+}
+
+int pq_app_run(struct pq_app *app, struct pq_worker *const *w, unsigned n)
+{
+    pthread_t threads[PQ_WORKERS_MAX];
+    static struct main_loop m;
+    sigset_t set;
+    unsigned started = 0;
+    m = (struct main_loop){.app = app, .terminal = may_hang_up()};
+    app->w = w;
+    signal_set(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by the workers */
+    int e = open_main(&m);
+    while (!e && started < n && !pthread_create(&threads[started], NULL, thread_main, w[started]))
+        started++;
+    if (!e && started == n) {
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* what came meanwhile comes now */
+        uv_run(&m.loop, UV_RUN_DEFAULT);
+    } else if (!e)
+        pq_say("a thread could not be started; lower performance.packet_workers");
+    for (unsigned i = 0; i < started; i++)
+        pq_worker_stop(w[i]);
+    for (unsigned i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    close_main(&m);
+    return started == n && !e ? 0 : 1;
+}
+
+void pq_app_pause(struct pq_app *app)
+{
+    for (unsigned i = 0; i < app->n_workers; i++)
+        pq_worker_pause(app->w[i]);
+}
+
+void pq_app_resume(struct pq_app *app)
+{
+    for (unsigned i = 0; i < app->n_workers; i++)
+        pq_worker_resume(app->w[i]);
+}

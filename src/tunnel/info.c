@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* info.c - what there is to see of sessions and streams. */
+#include "tunnel/tunnel_internal.h"
+
+void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
+{
+    *out = (struct pq_session_info){.serial = s->serial,
+                                    .peer = s->peer,
+                                    .local = s->local,
+                                    .secure = s->sec != NULL,
+                                    .half = s->half,
+                                    .who = s->who,
+                                    .abilities = s->abilities,
+                                    .opened = s->opened,
+                                    .heard = s->heard,
+                                    .moves = s->moves,
+                                    .streams = pq_smux_count(s->smux),
+                                    .wire_in = s->wire_in,
+                                    .wire_out = s->wire_out,
+                                    .in = s->in,
+                                    .out = s->out};
+    if (s->sec) {
+        out->cipher = pq_aead_name(pq_seal_aead(s->sec->cur.rx));
+        out->came = pq_seal_opened(s->sec->cur.rx);
+        out->expected = pq_seal_used(s->sec->cur.rx);
+    }
+    pq_kcp_get_stats(s->kcp, &out->kcp);
+}
+
+void pq_stream_info(const struct pq_stream *st, struct pq_stream_info *out)
+{
+    *out = (struct pq_stream_info){.serial = st->serial,
+                                   .kind = st->target ? st->target->kind : "",
+                                   .host = st->target ? st->target->host : "",
+                                   .port = st->target ? st->target->port : 0,
+                                   .in = st->in,
+                                   .out = st->out,
+                                   .opened = st->opened};
+}
+
+void pq_hub_memory(const struct pq_hub *h, struct pq_memory_info *out)
+{
+    *out = (struct pq_memory_info){h->chunks.budget.used, h->chunks.budget.limit};
+}
+
+static struct pq_stream *find(struct pq_hub *h, uint32_t serial)
+{
+    for (struct pq_list *i = h->sessions.next; i != &h->sessions; i = i->next) {
+        struct pq_session *s = PQ_OF(i, struct pq_session, node);
+        for (struct pq_list *k = s->streams.next; k != &s->streams; k = k->next) {
+            struct pq_stream *st = PQ_OF(k, struct pq_stream, node);
+            if (st->serial == serial && !st->ended)
+                return st;
+        }
+    }
+    return NULL;
+}
+
+bool pq_hub_end_stream(struct pq_hub *h, uint32_t serial)
+{
+    struct pq_stream *st = find(h, serial);
+    if (!st)
+        return false;
+    pq_smux_abort(st->ss);
+    pq_session_wake(st->ses);
+    pq_list_remove(&st->node);
+    pq_list_remove(&st->dirty);
+    st->ses = NULL;
+    st->ss = NULL;
+    st->ended = true;
+    st->ev->end(st->ctx, PQ_ECLOSED);
+    return true;
+}
