@@ -56,9 +56,9 @@ struct pq_cc {
             pq_ns recent_rtt, before_rtt; /* smallest of the last samples, and of those before */
             uint32_t recent;              /* how many the last ones are */
             pq_ns round_rtt, last_rtt;    /* smallest of this round, and of the one before */
-            pq_ns step_rtt;               /* what the RTT has become from one round to the next ... */
-            uint32_t step_round;          /* ... then */
-            pq_ns probe_until;            /* not 0: the queue is being emptied to see min_rtt */
+            pq_ns step_rtt;      /* what the RTT has become from one round to the next ... */
+            uint32_t step_round; /* ... then */
+            pq_ns probe_until;   /* not 0: the queue is being emptied to see min_rtt */
             pq_ns epoch;
             uint32_t epoch_acked;
             uint64_t full_rate; /* start-up ends when the rate has stopped growing */
