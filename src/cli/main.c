@@ -49,9 +49,15 @@ static const struct command {
      "      --protocol WORD  add: tcp (if it is left out), udp, or tcp,udp\n"
      "      --name NAME      add: for the log; del takes it, too\n"},
     {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
-    {"ping", pq_cmd_ping, "ping -c FILE [--payload TEXT]: send one forged packet to the server",
-     "  -c, --config FILE   a client's configuration; config.yaml if it is left out\n"
-     "      --payload TEXT  what the packet carries; PING if it is left out\n"},
+    {"ping", pq_cmd_ping, "ping -c FILE [-t HOST:PORT]: measure round trips through the tunnel",
+     "  -c, --config FILE     a client's configuration; config.yaml if it is left out\n"
+     "  -n, --count N         so many; 4 if it is left out, 0: until Ctrl-C\n"
+     "  -i, --interval S      seconds from one to the next; 1\n"
+     "  -w, --wait S          seconds to wait for an answer; 10\n"
+     "  -t, --target H:P      connect to this target from the server each time\n"
+     "      --json            print figures for programs\n"
+     "      --packet          send one forged packet instead; dump at the server shows it\n"
+     "      --payload TEXT    the same, and what it carries\n"},
     {"dump", pq_cmd_dump, "dump -i INTERFACE -p PORT: show the payload of packets to a port",
      "  -i, --interface NAME   where they come in\n"
      "  -p, --port PORT        that they go to\n"
@@ -92,9 +98,10 @@ static bool is_help(const char *arg)
 static bool takes_value(const char *arg)
 {
     static const char *const names[] = {
-        "-c",        "--config", "-i",        "--interface", "-p",           "--port",
-        "--payload", "-s",       "--snaplen", "--socket",    "--public-key", "-n",
-        "--lines",   "--kill",   "--level",   "--protocol",  "--name"};
+        "-c",         "--config", "-i",        "--interface", "-p",           "--port",
+        "--payload",  "-s",       "--snaplen", "--socket",    "--public-key", "-n",
+        "--lines",    "--kill",   "--level",   "--protocol",  "--name",       "--count",
+        "--interval", "-w",       "--wait",    "-t",          "--target"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(arg, names[i]))
             return true;

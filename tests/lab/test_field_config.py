@@ -299,7 +299,7 @@ def test_command_line_names_the_file() -> None:
             "-c=FILE run",
             "--config FILE run",
             "--config=FILE run",
-            "ping -c=FILE",
+            "ping -c=FILE --packet",
             "ping --config=FILE --payload=x",
             "-c FILE ping --payload x",
             "dump -c=FILE",
