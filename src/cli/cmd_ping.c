@@ -66,6 +66,7 @@ struct figures {
     const char *target; /* as written, or NULL */
     bool json, open;
     unsigned asked, answers, refused;
+    int result;                    /* the last one */
     double min, max, sum, squares; /* ms */
 };
 
@@ -112,6 +113,7 @@ static void on_event(void *ctx, const struct pq_probe_event *ev)
         f->asked = ev->seq > f->asked ? ev->seq : f->asked;
         if (ev->kind == PQ_PROBE_ANSWER)
             note(f, ms(ev->ns));
+        f->result = ev->result;
         f->refused += ev->kind == PQ_PROBE_ANSWER && ev->result > 0;
         if (f->json)
             return;
@@ -128,8 +130,9 @@ static void on_event(void *ctx, const struct pq_probe_event *ev)
 
 static void print_json(const struct figures *f, double mean, double dev)
 {
-    printf("{\"open\": %s, \"asked\": %u, \"answered\": %u, \"refused\": %u, \"rtt_ms\": ",
-           f->open ? "true" : "false", f->asked, f->answers, f->refused);
+    printf("{\"open\": %s, \"asked\": %u, \"answered\": %u, \"refused\": %u, \"result\": %d, "
+           "\"rtt_ms\": ",
+           f->open ? "true" : "false", f->asked, f->answers, f->refused, f->result);
     if (f->answers)
         printf("{\"min\": %.3f, \"avg\": %.3f, \"max\": %.3f, \"mdev\": %.3f}}\n", f->min, mean,
                f->max, dev);

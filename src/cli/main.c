@@ -16,6 +16,41 @@ static const struct command {
     const char *help;    /* in one line */
     const char *options; /* for --help behind the command */
 } commands[] = {
+    {"init", pq_cmd_init,
+     "init server | client LINK | bridge LINK: set up, install, start and check",
+     "For all:\n"
+     "      --dry-run         show what would be done, and do nothing\n"
+     "      --force           in place of a configuration that is there\n"
+     "      --name NAME       of configuration and service; server, client or bridge\n"
+     "      --config-dir DIR  instead of /etc/paqet\n"
+     "      --no-service      write the files, start nothing\n"
+     "      --remove [NAME]   take back what init did, all of it or that configuration\n"
+     "init server:\n"
+     "  -p, --port PORT       a free one is chosen\n"
+     "      --address HOST    that clients use: the public one behind NAT; up to 4 times\n"
+     "  -i, --interface NAME  the one of the default route\n"
+     "      --user NAME       a link for each; again for more\n"
+     "      --label TEXT      name in the links; the host's\n"
+     "      --no-tun          no TUN device for clients that send everything\n"
+     "      --bridge PORTS    let clients reach these ports of this machine; or: all\n"
+     "      --bundle FILE     make an archive with program and link, to carry by hand\n"
+     "      --qr              print the QR code in any case\n"
+     "init client LINK:\n"
+     "      --socks ADDR:PORT where the proxy listens; 127.0.0.1:1080\n"
+     "      --tun             send all of this machine through the tunnel\n"
+     "init bridge LINK:\n"
+     "      --ports LIST      such as 443,2053,8000-8100,53/udp\n"
+     "      --target HOST     they lead to, as the server sees it; 127.0.0.1\n"
+     "      --listen ADDR     of this machine; all\n"
+     "LINK may be a file that holds it, or - for standard input: nobody sees it in ps then.\n"},
+    {"link", pq_cmd_link, "link [--user NAME]: show the links that init has made again",
+     "      --user NAME       of that user alone\n"
+     "      --qr              with QR code\n"
+     "      --bundle FILE     an archive with program and link, to carry by hand\n"
+     "      --name NAME       of another server than the one called server\n"
+     "      --config-dir DIR  instead of /etc/paqet\n"
+     "  -c, --config FILE     make one of a client's configuration\n"
+     "      --format paqetn   as the programs paqetN and paqetNG read it\n"},
     {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
      "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
     {"status", pq_cmd_status, "status [--watch] [--json]: what the running one does",
