@@ -3,6 +3,8 @@
  * none of them, a background process.  Texts of the files in service/.  Blocking; for set-up. */
 #ifndef PQ_OS_SERVICE_H
 #define PQ_OS_SERVICE_H
+#include "base/time.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -53,9 +55,14 @@ int pq_service_start(const struct pq_service *s, char why[PQ_SERVICE_WHY_LEN]);
 /* Whether it runs, as far as the manager says. */
 bool pq_service_runs(const struct pq_service *s);
 
-/* Stops and disables it; nothing happens if it is not there.  Called once more after its file is
- * gone, with `gone`, so that the manager forgets it. */
+/* Waits until it is ready: by what the manager knows (systemd), or once it has logged `words`.
+ * Returns false if it ends, or after `patience` ns. */
+bool pq_service_wait(const struct pq_service *s, const char *words, pq_ns patience);
+
+/* Stops and disables it; nothing happens if it is not there. */
 void pq_service_stop(const struct pq_service *s);
+
+/* Its file is gone: the manager forgets it. */
 void pq_service_forget(const struct pq_service *s);
 
 /* The last lines that it has logged, NUL-terminated, "" if they cannot be had. */

@@ -18,6 +18,7 @@
 #define SOCKS_TO     1180
 #define UP_PATIENCE  (15 * PQ_SEC)
 #define PING_SECONDS 10
+#define CLIENT_READY "session to " /* in the client's log */
 #define POLL_MS      50
 #define BUSY_SHOWN   8
 
@@ -168,7 +169,7 @@ static int connect_to(const struct pq_addr *a)
 }
 
 /* Waits until the client's port is open. */
-static bool wait_for(const struct pq_setup *s, const struct pq_addr *a)
+static bool wait_for(const struct pq_addr *a)
 {
     for (const pq_ns until = pq_clock() + UP_PATIENCE; pq_clock() < until; poll(NULL, 0, POLL_MS)) {
         const int fd = connect_to(a);
@@ -177,7 +178,6 @@ static bool wait_for(const struct pq_setup *s, const struct pq_addr *a)
         if (fd >= 0)
             return true;
     }
-    (void)s;
     return false;
 }
 
@@ -270,7 +270,7 @@ static bool start(struct client_setup *v)
         pq_addr_parse_ip(&a, pq_addr_is4(&a) ? "127.0.0.1" : "::1");
     if (!pq_setup_start(&v->s))
         return false;
-    if ((a.port && !wait_for(&v->s, &a)) || !pq_service_runs(&v->s.service)) {
+    if (!pq_service_wait(&v->s.service, CLIENT_READY, UP_PATIENCE) || (a.port && !wait_for(&a))) {
         pq_setup_explain(&v->s, "the client does not come up");
         return false;
     }

@@ -1,38 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* init_server.c - a server: what it needs to know is found out, what it needs to have is made. */
-#include "setup/setup_internal.h"
+#include "setup/server_setup.h"
 
-#include "app/discover.h"
 #include "app/state.h"
 #include "base/err.h"
 #include "base/rng.h"
 #include "noise/noise.h"
 #include "os/netinfo.h"
 #include "os/port.h"
-#include "os/spawn.h"
 #include "os/tundev.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define TUN_TRIES    100
-#define UP_PATIENCE  (20 * PQ_SEC)
-#define POLL_MS      50
-#define PING_SECONDS 6
-
-struct server_setup {
-    struct pq_setup s;
-    struct pq_server_plan plan;
-    struct pq_path path;
-    char address[PQ_SETUP_ADDRESSES][PQ_LINK_TEXT];
-    unsigned n_addresses;
-    char label[64];
-    char tcp[PQ_PORTS_TEXT]; /* of --bridge */
-    bool private_address;
-};
+#define TUN_TRIES   100
+#define UP_PATIENCE (20 * PQ_SEC)
 
 /* ---- what is found out */
 
@@ -67,7 +51,7 @@ static const struct pq_addr *best_address(const struct pq_iface *f)
 }
 
 /* At a terminal the user is asked, since most who have a private address are behind 1:1 NAT. */
-static void ask_address(struct server_setup *v)
+static void ask_address(struct pq_server_setup *v)
 {
     char line[PQ_LINK_TEXT];
     if (v->s.o->dry_run || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
@@ -86,7 +70,7 @@ static void ask_address(struct server_setup *v)
     }
 }
 
-static bool find_addresses(struct server_setup *v)
+static bool find_addresses(struct pq_server_setup *v)
 {
     const struct pq_init_opts *o = v->s.o;
     char why[PQ_WHY_LEN], ip[PQ_ADDR_STRLEN], ifname[16];
@@ -120,7 +104,7 @@ static bool find_addresses(struct server_setup *v)
     return true;
 }
 
-static bool find_port(struct server_setup *v)
+static bool find_port(struct pq_server_setup *v)
 {
     const long wanted = v->s.o->port;
     struct pq_port held;
@@ -174,7 +158,7 @@ static bool try_tun(const struct pq_server_plan *p)
     return true;
 }
 
-static void plan_tun(struct server_setup *v, struct pq_rng *rng)
+static void plan_tun(struct pq_server_setup *v, struct pq_rng *rng)
 {
     struct pq_server_plan *p = &v->plan;
     struct pq_iface *ifaces;
@@ -210,7 +194,7 @@ static bool make_pair(struct pq_rng *rng, uint8_t secret[PQ_SETUP_KEYS], uint8_t
     return pq_x25519_public(secret, pub) == 0;
 }
 
-static bool make_keys(struct server_setup *v)
+static bool make_keys(struct pq_server_setup *v)
 {
     struct pq_server_plan *p = &v->plan;
     struct pq_rng rng;
@@ -230,7 +214,7 @@ static bool make_keys(struct server_setup *v)
     return ok;
 }
 
-static bool name_users(struct server_setup *v)
+static bool name_users(struct pq_server_setup *v)
 {
     const struct pq_init_opts *o = v->s.o;
     struct pq_server_plan *p = &v->plan;
@@ -254,7 +238,7 @@ static bool name_users(struct server_setup *v)
     return true;
 }
 
-static bool read_bridge(struct server_setup *v)
+static bool read_bridge(struct pq_server_setup *v)
 {
     char udp[PQ_PORTS_TEXT], why[160];
     const char *bridge = v->s.o->bridge;
@@ -278,7 +262,7 @@ static bool read_bridge(struct server_setup *v)
 
 /* ---- links */
 
-static void fill_link(const struct server_setup *v, unsigned user, struct pq_setup_link *l)
+void pq_server_link(const struct pq_server_setup *v, unsigned user, struct pq_setup_link *l)
 {
     const struct pq_server_plan *p = &v->plan;
     *l = (struct pq_setup_link){.n_servers = v->n_addresses, .has_secret = true};
@@ -298,12 +282,12 @@ static void fill_link(const struct server_setup *v, unsigned user, struct pq_set
 }
 
 /* The link of a user; wrong addresses show here. */
-static bool make_link(const struct server_setup *v, unsigned user, char text[PQ_LINK_MAX])
+static bool make_link(const struct pq_server_setup *v, unsigned user, char text[PQ_LINK_MAX])
 {
     struct pq_setup_link l, again;
     struct pq_link_msgs m;
     char why[160];
-    fill_link(v, user, &l);
+    pq_server_link(v, user, &l);
     int e = pq_link_write(&l, PQ_LINK_OWN, text, why);
     e = e ? e : pq_link_read(text, &again, &m);
     for (unsigned i = 0; e == PQ_EINVAL && i < m.n; i++)
@@ -314,7 +298,7 @@ static bool make_link(const struct server_setup *v, unsigned user, char text[PQ_
 }
 
 /* Those of a configuration that stood here before open nothing any more. */
-static void remove_old_links(struct server_setup *v, const char *folder)
+static void remove_old_links(struct pq_server_setup *v, const char *folder)
 {
     const size_t n = strlen(folder);
     struct pq_made *m = &v->s.made;
@@ -328,7 +312,7 @@ static void remove_old_links(struct server_setup *v, const char *folder)
     }
 }
 
-static bool write_links(struct server_setup *v)
+static bool write_links(struct pq_server_setup *v)
 {
     char path[PATH_MAX], text[PQ_LINK_MAX + 1];
     snprintf(path, sizeof path, "%s/links", v->s.o->folder);
@@ -345,105 +329,11 @@ static bool write_links(struct server_setup *v)
     return ok;
 }
 
-/* ---- the rehearsal: a server and a client with these keys, on the loopback interface */
-
-/* Until somebody holds the port: the server that was started, as process or service. */
-static bool wait_for_port(uint16_t port, const struct pq_service *service, pid_t pid,
-                          const char *name)
-{
-    struct pq_port held;
-    for (const pq_ns until = pq_clock() + UP_PATIENCE; pq_clock() < until; poll(NULL, 0, POLL_MS)) {
-        const int e = pq_port_reserve(&held, port);
-        if (e == -EADDRINUSE)
-            return true;
-        if (!e)
-            pq_port_release(&held);
-        if (pid > 0 && !pq_spawn_lives(pid, name))
-            return false;
-    }
-    (void)service;
-    return false;
-}
-
-static bool write_try(const char *path, char *text)
-{
-    const bool ok = text && pq_file_write(path, text, strlen(text), 0600) == 0;
-    pq_text_free(text);
-    return ok;
-}
-
-struct rehearsal {
-    char server[PATH_MAX], client[PATH_MAX], state[PATH_MAX], log[PATH_MAX];
-};
-
-static bool write_rehearsal(const struct server_setup *v, const struct rehearsal *r)
-{
-    struct pq_server_plan plan = v->plan;
-    struct pq_setup_link l;
-    plan.ifname = "lo";
-    plan.tun = false;
-    plan.state = r->state;
-    fill_link(v, 0, &l);
-    l.n_servers = 1;
-    snprintf(l.server[0].host, sizeof l.server[0].host, "127.0.0.1");
-    const struct pq_client_plan client = {.link = &l};
-    const bool ok = write_try(r->server, pq_yaml_server(&plan)) &&
-                    write_try(r->client, pq_yaml_client(&client));
-    pq_link_wipe(&l);
-    explicit_bzero(&plan, sizeof plan);
-    return ok;
-}
-
-static bool run_rehearsal(const struct server_setup *v, const struct rehearsal *r)
-{
-    char self[PATH_MAX];
-    double rtt;
-    int result;
-    if (!write_rehearsal(v, r) || pq_spawn_self(self, sizeof self))
-        return false;
-    const char *const argv[] = {self, "run", "-c", r->server, NULL};
-    const pid_t pid = pq_spawn_detached(argv, r->log);
-    const char *name = strrchr(self, '/') + 1;
-    const bool ok = pid > 0 && wait_for_port(v->plan.port, NULL, pid, name) &&
-                    pq_setup_ping(r->client, NULL, 1, PING_SECONDS, &rtt, &result);
-    if (pid > 0)
-        pq_spawn_end(pid, name);
-    return ok;
-}
-
-static bool rehearse(const struct server_setup *v)
-{
-    struct rehearsal r;
-    struct pq_iface lo;
-    const char *folder = v->s.o->folder;
-    if (pq_iface_get("lo", 0, &lo) || !lo.up)
-        return true; /* nothing can be tried: the service will show */
-    snprintf(r.server, sizeof r.server, "%s/.try-server.yaml", folder);
-    snprintf(r.client, sizeof r.client, "%s/.try-client.yaml", folder);
-    snprintf(r.state, sizeof r.state, "%s/.try-stamps", folder);
-    snprintf(r.log, sizeof r.log, "%s/.try.log", folder);
-    const bool ok = run_rehearsal(v, &r);
-    size_t n;
-    char lock[PATH_MAX + 8], *log = ok ? NULL : pq_file_read(r.log, 1U << 20, &n);
-    if (ok)
-        printf("tried on this machine: a client with this link gets through\n");
-    else
-        pq_setup_say(
-            "a server and a client with these files did not find each other on this machine%s%s",
-            log ? ". What the server said:\n" : "", log ? log : "");
-    free(log);
-    snprintf(lock, sizeof lock, "%s.lock", r.state);
-    const char *const files[] = {r.server, r.client, r.state, r.log, lock};
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        unlink(files[i]);
-    return ok;
-}
-
 /* ---- writing and starting */
 
 /* No stamp of these keys can have been sent before: so clients are let in whose clocks are behind.
  */
-static bool write_state(struct server_setup *v)
+static bool write_state(struct pq_server_setup *v)
 {
     uint8_t keys[PQ_SETUP_USERS][PQ_SETUP_KEYS];
     char path[PATH_MAX], lock[PATH_MAX], *text = NULL;
@@ -466,7 +356,7 @@ static bool write_state(struct server_setup *v)
     return ok;
 }
 
-static bool write_all(struct server_setup *v)
+static bool write_all(struct pq_server_setup *v)
 {
     char *text = pq_yaml_server(&v->plan);
     bool ok = text && pq_setup_check(&v->s, text) && pq_setup_prepare(&v->s) &&
@@ -477,13 +367,13 @@ static bool write_all(struct server_setup *v)
     return ok && write_state(v) && write_links(v);
 }
 
-static bool start(struct server_setup *v)
+static bool start(struct pq_server_setup *v)
 {
     if (v->s.o->no_service)
         return true;
     if (!pq_setup_start(&v->s))
         return false;
-    if (!wait_for_port(v->plan.port, &v->s.service, 0, NULL) || !pq_service_runs(&v->s.service)) {
+    if (!pq_service_wait(&v->s.service, PQ_SERVER_READY, UP_PATIENCE)) {
         pq_setup_explain(&v->s, "the server does not listen");
         return false;
     }
@@ -493,7 +383,7 @@ static bool start(struct server_setup *v)
 
 /* ---- what is printed */
 
-static void print_found(const struct server_setup *v)
+static void print_found(const struct pq_server_setup *v)
 {
     printf("interface %s, address %s, port %u", v->path.iface.name, v->address[0], v->plan.port);
     if (v->plan.tun)
@@ -506,7 +396,7 @@ static void print_found(const struct server_setup *v)
                v->address[0], v->plan.port);
 }
 
-static void print_links(const struct server_setup *v)
+static void print_links(const struct pq_server_setup *v)
 {
     char text[PQ_LINK_MAX];
     const bool terminal = isatty(STDOUT_FILENO), code = terminal || v->s.o->qr;
@@ -535,7 +425,7 @@ static void print_links(const struct server_setup *v)
     explicit_bzero(text, sizeof text);
 }
 
-static void print_dry(const struct server_setup *v)
+static void print_dry(const struct pq_server_setup *v)
 {
     struct pq_server_plan masked = v->plan;
     memset(masked.secret, 0, sizeof masked.secret);
@@ -550,7 +440,7 @@ static void print_dry(const struct server_setup *v)
         printf("Would install and start it as %s\n", pq_service_kind_name(v->s.service.kind));
 }
 
-static void find_label(struct server_setup *v)
+static void find_label(struct pq_server_setup *v)
 {
     char host[64] = "";
     gethostname(host, sizeof host - 1);
@@ -562,7 +452,7 @@ static void find_label(struct server_setup *v)
         snprintf(v->label, sizeof v->label, "paqet");
 }
 
-static int run(struct server_setup *v)
+static int run(struct pq_server_setup *v)
 {
     char link[PQ_LINK_MAX];
     if (!name_users(v) || !read_bridge(v) || !find_addresses(v) || !pq_setup_may_write(&v->s) ||
@@ -574,7 +464,7 @@ static int run(struct server_setup *v)
         print_dry(v);
         return 0;
     }
-    if (!write_all(v) || !rehearse(v) || !start(v)) {
+    if (!write_all(v) || !pq_server_rehearse(v) || !start(v)) {
         pq_setup_undo(&v->s);
         return 1;
     }
@@ -588,7 +478,7 @@ static int run(struct server_setup *v)
 
 int pq_init_server(const struct pq_init_opts *o)
 {
-    struct server_setup *v = calloc(1, sizeof *v);
+    struct pq_server_setup *v = calloc(1, sizeof *v);
     int code = 1;
     if (!v)
         return 1;

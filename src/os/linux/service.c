@@ -5,6 +5,7 @@
 #include "service_files.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PATIENCE  (60 * PQ_SEC)
-#define OUT_LEN   400
-#define LOG_BYTES 2048
+#define PATIENCE    (60 * PQ_SEC)
+#define OUT_LEN     400
+#define LOG_BYTES   2048
+#define POLL_MS     50
+#define MISSING_MAX 100 /* looks */
 
 enum pq_service_kind pq_service_find(void)
 {
@@ -171,6 +174,7 @@ static int start_process(const struct pq_service *s, char why[PQ_SERVICE_WHY_LEN
     pq_spawn_end(read_pid(s), file_name(s->program));
     snprintf(conf, sizeof conf, "%s/%s.yaml", s->folder, s->name);
     log_path(s, log);
+    unlink(log); /* what it says from now on is read */
     const char *const argv[] = {s->program, "run", "-c", conf, NULL};
     const pid_t pid = pq_spawn_detached(argv, log);
     if (pid < 0) {
@@ -229,6 +233,26 @@ bool pq_service_runs(const struct pq_service *s)
         return command(NULL, "rc-service", unit, "status", NULL);
     case PQ_SERVICE_PROCD:
         return command(NULL, path, "running", NULL, NULL);
+    }
+    return false;
+}
+
+bool pq_service_wait(const struct pq_service *s, const char *words, pq_ns patience)
+{
+    char log[LOG_BYTES];
+    unsigned missing = 0;
+    for (const pq_ns until = pq_clock() + patience; pq_clock() < until; poll(NULL, 0, POLL_MS)) {
+        const bool runs = pq_service_runs(s);
+        if (runs && s->kind == PQ_SERVICE_SYSTEMD)
+            return true;
+        if (runs)
+            pq_service_log(s, log, sizeof log);
+        if (runs && strstr(log, words))
+            return true;
+        /* a manager may take a moment, or start it again */
+        missing += !runs && s->kind != PQ_SERVICE_SYSTEMD;
+        if (missing > MISSING_MAX || (missing && s->kind == PQ_SERVICE_NONE))
+            return false;
     }
     return false;
 }
