@@ -110,17 +110,44 @@ bool pq_setup_may_write(struct pq_setup *s)
             s->conf, s->conf, s->name);
         return false;
     }
-    if (s->o->dry_run)
-        return true;
-    pq_service_stop(&s->service); /* its ports become free */
-    char before[PATH_MAX + 8];
-    snprintf(before, sizeof before, "%s.before", s->conf);
-    if (rename(s->conf, before) || pq_made_add(&s->made, s->name, PQ_MADE_PLAIN, 0, before)) {
-        pq_setup_say("%s cannot be moved away: %s", s->conf, strerror(errno));
-        return false;
-    }
-    s->made_before = s->made.n;
     return true;
+}
+
+static void before_path(const struct pq_setup *s, char out[PATH_MAX + 8])
+{
+    snprintf(out, PATH_MAX + 8, "%s.before", s->conf);
+}
+
+bool pq_setup_displace(struct pq_setup *s)
+{
+    char before[PATH_MAX + 8];
+    struct stat st;
+    if (s->o->dry_run || lstat(s->conf, &st) != 0)
+        return true;
+    before_path(s, before);
+    s->was_running = pq_service_runs(&s->service);
+    pq_service_stop(&s->service); /* its ports become free */
+    int e = rename(s->conf, before) ? -errno : 0;
+    if (!e)
+        e = pq_made_add(&s->made, s->name, PQ_MADE_PLAIN, 0, before);
+    if (e)
+        pq_setup_say("%s cannot be moved away: %s", s->conf, pq_strerror(e));
+    s->displaced = !e;
+    s->made_before = s->made.n;
+    return !e;
+}
+
+/* What was there before runs again. */
+static void put_back(struct pq_setup *s)
+{
+    char before[PATH_MAX + 8], why[PQ_SERVICE_WHY_LEN];
+    before_path(s, before);
+    if (rename(before, s->conf))
+        pq_setup_say("%s is now called %s: %s", s->conf, before, strerror(errno));
+    else if (s->was_running && pq_service_start(&s->service, why))
+        pq_setup_say("%s", why);
+    else
+        pq_setup_say("the configuration that was there is in its place again");
 }
 
 /* ---- what is made */
@@ -319,14 +346,18 @@ void pq_setup_explain(const struct pq_setup *s, const char *what)
 
 void pq_setup_undo(struct pq_setup *s)
 {
+    const bool some = s->made.n > s->made_before;
     while (s->made.n > s->made_before) {
         pq_setup_undo_entry(&s->made.v[s->made.n - 1], s->o->folder);
         if (pq_made_drop(&s->made, s->made.n - 1))
             break;
     }
-    if (!s->made.n)
-        rmdir(s->o->folder);
-    pq_setup_say("what had been made was taken back");
+    if (some && !s->made.n)
+        rmdir(s->o->folder); /* it held the list until now */
+    if (some)
+        pq_setup_say("what had been made was taken back");
+    if (s->displaced)
+        put_back(s);
 }
 
 void pq_setup_words(const struct pq_setup *s)

@@ -17,7 +17,7 @@
 #define SOCKS_FROM   1080
 #define SOCKS_TO     1180
 #define UP_PATIENCE  (15 * PQ_SEC)
-#define PING_SECONDS 10
+#define PING_SECONDS 8
 #define CLIENT_READY "session to " /* in the client's log */
 #define POLL_MS      50
 #define BUSY_SHOWN   8
@@ -312,9 +312,12 @@ static void print_dry(const struct client_setup *v)
 
 static int run(struct client_setup *v, bool bridge)
 {
-    if (!read_link(v) || !check_tun(v) || !pq_setup_may_write(&v->s) ||
-        !(bridge ? read_ports(v) : find_socks(v)))
+    if (!read_link(v) || !check_tun(v) || !pq_setup_may_write(&v->s))
         return 1;
+    if (!pq_setup_displace(&v->s) || !(bridge ? read_ports(v) : find_socks(v))) {
+        pq_setup_undo(&v->s);
+        return 1;
+    }
     if (v->s.o->dry_run) {
         print_dry(v);
         return 0;

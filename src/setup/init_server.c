@@ -364,7 +364,7 @@ static bool write_all(struct pq_server_setup *v)
     pq_text_free(text);
     if (ok)
         printf("wrote %s\n", v->s.conf);
-    return ok && write_state(v) && write_links(v);
+    return ok && write_state(v);
 }
 
 static bool start(struct pq_server_setup *v)
@@ -455,16 +455,20 @@ static void find_label(struct pq_server_setup *v)
 static int run(struct pq_server_setup *v)
 {
     char link[PQ_LINK_MAX];
-    if (!name_users(v) || !read_bridge(v) || !find_addresses(v) || !pq_setup_may_write(&v->s) ||
-        !find_port(v) || !make_keys(v) || !make_link(v, 0, link))
+    if (!name_users(v) || !read_bridge(v) || !pq_setup_may_write(&v->s))
         return 1;
+    if (!pq_setup_displace(&v->s) || !find_addresses(v) || !find_port(v) || !make_keys(v) ||
+        !make_link(v, 0, link)) {
+        pq_setup_undo(&v->s);
+        return 1;
+    }
     v->plan.ifname = v->s.o->ifname;
     print_found(v);
     if (v->s.o->dry_run) {
         print_dry(v);
         return 0;
     }
-    if (!write_all(v) || !pq_server_rehearse(v) || !start(v)) {
+    if (!write_all(v) || !pq_server_rehearse(v) || !start(v) || !write_links(v)) {
         pq_setup_undo(&v->s);
         return 1;
     }

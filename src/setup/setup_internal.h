@@ -62,7 +62,7 @@ struct pq_setup {
     char program[PATH_MAX]; /* what the service runs */
     struct pq_service service;
     struct pq_made made;
-    bool own_user;
+    bool own_user, displaced, was_running;
     unsigned uid, gid;
     size_t made_before; /* entries that were there: what comes after is taken back on failure */
 };
@@ -74,6 +74,9 @@ void pq_setup_end(struct pq_setup *s);
 
 /* Whether the configuration may be written: it is not there, or --force was given. */
 bool pq_setup_may_write(struct pq_setup *s);
+
+/* Stops what is there and moves its configuration away; pq_setup_undo puts it back. */
+bool pq_setup_displace(struct pq_setup *s);
 
 /* Makes folder, user, program; each returns false after it has said what is wrong. */
 bool pq_setup_prepare(struct pq_setup *s);
@@ -94,7 +97,7 @@ bool pq_setup_start(struct pq_setup *s);
 /* The service did not come up: says so, with the end of its log. */
 void pq_setup_explain(const struct pq_setup *s, const char *what);
 
-/* Takes back what this run has made. */
+/* Takes back what this run has made, and puts back what it had moved away. */
 void pq_setup_undo(struct pq_setup *s);
 
 /* How to see the log, stop it, take all back. */
