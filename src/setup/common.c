@@ -2,6 +2,7 @@
 /* common.c - what setting up a server, a client and a bridge have in common. */
 #include "setup/setup_internal.h"
 
+#include "app/state.h"
 #include "base/err.h"
 #include "conf/conf.h"
 #include "os/spawn.h"
@@ -275,6 +276,8 @@ bool pq_setup_prepare(struct pq_setup *s)
     const bool new = stat(s->o->folder, &st) != 0;
     if (!pq_setup_folder(s, s->o->folder, 0700, false) || !find_user(s) || !install_program(s))
         return false;
+    if (s->own_user && !pq_setup_folder(s, PQ_STATE_FOLDER, 0700, true))
+        return false; /* systemd would make it */
     /* the service's user passes through, but sees no names and changes nothing */
     if (s->own_user && (new || (st.st_uid == 0 && (st.st_mode & 0777) == 0700)) &&
         (chown(s->o->folder, 0, s->gid) || chmod(s->o->folder, 0710)))

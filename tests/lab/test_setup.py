@@ -11,7 +11,7 @@ import time
 import paqet
 from case import expect, test
 from lab import Lab, wait_until
-from roots import Machine
+from roots import Machine, SystemdMachine
 
 SITE = "8.8.4.4"  # a public address, for the rules; it is on the third host
 
@@ -202,3 +202,49 @@ def test_setup_bundle() -> None:
         (client.root / "tmp/paqet/paqet").rename(client.root / "root/paqet")
         client.check("init", "client", "/tmp/paqet/link")
         check_page(lab, "socks5h://127.0.0.1:1080")
+
+
+def command(machine: SystemdMachine, *argv: str) -> str:
+    return machine.host.check(machine.inside(*argv)).strip()
+
+
+def main_process(machine: SystemdMachine, unit: str) -> str:
+    return command(machine, "systemctl", "show", "--property=MainPID", "--value", unit)
+
+
+@test()
+def test_setup_systemd() -> None:
+    """A server as systemd runs it: without root, with three capabilities, behind a filter of system
+    calls, with its TUN device; a client that way, too; what hangs is started again."""
+    with Lab(third=True) as lab:
+        make_internet(lab)
+        server, client = SystemdMachine(lab.s), SystemdMachine(lab.c)
+        link = link_in(server.check("init", "server", "--address", lab.s.ip4))
+        client.check("init", "client", "-", "--tun", text=link)
+        wait_until(lambda: fetch(lab) == "1000", 10, "a page through the TUN device")
+        for machine, unit in ((server, "paqet@server"), (client, "paqet@client")):
+            status = command(machine, "cat", f"/proc/{main_process(machine, unit)}/status")
+            for line in ("CapEff:\t0000000000003400", "CapBnd:\t0000000000003400", "NoNewPrivs:\t1", "Seccomp:\t2"):
+                expect(line in status, f"{unit}: not {line!r} in {status}")
+            expect("Uid:\t0" not in status, f"{unit} runs as root")
+        stop_hanging(server)
+        wait_until(lambda: fetch(lab) == "1000", 20, "a page of the server that was started again")
+        server.check("init", "--remove")
+        client.check("init", "--remove")
+        for machine in (server, client):
+            left = "ls /etc/paqet /var/lib/paqet /etc/systemd/system/paqet* /usr/local/bin/paqet; id paqet"
+            said = machine.host.run(machine.inside("sh", "-c", left)).stdout
+            expect(not said, f"left: {said}")
+
+
+def stop_hanging(server: SystemdMachine) -> None:
+    """The watchdog, with less patience than usual."""
+    drop_in = "/run/systemd/system/paqet@server.service.d"
+    command(server, "sh", "-c", f"mkdir {drop_in} && printf '[Service]\\nWatchdogSec=1\\n' >{drop_in}/quick.conf")
+    command(server, "systemctl", "daemon-reload")
+    command(server, "systemctl", "restart", "paqet@server")
+    before = main_process(server, "paqet@server")
+    time.sleep(2)
+    expect(main_process(server, "paqet@server") == before, "one that works was started again")
+    command(server, "kill", "-STOP", before)
+    wait_until(lambda: main_process(server, "paqet@server") not in (before, "0"), 15, "another process")

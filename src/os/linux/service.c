@@ -13,11 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PATIENCE    (60 * PQ_SEC)
-#define OUT_LEN     400
-#define LOG_BYTES   2048
-#define POLL_MS     50
-#define MISSING_MAX 100 /* looks */
+#define PATIENCE     (60 * PQ_SEC)
+#define OUT_LEN      400
+#define LOG_BYTES    2048
+#define POLL_MS      50
+#define RESTARTS_MAX 1
+#define MISSING_MAX  100 /* looks */
 
 enum pq_service_kind pq_service_find(void)
 {
@@ -237,14 +238,25 @@ bool pq_service_runs(const struct pq_service *s)
     return false;
 }
 
+/* How often systemd has had to start it again. */
+static long restarts(const struct pq_service *s)
+{
+    char unit[256], out[64];
+    unit_of(s, unit);
+    const char *const argv[] = {"systemctl", "show", "--property=NRestarts", unit, NULL};
+    const int e = pq_spawn(argv, out, sizeof out, PATIENCE);
+    const char *is = strchr(out, '=');
+    return !e && is ? strtol(is + 1, NULL, 10) : 0;
+}
+
 bool pq_service_wait(const struct pq_service *s, const char *words, pq_ns patience)
 {
     char log[LOG_BYTES];
     unsigned missing = 0;
     for (const pq_ns until = pq_clock() + patience; pq_clock() < until; poll(NULL, 0, POLL_MS)) {
         const bool runs = pq_service_runs(s);
-        if (runs && s->kind == PQ_SERVICE_SYSTEMD)
-            return true;
+        if (s->kind == PQ_SERVICE_SYSTEMD && (runs || restarts(s) > RESTARTS_MAX))
+            return runs;
         if (runs)
             pq_service_log(s, log, sizeof log);
         if (runs && strstr(log, words))
