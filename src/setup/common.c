@@ -290,9 +290,12 @@ bool pq_setup_check(const struct pq_setup *s, const char *text)
     struct pq_conf c;
     struct pq_conf_msgs m;
     const int e = pq_conf_parse(&c, text, strlen(text), &m);
-    for (unsigned i = 0; e && i < m.n; i++)
+    for (unsigned i = 0; i < m.n; i++) {
         if (m.v[i].error)
             pq_setup_say("%s would be refused: %s", s->conf, m.v[i].text);
+        else if (!e)
+            printf("NOTE: %s\n", m.v[i].text);
+    }
     pq_conf_msgs_free(&m);
     pq_conf_free(&c);
     return !e;

@@ -31,6 +31,13 @@ def link_in(text: str) -> str:
     return found[0]
 
 
+def commands_of_readme() -> dict[str, list[str]]:
+    """What README says to type: the arguments of paqet, by role."""
+    text = (paqet.ROOT / "README.md").read_text()
+    lines = re.findall(r"(?m)^    sudo \./paqet init (\S+)(.*)$", text)
+    return {role: ["init", role, *rest.split()] for role, rest in lines}
+
+
 def fetch(lab: Lab, proxy: str = "", limit: float = 5) -> str:
     """Fetches a page of the site with curl; its bytes, or "" on failure."""
     argv = ["curl", "-s", "-m", str(limit), "-o", "/dev/null", "-w", "%{size_download}"]
@@ -53,9 +60,10 @@ def test_setup_one_command_each() -> None:
         before = server.files(), client.files()
         expect(fetch(lab, limit=1) == "0", "the client reaches the site without a tunnel")
         begin = time.monotonic()
-        said = server.check("init", "server", "--address", lab.s.ip4)
+        readme = commands_of_readme()
+        said = server.check(*readme["server"])
         link = link_in(said)
-        client_said = client.check("init", "client", link)
+        client_said = client.check(*[link if word == "LINK" else word for word in readme["client"]])
         proxy = re.search(r"curl -x (\S+)", client_said)
         expect(proxy, f"no proxy is named: {client_said}")
         check_page(lab, proxy[1])
