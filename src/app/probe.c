@@ -211,7 +211,7 @@ void pq_probe_stop(struct pq_probe *p)
         return;
     p->running = false;
     p->done = true;
-    while (!pq_list_empty(&p->pending))
-        drop(PQ_OF(p->pending.next, struct request, node));
+    for (struct pq_list *n; (n = pq_list_pop(&p->pending));)
+        drop(PQ_OF(n, struct request, node));
     uv_close((uv_handle_t *)&p->timer, NULL);
 }

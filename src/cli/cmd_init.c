@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,30 +55,40 @@ static const struct option long_opts[] = {{"config-dir", required_argument, NULL
                                           {"remove", no_argument, NULL, OPT_REMOVE},
                                           {0}};
 
-/* Which of them an option is of use to. */
+enum kind { TEXT, FLAG, MANY, PORT, NOTHING };
+
+#define AT(member) offsetof(struct pq_init_opts, member)
+
+/* What each sets, and for which of them it is of use. */
 static const struct {
     int opt;
     unsigned what;
-} uses[] = {{OPT_DIR, ~0U},
-            {OPT_NAME, ~0U},
-            {OPT_DRY, ~0U},
-            {OPT_FORCE, SERVER | CLIENT | BRIDGE},
-            {OPT_NO_SERVICE, SERVER | CLIENT | BRIDGE},
-            {OPT_BUNDLE, SERVER},
-            {OPT_LABEL, SERVER},
-            {'i', SERVER},
-            {OPT_ADDRESS, SERVER},
-            {OPT_USER, SERVER},
-            {'p', SERVER},
-            {OPT_NO_TUN, SERVER},
-            {OPT_BRIDGE, SERVER},
-            {OPT_QR, SERVER},
-            {OPT_SOCKS, CLIENT},
-            {OPT_TUN, CLIENT},
-            {OPT_PORTS, BRIDGE},
-            {OPT_TARGET, BRIDGE},
-            {OPT_LISTEN, BRIDGE},
-            {OPT_REMOVE, REMOVE}};
+    enum kind kind;
+    size_t at;    /* of a text or flag, or of a list of texts ... */
+    size_t n;     /* ... how many of them there are ... */
+    unsigned max; /* ... and may be */
+} uses[] = {
+    {OPT_DIR, ~0U, TEXT, AT(folder), 0, 0},
+    {OPT_NAME, ~0U, TEXT, AT(name), 0, 0},
+    {OPT_DRY, ~0U, FLAG, AT(dry_run), 0, 0},
+    {OPT_FORCE, SERVER | CLIENT | BRIDGE, FLAG, AT(force), 0, 0},
+    {OPT_NO_SERVICE, SERVER | CLIENT | BRIDGE, FLAG, AT(no_service), 0, 0},
+    {OPT_BUNDLE, SERVER, TEXT, AT(bundle), 0, 0},
+    {OPT_LABEL, SERVER, TEXT, AT(label), 0, 0},
+    {'i', SERVER, TEXT, AT(ifname), 0, 0},
+    {OPT_ADDRESS, SERVER, MANY, AT(address), AT(n_addresses), PQ_SETUP_ADDRESSES},
+    {OPT_USER, SERVER, MANY, AT(user), AT(n_users), PQ_SETUP_USERS},
+    {'p', SERVER, PORT, 0, 0, 0},
+    {OPT_NO_TUN, SERVER, FLAG, AT(no_tun), 0, 0},
+    {OPT_BRIDGE, SERVER, TEXT, AT(bridge), 0, 0},
+    {OPT_QR, SERVER, FLAG, AT(qr), 0, 0},
+    {OPT_SOCKS, CLIENT, TEXT, AT(socks), 0, 0},
+    {OPT_TUN, CLIENT, FLAG, AT(tun), 0, 0},
+    {OPT_PORTS, BRIDGE, TEXT, AT(ports), 0, 0},
+    {OPT_TARGET, BRIDGE, TEXT, AT(target), 0, 0},
+    {OPT_LISTEN, BRIDGE, TEXT, AT(listen), 0, 0},
+    {OPT_REMOVE, REMOVE, NOTHING, 0, 0, 0},
+};
 
 struct init_args {
     struct pq_init_opts o;
@@ -93,90 +104,37 @@ static int fail(const char *fmt, const char *word)
     return 1;
 }
 
-static bool add(const char *list[], unsigned *n, unsigned max, const char *value)
+static int take_port(struct pq_init_opts *o)
 {
-    if (*n < max)
-        list[(*n)++] = value;
-    return *n < max;
+    char *end;
+    o->port = strtol(optarg, &end, 10);
+    if (*optarg < '0' || *optarg > '9' || *end || o->port < 1 || o->port > 65535)
+        return fail("--port: '%s' is no port from 1 to 65535", optarg);
+    return 0;
 }
 
 static int take(struct init_args *a, int opt)
 {
-    struct pq_init_opts *o = &a->o;
-    char *end;
-    switch (opt) {
-    case OPT_DIR:
-        o->folder = optarg;
-        break;
-    case OPT_NAME:
-        o->name = optarg;
-        break;
-    case OPT_DRY:
-        o->dry_run = true;
-        break;
-    case OPT_FORCE:
-        o->force = true;
-        break;
-    case OPT_NO_SERVICE:
-        o->no_service = true;
-        break;
-    case OPT_BUNDLE:
-        o->bundle = optarg;
-        break;
-    case OPT_LABEL:
-        o->label = optarg;
-        break;
-    case 'i':
-        o->ifname = optarg;
-        break;
-    case OPT_NO_TUN:
-        o->no_tun = true;
-        break;
-    case OPT_BRIDGE:
-        o->bridge = optarg;
-        break;
-    case OPT_QR:
-        o->qr = true;
-        break;
-    case OPT_SOCKS:
-        o->socks = optarg;
-        break;
-    case OPT_TUN:
-        o->tun = true;
-        break;
-    case OPT_PORTS:
-        o->ports = optarg;
-        break;
-    case OPT_TARGET:
-        o->target = optarg;
-        break;
-    case OPT_LISTEN:
-        o->listen = optarg;
-        break;
-    case OPT_REMOVE:
+    size_t i = 0;
+    while (i < sizeof uses / sizeof uses[0] && uses[i].opt != opt)
+        i++;
+    if (i == sizeof uses / sizeof uses[0])
+        return 1; /* getopt has said what is wrong */
+    a->given |= UINT64_C(1) << i;
+    char *at = (char *)&a->o + uses[i].at;
+    unsigned *n = (unsigned *)(void *)((char *)&a->o + uses[i].n);
+    if (uses[i].kind == PORT)
+        return take_port(&a->o);
+    if (uses[i].kind == MANY && *n == uses[i].max)
+        return fail("'%s' is one too many of its kind", optarg);
+    if (uses[i].kind == TEXT)
+        memcpy(at, &optarg, sizeof optarg);
+    else if (uses[i].kind == MANY)
+        memcpy(at + sizeof optarg * (*n)++, &optarg, sizeof optarg);
+    else if (uses[i].kind == FLAG)
+        *(bool *)at = true;
+    if (opt == OPT_REMOVE)
         a->what = REMOVE;
-        break;
-    case OPT_ADDRESS:
-        if (o->n_addresses == PQ_SETUP_ADDRESSES)
-            return fail("--address: more than four, with %s", optarg);
-        add(o->address, &o->n_addresses, PQ_SETUP_ADDRESSES, optarg);
-        break;
-    case OPT_USER:
-        if (o->n_users == PQ_SETUP_USERS)
-            return fail("--user: more than 64, with %s; \"paqet user add\" makes more", optarg);
-        add(o->user, &o->n_users, PQ_SETUP_USERS, optarg);
-        break;
-    case 'p':
-        o->port = strtol(optarg, &end, 10);
-        if (*optarg < '0' || *optarg > '9' || *end || o->port < 1 || o->port > 65535)
-            return fail("--port: '%s' is no port from 1 to 65535", optarg);
-        break;
-    default:
-        return 1;
-    }
-    for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++)
-        if (uses[i].opt == opt)
-            a->given |= UINT64_C(1) << i;
     return 0;
 }
 

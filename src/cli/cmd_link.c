@@ -117,9 +117,9 @@ int pq_cmd_link(int argc, char **argv)
             a.qr = true;
             break;
         case 'f':
-            if (strcmp(optarg, "paqet") && strcmp(optarg, "paqetn"))
+            if (strcmp(optarg, "paqet") != 0 && strcmp(optarg, "paqetn") != 0)
                 return fail("--format", "it is paqet, the own one, or paqetn");
-            a.format = strcmp(optarg, "paqet") ? PQ_LINK_QUERY : PQ_LINK_OWN;
+            a.format = strcmp(optarg, "paqet") != 0 ? PQ_LINK_QUERY : PQ_LINK_OWN;
             break;
         default:
             return 1;

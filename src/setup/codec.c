@@ -79,7 +79,9 @@ bool pq_percent_read(const char *text, size_t n, bool form, char *out, size_t ca
 {
     size_t len = 0;
     for (size_t i = 0; i < n; i++) {
-        char c = form && text[i] == '+' ? ' ' : text[i];
+        char c = text[i];
+        if (form && c == '+')
+            c = ' ';
         if (text[i] == '%') {
             uint8_t byte;
             char hex[3] = {0};

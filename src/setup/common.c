@@ -403,7 +403,7 @@ bool pq_setup_ping(const char *conf, const char *target, unsigned count, unsigne
     const char *const argv[] = {self,   "ping", "-c", conf, "-n",     n,
                                 "-i",   "0.1",  "-w", wait, "--json", target ? "-t" : NULL,
                                 target, NULL};
-    pq_spawn(argv, out, sizeof out, wait_s * PQ_SEC + count * wait_s * PQ_SEC + PING_SLACK);
+    pq_spawn(argv, out, sizeof out, (pq_ns)wait_s * PQ_SEC * (1 + (pq_ns)count) + PING_SLACK);
     *rtt = number_in(out, "\"avg\": ", 0);
     *result = (int)number_in(out, "\"result\": ", 0);
     return number_in(out, "\"answered\": ", 0) > 0;

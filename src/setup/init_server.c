@@ -285,7 +285,7 @@ void pq_server_link(const struct pq_server_setup *v, unsigned user, struct pq_se
 static bool make_link(const struct pq_server_setup *v, unsigned user, char text[PQ_LINK_MAX])
 {
     struct pq_setup_link l, again;
-    struct pq_link_msgs m;
+    struct pq_link_msgs m = {.n = 0};
     char why[160];
     pq_server_link(v, user, &l);
     int e = pq_link_write(&l, PQ_LINK_OWN, text, why);

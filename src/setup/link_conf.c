@@ -18,7 +18,7 @@ static void join_flags(const struct pq_conf_list *list, char out[PQ_LINK_WORD])
 
 static void take_text(char *out, size_t cap, const char *text, const char *usual)
 {
-    snprintf(out, cap, "%s", text && strcmp(text, usual) ? text : "");
+    snprintf(out, cap, "%s", text && strcmp(text, usual) != 0 ? text : "");
 }
 
 int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup_link *l,

@@ -82,7 +82,7 @@ static void show(const struct pq_made *m, const char *name)
                                                      "service of"};
     bool others = false;
     for (size_t i = 0; i < m->n && name; i++)
-        others |= strcmp(m->v[i].instance, PQ_MADE_ALL) && strcmp(m->v[i].instance, name);
+        others |= strcmp(m->v[i].instance, PQ_MADE_ALL) != 0 && strcmp(m->v[i].instance, name) != 0;
     for (size_t i = m->n; i-- > 0;) {
         const bool all = !strcmp(m->v[i].instance, PQ_MADE_ALL);
         if (all ? !others : !name || !strcmp(m->v[i].instance, name))

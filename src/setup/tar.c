@@ -20,17 +20,16 @@ static void put_octal(uint8_t *field, size_t n, uint64_t v)
 
 static void put_head(uint8_t *h, const struct pq_tar_file *f, uint64_t now)
 {
-    memcpy(h, f->name, strlen(f->name));
+    static const uint8_t magic[8] = {'u', 's', 't', 'a', 'r', 0, '0', '0'};
+    for (size_t i = 0; f->name[i]; i++) /* shorter than its field, which zeros fill */
+        h[i] = (uint8_t)f->name[i];
     put_octal(h + 100, 8, f->mode);
     put_octal(h + 108, 8, 0); /* root's, or whoever unpacks it */
     put_octal(h + 116, 8, 0);
     put_octal(h + 124, 12, f->n);
     put_octal(h + 136, 12, now);
     h[156] = '0';
-    memcpy(h + 257,
-           "ustar\0"
-           "00",
-           8);
+    memcpy(h + 257, magic, sizeof magic);
     unsigned sum = 8 * ' '; /* the field of the sum counts as blanks */
     for (unsigned i = 0; i < BLOCK; i++)
         sum += h[i];

@@ -22,8 +22,8 @@ static void base64(void **state)
         assert_true(pq_b64_read(text, again));
         assert_memory_equal(key, again, sizeof key);
     }
-    for (uint8_t i = 0; i < sizeof key; i++)
-        key[i] = i;
+    for (size_t i = 0; i < sizeof key; i++)
+        key[i] = (uint8_t)i;
     pq_b64_write(key, text);
     assert_string_equal(text, K43);
     static const char *const bad[] = {
