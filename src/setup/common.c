@@ -309,9 +309,11 @@ static bool install_service(struct pq_setup *s)
     struct stat st;
     const char *instance = pq_service_is_shared(s->service.kind) ? PQ_MADE_ALL : s->name;
     pq_service_path(&s->service, path);
+    char log[PATH_MAX];
+    snprintf(log, sizeof log, "/var/log/paqet-%s.log", s->name);
+    if (s->service.kind == PQ_SERVICE_OPENRC && !note(s, s->name, PQ_MADE_PLAIN, log))
+        return false;
     if (s->service.kind == PQ_SERVICE_NONE) {
-        char log[PATH_MAX];
-        snprintf(log, sizeof log, "/var/log/paqet-%s.log", s->name);
         return pq_setup_folder(s, "/run", 0755, false) &&
                pq_setup_folder(s, "/var/log", 0755, false) &&
                note(s, s->name, PQ_MADE_PLAIN, path) && note(s, s->name, PQ_MADE_PLAIN, log);

@@ -332,6 +332,39 @@ static void archive(void **state)
     unlink(path);
 }
 
+/* Nothing is left of what stands for something else, and shells can read what is for them. */
+static void service_files(void **state)
+{
+    (void)state;
+    char path[64], command[128];
+    for (int kind = PQ_SERVICE_SYSTEMD; kind <= PQ_SERVICE_PROCD; kind++) {
+        const struct pq_service s = {.kind = (enum pq_service_kind)kind,
+                                     .name = "one",
+                                     .folder = "/etc/two",
+                                     .program = "/opt/three"};
+        char text[PQ_SERVICE_TEXT];
+        assert_true(pq_service_text(&s, true, text));
+        assert_true(strlen(text) < sizeof text - 1);
+        assert_null(strstr(text, "@PROGRAM@"));
+        assert_null(strstr(text, "@FOLDER@"));
+        assert_null(strstr(text, "@NAME@"));
+        assert_null(strstr(text, "@USER@"));
+        assert_non_null(strstr(text, "/opt/three"));
+        assert_non_null(
+            strstr(text, kind == PQ_SERVICE_SYSTEMD ? "/etc/two/%i.yaml" : "/etc/two/one.yaml"));
+        if (kind == PQ_SERVICE_SYSTEMD)
+            assert_non_null(strstr(text, "\nUser=paqet\n"));
+        assert_true(pq_service_text(&s, false, text));
+        assert_null(strstr(text, "User=paqet"));
+        snprintf(path, sizeof path, "%s/script", folder);
+        assert_int_equal(pq_file_write(path, text, strlen(text), 0600), 0);
+        snprintf(command, sizeof command, "sh -n %s", path);
+        if (kind != PQ_SERVICE_SYSTEMD)
+            assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own judgement */
+        unlink(path);
+    }
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -352,6 +385,7 @@ int main(void)
         cmocka_unit_test(client_text),    cmocka_unit_test(bridge_text),
         cmocka_unit_test(link_of_server), cmocka_unit_test(made),
         cmocka_unit_test(whole_files),    cmocka_unit_test(archive),
+        cmocka_unit_test(service_files),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -207,6 +207,8 @@ int pq_service_start(const struct pq_service *s, char why[PQ_SERVICE_WHY_LEN])
              command(out, "systemctl", "restart", "--no-block", unit);
         break;
     case PQ_SERVICE_OPENRC:
+        log_path(s, path);
+        unlink(path); /* what it says from now on is read */
         ok = command(out, "rc-update", "add", unit, "default") &&
              command(out, "rc-service", unit, "restart", NULL);
         break;
