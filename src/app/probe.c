@@ -205,10 +205,33 @@ void pq_probe_start(struct pq_probe *p, struct client_worker *cw)
     uv_timer_start(&p->timer, on_tick, 0, TICK_MS);
 }
 
+static void add_session(void *ctx, struct pq_session *s)
+{
+    struct pq_probe_seen *seen = ctx;
+    struct pq_kcp_stats st;
+    pq_session_stats(s, &st);
+    seen->sent += st.sent;
+    seen->again += st.resent;
+}
+
+static void look_back(const struct pq_probe *p)
+{
+    struct pq_probe_seen *seen = p->conf->seen;
+    const struct pq_hub_stats *st = pq_hub_stats(p->cw->w.hub);
+    *seen =
+        (struct pq_probe_seen){.datagrams = st->rx_packets,
+                               .foreign = st->drops[PQ_DROP_AUTH] + st->drops[PQ_DROP_HANDSHAKE],
+                               .empty = st->drops[PQ_DROP_NO_PAYLOAD]};
+    seen->heard = seen->datagrams > seen->foreign;
+    pq_hub_each(p->cw->w.hub, add_session, seen);
+}
+
 void pq_probe_stop(struct pq_probe *p)
 {
     if (!p->running)
         return;
+    if (p->conf->seen)
+        look_back(p);
     p->running = false;
     p->done = true;
     for (struct pq_list *n; (n = pq_list_pop(&p->pending));)

@@ -27,6 +27,14 @@ struct pq_probe_event {
                             -1: it does not tell */
 };
 
+struct pq_probe_seen {    /* what has come to this client's ports, answers or not */
+    uint64_t datagrams;   /* with content */
+    uint64_t foreign;     /* ... that could not be opened: another key or cipher, or noise */
+    uint64_t empty;       /* segments without content: a kernel that resets, say */
+    bool heard;           /* a datagram could be opened */
+    uint64_t sent, again; /* KCP segments of the session that answered, and repeated ones */
+};
+
 struct pq_probe_conf {
     unsigned count;   /* requests; 0: until a signal comes */
     pq_ns interval;   /* from one to the next, at least 10 ms */
@@ -35,6 +43,7 @@ struct pq_probe_conf {
     uint16_t port;    /* ... closed as soon as the server has said how dialling went */
     void (*event)(void *ctx, const struct pq_probe_event *ev); /* from the worker's thread */
     void *ctx;
+    struct pq_probe_seen *seen; /* not NULL: filled at the end */
 };
 
 /* Runs a client with the servers, keys and cipher of `c`, without its listeners and TUN, until all

@@ -4,6 +4,7 @@
 #include "app/app.h"
 #include "app/probe.h"
 #include "cli/cli.h"
+#include "setup/check.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -140,16 +141,22 @@ static void print_json(const struct figures *f, double mean, double dev)
         printf("null}\n");
 }
 
-static const char silence[] =
-    "no answer from the server. In the order of how often it is that:\n"
-    "  its paqet does not run, or a firewall in front of it (the provider's panel) keeps TCP to "
-    "the port out;\n"
-    "  the key, cipher or public key here is not the server's, or this user is not among its "
-    "users;\n"
-    "  this machine's clock is far off (with users: two minutes at most where the server has kept "
-    "nothing);\n"
-    "  something on the way drops the packets: 'paqet dump' there and 'paqet ping --packet' here "
-    "show whether any arrive\n";
+/* Why no answer may have come, as check says it. */
+static void explain(const struct pq_conf *c, const struct pq_probe_seen *seen)
+{
+    struct pq_findings *f = calloc(1, sizeof *f);
+    const struct pq_check_silence s = {.by_keys = c->server[0].has_key,
+                                       .header_set = c->header != PQ_FAMILY_NONE,
+                                       .datagrams = seen->datagrams,
+                                       .foreign = seen->foreign,
+                                       .empty = seen->empty,
+                                       .heard = seen->heard};
+    if (!f)
+        return;
+    pq_check_explain(&s, f);
+    fprintf(stderr, "no answer from the server: %s\n%s\n", f->v[0].text, f->v[0].remedy);
+    free(f);
+}
 
 static int finish(const struct figures *f)
 {
@@ -157,8 +164,6 @@ static int finish(const struct figures *f)
     const double var = f->squares / n - mean * mean, dev = var > 0 ? sqrt(var) : 0;
     if (f->json)
         print_json(f, mean, dev);
-    else if (!f->open)
-        fputs(silence, stderr);
     else if (f->asked)
         printf("\n%u asked, %u answered, %.0f %% lost\n", f->asked, f->answers,
                100.0 * (f->asked - f->answers) / f->asked);
@@ -256,11 +261,13 @@ static int probe(struct pq_conf *c, const struct options *o)
 {
     char host[256];
     struct figures f = {.target = o->target, .json = o->json};
+    struct pq_probe_seen seen = {.datagrams = 0};
     struct pq_probe_conf pc = {.count = (unsigned)o->count,
                                .interval = (pq_ns)(o->interval * (double)PQ_SEC),
                                .patience = (pq_ns)(o->wait * (double)PQ_SEC),
                                .event = on_event,
-                               .ctx = &f};
+                               .ctx = &f,
+                               .seen = &seen};
     if (o->target) {
         if (pq_hostport_split(o->target, host, sizeof host, &pc.port) || !*host || !pc.port) {
             fprintf(stderr, "paqet ping: --target: '%s' is no HOST:PORT\n", o->target);
@@ -271,6 +278,8 @@ static int probe(struct pq_conf *c, const struct options *o)
     pq_log_set_level(PQ_LOG_NONE); /* what the user wants to know is printed */
     if (pq_client_probe(c, &pc))
         return 1;
+    if (!f.open && !f.json)
+        explain(c, &seen);
     return finish(&f);
 }
 

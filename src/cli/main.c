@@ -51,6 +51,12 @@ static const struct command {
      "      --config-dir DIR  instead of /etc/paqet\n"
      "  -c, --config FILE     make one of a client's configuration\n"
      "      --format paqetn   as the programs paqetN and paqetNG read it\n"},
+    {"check", pq_cmd_check, "check -c FILE: find out what is in the way, here and at the server",
+     "  -c, --config FILE   of a client or a server; config.yaml if it is left out\n"
+     "      --json          print it for programs\n"
+     "  -w, --wait S        seconds to wait for the server's answer; 8\n"
+     "      --listen S      a server: see for S seconds what arrives, and whether it has the right "
+     "keys\n"},
     {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
      "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
     {"status", pq_cmd_status, "status [--watch] [--json]: what the running one does",

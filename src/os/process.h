@@ -2,6 +2,7 @@
 /* process.h - what this process asks of the system for itself. */
 #ifndef PQ_OS_PROCESS_H
 #define PQ_OS_PROCESS_H
+#include <stdbool.h>
 
 /* Keys must not lie in a core file, nor be read by a debugger of the same user: neither is possible
  * from now on.  In a build with a sanitizer, which needs the latter, it does nothing. */
@@ -13,4 +14,9 @@ void pq_process_protect(void);
  * (NET_BIND_SERVICE), and, of root alone, files of others (DAC_OVERRIDE): the configuration may be
  * its service user's.  For the start, before there are threads, which inherit it. */
 void pq_process_confine(void);
+
+enum pq_process_right { PQ_MAY_RAW, PQ_MAY_ADMIN };
+
+/* Whether this process has CAP_NET_RAW, or CAP_NET_ADMIN. */
+bool pq_process_may(enum pq_process_right what);
 #endif

@@ -202,10 +202,11 @@ static bool ask_proxy(const struct pq_addr *a)
 static const char advice[] =
     "All is installed, and goes on trying, but the server does not answer yet. What it may be:\n"
     "  a firewall in front of the server (the provider's panel) keeps TCP to its port out;\n"
-    "  the server does not run: look there, with \"paqet link\" whether it is the same link;\n"
-    "  the link is an old one: after \"paqet init server --force\" only the new one works;\n"
+    "  paqet does not run there, or the link is an old one: \"paqet link\" there shows today's;\n"
     "  something on the way drops the packets.\n"
-    "To try again: sudo paqet ping -c %s\n";
+    "To find out, type both at the same time:\n"
+    "  at the server: sudo paqet check -c /etc/paqet/server.yaml --listen 20\n"
+    "  here:          sudo paqet check -c %s\n";
 
 static bool check_server(const struct client_setup *v)
 {

@@ -3,6 +3,7 @@
  * was made, archives, links of configurations. */
 #include "base/err.h"
 #include "conf/conf.h"
+#include "setup/check.h"
 #include "setup/link_conf.h"
 #include "setup/setup_internal.h"
 #include "unit.h"
@@ -236,6 +237,48 @@ static void link_of_server(void **state)
     pq_conf_free(&c);
 }
 
+/* ---- silence */
+
+static void silence(void **state)
+{
+    (void)state;
+    static const struct {
+        struct pq_check_silence s;
+        const char *says;
+    } t[] = {
+        {{.by_keys = true}, "either the way or the keys"},
+        {{.by_keys = false}, "nothing comes back"},
+        {{.empty = 3}, "only empty packets"},
+        {{.by_keys = true, .empty = 3}, "only empty packets"},
+        {{.datagrams = 4, .foreign = 4, .empty = 1}, "another key or cipher"},
+        {{.datagrams = 4, .foreign = 1, .heard = true}, "answers no request"},
+        {{.datagrams = 4, .heard = true, .header_set = true}, "another family"},
+    };
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        struct pq_findings *f = calloc(1, sizeof *f);
+        assert_non_null(f);
+        pq_check_explain(&t[i].s, f);
+        assert_int_equal(f->n, 1);
+        assert_int_equal(f->bad, 1);
+        assert_non_null(strstr(f->v[0].text, t[i].says));
+        assert_true(*f->v[0].remedy);
+        free(f);
+    }
+}
+
+/* What there is no room for is left out, but not forgotten. */
+static void findings_bound(void **state)
+{
+    (void)state;
+    struct pq_findings *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    for (unsigned i = 0; i < PQ_FINDINGS_MAX + 5; i++)
+        pq_finding_add(f, PQ_FINDING_BAD, "topic", NULL, "%u", i);
+    assert_int_equal(f->n, PQ_FINDINGS_MAX);
+    assert_int_equal(f->bad, PQ_FINDINGS_MAX + 5);
+    free(f);
+}
+
 /* ---- the list, files, archives */
 
 static void made(void **state)
@@ -385,7 +428,8 @@ int main(void)
         cmocka_unit_test(client_text),    cmocka_unit_test(bridge_text),
         cmocka_unit_test(link_of_server), cmocka_unit_test(made),
         cmocka_unit_test(whole_files),    cmocka_unit_test(archive),
-        cmocka_unit_test(service_files),
+        cmocka_unit_test(service_files),  cmocka_unit_test(silence),
+        cmocka_unit_test(findings_bound),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

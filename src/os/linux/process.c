@@ -48,3 +48,11 @@ void pq_process_confine(void)
     }
     syscall(SYS_capset, &head, data);
 }
+
+bool pq_process_may(enum pq_process_right what)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+    const uint64_t bit = BIT(what == PQ_MAY_RAW ? CAP_NET_RAW : CAP_NET_ADMIN);
+    return syscall(SYS_capget, &head, data) == 0 && data[0].effective & bit;
+}
