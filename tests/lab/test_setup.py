@@ -235,6 +235,7 @@ def test_setup_systemd() -> None:
             for line in ("CapEff:\t0000000000003400", "CapBnd:\t0000000000003400", "NoNewPrivs:\t1", "Seccomp:\t2"):
                 expect(line in status, f"{unit}: not {line!r} in {status}")
             expect("Uid:\t0" not in status, f"{unit} runs as root")
+        check_while_it_runs(server)
         stop_hanging(server)
         wait_until(lambda: fetch(lab) == "1000", 20, "a page of the server that was started again")
         server.check("init", "--remove")
@@ -243,6 +244,19 @@ def test_setup_systemd() -> None:
             left = "ls /etc/paqet /var/lib/paqet /etc/systemd/system/paqet* /usr/local/bin/paqet; id paqet"
             said = machine.host.run(machine.inside("sh", "-c", left)).stdout
             expect(not said, f"left: {said}")
+
+
+def check_while_it_runs(server: SystemdMachine) -> None:
+    """Its own user or not, root looks at it, changes its file and has it read again."""
+    said = server.check("status", "-c", "/etc/paqet/server.yaml")
+    expect("user" in said, f"the status names no user: {said}")
+    before = command(server, "stat", "-c", "%U %a", "/etc/paqet/server.yaml")
+    server.check("user", "add", "sara", "-c", "/etc/paqet/server.yaml")
+    said = server.check("user", "list", "-c", "/etc/paqet/server.yaml")
+    expect("sara" in said and "user" in said, f"its users: {said}")
+    after = command(server, "stat", "-c", "%U %a", "/etc/paqet/server.yaml")
+    expect(before == after == "paqet 600", f"the file belongs to {after}, before to {before}")
+    command(server, "systemctl", "reload", "paqet@server")
 
 
 def stop_hanging(server: SystemdMachine) -> None:
