@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
+#include "cli/help.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -127,6 +128,7 @@ static int command_usage(const struct command *c)
            about ? (int)(about - c->help) : (int)strlen(c->name), about ? c->help : c->name);
     if (*c->options)
         printf("\nOptions:\n%s", c->options);
+    pq_cli_examples(c->name);
     return 0;
 }
 
@@ -186,7 +188,22 @@ static int run_command(const struct command *c, int argc, char **argv)
         fprintf(stderr, "paqet %s: unexpected argument '%s'; it takes none\n", c->name, argv[2]);
         return 1;
     }
+    if (pq_cli_mistyped(c->name, c->options, argc - 2, argv + 2))
+        return 1;
     return c->main(argc - 1, argv + 1);
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[N_COMMANDS + 1] = {NULL};
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i].name;
+    const char *meant = pq_cli_meant(word, names);
+    fprintf(stderr, "Error: unknown command \"%s\" for \"paqet\"\n", word);
+    if (meant)
+        fprintf(stderr, "Did you mean 'paqet %s'? ", meant);
+    fprintf(stderr, "Run 'paqet help' for usage.\n");
+    return 1;
 }
 
 int pq_cli_load(struct pq_conf *c, const char *path)
@@ -222,7 +239,5 @@ int main(int argc, char **argv)
     }
     if (find_command(argv[1]))
         return run_command(find_command(argv[1]), argc, argv);
-    fprintf(stderr, "Error: unknown command \"%s\" for \"paqet\"\nRun 'paqet help' for usage.\n",
-            argv[1]);
-    return 1;
+    return unknown_command(argv[1]);
 }
