@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 struct args {
-    const char *folder, *name, *user, *conf, *bundle;
+    const char *folder, *name, *user, *conf, *bundle, *address;
     enum pq_link_format format;
     bool qr, titles, failed;
 };
@@ -61,6 +61,8 @@ static int of_conf(struct args *a)
     if (pq_cli_load(&c, a->conf))
         return 1;
     int e = pq_link_from_conf(&c, a->user ? a->user : "", &l, why);
+    if (!e && a->address)
+        snprintf(l.server[0].host, sizeof l.server[0].host, "%s", a->address);
     if (!e)
         e = pq_link_write(&l, PQ_LINK_OWN, text, why);
     if (e)
@@ -90,11 +92,15 @@ static int of_kept(struct args *a)
 
 int pq_cmd_link(int argc, char **argv)
 {
-    static const struct option opts[] = {
-        {"config", required_argument, NULL, 'c'}, {"config-dir", required_argument, NULL, 'd'},
-        {"name", required_argument, NULL, 'n'},   {"user", required_argument, NULL, 'u'},
-        {"format", required_argument, NULL, 'f'}, {"bundle", required_argument, NULL, 'b'},
-        {"qr", no_argument, NULL, 'q'},           {0}};
+    static const struct option opts[] = {{"config", required_argument, NULL, 'c'},
+                                         {"config-dir", required_argument, NULL, 'd'},
+                                         {"name", required_argument, NULL, 'n'},
+                                         {"user", required_argument, NULL, 'u'},
+                                         {"format", required_argument, NULL, 'f'},
+                                         {"bundle", required_argument, NULL, 'b'},
+                                         {"address", required_argument, NULL, 'a'},
+                                         {"qr", no_argument, NULL, 'q'},
+                                         {0}};
     struct args a = {.folder = PQ_SETUP_FOLDER, .name = "server"};
     for (int o; (o = getopt_long(argc, argv, "c:", opts, NULL)) != -1;) {
         switch (o) {
@@ -113,6 +119,9 @@ int pq_cmd_link(int argc, char **argv)
         case 'b':
             a.bundle = optarg;
             break;
+        case 'a':
+            a.address = optarg;
+            break;
         case 'q':
             a.qr = true;
             break;
@@ -127,6 +136,8 @@ int pq_cmd_link(int argc, char **argv)
     }
     if (optind < argc)
         return fail("unexpected argument", argv[optind]);
+    if (a.address && !a.conf)
+        return fail("--address", "it is of use with -c FILE alone");
     if (a.bundle && !a.user && !a.conf)
         return fail("--bundle", "say whose link: --user NAME");
     return a.conf ? of_conf(&a) : of_kept(&a);

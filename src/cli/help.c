@@ -59,7 +59,7 @@ const char *pq_cli_meant(const char *word, const char *const *names)
         }
     }
     /* two slips, but not more than half of a short word */
-    return least <= 2 && least * 2 <= strlen(word) ? best : NULL;
+    return least <= 2 && (size_t)2 * least <= strlen(word) ? best : NULL;
 }
 
 /* The long options that a text of help names, without the dashes. */

@@ -50,7 +50,8 @@ static const struct command {
      "      --bundle FILE     an archive with program and link, to carry by hand\n"
      "      --name NAME       of another server than the one called server\n"
      "      --config-dir DIR  instead of /etc/paqet\n"
-     "  -c, --config FILE     make one of a client's configuration\n"
+     "  -c, --config FILE     make one of a client's configuration, ...\n"
+     "      --address HOST    ... with this address of the server\n"
      "      --format paqetn   as the programs paqetN and paqetNG read it\n"},
     {"check", pq_cmd_check, "check -c FILE: find out what is in the way, here and at the server",
      "  -c, --config FILE   of a client or a server; config.yaml if it is left out\n"
