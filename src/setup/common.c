@@ -5,6 +5,7 @@
 #include "app/state.h"
 #include "base/err.h"
 #include "conf/conf.h"
+#include "os/netinfo.h"
 #include "os/spawn.h"
 
 #include <errno.h>
@@ -24,6 +25,15 @@ void pq_setup_say(const char *fmt, ...)
     vfprintf(stderr, fmt, ap);
     putc('\n', stderr);
     va_end(ap);
+}
+
+void pq_setup_tun_name(char out[16])
+{
+    struct pq_iface found;
+    unsigned i = 0;
+    do
+        snprintf(out, 16, "paqet%u", i);
+    while (pq_iface_get(out, 0, &found) == 0 && ++i < 100);
 }
 
 /* ---- begin and end */
@@ -49,6 +59,18 @@ static int find_program(char out[PATH_MAX])
     const bool local = stat("/usr/local/bin", &st) == 0 || stat("/usr/bin", &st) != 0;
     snprintf(out, PATH_MAX, local ? "/usr/local/bin/paqet" : "/usr/bin/paqet");
     return 0;
+}
+
+/* Whether the systemd unit keeps the service from seeing a folder (ProtectHome, PrivateTmp). */
+static bool is_hidden(const char *folder)
+{
+    static const char *const hidden[] = {"/home", "/root", "/run/user", "/tmp", "/var/tmp"};
+    for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++) {
+        const size_t n = strlen(hidden[i]);
+        if (strncmp(folder, hidden[i], n) == 0 && (folder[n] == '/' || !folder[n]))
+            return true;
+    }
+    return false;
 }
 
 static bool load_list(struct pq_setup *s)
@@ -90,6 +112,13 @@ bool pq_setup_begin(struct pq_setup *s, const struct pq_init_opts *o, const char
     }
     s->service = (struct pq_service){
         .kind = pq_service_find(), .name = s->name, .folder = o->folder, .program = s->program};
+    if (s->service.kind == PQ_SERVICE_SYSTEMD && !o->no_service && is_hidden(o->folder)) {
+        pq_setup_say("--config-dir: %s is hidden from the service; choose a folder that is not in "
+                     "/home, /root, /run/user or "
+                     "/tmp, or --no-service",
+                     o->folder);
+        return false;
+    }
     return load_list(s);
 }
 

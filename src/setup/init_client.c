@@ -319,6 +319,7 @@ static int run(struct client_setup *v, bool bridge)
         pq_setup_undo(&v->s);
         return 1;
     }
+    pq_setup_tun_name(v->plan.tun_name);
     if (v->s.o->dry_run) {
         print_dry(v);
         return 0;

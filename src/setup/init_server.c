@@ -172,6 +172,7 @@ static void plan_tun(struct pq_server_setup *v, struct pq_rng *rng)
         p->tun = is_free(ifaces, n, net);
     }
     free(ifaces);
+    pq_setup_tun_name(p->tun_name);
     pq_rng_fill(rng, p->tun6_net, 8);
     p->tun6_net[0] = 0xfd;
     p->tun6 = access("/proc/sys/net/ipv6", F_OK) == 0;

@@ -103,6 +103,9 @@ void pq_setup_undo(struct pq_setup *s);
 /* How to see the log, stop it, take all back. */
 void pq_setup_words(const struct pq_setup *s);
 
+/* A name for a TUN device that no interface has: paqet0, paqet1, ... */
+void pq_setup_tun_name(char out[16]);
+
 /* Prints one line on standard error. */
 __attribute__((format(printf, 1, 2))) void pq_setup_say(const char *fmt, ...);
 
@@ -133,6 +136,7 @@ struct pq_server_plan {
     } user[PQ_SETUP_USERS];
     unsigned n_users;
     bool tun, tun6;
+    char tun_name[16];
     uint8_t tun4_net[4], tun6_net[16]; /* networks of /24 and /64; ours is .1, users from .2 on */
     const char *bridge;                /* ports, or "all"; NULL: none */
     const char *state;                 /* NULL: the usual file */
@@ -144,6 +148,7 @@ struct pq_client_plan {
     const struct pq_setup_link *link;
     const char *socks; /* NULL: no proxy port */
     bool tun;
+    char tun_name[16];
     const char *listen, *target, *ports; /* bridge, if ports is not NULL; normalized lists: */
     const char *tcp, *udp;               /* "443,8000-8100"; "" = none */
 };

@@ -118,7 +118,7 @@ static void put_tun(FILE *f, const struct pq_server_plan *p)
     pq_plan_inner(p, 0, &net4, &net6);
     net4.ip.ip[15] = net6.ip.ip[15] = 1;
     fputs("tun: # for clients that send everything through the tunnel\n  enabled: true\n", f);
-    fputs("  name: paqet0\n", f);
+    put(f, "  name", p->tun_name);
     put_net(f, "  addr", &net4);
     if (p->tun6)
         put_net(f, "  addr6", &net6);
@@ -205,9 +205,11 @@ static void put_forwards(FILE *f, const struct pq_client_plan *p)
     }
 }
 
-static void put_client_tun(FILE *f, const struct pq_setup_link *l)
+static void put_client_tun(FILE *f, const struct pq_client_plan *p)
 {
-    fputs("tun: # all of this machine uses the tunnel\n  enabled: true\n  name: paqet0\n", f);
+    const struct pq_setup_link *l = p->link;
+    fputs("tun: # all of this machine uses the tunnel\n  enabled: true\n", f);
+    put(f, "  name", p->tun_name);
     if (l->tun4.bits)
         put_net(f, "  addr", &l->tun4);
     if (l->tun6.bits)
@@ -258,7 +260,7 @@ char *pq_yaml_client(const struct pq_client_plan *p)
         put_forwards(t.f, p);
     put_servers(t.f, l);
     if (p->tun)
-        put_client_tun(t.f, l);
+        put_client_tun(t.f, p);
     put_packets(t.f, l);
     fputs("transport:\n  protocol: kcp\n", t.f);
     put_number(t.f, "  conn", l->conn);

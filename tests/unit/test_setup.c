@@ -110,7 +110,8 @@ static void load(struct pq_conf *c, char *text)
 static void plan_server(struct pq_server_plan *p)
 {
     static const uint8_t net6[16] = {0xfd, 1, 2, 3, 4, 5, 6, 7};
-    *p = (struct pq_server_plan){.port = 23571, .n_users = 2, .tun = true, .tun6 = true};
+    *p = (struct pq_server_plan){
+        .port = 23571, .n_users = 2, .tun = true, .tun6 = true, .tun_name = "paqet7"};
     memcpy(p->tun4_net, (const uint8_t[4]){10, 99, 8, 0}, 4);
     memcpy(p->tun6_net, net6, sizeof net6);
     for (unsigned i = 0; i < PQ_SETUP_KEYS; i++)
@@ -187,7 +188,8 @@ static void client_text(void **state)
         struct pq_conf_msgs m;
         char out[PQ_LINK_MAX], why[160];
         plan_link(&l, links[i]);
-        struct pq_client_plan p = {.link = &l, .socks = "127.0.0.1:1081", .tun = l.tun4.bits != 0};
+        struct pq_client_plan p = {
+            .link = &l, .socks = "127.0.0.1:1081", .tun = l.tun4.bits != 0, .tun_name = "paqet8"};
         char *text = pq_yaml_client(&p);
         assert_non_null(text);
         assert_int_equal(pq_conf_parse(&c, text, strlen(text), &m), 0);
