@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define RUN_FOLDER "/run/paqet" /* of control sockets */
 #define PING_SLACK (15 * PQ_SEC)
 
 void pq_setup_say(const char *fmt, ...)
@@ -305,8 +306,11 @@ bool pq_setup_prepare(struct pq_setup *s)
     const bool new = stat(s->o->folder, &st) != 0;
     if (!pq_setup_folder(s, s->o->folder, 0700, false) || !find_user(s) || !install_program(s))
         return false;
+    /* these the program or systemd would make */
     if (s->own_user && !pq_setup_folder(s, PQ_STATE_FOLDER, 0700, true))
-        return false; /* systemd would make it */
+        return false;
+    if (!s->o->no_service && !pq_setup_folder(s, RUN_FOLDER, s->own_user ? 0750 : 0700, true))
+        return false;
     /* the service's user passes through, but sees no names and changes nothing */
     if (s->own_user && (new || (st.st_uid == 0 && (st.st_mode & 0777) == 0700)) &&
         (chown(s->o->folder, 0, s->gid) || chmod(s->o->folder, 0710)))

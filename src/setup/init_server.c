@@ -409,16 +409,16 @@ static void print_links(const struct pq_server_setup *v)
         if (code && pq_qr_there())
             pq_qr_print(text, stdout, !terminal);
     }
-    printf("\nOn the other machine, with this same program there:\n"
-           "  sudo ./paqet init client 'LINK'          programs use a proxy on it%s\n",
-           v->plan.tun
-               ? "\n  sudo ./paqet init client 'LINK' --tun    all of it goes through the tunnel"
-               : "");
+    const char *link = v->plan.n_users == 1 && make_link(v, 0, text) ? text : "LINK";
+    printf("\nOn the other machine, with this same program there:\n\n"
+           "  sudo ./paqet init client '%s'\n",
+           link);
+    if (v->plan.tun)
+        printf("\nTo send all of that machine through the tunnel, put --tun behind it.\n");
     if (v->plan.bridge)
-        printf(
-            "  sudo ./paqet init bridge 'LINK' --ports %s\n"
-            "                                           its ports lead to those of this machine\n",
-            strcmp(v->plan.bridge, "all") ? v->plan.bridge : "443,8000-8100");
+        printf("\nOr a bridge, whose ports lead to those of this machine:\n\n"
+               "  sudo ./paqet init bridge '%s' --ports %s\n",
+               link, strcmp(v->plan.bridge, "all") ? v->plan.bridge : "443,8000-8100");
     printf("\nA firewall in front of this machine (the provider's panel, say) must let TCP to port "
            "%u in.\n"
            "The links are kept in %s/links; \"paqet link\" shows them again.\n",

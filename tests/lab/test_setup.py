@@ -63,6 +63,7 @@ def test_setup_one_command_each() -> None:
         readme = commands_of_readme()
         said = server.check(*readme["server"])
         link = link_in(said)
+        expect(f"sudo ./paqet init client '{link}'\n" in said, f"no command for the other side: {said}")
         client_said = client.check(*[link if word == "LINK" else word for word in readme["client"]])
         proxy = re.search(r"curl -x (\S+)", client_said)
         expect(proxy, f"no proxy is named: {client_said}")
@@ -256,7 +257,7 @@ def test_setup_systemd() -> None:
         server.check("init", "--remove")
         client.check("init", "--remove")
         for machine in (server, client):
-            left = "ls /etc/paqet /var/lib/paqet /etc/systemd/system/paqet* /usr/local/bin/paqet; id paqet"
+            left = "ls /etc/paqet /var/lib/paqet /etc/systemd/system/paqet* /usr/local/bin/paqet; ls -d /run/paqet; id paqet"
             said = machine.host.run(machine.inside("sh", "-c", left)).stdout
             expect(not said, f"left: {said}")
 
