@@ -297,8 +297,14 @@ static void print_use(const struct client_setup *v)
     }
 }
 
-static void print_dry(const struct client_setup *v)
+/* Whether the configuration would do; and what it would be, without its secrets. */
+static bool print_dry(const struct client_setup *v)
 {
+    char *real = pq_yaml_client(&v->plan);
+    const bool ok = real && pq_setup_check(&v->s, real);
+    pq_text_free(real);
+    if (!ok)
+        return false;
     struct client_setup masked = *v;
     memset(masked.link.secret, 0, sizeof masked.link.secret);
     if (*masked.link.key)
@@ -309,6 +315,7 @@ static void print_dry(const struct client_setup *v)
     pq_text_free(text);
     if (!v->s.o->no_service)
         printf("Would install and start it as %s\n", pq_service_kind_name(v->s.service.kind));
+    return true;
 }
 
 static int run(struct client_setup *v, bool bridge)
@@ -320,10 +327,8 @@ static int run(struct client_setup *v, bool bridge)
         return 1;
     }
     pq_setup_tun_name(v->plan.tun_name);
-    if (v->s.o->dry_run) {
-        print_dry(v);
-        return 0;
-    }
+    if (v->s.o->dry_run)
+        return print_dry(v) ? 0 : 1;
     if (!write_all(v) || (!v->s.o->no_service && !start(v))) {
         pq_setup_undo(&v->s);
         return 1;

@@ -26,9 +26,10 @@ int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup
 {
     *l = (struct pq_setup_link){.n_servers = c->n_servers};
     if (c->role != PQ_ROLE_CLIENT) {
-        snprintf(
-            why, 160,
-            "it is a server's configuration, which does not hold the private keys of its users");
+        snprintf(why, 160,
+                 "it is a server's configuration, which does not hold the private keys of its "
+                 "users; \"paqet link\" alone "
+                 "shows the links that init made");
         return PQ_EINVAL;
     }
     for (unsigned i = 0; i < c->n_servers; i++) {

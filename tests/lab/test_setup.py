@@ -207,6 +207,8 @@ def test_setup_dry_run() -> None:
         link = "paqet://192.0.2.1:9?key=the%20key%20of%20a%20friend&enc=aes"
         said = machine.check("init", "client", link, "--dry-run")
         expect("192.0.2.1:9" in said and "friend" not in said, f"it says: {said}")
+        result = machine.run("init", "bridge", link, "--ports", "10000-19999", "--dry-run")
+        expect(result.returncode == 1 and "4096" in result.stderr, f"too many ports: {result.stderr}")
         expect(machine.files() == before, f"made: {machine.files() - before}")
 
 
