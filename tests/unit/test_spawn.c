@@ -74,6 +74,26 @@ static void detached(void **state)
     unlink(log);
 }
 
+/* The kernel knows the first 15 bytes of a name. */
+static void long_name(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/paqet-spawn-XXXXXX", path[64], log[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a-name-of-more-than-15", folder);
+    snprintf(log, sizeof log, "%s/log", folder);
+    assert_int_equal(symlink("/bin/sleep", path), 0);
+    const char *const argv[] = {path, "60", NULL};
+    const pid_t pid = pq_spawn_detached(argv, log);
+    assert_true(pid > 0);
+    for (int i = 0; i < 500 && !pq_spawn_lives(pid, "a-name-of-more-than-15"); i++)
+        usleep(10000);
+    assert_true(pq_spawn_end(pid, "a-name-of-more-than-15"));
+    unlink(path);
+    unlink(log);
+    rmdir(folder);
+}
+
 static void notify(void **state)
 {
     (void)state;
@@ -125,8 +145,8 @@ static void watchdog(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ends),   cmocka_unit_test(patience), cmocka_unit_test(detached),
-        cmocka_unit_test(notify), cmocka_unit_test(watchdog),
+        cmocka_unit_test(ends),      cmocka_unit_test(patience), cmocka_unit_test(detached),
+        cmocka_unit_test(long_name), cmocka_unit_test(notify),   cmocka_unit_test(watchdog),
     };
     return ut_run(tests);
 }

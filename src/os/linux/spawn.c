@@ -14,6 +14,7 @@
 
 #define END_PATIENCE (5 * PQ_SEC)
 #define POLL_MS      20
+#define COMM_LEN     15
 
 static const char more_folders[] = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 
@@ -168,9 +169,10 @@ bool pq_spawn_lives(pid_t pid, const char *name)
         fclose(f);
     text[n] = 0;
     const char *open = strchr(text, '('), *close = strrchr(text, ')');
-    if (!open || !close || (size_t)(close - open - 1) != strlen(name))
+    const size_t len = strnlen(name, COMM_LEN); /* the kernel keeps no more of it */
+    if (!open || !close || (size_t)(close - open - 1) != len)
         return false;
-    return strncmp(open + 1, name, strlen(name)) == 0 && strncmp(close, ") Z", 3) != 0;
+    return strncmp(open + 1, name, len) == 0 && strncmp(close, ") Z", 3) != 0;
 }
 
 bool pq_spawn_end(pid_t pid, const char *name)
