@@ -5,7 +5,8 @@
 # libraries, static and with musl, from Debian's source packages. All of it lies in build-release.
 
 ZIG_VERSION=0.17.1
-PACKAGES=(libuv1 libyaml libgpg-error libgcrypt20)
+PACKAGES=(libuv1 libyaml libgpg-error libgcrypt20 qrencode)
+UPSTREAM=(qrencode) # of these the tarball alone, since Debian changes nothing in them that matters here
 # What of libgcrypt goes in: the ciphers of the wire; digests for key derivation, CRC-32 and random
 # numbers (key derivation does not compile without blake2); ecc for key exchange.
 CIPHERS='aes blowfish cast5 des twofish salsa20 chacha20 sm4'
@@ -88,9 +89,16 @@ get_sources() { # PACKAGE...
         folder=$out/downloads/$name
         rm -rf "$folder" "$out/sources/$name"
         mkdir -p "$folder" "$out/sources"
-        (cd "$folder" && quietly download apt_sources source --download-only "$name")
-        quietly download dpkg-source --no-check -x "$folder"/*.dsc "$out/sources/$name"
-        basename "$folder"/*.dsc .dsc >"$out/sources/$name/.complete"
+        if [[ " ${UPSTREAM[*]} " == *" $name "* ]]; then
+            (cd "$folder" && quietly download apt_sources source --download-only --tar-only "$name")
+            mkdir -p "$out/sources/$name"
+            quietly download tar xf "$folder"/*.orig.tar.* -C "$out/sources/$name" --strip-components=1
+            basename "$folder"/*.orig.tar.* >"$out/sources/$name/.complete"
+        else
+            (cd "$folder" && quietly download apt_sources source --download-only "$name")
+            quietly download dpkg-source --no-check -x "$folder"/*.dsc "$out/sources/$name"
+            basename "$folder"/*.dsc .dsc >"$out/sources/$name/.complete"
+        fi
     done
 }
 
@@ -135,6 +143,20 @@ build_libyaml() {
         "-DYAML_VERSION_PATCH=${version##*.}" -- "$from"/src/*.c
     cp "$from/include/yaml.h" "$deps/include/"
     write_pc yaml-0.1 "$version" -lyaml
+}
+
+build_qrencode() {
+    local from=$out/sources/qrencode version files=() name
+    version=$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$from/configure" 2>/dev/null || true)
+    [ -n "$version" ] || version=$(sed -n 's/^AC_INIT(\[\?QRencode\]\?, *\[\?\([0-9.]*\)\]\?.*/\1/p' "$from/configure.ac")
+    for name in bitstream mask mmask mqrspec qrencode qrinput qrspec rsecc split; do
+        files+=("$from/$name.c")
+    done
+    compile "$deps/qrencode" libqrencode.a "-I$from" -DSTATIC_IN_RELEASE=static -DHAVE_STRDUP=1 \
+        "-DMAJOR_VERSION=${version%%.*}" "-DMINOR_VERSION=$(cut -d. -f2 <<<"$version")" \
+        "-DMICRO_VERSION=${version##*.}" "-DVERSION=\"$version\"" -- "${files[@]}"
+    cp "$from/qrencode.h" "$deps/include/"
+    write_pc libqrencode "$version" -lqrencode
 }
 
 write_pc() { # MODULE VERSION LIBS [FLAG]
@@ -209,7 +231,7 @@ build_libraries() {
     write_tool "$deps/bin/ar" ar
     write_tool "$deps/bin/ranlib" ranlib
     mkdir -p "$deps/lib/pkgconfig" "$deps/include"
-    for part in libuv libyaml gpg_error gcrypt; do
+    for part in libuv libyaml qrencode gpg_error gcrypt; do
         [ ! -e "$deps/$part.done" ] || continue
         say "$arch: $part"
         "build_$part"

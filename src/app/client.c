@@ -5,6 +5,7 @@
 #include "entry/tun_client.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void on_stop(struct pq_worker *w)
 {
@@ -12,6 +13,8 @@ static void on_stop(struct pq_worker *w)
     cw->stopping = true;
     pq_client_close_listeners(cw);
     pq_tun_client_close(&cw->tun);
+    if (cw->cl->probe.conf)
+        pq_probe_stop(&cw->cl->probe);
     pq_client_stop_looking(cw);
     for (unsigned i = 0; i < cw->n_links; i++)
         uv_close((uv_handle_t *)&cw->links[i].timer, NULL);
@@ -69,9 +72,12 @@ static int open_worker(struct client *cl, unsigned id)
 
 static int start_worker(struct client_worker *cw)
 {
+    const bool probe = cw->cl->probe.conf != NULL;
     int e = 0;
     for (unsigned i = 0; !e && i < cw->n_links; i++)
         e = pq_client_connect(&cw->links[i]);
+    if (!e && probe)
+        pq_probe_start(&cw->cl->probe, cw);
     const struct pq_app_tun *t = &cw->cl->tun;
     if (!e && t->open && cw->w.id == 0) {
         e = pq_tun_client_open(&cw->tun, &cw->w.front, t->dev.fd, t->dev.offload);
@@ -100,12 +106,13 @@ static void close_all(struct client *cl)
     pq_app_fini(&cl->app);
 }
 
-int pq_client_run(struct pq_conf *c, const char *file)
+static int run(struct pq_conf *c, const char *file, const struct pq_probe_conf *probe)
 {
     static struct client cl;
     struct pq_worker *w[PQ_WORKERS_MAX];
     struct client_listened listened;
     char why[PQ_WHY_LEN];
+    cl.probe.conf = probe;
     pq_tundev_sweep(); /* what a killed client has left may be in the way to a name server */
     int e = pq_app_init(&cl.app, c, file);
     if (cl.app.n_workers > (unsigned)c->conn)
@@ -126,7 +133,7 @@ int pq_client_run(struct pq_conf *c, const char *file)
         pq_app_open_firewall(&cl.app);
     if (!e)
         e = pq_app_tun_open(&cl.tun, c);
-    if (!e && (e = pq_client_listen(&cl, c, &listened, why)))
+    if (!e && !probe && (e = pq_client_listen(&cl, c, &listened, why)))
         pq_say("%s", why);
     for (unsigned i = 0; !e && i < cl.app.n_workers; i++) {
         w[i] = &cl.cw[i]->w;
@@ -135,4 +142,19 @@ int pq_client_run(struct pq_conf *c, const char *file)
     int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(&cl.app, w, cl.app.n_workers);
     close_all(&cl);
     return code;
+}
+
+int pq_client_run(struct pq_conf *c, const char *file)
+{
+    return run(c, file, NULL);
+}
+
+int pq_client_probe(struct pq_conf *c, const struct pq_probe_conf *pc)
+{
+    free(c->control);
+    c->control = strdup("off");
+    c->tun.enabled = c->spread = false;
+    c->conn = c->packet_workers = 1;
+    c->own_port = 0;
+    return c->control ? run(c, "", pc) : 1;
 }

@@ -6,6 +6,7 @@
 #ifndef PQ_APP_CLIENT_H
 #define PQ_APP_CLIENT_H
 #include "app/app.h"
+#include "app/probe.h"
 #include "app/tun.h"
 #include "base/list.h"
 #include "os/port.h"
@@ -95,6 +96,7 @@ struct client {
     struct server_way way[WAYS_MAX]; /* in the order of the servers, of their addresses then */
     unsigned n_ways;
     struct pq_app_tun tun;
+    struct pq_probe probe; /* its conf is NULL in a client that serves */
     struct client_worker *cw[64];
     struct client_listener *listeners; /* sorted */
     unsigned n_listeners;

@@ -119,7 +119,8 @@ static bool keys_first(const struct lease *l, const struct pq_session *ses)
 {
     const struct known *k = known_of(l);
     const bool may_be = k->upgrades || (l->cw->cl->app.hub.own.on && !k->answered);
-    return may_be && !l->by_keys && !pq_session_secure(ses);
+    /* where it begins with keys, it is with them that the server says what it is able to do */
+    return (may_be || l->by_keys) && !pq_session_secure(ses);
 }
 
 int pq_client_ask(struct client_worker *cw, const struct lease *l, struct pq_stream *st,

@@ -5,6 +5,7 @@
 #include "app/control.h"
 #include "app/http.h"
 #include "app/reload.h"
+#include "os/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,6 +69,8 @@ struct main_loop {
     struct pq_app *app;
     uv_loop_t loop;
     uv_signal_t on[N_SIGNALS];
+    uv_timer_t watchdog;           /* of the service manager, where there is one */
+    unsigned seen[PQ_WORKERS_MAX]; /* of each worker's wakes */
     struct pq_control *control;
     struct pq_http *http;
     bool open;
@@ -83,6 +86,32 @@ static void on_signal(uv_signal_t *s, int sig)
     }
     PQ_LOG(PQ_LOG_INFO, "stopping on %s", name_of(sig));
     uv_stop(&m->loop);
+}
+
+/* Tells the service manager that this program works, as long as each worker's loop turns. */
+static void on_watchdog(uv_timer_t *t)
+{
+    struct main_loop *m = t->data;
+    bool all = true;
+    for (unsigned i = 0; i < m->app->n_workers; i++) {
+        struct pq_worker *w = m->app->w[i];
+        const unsigned wakes = atomic_load(&w->wakes);
+        all &= wakes != m->seen[i];
+        m->seen[i] = wakes;
+        pq_worker_wake(w);
+    }
+    if (all)
+        pq_notify("WATCHDOG=1");
+}
+
+static void start_watchdog(struct main_loop *m)
+{
+    const pq_ns asked = pq_notify_watchdog();
+    const uint64_t every = asked / PQ_MS / 4;
+    uv_timer_init(&m->loop, &m->watchdog);
+    m->watchdog.data = m;
+    if (asked != PQ_NEVER)
+        uv_timer_start(&m->watchdog, on_watchdog, every ? every : 1, every ? every : 1);
 }
 
 static void close_handle(uv_handle_t *h, void *ctx)
@@ -152,7 +181,10 @@ int pq_app_run(struct pq_app *app, struct pq_worker *const *w, unsigned n)
         started++;
     if (!e && started == n) {
         pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* what came meanwhile comes now */
+        start_watchdog(&m);
+        pq_notify("READY=1");
         uv_run(&m.loop, UV_RUN_DEFAULT);
+        pq_notify("STOPPING=1");
     } else if (!e)
         pq_say("a thread could not be started; lower performance.packet_workers");
     for (unsigned i = 0; i < started; i++)

@@ -312,6 +312,7 @@ static void on_stop(uv_async_t *a)
 static void on_woken(uv_async_t *a)
 {
     struct pq_worker *w = a->data;
+    atomic_fetch_add(&w->wakes, 1); /* what is to be sent goes in this turn's on_check */
     pthread_mutex_lock(&w->pause_lock);
     if (w->pause == PQ_SHALL_PAUSE) {
         w->pause = PQ_STANDS;

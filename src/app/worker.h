@@ -14,6 +14,7 @@
 #include "tunnel/hub.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <uv.h>
 
 #define PQ_TX_SLOTS 64
@@ -41,6 +42,7 @@ struct pq_worker {
     uv_check_t check;
     uv_idle_t idle; /* active while there is more to send than one turn may */
     uv_async_t stop, woken, handed;
+    atomic_uint wakes;           /* turns of the loop that pq_worker_wake has brought about */
     struct pq_handover handover; /* frames that other workers have got */
     int alarm_fd;                /* timerfd: libuv's timers count in milliseconds */
     pq_ns retry_at; /* when the kernel may have room again; PQ_NEVER = it has, or tx tells */

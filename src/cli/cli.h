@@ -6,6 +6,9 @@
 
 /* argv[0] is the command's name.  Each returns the exit code. */
 int pq_cmd_run(int argc, char **argv);
+int pq_cmd_check(int argc, char **argv);
+int pq_cmd_init(int argc, char **argv);
+int pq_cmd_link(int argc, char **argv);
 int pq_cmd_ping(int argc, char **argv);
 int pq_cmd_dump(int argc, char **argv);
 int pq_cmd_secret(int argc, char **argv);

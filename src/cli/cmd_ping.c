@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* ping: one forged packet with a text as its payload goes to the server; no answer is awaited.
- * With dump at the other end it shows whether such packets pass. */
+/* ping: round trips through the tunnel, with statistics; or, as the Go programs have it, one forged
+ * packet with a text as its payload (--packet), which dump at the other end shows. */
 #include "app/app.h"
+#include "app/probe.h"
 #include "cli/cli.h"
+#include "setup/check.h"
 
 #include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define INTERVAL_MIN 0.01 /* s */
+#define WAIT_MIN     0.1
+#define SECONDS_MAX  3600.0
+
+/* ---- one packet */
 
 static int send_one(const struct pq_conf *c, const char *text)
 {
@@ -51,31 +61,239 @@ static int send_one(const struct pq_conf *c, const char *text)
     return 0;
 }
 
+/* ---- round trips */
+
+struct figures {
+    const char *target; /* as written, or NULL */
+    bool json, open;
+    unsigned asked, answers, refused;
+    int result;                    /* the last one */
+    double min, max, sum, squares; /* ms */
+};
+
+/* What the server says of a target; the SOCKS5 reply codes [8.4]. */
+static const char *result_text(int code)
+{
+    static const char *const texts[] = {"connected",
+                                        "it failed",
+                                        "the server's rules do not allow it",
+                                        "its network cannot be reached",
+                                        "it cannot be reached, or its name is not known",
+                                        "nothing listens there",
+                                        "it does not answer"};
+    if (code < 0)
+        return "the server does not tell how it went";
+    return code < (int)(sizeof texts / sizeof texts[0]) ? texts[code] : "it failed";
+}
+
+static double ms(pq_ns ns)
+{
+    return (double)ns / (double)PQ_MS;
+}
+
+static void note(struct figures *f, double t)
+{
+    f->min = f->answers && f->min < t ? f->min : t;
+    f->max = f->max > t ? f->max : t;
+    f->sum += t;
+    f->squares += t * t;
+    f->answers++;
+}
+
+static void on_event(void *ctx, const struct pq_probe_event *ev)
+{
+    struct figures *f = ctx;
+    char peer[PQ_ADDR_STRLEN];
+    if (ev->kind == PQ_PROBE_OPEN) {
+        f->open = true;
+        if (!f->json)
+            printf("server %s answers after %.1f ms, %s\n", pq_addr_str(&ev->peer, peer),
+                   ms(ev->ns),
+                   ev->secure ? "with keys of this session's own" : "on the classic wire");
+    } else if (ev->seq) {
+        f->asked = ev->seq > f->asked ? ev->seq : f->asked;
+        if (ev->kind == PQ_PROBE_ANSWER)
+            note(f, ms(ev->ns));
+        f->result = ev->result;
+        f->refused += ev->kind == PQ_PROBE_ANSWER && ev->result > 0;
+        if (f->json)
+            return;
+        if (ev->kind == PQ_PROBE_NONE)
+            printf("seq=%u no answer within %.1f s\n", ev->seq, ms(ev->ns) / 1000);
+        else if (f->target)
+            printf("%s seq=%u time=%.2f ms: %s\n", f->target, ev->seq, ms(ev->ns),
+                   result_text(ev->result));
+        else
+            printf("seq=%u time=%.2f ms\n", ev->seq, ms(ev->ns));
+    }
+    fflush(stdout);
+}
+
+static void print_json(const struct figures *f, double mean, double dev)
+{
+    printf("{\"open\": %s, \"asked\": %u, \"answered\": %u, \"refused\": %u, \"result\": %d, "
+           "\"rtt_ms\": ",
+           f->open ? "true" : "false", f->asked, f->answers, f->refused, f->result);
+    if (f->answers)
+        printf("{\"min\": %.3f, \"avg\": %.3f, \"max\": %.3f, \"mdev\": %.3f}}\n", f->min, mean,
+               f->max, dev);
+    else
+        printf("null}\n");
+}
+
+/* Why no answer may have come, as check says it. */
+static void explain(const struct pq_conf *c, const struct pq_probe_seen *seen)
+{
+    struct pq_findings *f = calloc(1, sizeof *f);
+    const struct pq_check_silence s = {.by_keys = c->server[0].has_key,
+                                       .header_set = c->header != PQ_FAMILY_NONE,
+                                       .datagrams = seen->datagrams,
+                                       .foreign = seen->foreign,
+                                       .empty = seen->empty,
+                                       .heard = seen->heard};
+    if (!f)
+        return;
+    pq_check_explain(&s, f);
+    fprintf(stderr, "no answer from the server: %s\n%s\n", f->v[0].text, f->v[0].remedy);
+    free(f);
+}
+
+static int finish(const struct figures *f)
+{
+    const double n = f->answers ? f->answers : 1, mean = f->sum / n;
+    const double var = f->squares / n - mean * mean, dev = var > 0 ? sqrt(var) : 0;
+    if (f->json)
+        print_json(f, mean, dev);
+    else if (f->asked)
+        printf("\n%u asked, %u answered, %.0f %% lost\n", f->asked, f->answers,
+               100.0 * (f->asked - f->answers) / f->asked);
+    if (!f->json && f->answers)
+        printf("rtt min/avg/max/mdev = %.2f/%.2f/%.2f/%.2f ms\n", f->min, mean, f->max, dev);
+    return f->answers && f->refused < f->answers ? 0 : 1;
+}
+
+/* ---- options */
+
+struct options {
+    const char *path, *text, *target;
+    bool packet, json;
+    double interval, wait;
+    unsigned long count;
+};
+
+static bool read_seconds(const char *name, const char *text, double least, double *out)
+{
+    char *end;
+    const double v = strtod(text, &end);
+    if (end == text || *end || !(v >= least && v <= SECONDS_MAX)) {
+        fprintf(stderr, "paqet ping: %s: '%s' is no number of seconds from %g to %g\n", name, text,
+                least, SECONDS_MAX);
+        return false;
+    }
+    *out = v;
+    return true;
+}
+
+static bool read_count(const char *text, unsigned long *out)
+{
+    char *end;
+    *out = strtoul(text, &end, 10);
+    const bool ok = *text >= '0' && *text <= '9' && !*end && *out <= 1000000;
+    if (!ok)
+        fprintf(stderr, "paqet ping: --count: '%s' is no number up to 1000000 (0: for ever)\n",
+                text);
+    return ok;
+}
+
+static bool read_options(int argc, char **argv, struct options *o)
+{
+    static const struct option opts[] = {{"config", required_argument, NULL, 'c'},
+                                         {"payload", required_argument, NULL, 'p'},
+                                         {"packet", no_argument, NULL, 'P'},
+                                         {"count", required_argument, NULL, 'n'},
+                                         {"interval", required_argument, NULL, 'i'},
+                                         {"wait", required_argument, NULL, 'w'},
+                                         {"target", required_argument, NULL, 't'},
+                                         {"json", no_argument, NULL, 'j'},
+                                         {0}};
+    *o = (struct options){.path = "config.yaml", .interval = 1, .wait = 10, .count = 4};
+    for (int c; (c = getopt_long(argc, argv, "c:p:n:i:w:t:", opts, NULL)) != -1;) {
+        bool ok = true;
+        switch (c) {
+        case 'c':
+            o->path = optarg;
+            break;
+        case 'p':
+            o->text = optarg;
+            break;
+        case 't':
+            o->target = optarg;
+            break;
+        case 'P':
+            o->packet = true;
+            break;
+        case 'j':
+            o->json = true;
+            break;
+        case 'n':
+            ok = read_count(optarg, &o->count);
+            break;
+        case 'i':
+            ok = read_seconds("--interval", optarg, INTERVAL_MIN, &o->interval);
+            break;
+        case 'w':
+            ok = read_seconds("--wait", optarg, WAIT_MIN, &o->wait);
+            break;
+        default:
+            ok = false;
+        }
+        if (!ok)
+            return false;
+    }
+    o->packet |= o->text != NULL; /* as the Go programs have it */
+    o->text = o->text ? o->text : "PING";
+    if (strlen(o->text) > PQ_DGRAM_MAX)
+        fprintf(stderr, "paqet ping: --payload is longer than %d bytes\n", PQ_DGRAM_MAX);
+    return strlen(o->text) <= PQ_DGRAM_MAX;
+}
+
+static int probe(struct pq_conf *c, const struct options *o)
+{
+    char host[256];
+    struct figures f = {.target = o->target, .json = o->json};
+    struct pq_probe_seen seen = {.datagrams = 0};
+    struct pq_probe_conf pc = {.count = (unsigned)o->count,
+                               .interval = (pq_ns)(o->interval * (double)PQ_SEC),
+                               .patience = (pq_ns)(o->wait * (double)PQ_SEC),
+                               .event = on_event,
+                               .ctx = &f,
+                               .seen = &seen};
+    if (o->target) {
+        if (pq_hostport_split(o->target, host, sizeof host, &pc.port) || !*host || !pc.port) {
+            fprintf(stderr, "paqet ping: --target: '%s' is no HOST:PORT\n", o->target);
+            return 1;
+        }
+        pc.host = host;
+    }
+    pq_log_set_level(PQ_LOG_NONE); /* what the user wants to know is printed */
+    if (pq_client_probe(c, &pc))
+        return 1;
+    if (!f.open && !f.json)
+        explain(c, &seen);
+    return finish(&f);
+}
+
 int pq_cmd_ping(int argc, char **argv)
 {
-    static const struct option opts[] = {
-        {"config", required_argument, NULL, 'c'}, {"payload", required_argument, NULL, 'p'}, {0}};
-    const char *path = "config.yaml", *text = "PING";
+    struct options o;
     struct pq_conf c;
-    for (int o; (o = getopt_long(argc, argv, "c:p:", opts, NULL)) != -1;) {
-        if (o == 'c')
-            path = optarg;
-        else if (o == 'p')
-            text = optarg;
-        else
-            return 1;
-    }
-    if (strlen(text) > PQ_DGRAM_MAX) {
-        pq_say("ping: --payload is longer than %d bytes", PQ_DGRAM_MAX);
-        return 1;
-    }
-    if (pq_cli_load(&c, path))
+    if (!read_options(argc, argv, &o) || pq_cli_load(&c, o.path))
         return 1;
     int code = 1;
-    if (c.role == PQ_ROLE_CLIENT)
-        code = send_one(&c, text);
+    if (c.role != PQ_ROLE_CLIENT)
+        pq_say("ping: %s is a server's configuration; a client's is needed", o.path);
     else
-        pq_say("ping: %s is a server's configuration; a client's is needed", path);
+        code = o.packet ? send_one(&c, o.text) : probe(&c, &o);
     pq_conf_free(&c);
     return code;
 }

@@ -33,6 +33,7 @@ int pq_cmd_run(int argc, char **argv)
         return 1;
     }
     pq_process_protect();
+    pq_process_confine();
     if (pq_cli_load(&c, path))
         return 1;
     path = absolute(path, whole);

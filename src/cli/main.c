@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
+#include "cli/help.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,48 @@ static const struct command {
     const char *help;    /* in one line */
     const char *options; /* for --help behind the command */
 } commands[] = {
+    {"init", pq_cmd_init,
+     "init server | client LINK | bridge LINK: set up, install, start and check",
+     "For all:\n"
+     "      --dry-run         show what would be done, and do nothing\n"
+     "      --force           in place of a configuration that is there\n"
+     "      --name NAME       of configuration and service; server, client or bridge\n"
+     "      --config-dir DIR  instead of /etc/paqet\n"
+     "      --no-service      write the files, start nothing\n"
+     "      --remove [NAME]   take back what init did, all of it or that configuration\n"
+     "init server:\n"
+     "  -p, --port PORT       a free one is chosen\n"
+     "      --address HOST    that clients use: the public one behind NAT; up to 4 times\n"
+     "  -i, --interface NAME  the one of the default route\n"
+     "      --user NAME       a link for each; again for more\n"
+     "      --label TEXT      name in the links; the host's\n"
+     "      --no-tun          no TUN device for clients that send everything\n"
+     "      --bridge PORTS    let clients reach these ports of this machine; or: all\n"
+     "      --bundle FILE     make an archive with program and link, to carry by hand\n"
+     "      --qr              print the QR code in any case\n"
+     "init client LINK:\n"
+     "      --socks ADDR:PORT where the proxy listens; 127.0.0.1:1080\n"
+     "      --tun             send all of this machine through the tunnel\n"
+     "init bridge LINK:\n"
+     "      --ports LIST      such as 443,2053,8000-8100,53/udp\n"
+     "      --target HOST     they lead to, as the server sees it; 127.0.0.1\n"
+     "      --listen ADDR     of this machine; all\n"
+     "LINK may be a file that holds it, or - for standard input: nobody sees it in ps then.\n"},
+    {"link", pq_cmd_link, "link [--user NAME]: show the links that init has made again",
+     "      --user NAME       of that user alone\n"
+     "      --qr              with QR code\n"
+     "      --bundle FILE     an archive with program and link, to carry by hand\n"
+     "      --name NAME       of another server than the one called server\n"
+     "      --config-dir DIR  instead of /etc/paqet\n"
+     "  -c, --config FILE     make one of a client's configuration, ...\n"
+     "      --address HOST    ... with this address of the server\n"
+     "      --format paqetn   as the programs paqetN and paqetNG read it\n"},
+    {"check", pq_cmd_check, "check -c FILE: find out what is in the way, here and at the server",
+     "  -c, --config FILE   of a client or a server; config.yaml if it is left out\n"
+     "      --json          print it for programs\n"
+     "  -w, --wait S        seconds to wait for the server's answer; 8\n"
+     "      --listen S      a server: see for S seconds what arrives, and whether it has the right "
+     "keys\n"},
     {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
      "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
     {"status", pq_cmd_status, "status [--watch] [--json]: what the running one does",
@@ -49,9 +92,15 @@ static const struct command {
      "      --protocol WORD  add: tcp (if it is left out), udp, or tcp,udp\n"
      "      --name NAME      add: for the log; del takes it, too\n"},
     {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
-    {"ping", pq_cmd_ping, "ping -c FILE [--payload TEXT]: send one forged packet to the server",
-     "  -c, --config FILE   a client's configuration; config.yaml if it is left out\n"
-     "      --payload TEXT  what the packet carries; PING if it is left out\n"},
+    {"ping", pq_cmd_ping, "ping -c FILE [-t HOST:PORT]: measure round trips through the tunnel",
+     "  -c, --config FILE     a client's configuration; config.yaml if it is left out\n"
+     "  -n, --count N         so many; 4 if it is left out, 0: until Ctrl-C\n"
+     "  -i, --interval S      seconds from one to the next; 1\n"
+     "  -w, --wait S          seconds to wait for an answer; 10\n"
+     "  -t, --target H:P      connect to this target from the server each time\n"
+     "      --json            print figures for programs\n"
+     "      --packet          send one forged packet instead; dump at the server shows it\n"
+     "      --payload TEXT    the same, and what it carries\n"},
     {"dump", pq_cmd_dump, "dump -i INTERFACE -p PORT: show the payload of packets to a port",
      "  -i, --interface NAME   where they come in\n"
      "  -p, --port PORT        that they go to\n"
@@ -80,6 +129,7 @@ static int command_usage(const struct command *c)
            about ? (int)(about - c->help) : (int)strlen(c->name), about ? c->help : c->name);
     if (*c->options)
         printf("\nOptions:\n%s", c->options);
+    pq_cli_examples(c->name);
     return 0;
 }
 
@@ -92,9 +142,10 @@ static bool is_help(const char *arg)
 static bool takes_value(const char *arg)
 {
     static const char *const names[] = {
-        "-c",        "--config", "-i",        "--interface", "-p",           "--port",
-        "--payload", "-s",       "--snaplen", "--socket",    "--public-key", "-n",
-        "--lines",   "--kill",   "--level",   "--protocol",  "--name"};
+        "-c",         "--config", "-i",        "--interface", "-p",           "--port",
+        "--payload",  "-s",       "--snaplen", "--socket",    "--public-key", "-n",
+        "--lines",    "--kill",   "--level",   "--protocol",  "--name",       "--count",
+        "--interval", "-w",       "--wait",    "-t",          "--target"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(arg, names[i]))
             return true;
@@ -138,7 +189,22 @@ static int run_command(const struct command *c, int argc, char **argv)
         fprintf(stderr, "paqet %s: unexpected argument '%s'; it takes none\n", c->name, argv[2]);
         return 1;
     }
+    if (pq_cli_mistyped(c->name, c->options, argc - 2, argv + 2))
+        return 1;
     return c->main(argc - 1, argv + 1);
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[N_COMMANDS + 1] = {NULL};
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i].name;
+    const char *meant = pq_cli_meant(word, names);
+    fprintf(stderr, "Error: unknown command \"%s\" for \"paqet\"\n", word);
+    if (meant)
+        fprintf(stderr, "Did you mean 'paqet %s'? ", meant);
+    fprintf(stderr, "Run 'paqet help' for usage.\n");
+    return 1;
 }
 
 int pq_cli_load(struct pq_conf *c, const char *path)
@@ -174,7 +240,5 @@ int main(int argc, char **argv)
     }
     if (find_command(argv[1]))
         return run_command(find_command(argv[1]), argc, argv);
-    fprintf(stderr, "Error: unknown command \"%s\" for \"paqet\"\nRun 'paqet help' for usage.\n",
-            argv[1]);
-    return 1;
+    return unknown_command(argv[1]);
 }

@@ -2,6 +2,8 @@
 /* conf_keys.c - every key of both families and of our own. */
 #include "conf/conf_internal.h"
 
+#include "base/near.h"
+
 #include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -199,31 +201,6 @@ const struct pq_key *pq_key_find(const char *path)
     return NULL;
 }
 
-/* Edits (insert, delete, replace) from a to b, for strings up to 63 bytes. */
-static unsigned distance(const char *a, const char *b)
-{
-    unsigned row[64];
-    size_t m = strlen(a), n = strlen(b);
-    if (m > 63 || n > 63)
-        return 64;
-    for (unsigned j = 0; j <= n; j++)
-        row[j] = j;
-    for (unsigned i = 1; i <= m; i++) {
-        unsigned diag = row[0];
-        row[0] = i;
-        for (unsigned j = 1; j <= n; j++) {
-            unsigned best = diag + (a[i - 1] != b[j - 1]);
-            diag = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[n];
-}
-
 const char *pq_key_nearest(const char *path)
 {
     const char *best = NULL, *name = strrchr(path, '.');
@@ -233,7 +210,7 @@ const char *pq_key_nearest(const char *path)
         const char *kname = strrchr(keys[i].path, '.');
         kname = kname ? kname + 1 : keys[i].path;
         /* the same name in another place, or a like name in the same place */
-        unsigned d = strcmp(kname, name) == 0 ? 1 : distance(path, keys[i].path);
+        unsigned d = strcmp(kname, name) == 0 ? 1 : pq_text_distance(path, keys[i].path);
         if (d < least) {
             least = d;
             best = keys[i].path;

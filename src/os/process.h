@@ -2,8 +2,21 @@
 /* process.h - what this process asks of the system for itself. */
 #ifndef PQ_OS_PROCESS_H
 #define PQ_OS_PROCESS_H
+#include <stdbool.h>
 
 /* Keys must not lie in a core file, nor be read by a debugger of the same user: neither is possible
  * from now on.  In a build with a sanitizer, which needs the latter, it does nothing. */
 void pq_process_protect(void);
+
+/* From now on neither this process nor what it starts can get privileges that it has not (setuid
+ * programs), and it has no capabilities but those that it needs as long as it runs: raw packets
+ * (NET_RAW), firewall, routes, TUN and forced buffer sizes (NET_ADMIN), low ports
+ * (NET_BIND_SERVICE), and, of root alone, files of others (DAC_OVERRIDE): the configuration may be
+ * its service user's.  For the start, before there are threads, which inherit it. */
+void pq_process_confine(void);
+
+enum pq_process_right { PQ_MAY_RAW, PQ_MAY_ADMIN };
+
+/* Whether this process has CAP_NET_RAW, or CAP_NET_ADMIN. */
+bool pq_process_may(enum pq_process_right what);
 #endif

@@ -309,6 +309,7 @@ class Lab:
         self.folder.chmod(0o755)
         self.files = 0
         self.processes: list[Process] = []
+        self.last: list[Callable[[], None]] = []
         self.c = Host(self, "c", 1)
         self.s = Host(self, "s", 2)
         self.x = Host(self, "x", 3)
@@ -434,12 +435,18 @@ class Lab:
             raise Failure(f"lab-load {mode}: {result.stderr.strip()}")
         return json.loads(result.stdout)
 
+    def at_close(self, function: Callable[[], None]) -> None:
+        """Called when all processes have ended."""
+        self.last.append(function)
+
     def close(self) -> None:
         if self not in Lab.open_labs:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)  # the limit of a test must not cut this short
         for process in reversed(self.processes):
             process.kill()
+        for function in self.last:
+            function()
         for host in (self.c, self.s, self.x, self.middle):
             remove_namespace(host.namespace)
         if not os.environ.get("LAB_KEEP"):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
@@ -68,11 +69,40 @@ def test_command_ping() -> None:
         config = lab.new_file("client.yaml")
         config.write_text(paqet.client_config(lab, Settings()))
         capture = lab.sniff(f"tcp dst port {paqet.PORT}")
-        output(lab.c, "ping", "-c", str(config), "--payload", "hello lab")
+        output(lab.c, "ping", "-c", str(config), "--packet", "--payload", "hello lab")
         segments = capture.stop()
         payloads = [segment.payload for segment in segments]
         expect(payloads == [b"hello lab"], f"on the wire: {payloads}")
         expect(segments[0].source_port > 0, "source port 0")
+
+
+@test()
+def test_command_ping_tunnel() -> None:
+    """Round trips through the tunnel, beside a client that runs with the same configuration."""
+    with Lab() as lab:
+        paqet.start_pair(lab)
+        config = lab.new_file("again.yaml")
+        config.write_text(paqet.client_config(lab, Settings()))
+        ping = [paqet.program(), "ping", "-c", str(config), "-i", "0.05", "--json"]
+        figures = json.loads(lab.c.check([*ping, "-n", "5"]))
+        expect(figures["answered"] == 5, f"{figures}")
+        expect(0 < figures["rtt_ms"]["min"] <= figures["rtt_ms"]["max"] < 1000, f"{figures}")
+        figures = json.loads(lab.c.check([*ping, "-n", "2", "--target", "127.0.0.1:8080"]))
+        expect(figures["answered"] == 2 and figures["refused"] == 0, f"to a target: {figures}")
+        closed = lab.c.run([*ping, "-n", "2", "--target", "127.0.0.1:1"])
+        expect(closed.returncode == 1, "a closed port counts as reached")
+        expect(json.loads(closed.stdout)["refused"] == 2, closed.stdout)
+
+
+@test()
+def test_command_ping_silence() -> None:
+    """Nothing answers: said with what it may be, and an exit code."""
+    with Lab() as lab:
+        config = lab.new_file("client.yaml")
+        config.write_text(paqet.client_config(lab, Settings()))
+        result = lab.c.run([paqet.program(), "ping", "-c", str(config), "--wait", "0.5"])
+        expect(result.returncode == 1, f"exit code {result.returncode}")
+        expect("no answer from the server" in result.stderr, f"it says: {result.stderr}")
 
 
 @test()
@@ -83,7 +113,7 @@ def test_command_dump() -> None:
         command = [paqet.program(), "dump", "-i", lab.s.device, "-p", str(paqet.PORT)]
         dump = lab.s.start("dump", command)
         wait_until(dump.has_packet_socket, 10, "the packet socket of dump")
-        output(lab.c, "ping", "-c", str(config), "--payload", "hello lab")
+        output(lab.c, "ping", "-c", str(config), "--packet", "--payload", "hello lab")
         dump.wait_log(r"\|hello lab\|", 5)
         ends = rf"{lab.c.ip4}:\d+ -> {lab.s.ip4}:{paqet.PORT}\S*"
         dump.wait_log(rf"Packet: {ends} \| Length: 9 bytes", 1)

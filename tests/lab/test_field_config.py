@@ -299,7 +299,7 @@ def test_command_line_names_the_file() -> None:
             "-c=FILE run",
             "--config FILE run",
             "--config=FILE run",
-            "ping -c=FILE",
+            "ping -c=FILE --packet",
             "ping --config=FILE --payload=x",
             "-c FILE ping --payload x",
             "dump -c=FILE",
@@ -326,6 +326,37 @@ def test_command_line_help() -> None:
             result = paqet_says(lab, *line)
             expect(result.returncode == 0, f"{line}: exit code {result.returncode}")
             expect(all(f"{c} " in result.stdout for c in commands), f"{line}: {result.stdout}")
+
+
+@test()
+def test_command_line_suggestions() -> None:
+    """What was probably meant, of commands, options and keys."""
+    with Lab() as lab:
+        for line, meant in (
+            ("pign", "paqet ping"),
+            ("statsu", "paqet status"),
+            ("ping --cuont 3", "--count"),
+            ("init server --adress x", "--address"),
+            ("init server --bridg=443", ""),  # the beginning of one, as getopt takes it
+            ("quite-another", ""),
+        ):
+            result = paqet_says(lab, *line.split(), "--dry-run") if "bridg" in line else paqet_says(lab, *line.split())
+            said = result.stderr
+            expect(bool(meant) == ("did you mean" in said.lower()), f"{line}: {said}")
+            expect(meant in said, f"{line}: {said}")
+            expect(result.returncode == (0 if "bridg" in line else 1), f"{line}: exit code {result.returncode}")
+
+
+@test()
+def test_command_line_examples() -> None:
+    """The help of each command has examples; all of its options fit on a screen."""
+    with Lab() as lab:
+        listing = paqet_says(lab, "help").stdout
+        expect(len(listing.splitlines()) <= 24, f"the help is longer than a screen: {listing}")
+        for command in re.findall(r"(?m)^  (\w+) +\S", listing):
+            shown = paqet_says(lab, command, "--help").stdout
+            expect(command in ("iface", "version") or "Examples:" in shown, f"no examples: {shown}")
+            expect(max(map(len, shown.splitlines())) <= 110, f"long lines: {shown}")
 
 
 @test()

@@ -170,3 +170,54 @@ def passphrase_is_wiped(who: str) -> None:
 for _who in ("client", "server"):
     add(f"no_core_file_of_{_who}", partial(leaves_no_core, _who))
     add(f"passphrase_is_wiped_of_{_who}", partial(passphrase_is_wiped, _who))
+
+
+# ---- what it may do
+
+
+def check_confined(process: Process, capabilities: str) -> None:
+    """All its threads have these capabilities, and can get no others."""
+    for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
+        text = status.read_text()
+        for line in (f"CapPrm:\t{capabilities}", f"CapEff:\t{capabilities}", f"CapBnd:\t{capabilities}", "NoNewPrivs:\t1"):
+            expect(line in text, f"{process.log_path.stem}: not {line!r} in: {text}")
+
+
+def check_flap(lab: Lab, host: Host) -> None:
+    """What the program needs to do again later it still may."""
+    host.check(["ip", "link", "set", host.device, "down"])
+    host.check(["ip", "link", "set", host.device, "up"])
+    paqet.seconds_to_work(lab, 15)
+
+
+@test()
+def test_confined_root() -> None:
+    """Root has four capabilities left: also files of others, such as its service user's."""
+    with Lab() as lab:
+        pair = paqet.start_pair(lab)
+        for process in (pair.server, pair.client):
+            check_confined(process, "0000000000003402")
+        check_flap(lab, lab.s)
+        check_flap(lab, lab.c)
+
+
+@test()
+def test_confined_user() -> None:
+    """Anybody with three capabilities will do."""
+    wanted = "-all,+net_raw,+net_admin,+net_bind_service"
+    with Lab() as lab:
+        lab.origin()
+        processes = []
+        for host, config in ((lab.s, paqet.server_config), (lab.c, paqet.client_config)):
+            path = lab.new_file(f"{host.letter}.yaml")
+            path.write_text(config(lab, Settings()))
+            argv = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+            for option in ("--inh-caps", "--ambient-caps", "--bounding-set"):
+                argv += [option, wanted]
+            processes.append(host.start(f"nobody-{host.letter}", [*argv, paqet.program(), "run", "-c", str(path)]))
+            paqet.wait_ready(processes[-1])
+        paqet.wait_working(lab)
+        for process in processes:
+            check_confined(process, "0000000000003400")
+        check_flap(lab, lab.s)
+        check_flap(lab, lab.c)

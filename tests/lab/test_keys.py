@@ -171,6 +171,29 @@ def test_keys_addresses_for_each_user() -> None:
             client.stop()
 
 
+@test()
+def test_keys_tun_after_a_restart() -> None:
+    """A session that takes the place of another speaks TUN as it did: with what the server is able
+    to do, which it says together with the keys."""
+    test_tun.need("/dev/net/tun")
+    with Lab() as lab:
+        keys = Keys(lab)
+        settings = keys.server_settings(network=False)
+        settings.extra += test_tun.tun(1)
+        server = paqet.start_server(lab, settings)
+        client_settings = keys.client_settings(network=False)
+        client_settings.extra = test_tun.tun(2)
+        client = paqet.start_client(lab, client_settings)
+        test_tun.wait_ping(lab.c, "10.9.0.1")
+        server.kill()
+        paqet.start_server(lab, settings)
+        test_tun.wait_ping(lab.c, "10.9.0.1")
+        expect("one packet at a time" not in client.log(), "the two ends frame packets differently")
+        lab.origin()
+        download = lab.load("fetch", "--bytes", 1000000, host="10.9.0.1", socks=0)
+        expect(download["failed"] == 0, f"{download}")
+
+
 # ---- strangers
 
 

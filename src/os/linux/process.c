@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/process.h"
 
+#include <stdint.h>
+
+#include <linux/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 #define SANITIZED 1
@@ -17,4 +22,37 @@ void pq_process_protect(void)
         return;
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+#define BIT(cap) (UINT64_C(1) << (cap))
+
+void pq_process_confine(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+    uint64_t keep = BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE);
+    if (geteuid() == 0)
+        keep |= BIT(CAP_DAC_OVERRIDE);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    /* without CAP_SETPCAP this is refused, but then there is nothing that could be had by it */
+    for (int cap = 0; cap < 64; cap++)
+        if (!(keep & BIT(cap)))
+            prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+    if (syscall(SYS_capget, &head, data))
+        return;
+    for (int i = 0; i < 2; i++) {
+        const uint32_t part = (uint32_t)(keep >> 32 * i);
+        data[i].effective &= part;
+        data[i].permitted &= part;
+        data[i].inheritable &= part;
+    }
+    syscall(SYS_capset, &head, data);
+}
+
+bool pq_process_may(enum pq_process_right what)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+    const uint64_t bit = BIT(what == PQ_MAY_RAW ? CAP_NET_RAW : CAP_NET_ADMIN);
+    return syscall(SYS_capget, &head, data) == 0 && data[0].effective & bit;
 }

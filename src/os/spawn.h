@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* spawn.h - other programs, such as the system's service manager.  No shell is involved.  Blocking;
+ * for commands that set up, from their only thread. */
+#ifndef PQ_OS_SPAWN_H
+#define PQ_OS_SPAWN_H
+#include "base/time.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Whether PATH, or the usual folders of a root's PATH, have a program of that name. */
+bool pq_spawn_finds(const char *name);
+
+/* Runs a program, looked up likewise, with nothing on standard input, and waits for its end, up to
+ * `patience` ns; then it is killed.  What it prints, errors too, goes to out[cap], NUL-terminated,
+ * as far as there is room; cap 0: nowhere.
+ * Returns its exit code, 128 + the signal that ended it, -ENOENT (there is none), -ETIMEDOUT or
+ * -errno. */
+int pq_spawn(const char *const argv[], char *out, size_t cap, pq_ns patience);
+
+/* Starts a program that goes on in a session of its own when this one has ended, with its output at
+ * the end of the file `log`, made with mode 0600.  Returns its process id, or -errno. */
+pid_t pq_spawn_detached(const char *const argv[], const char *log);
+
+/* Ends such a program by SIGTERM, after 5 s by SIGKILL; its child or not.  Returns whether it was
+ * there.  `name`: only if its program is called so, since ids are used again. */
+bool pq_spawn_end(pid_t pid, const char *name);
+
+/* Whether it runs: by that name, and is not a child that has ended. */
+bool pq_spawn_lives(pid_t pid, const char *name);
+
+/* This program's own file, NUL-terminated.  Returns 0 or -errno. */
+int pq_spawn_self(char *out, size_t cap);
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* bundle.c - one archive to be carried to a machine that can download nothing. */
+#include "setup/setup_internal.h"
+
+#include "base/err.h"
+#include "os/spawn.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#define PROGRAM_MAX ((size_t)256 << 20)
+
+static const char words[] =
+    "This folder holds the program paqet (for machines of the kind %s) and, in the file link, all "
+    "that it needs\n"
+    "to know to reach its server. Whoever has that file is that user: keep it secret, and remove "
+    "it when it is\n"
+    "no longer needed.\n"
+    "\n"
+    "On the machine that is to use the tunnel, in this folder:\n"
+    "\n"
+    "    sudo ./paqet init client link          programs use a proxy on this machine\n"
+    "    sudo ./paqet init client link --tun    all of this machine goes through the tunnel\n"
+    "    sudo ./paqet init bridge link --ports 443,8000-8100\n"
+    "                                           ports of this machine lead to the same ones of the "
+    "server\n"
+    "\n"
+    "To take it back: sudo paqet init --remove\n";
+
+bool pq_bundle_write(const char *path, const char *link, const char *user)
+{
+    char self[PATH_MAX], text[2048], line[PQ_LINK_MAX + 1];
+    struct utsname u;
+    size_t n = 0;
+    uname(&u);
+    char *program = pq_spawn_self(self, sizeof self) ? NULL : pq_file_read(self, PROGRAM_MAX, &n);
+    snprintf(text, sizeof text, words, u.machine);
+    snprintf(line, sizeof line, "%s\n", link);
+    const struct pq_tar_file files[] = {{"paqet/paqet", program, n, 0755},
+                                        {"paqet/link", line, strlen(line), 0600},
+                                        {"paqet/README", text, strlen(text), 0644}};
+    const int e = program ? pq_tar_write(path, files, 3) : PQ_ENOMEM;
+    free(program);
+    explicit_bzero(line, sizeof line);
+    if (e) {
+        pq_setup_say("--bundle: %s cannot be written: %s", path, pq_strerror(e));
+        return false;
+    }
+    printf("%s holds the program and the link of %s; on the other machine:\n"
+           "  tar xf %s && cd paqet && sudo ./paqet init client link\n",
+           path, user, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
+    return true;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* check_arrivals.c - at a server: what arrives at its port, and what it would make of it.  A second
+ * hub with the server's keys reads the packets beside the one that serves; it sends nothing. */
+#include "setup/check.h"
+
+#include "app/app.h"
+#include "base/err.h"
+#include "tunnel/stamps.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH       32
+#define SOURCES_MAX 16
+#define POLL_MS     200
+
+struct source {
+    struct pq_addr addr;
+    uint64_t frames, drops[PQ_DROP_COUNT];
+};
+
+struct listener {
+    struct pq_app app;
+    struct pq_hub *hub;
+    struct pq_pktio *io;
+    struct pq_stamps *stamps;
+    uint8_t (*users)[PQ_CONF_KEY_LEN];
+    struct pq_rng rng;
+    struct source source[SOURCES_MAX];
+    unsigned n;
+    uint64_t others; /* packets of sources for which there was no room */
+};
+
+/* ---- a hub that listens only */
+
+static void on_stream(void *ctx, struct pq_stream *st)
+{
+    (void)ctx; /* not owned, and so closed */
+    (void)st;
+}
+
+static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_conf *fc)
+{
+    (void)ctx;
+    (void)seg;
+    (void)fc;
+    return true;
+}
+
+static void on_session(void *ctx, struct pq_session *s)
+{
+    (void)ctx;
+    (void)s;
+}
+
+static void on_moved(void *ctx, struct pq_session *s, bool ok)
+{
+    (void)ctx;
+    (void)s;
+    (void)ok;
+}
+
+static void on_ended(void *ctx, struct pq_session *s, int err)
+{
+    (void)ctx;
+    (void)s;
+    (void)err;
+}
+
+static const struct pq_hub_events events = {.stream = on_stream,
+                                            .accept = on_accept,
+                                            .proven = on_session,
+                                            .secured = on_session,
+                                            .moved = on_moved,
+                                            .wall = pq_app_wall,
+                                            .ended = on_ended};
+
+/* The users' keys, with a table of stamps of its own: the server's is left alone. */
+static int take_keys(struct listener *l, const struct pq_conf *c)
+{
+    struct pq_own_conf *o = &l->app.hub.own;
+    if (!o->on || !o->secret)
+        return 0;
+    l->users = calloc(c->n_users ? c->n_users : 1, sizeof *l->users);
+    if (!l->users)
+        return PQ_ENOMEM;
+    for (unsigned i = 0; i < c->n_users; i++)
+        memcpy(l->users[i], c->user[i].key, sizeof l->users[i]);
+    o->users = (const uint8_t(*)[PQ_CONF_KEY_LEN])l->users;
+    o->n = c->n_users;
+    const int e = pq_stamps_new(&l->stamps, o->users, o->n);
+    o->stamps = l->stamps;
+    return e;
+}
+
+static int open_all(struct listener *l, struct pq_conf *c, char why[PQ_WHY_LEN])
+{
+    int e = pq_discover_server(c, &l->app.path, why);
+    const struct pq_path path = l->app.path;
+    if (e)
+        return e;
+    snprintf(why, PQ_WHY_LEN, "the port cannot be listened to");
+    e = pq_app_init(&l->app, c, "");
+    l->app.path = path;
+    l->app.n_workers = 1;
+    if (!e)
+        e = take_keys(l, c);
+    if (!e)
+        e = pq_app_open_io(&l->app, &l->io);
+    if (e)
+        return e;
+    const uint16_t port = c->own_port;
+    pq_rng_init(&l->rng);
+    l->app.hub.link_len = l->io->link_len;
+    l->app.hub.splits = l->io->splits;
+    l->app.hub.learn_mac = true;
+    e = pq_hub_new(&l->hub, &l->app.hub, &events, l, &l->rng, pq_clock());
+    return e ? e : pq_pktio_set_ports(l->io, &port, 1);
+}
+
+static void close_all(struct listener *l)
+{
+    pq_hub_free(&l->hub);
+    pq_pktio_close(&l->io);
+    pq_stamps_free(&l->stamps);
+    free(l->users);
+    pq_app_fini(&l->app);
+}
+
+/* ---- what comes */
+
+static struct source *source_of(struct listener *l, const struct pq_addr *a)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        if (pq_addr_eq_ip(&l->source[i].addr, a))
+            return &l->source[i];
+    if (l->n == SOURCES_MAX)
+        return NULL;
+    l->source[l->n] = (struct source){.addr = *a};
+    return &l->source[l->n++];
+}
+
+static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
+{
+    struct pq_segment seg;
+    const enum pq_drop d = pq_segment_parse(&seg, f->p, f->len, l->io->link_len);
+    const bool addressed = d == PQ_DROP_NONE || d == PQ_DROP_NO_PAYLOAD;
+    struct source *s = addressed ? source_of(l, &seg.src) : NULL;
+    uint64_t before[PQ_DROP_COUNT];
+    memcpy(before, pq_hub_stats(l->hub)->drops, sizeof before);
+    pq_hub_input(l->hub, f, now);
+    l->others += addressed && !s;
+    if (!s)
+        return;
+    s->frames++;
+    for (unsigned i = 0; i < PQ_DROP_COUNT; i++)
+        s->drops[i] += pq_hub_stats(l->hub)->drops[i] - before[i];
+}
+
+static void listen_for(struct listener *l, unsigned seconds)
+{
+    struct pq_frame frames[BATCH];
+    for (const pq_ns until = pq_clock() + seconds * PQ_SEC; pq_clock() < until;) {
+        struct pollfd pf = {.fd = l->io->rx_fd, .events = POLLIN};
+        poll(&pf, 1, POLL_MS);
+        const pq_ns now = pq_clock();
+        const size_t n = pq_pktio_recv(l->io, frames, BATCH);
+        for (size_t i = 0; i < n; i++)
+            take(l, &frames[i], now);
+        pq_hub_rx_end(l->hub, now);
+        pq_pktio_release(l->io);
+        pq_hub_tick(l->hub, now);
+    }
+}
+
+/* ---- what it means */
+
+static void judge(const struct source *s, struct pq_findings *f)
+{
+    char ip[PQ_ADDR_STRLEN];
+    const char *from = pq_addr_ip_str(&s->addr, ip);
+    const unsigned long long n = s->frames;
+    const uint64_t *d = s->drops;
+    if (d[PQ_DROP_NONE])
+        pq_finding_add(f, PQ_FINDING_OK, "arrivals", NULL,
+                       "%llu packets from %s, with the right key: if it gets no answers, they are "
+                       "lost on their way back",
+                       n, from);
+    else if (d[PQ_DROP_USER])
+        pq_finding_add(
+            f, PQ_FINDING_BAD, "arrivals", "give it the link of a user who is among \"users:\"",
+            "%llu packets from %s, with transport.kcp.key, but of no user that is known here", n,
+            from);
+    else if (d[PQ_DROP_STAMP] || d[PQ_DROP_REPLAY])
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals", "compare the clocks of both machines",
+                       "%llu packets from %s, whose time stamps are too old or have been seen: its "
+                       "clock is behind, or "
+                       "somebody plays a recording",
+                       n, from);
+    else if (d[PQ_DROP_NO_PAYLOAD] >= s->frames)
+        pq_finding_add(
+            f, PQ_FINDING_NOTE, "arrivals", NULL,
+            "%llu packets from %s without content: somebody looks whether the port is open", n,
+            from);
+    else
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
+                       "make transport.kcp.key, block and public_key those of this server; \"paqet "
+                       "link\" shows the link again",
+                       "%llu packets from %s, which cannot be opened: another key or cipher, or a "
+                       "session that was there before "
+                       "this look (then ignore it)",
+                       n, from);
+}
+
+void pq_check_arrivals(struct pq_conf *c, unsigned seconds, struct pq_findings *f)
+{
+    char why[PQ_WHY_LEN];
+    struct listener *l = calloc(1, sizeof *l);
+    if (!l)
+        return;
+    const uint16_t port = c->own_port;
+    if (open_all(l, c, why)) {
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals", NULL, "%s", why);
+    } else {
+        listen_for(l, seconds);
+        for (unsigned i = 0; i < l->n; i++)
+            judge(&l->source[i], f);
+        if (l->others)
+            pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,
+                           "%llu packets from more addresses than are told apart here",
+                           (unsigned long long)l->others);
+        if (!l->n)
+            pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
+                           "was a client asking meanwhile (paqet ping there)? then something "
+                           "before this machine keeps TCP to the "
+                           "port out: the provider's firewall, or the way",
+                           "no packet came to port %u in %u s", port, seconds);
+    }
+    close_all(l);
+    explicit_bzero(l, sizeof *l);
+    free(l);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* check_local.c - what this machine says of a configuration. */
+#include "setup/check.h"
+
+#include "app/discover.h"
+#include "base/err.h"
+#include "os/port.h"
+#include "os/process.h"
+#include "os/service.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#define PATIENCE (2 * PQ_SEC) /* for the router's MAC */
+
+#define OK(f, topic, ...)           pq_finding_add(f, PQ_FINDING_OK, topic, NULL, __VA_ARGS__)
+#define NOTE(f, topic, remedy, ...) pq_finding_add(f, PQ_FINDING_NOTE, topic, remedy, __VA_ARGS__)
+#define BAD(f, topic, remedy, ...)  pq_finding_add(f, PQ_FINDING_BAD, topic, remedy, __VA_ARGS__)
+
+static void check_rights(struct pq_findings *f)
+{
+    const bool raw = pq_process_may(PQ_MAY_RAW), admin = pq_process_may(PQ_MAY_ADMIN);
+    if (raw && admin)
+        OK(f, "rights", "raw packets and network settings are permitted");
+    else if (raw)
+        NOTE(f, "rights", "run it as root, or with CAP_NET_ADMIN as well",
+             "raw packets are permitted, network settings are not: the kernel's TCP would answer "
+             "the tunnel's packets");
+    else
+        BAD(f, "rights", "run it as root, or with CAP_NET_RAW and CAP_NET_ADMIN",
+            "raw packets are not permitted");
+}
+
+static void check_file(const char *path, struct pq_findings *f)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return;
+    if (st.st_mode & (S_IRWXG | S_IRWXO))
+        NOTE(f, "file", "chmod 600 it", "%s holds keys, and others can read or change it (mode %o)",
+             path, st.st_mode & 07777U);
+    else
+        OK(f, "file", "%s is for its owner alone", path);
+}
+
+/* With users a server wants clocks that are not far off where its file of stamps is new. */
+static void check_clock(struct pq_findings *f)
+{
+    struct timex t = {.modes = 0};
+    const int state = adjtimex(&t);
+    if (state >= 0 && state != TIME_ERROR && !(t.status & STA_UNSYNC))
+        OK(f, "clock", "it is kept right");
+    else
+        NOTE(f, "clock",
+             "start a time service (systemd-timesyncd, chrony, ntpd), or compare it with another "
+             "clock",
+             "nobody keeps it right; with users, one that is far behind may not be let in");
+}
+
+static void check_interface(const struct pq_iface *i, struct pq_findings *f)
+{
+    OK(f, "interface", "%s is up, MTU %u", i->name, i->mtu);
+    if (i->mtu < 1280)
+        NOTE(f, "interface", "raise the MTU of the interface, if the network permits it",
+             "an MTU of %u costs speed", i->mtu);
+}
+
+/* A router's MAC that was configured once may be that of a router that is gone. */
+static void check_router(const struct pq_conf *c, const struct pq_addr *server,
+                         const struct pq_path *p, struct pq_findings *f)
+{
+    const struct pq_conf_side *side = pq_addr_is4(server) ? &c->v4 : &c->v6;
+    const uint8_t *m = p->router_mac;
+    if (!p->has_mac) {
+        OK(f, "router", "none is needed on %s", p->iface.name);
+        return;
+    }
+    char mac[18], why[PQ_WHY_LEN];
+    snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+    if (!side->has_mac) {
+        OK(f, "router", "it answers, its MAC is %s", mac);
+        return;
+    }
+    struct pq_conf *without = malloc(sizeof *without);
+    struct pq_path real;
+    if (!without)
+        return;
+    memcpy(without, c, sizeof *without);
+    without->v4.has_mac = without->v6.has_mac = false;
+    if (pq_discover_client(without, server, PATIENCE, &real, why))
+        NOTE(f, "router", "leave router_mac out: it is found then",
+             "whether its MAC is %s, as configured, is not known: %s", mac, why);
+    else if (memcmp(real.router_mac, m, 6) != 0)
+        BAD(f, "router", "leave router_mac out: it is found then, or write the right one",
+            "its MAC is %02x:%02x:%02x:%02x:%02x:%02x, but %s is configured", real.router_mac[0],
+            real.router_mac[1], real.router_mac[2], real.router_mac[3], real.router_mac[4],
+            real.router_mac[5], mac);
+    else
+        OK(f, "router", "its MAC is %s, as configured", mac);
+    free(without);
+}
+
+static void check_way(const struct pq_conf *c, const struct pq_conf_server *s,
+                      struct pq_findings *f)
+{
+    struct pq_addr addrs[PQ_SERVER_ADDRS];
+    struct pq_path path;
+    char why[PQ_WHY_LEN], local[PQ_ADDR_STRLEN], ip[PQ_ADDR_STRLEN];
+    unsigned n;
+    if (pq_discover_resolve(c, s, addrs, &n, why)) {
+        BAD(f, "name",
+            "write its address in place of the name, or see to the name server of this machine",
+            "%s", why);
+        return;
+    }
+    if (pq_discover_client(c, &addrs[0], PATIENCE, &path, why)) {
+        BAD(f, "route", NULL, "%s", why);
+        return;
+    }
+    check_interface(&path.iface, f);
+    OK(f, "route", "to %s: from %s on %s", pq_addr_ip_str(&addrs[0], ip),
+       pq_addr_ip_str(&path.local, local), path.iface.name);
+    check_router(c, &addrs[0], &path, f);
+}
+
+static void check_server_port(const struct pq_conf *c, struct pq_findings *f)
+{
+    struct pq_path path;
+    struct pq_port held;
+    char why[PQ_WHY_LEN];
+    if (pq_discover_server(c, &path, why)) {
+        BAD(f, "interface", NULL, "%s", why);
+        return;
+    }
+    check_interface(&path.iface, f);
+    const int e = pq_port_reserve(&held, c->own_port);
+    if (!e)
+        pq_port_release(&held);
+    if (e == -EADDRINUSE)
+        OK(f, "port", "somebody has %u: the server, if it runs", c->own_port);
+    else if (!e)
+        NOTE(f, "port", "start it: systemctl start paqet@server, say",
+             "%u is free: the server does not run", c->own_port);
+    if (c->open_rules)
+        NOTE(f, "rules", "allow: public",
+             "clients reach everything, this machine's own 127.0.0.1 included");
+    else
+        OK(f, "rules", "there are rules about what clients reach");
+    if (!c->require_keys)
+        NOTE(f, "keys", "require: keys, private_key and users; see docs/security.md",
+             "whoever has transport.kcp.key is let in, and may read what others send");
+}
+
+static void check_tun(const struct pq_conf *c, struct pq_findings *f)
+{
+    if (!c->tun.enabled)
+        return;
+    if (access("/dev/net/tun", R_OK | W_OK))
+        BAD(f, "tun",
+            errno == ENOENT ? "modprobe tun; in a container: --device /dev/net/tun"
+                            : "chmod a+rw /dev/net/tun",
+            "/dev/net/tun cannot be used: %s", strerror(errno));
+    else
+        OK(f, "tun", "/dev/net/tun is there");
+}
+
+/* The service of that name, if the file is where init puts it. */
+static void check_service(const char *path, struct pq_findings *f)
+{
+    char name[64], folder[PATH_MAX], unit[PATH_MAX], log[256], stop[256];
+    const char *slash = strrchr(path, '/');
+    struct stat st;
+    const size_t n = slash ? strlen(slash + 1) : 0;
+    if (*path != '/' || n < 6 || n >= sizeof name || strcmp(slash + 1 + n - 5, ".yaml") != 0)
+        return;
+    snprintf(name, sizeof name, "%.*s", (int)(n - 5), slash + 1);
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
+    const struct pq_service s = {
+        .kind = pq_service_find(), .name = name, .folder = folder, .program = "paqet"};
+    pq_service_path(&s, unit);
+    if (stat(unit, &st))
+        return; /* it is run otherwise */
+    pq_service_words(&s, log, stop);
+    if (pq_service_runs(&s))
+        OK(f, "service", "%s runs it", pq_service_kind_name(s.kind));
+    else
+        BAD(f, "service", log, "%s does not run it; its log says why",
+            pq_service_kind_name(s.kind));
+}
+
+void pq_check_local(const struct pq_conf *c, const char *path, struct pq_findings *f)
+{
+    check_rights(f);
+    check_file(path, f);
+    check_clock(f);
+    if (c->role == PQ_ROLE_SERVER)
+        check_server_port(c, f);
+    for (unsigned i = 0; c->role == PQ_ROLE_CLIENT && i < c->n_servers; i++)
+        check_way(c, &c->server[i], f);
+    check_tun(c, f);
+    check_service(path, f);
+}

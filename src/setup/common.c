@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/* common.c - what setting up a server, a client and a bridge have in common. */
+#include "setup/setup_internal.h"
+
+#include "app/state.h"
+#include "base/err.h"
+#include "conf/conf.h"
+#include "os/netinfo.h"
+#include "os/spawn.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RUN_FOLDER "/run/paqet" /* of control sockets */
+#define PING_SLACK (15 * PQ_SEC)
+
+void pq_setup_say(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("paqet init: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    putc('\n', stderr);
+    va_end(ap);
+}
+
+void pq_setup_tun_name(char out[16])
+{
+    struct pq_iface found;
+    unsigned i = 0;
+    do
+        snprintf(out, 16, "paqet%u", i);
+    while (pq_iface_get(out, 0, &found) == 0 && ++i < 100);
+}
+
+/* ---- begin and end */
+
+static bool is_name(const char *name)
+{
+    const size_t n = strlen(name);
+    return n && n <= 32 && *name != '-' && *name != '.' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == n;
+}
+
+/* Where the program is to be: where it is, if that is a usual place, or where it is put. */
+static int find_program(char out[PATH_MAX])
+{
+    static const char *const usual[] = {"/usr/", "/bin/", "/sbin/", "/opt/"};
+    const int e = pq_spawn_self(out, PATH_MAX);
+    if (e)
+        return e;
+    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+        if (strncmp(out, usual[i], strlen(usual[i])) == 0)
+            return 0;
+    struct stat st;
+    const bool local = stat("/usr/local/bin", &st) == 0 || stat("/usr/bin", &st) != 0;
+    snprintf(out, PATH_MAX, local ? "/usr/local/bin/paqet" : "/usr/bin/paqet");
+    return 0;
+}
+
+/* Whether the systemd unit keeps the service from seeing a folder (ProtectHome, PrivateTmp). */
+static bool is_hidden(const char *folder)
+{
+    static const char *const hidden[] = {"/home", "/root", "/run/user", "/tmp", "/var/tmp"};
+    for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++) {
+        const size_t n = strlen(hidden[i]);
+        if (strncmp(folder, hidden[i], n) == 0 && (folder[n] == '/' || !folder[n]))
+            return true;
+    }
+    return false;
+}
+
+static bool load_list(struct pq_setup *s)
+{
+    const int e = pq_made_load(&s->made, s->o->folder);
+    if (e)
+        pq_setup_say(
+            "%s cannot be used: %s; if it was damaged, remove it, and what it names by hand",
+            s->made.path, e == PQ_EPROTO ? "it is no list of \"paqet init\"" : pq_strerror(e));
+    s->made_before = s->made.n;
+    return !e;
+}
+
+bool pq_setup_begin(struct pq_setup *s, const struct pq_init_opts *o, const char *role)
+{
+    *s = (struct pq_setup){.o = o, .role = role};
+    const char *name = o->name ? o->name : role;
+    if (!is_name(name) || *o->folder != '/' || strlen(o->folder) > 200 ||
+        strpbrk(o->folder, "\n\t\"%")) {
+        pq_setup_say(*o->folder == '/' ? "--name: '%s' is no name of letters, digits, - and _"
+                                       : "--config-dir: '%s' does not begin with /",
+                     *o->folder == '/' ? name : o->folder);
+        return false;
+    }
+    if (geteuid() != 0 && !o->dry_run) {
+        pq_setup_say(
+            "this writes to %s and starts a service: run it as root, with sudo say (--dry-run "
+            "only shows what would be done)",
+            o->folder);
+        return false;
+    }
+    snprintf(s->name, sizeof s->name, "%s", name);
+    snprintf(s->conf, sizeof s->conf, "%s/%s.yaml", o->folder, name);
+    const int e = find_program(s->program);
+    if (e) {
+        pq_setup_say("this program's own file cannot be found: %s; is /proc mounted?",
+                     pq_strerror(e));
+        return false;
+    }
+    s->service = (struct pq_service){
+        .kind = pq_service_find(), .name = s->name, .folder = o->folder, .program = s->program};
+    if (s->service.kind == PQ_SERVICE_SYSTEMD && !o->no_service && is_hidden(o->folder)) {
+        pq_setup_say("--config-dir: %s is hidden from the service; choose a folder that is not in "
+                     "/home, /root, /run/user or "
+                     "/tmp, or --no-service",
+                     o->folder);
+        return false;
+    }
+    return load_list(s);
+}
+
+void pq_setup_end(struct pq_setup *s)
+{
+    pq_made_free(&s->made);
+}
+
+bool pq_setup_may_write(struct pq_setup *s)
+{
+    struct stat st;
+    if (lstat(s->conf, &st) != 0)
+        return true;
+    if (!s->o->force) {
+        pq_setup_say(
+            "%s is there already, and was not touched. --force makes a new one in its place (the "
+            "old one is "
+            "kept as %s.before), --name NAME another one beside it, --remove %s takes it back",
+            s->conf, s->conf, s->name);
+        return false;
+    }
+    return true;
+}
+
+static void before_path(const struct pq_setup *s, char out[PATH_MAX + 8])
+{
+    snprintf(out, PATH_MAX + 8, "%s.before", s->conf);
+}
+
+bool pq_setup_displace(struct pq_setup *s)
+{
+    char before[PATH_MAX + 8];
+    struct stat st;
+    if (s->o->dry_run || lstat(s->conf, &st) != 0)
+        return true;
+    before_path(s, before);
+    s->was_running = pq_service_runs(&s->service);
+    pq_service_stop(&s->service); /* its ports become free */
+    int e = rename(s->conf, before) ? -errno : 0;
+    if (!e)
+        e = pq_made_add(&s->made, s->name, PQ_MADE_PLAIN, 0, before);
+    if (e)
+        pq_setup_say("%s cannot be moved away: %s", s->conf, pq_strerror(e));
+    s->displaced = !e;
+    s->made_before = s->made.n;
+    return !e;
+}
+
+/* What was there before runs again. */
+static void put_back(struct pq_setup *s)
+{
+    char before[PATH_MAX + 8], why[PQ_SERVICE_WHY_LEN];
+    before_path(s, before);
+    if (rename(before, s->conf))
+        pq_setup_say("%s is now called %s: %s", s->conf, before, strerror(errno));
+    else if (s->was_running && pq_service_start(&s->service, why))
+        pq_setup_say("%s", why);
+    else
+        pq_setup_say("the configuration that was there is in its place again");
+}
+
+/* ---- what is made */
+
+static bool note(struct pq_setup *s, const char *instance, enum pq_made_kind kind, const char *what)
+{
+    const int e = pq_made_add(&s->made, instance, kind, (int)s->service.kind, what);
+    if (e)
+        pq_setup_say("%s cannot be written: %s", s->made.path, pq_strerror(e));
+    return !e;
+}
+
+static bool own(const struct pq_setup *s, const char *path, bool owned)
+{
+    return !owned || !s->own_user || chown(path, s->uid, s->gid) == 0;
+}
+
+/* Makes a folder, and those above it. */
+static int make_folder(struct pq_setup *s, const char *path, char made[][PATH_MAX], int *n)
+{
+    char up[PATH_MAX];
+    struct stat st;
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+    snprintf(up, sizeof up, "%s", path);
+    char *slash = strrchr(up, '/');
+    if (!slash || *n == 4)
+        return -ENOENT;
+    *slash = 0;
+    const int e = *up ? make_folder(s, up, made, n) : 0;
+    if (e)
+        return e;
+    if (mkdir(path, 0755))
+        return -errno;
+    snprintf(made[(*n)++], PATH_MAX, "%s", path);
+    return 0;
+}
+
+bool pq_setup_folder(struct pq_setup *s, const char *path, unsigned mode, bool owned)
+{
+    char made[5][PATH_MAX];
+    int n = 0;
+    int e = make_folder(s, path, made, &n);
+    /* only what was made gets its mode and owner from us */
+    if (!e && n && (chmod(path, (mode_t)mode) || !own(s, path, owned)))
+        e = -errno;
+    if (e)
+        pq_setup_say("%s cannot be made: %s", path, pq_strerror(e));
+    for (int i = 0; i < n; i++)
+        if (!note(s, PQ_MADE_ALL, PQ_MADE_FOLDER, made[i]))
+            return false;
+    return !e;
+}
+
+bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t n, bool owned)
+{
+    int e = pq_file_write(path, p, n, 0600);
+    if (!e && !own(s, path, owned))
+        e = -errno;
+    if (e)
+        pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
+    return !e && note(s, s->name, PQ_MADE_PLAIN, path);
+}
+
+static bool is_ours(const struct pq_setup *s, const char *path)
+{
+    for (size_t i = 0; i < s->made.n; i++)
+        if (s->made.v[i].kind == PQ_MADE_PLAIN && !strcmp(s->made.v[i].what, path))
+            return true;
+    return false;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    if (stat(a, &x) || stat(b, &y))
+        return false;
+    if (x.st_dev == y.st_dev && x.st_ino == y.st_ino)
+        return true;
+    size_t n, m;
+    char *p = pq_file_read(a, (size_t)256 << 20, &n), *q = pq_file_read(b, (size_t)256 << 20, &m);
+    const bool same = p && q && n == m && memcmp(p, q, n) == 0;
+    free(p);
+    free(q);
+    return same;
+}
+
+static bool install_program(struct pq_setup *s)
+{
+    char self[PATH_MAX], folder[PATH_MAX];
+    struct stat st;
+    if (pq_spawn_self(self, sizeof self) || same_file(self, s->program))
+        return true;
+    if (stat(s->program, &st) == 0 && !is_ours(s, s->program) && !s->o->force) {
+        pq_setup_say("%s is another version of this program, not put there by init; run that one, "
+                     "or --force to replace it",
+                     s->program);
+        return false;
+    }
+    snprintf(folder, sizeof folder, "%s", s->program);
+    *strrchr(folder, '/') = 0;
+    if (!pq_setup_folder(s, folder, 0755, false))
+        return false;
+    const int e = pq_file_copy(self, s->program, 0755);
+    if (e)
+        pq_setup_say("%s cannot be written: %s", s->program, pq_strerror(e));
+    else
+        printf("this program was copied to %s\n", s->program);
+    return !e && note(s, PQ_MADE_ALL, PQ_MADE_PLAIN, s->program);
+}
+
+/* The service's user; without a program to make one with, it runs as root. */
+static bool find_user(struct pq_setup *s)
+{
+    if (s->service.kind != PQ_SERVICE_SYSTEMD || s->o->no_service)
+        return true;
+    const int e = pq_service_make_user(&s->uid, &s->gid);
+    s->own_user = e >= 0;
+    return e <= 0 || note(s, PQ_MADE_ALL, PQ_MADE_USER, PQ_SERVICE_USER);
+}
+
+bool pq_setup_prepare(struct pq_setup *s)
+{
+    struct stat st;
+    const bool new = stat(s->o->folder, &st) != 0;
+    if (!pq_setup_folder(s, s->o->folder, 0700, false) || !find_user(s) || !install_program(s))
+        return false;
+    /* these the program or systemd would make */
+    if (s->own_user && !pq_setup_folder(s, PQ_STATE_FOLDER, 0700, true))
+        return false;
+    if (!s->o->no_service && !pq_setup_folder(s, RUN_FOLDER, s->own_user ? 0750 : 0700, true))
+        return false;
+    /* the service's user passes through, but sees no names and changes nothing */
+    if (s->own_user && (new || (st.st_uid == 0 && (st.st_mode & 0777) == 0700)) &&
+        (chown(s->o->folder, 0, s->gid) || chmod(s->o->folder, 0710)))
+        pq_setup_say("%s: %s", s->o->folder, strerror(errno));
+    return true;
+}
+
+bool pq_setup_check(const struct pq_setup *s, const char *text)
+{
+    struct pq_conf c;
+    struct pq_conf_msgs m;
+    const int e = pq_conf_parse(&c, text, strlen(text), &m);
+    for (unsigned i = 0; i < m.n; i++) {
+        if (m.v[i].error)
+            pq_setup_say("%s would be refused: %s", s->conf, m.v[i].text);
+        else if (!e)
+            printf("NOTE: %s\n", m.v[i].text);
+    }
+    pq_conf_msgs_free(&m);
+    pq_conf_free(&c);
+    return !e;
+}
+
+/* ---- the service */
+
+static bool install_service(struct pq_setup *s)
+{
+    char path[PATH_MAX], text[PQ_SERVICE_TEXT];
+    struct stat st;
+    const char *instance = pq_service_is_shared(s->service.kind) ? PQ_MADE_ALL : s->name;
+    pq_service_path(&s->service, path);
+    char log[PATH_MAX];
+    snprintf(log, sizeof log, "/var/log/paqet-%s.log", s->name);
+    if (s->service.kind == PQ_SERVICE_OPENRC && !note(s, s->name, PQ_MADE_PLAIN, log))
+        return false;
+    if (s->service.kind == PQ_SERVICE_NONE) {
+        return pq_setup_folder(s, "/run", 0755, false) &&
+               pq_setup_folder(s, "/var/log", 0755, false) &&
+               note(s, s->name, PQ_MADE_PLAIN, path) && note(s, s->name, PQ_MADE_PLAIN, log);
+    }
+    if (stat(path, &st) == 0 && !is_ours(s, path) && !s->o->force) {
+        printf("%s is there already, and was not changed\n", path);
+        return true;
+    }
+    pq_service_text(&s->service, s->own_user, text);
+    const unsigned mode = s->service.kind == PQ_SERVICE_SYSTEMD ? 0644 : 0755;
+    const int e = pq_file_write(path, text, strlen(text), mode);
+    if (e)
+        pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
+    return !e && note(s, instance, PQ_MADE_PLAIN, path);
+}
+
+bool pq_setup_start(struct pq_setup *s)
+{
+    char why[PQ_SERVICE_WHY_LEN];
+    if (s->o->no_service)
+        return true;
+    if (!install_service(s) || !note(s, s->name, PQ_MADE_SERVICE, s->program))
+        return false;
+    if (pq_service_start(&s->service, why)) {
+        pq_setup_say("%s", why);
+        return false;
+    }
+    return true;
+}
+
+void pq_setup_explain(const struct pq_setup *s, const char *what)
+{
+    char log[2048];
+    pq_service_log(&s->service, log, sizeof log);
+    pq_setup_say("%s%s", what, *log ? ". The end of its log:" : ", and its log is empty");
+    fputs(log, stderr);
+}
+
+void pq_setup_undo(struct pq_setup *s)
+{
+    const bool some = s->made.n > s->made_before;
+    while (s->made.n > s->made_before) {
+        pq_setup_undo_entry(&s->made.v[s->made.n - 1], s->o->folder);
+        if (pq_made_drop(&s->made, s->made.n - 1))
+            break;
+    }
+    if (some && !s->made.n)
+        rmdir(s->o->folder); /* it held the list until now */
+    if (some)
+        pq_setup_say("what had been made was taken back");
+    if (s->displaced)
+        put_back(s);
+}
+
+void pq_setup_words(const struct pq_setup *s)
+{
+    char log[256], stop[256];
+    if (s->o->no_service) {
+        printf("\nNothing was started. To run it:\n  sudo %s run -c %s\n", s->program, s->conf);
+    } else {
+        pq_service_words(&s->service, log, stop);
+        printf("\nIts log: %s · stop it: %s", log, stop);
+        if (s->service.kind == PQ_SERVICE_NONE)
+            printf("\nThere is no service manager here that paqet knows: it runs in the background "
+                   "until the machine\n"
+                   "restarts. To have it again then, let what runs at boot call:\n  %s run -c %s",
+                   s->program, s->conf);
+    }
+    printf("\nTo take all of this back: sudo paqet init --remove%s%s\n",
+           strcmp(s->name, s->role) ? " --name " : "", strcmp(s->name, s->role) ? s->name : "");
+}
+
+/* ---- asking the server */
+
+static double number_in(const char *text, const char *name, double missing)
+{
+    const char *at = strstr(text, name);
+    return at ? strtod(at + strlen(name), NULL) : missing;
+}
+
+bool pq_setup_ping(const char *conf, const char *target, unsigned count, unsigned wait_s,
+                   double *rtt, int *result)
+{
+    char self[PATH_MAX], n[16], wait[16], out[1024];
+    if (pq_spawn_self(self, sizeof self))
+        return false;
+    snprintf(n, sizeof n, "%u", count);
+    snprintf(wait, sizeof wait, "%u", wait_s);
+    const char *const argv[] = {self,   "ping", "-c", conf, "-n",     n,
+                                "-i",   "0.1",  "-w", wait, "--json", target ? "-t" : NULL,
+                                target, NULL};
+    pq_spawn(argv, out, sizeof out, (pq_ns)wait_s * PQ_SEC * (1 + (pq_ns)count) + PING_SLACK);
+    *rtt = number_in(out, "\"avg\": ", 0);
+    *result = (int)number_in(out, "\"result\": ", 0);
+    return number_in(out, "\"answered\": ", 0) > 0;
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/* init_client.c - a client or a bridge, from a link. */
+#include "setup/setup_internal.h"
+
+#include "base/err.h"
+#include "base/time.h"
+#include "os/port.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SOCKS_FROM   1080
+#define SOCKS_TO     1180
+#define UP_PATIENCE  (15 * PQ_SEC)
+#define PING_SECONDS 8
+#define CLIENT_READY "session to " /* in the client's log */
+#define POLL_MS      50
+#define BUSY_SHOWN   8
+
+struct client_setup {
+    struct pq_setup s;
+    struct pq_setup_link link;
+    struct pq_client_plan plan;
+    struct pq_addr socks; /* where the proxy listens */
+    char socks_text[PQ_ADDR_STRLEN];
+    char tcp[PQ_PORTS_TEXT], udp[PQ_PORTS_TEXT];
+};
+
+/* ---- what was said */
+
+static bool read_link(struct client_setup *v)
+{
+    struct pq_link_msgs m;
+    const int e = pq_link_read(v->s.o->link, &v->link, &m);
+    for (unsigned i = 0; i < m.n; i++)
+        pq_setup_say("the link: %s", m.v[i].text);
+    if (e && m.errors > m.n)
+        pq_setup_say("the link: and more");
+    v->plan.link = &v->link;
+    return !e;
+}
+
+static bool can_bind(const struct pq_addr *a)
+{
+    struct sockaddr_storage ss;
+    const socklen_t len = pq_addr_to_sock(a, &ss);
+    const int one = 1, fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    const bool ok = bind(fd, (struct sockaddr *)&ss, len) == 0 && listen(fd, 1) == 0;
+    close(fd);
+    return ok;
+}
+
+static bool find_socks(struct client_setup *v)
+{
+    const char *text = v->s.o->socks;
+    char host[PQ_ADDR_STRLEN];
+    uint16_t port = SOCKS_FROM;
+    if (text && (pq_hostport_split(text, host, sizeof host, &port) || !port ||
+                 pq_addr_parse_ip(&v->socks, host))) {
+        pq_setup_say("--socks: '%s' is no address of this machine and port such as 127.0.0.1:1080",
+                     text);
+        return false;
+    }
+    if (!text)
+        pq_addr_parse_ip(&v->socks, "127.0.0.1");
+    v->socks.port = port;
+    while (!can_bind(&v->socks) && !text && v->socks.port < SOCKS_TO)
+        v->socks.port++;
+    if (!can_bind(&v->socks)) {
+        pq_setup_say("--socks: nothing can listen on %s: another program does, or the address is "
+                     "not this machine's",
+                     pq_addr_str(&v->socks, v->socks_text));
+        return false;
+    }
+    v->plan.socks = pq_addr_str(&v->socks, v->socks_text);
+    return true;
+}
+
+static bool check_tun(struct client_setup *v)
+{
+    if (!v->s.o->tun)
+        return true;
+    v->plan.tun = true;
+    if (!v->link.tun4.bits && !v->link.tun6.bits) {
+        pq_setup_say("--tun: the link names no inner address, since its server has no TUN device "
+                     "for this user. Leave "
+                     "--tun out to use the proxy, or make the server anew where it can (paqet init "
+                     "server --force)");
+        return false;
+    }
+    if (access("/dev/net/tun", F_OK)) {
+        pq_setup_say("--tun: this machine has no /dev/net/tun; try: modprobe tun. Without --tun "
+                     "programs use a proxy");
+        return false;
+    }
+    return true;
+}
+
+/* ---- ports of a bridge */
+
+struct busy {
+    unsigned n;
+    char text[160];
+};
+
+static bool try_port(void *ctx, uint16_t port)
+{
+    struct busy *b = ctx;
+    struct pq_port held;
+    if (pq_port_reserve(&held, port) == -EADDRINUSE) {
+        const size_t len = strlen(b->text);
+        if (b->n < BUSY_SHOWN)
+            snprintf(b->text + len, sizeof b->text - len, "%s%u", b->n ? ", " : "", port);
+        b->n++;
+    } else {
+        pq_port_release(&held);
+    }
+    return true;
+}
+
+static bool read_ports(struct client_setup *v)
+{
+    const struct pq_init_opts *o = v->s.o;
+    char why[160];
+    struct busy busy = {0};
+    v->plan.target = o->target ? o->target : "127.0.0.1";
+    v->plan.listen = o->listen;
+    if (!o->ports) {
+        pq_setup_say(
+            "bridge: --ports says which ports of this machine lead through the tunnel, such as "
+            "--ports 443,2053,8000-8100");
+        return false;
+    }
+    if (pq_ports_read(o->ports, v->tcp, v->udp, why)) {
+        pq_setup_say("--ports: %s", why);
+        return false;
+    }
+    v->plan.ports = o->ports;
+    v->plan.tcp = v->tcp;
+    v->plan.udp = v->udp;
+    pq_ports_each(v->tcp, try_port, &busy);
+    if (busy.n)
+        pq_setup_say(
+            "--ports: another program of this machine has %s%s: leave them out, or stop it",
+            busy.text, busy.n > BUSY_SHOWN ? " and more" : "");
+    return !busy.n;
+}
+
+/* ---- the check */
+
+static int connect_to(const struct pq_addr *a)
+{
+    struct sockaddr_storage ss;
+    const socklen_t len = pq_addr_to_sock(a, &ss);
+    const int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&ss, len) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Waits until the client's port is open. */
+static bool wait_for(const struct pq_addr *a)
+{
+    for (const pq_ns until = pq_clock() + UP_PATIENCE; pq_clock() < until; poll(NULL, 0, POLL_MS)) {
+        const int fd = connect_to(a);
+        if (fd >= 0)
+            close(fd);
+        if (fd >= 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the client that runs gets an answer of its server: a target that no server permits or
+ * has is asked for, which none but the server can refuse. */
+static bool ask_proxy(const struct pq_addr *a)
+{
+    static const char request[] = "GET http://127.0.0.1:9/ HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n";
+    char answer[64] = "";
+    const int fd = connect_to(a);
+    if (fd < 0)
+        return false;
+    ssize_t n = -1;
+    if (write(fd, request, sizeof request - 1) == (ssize_t)sizeof request - 1) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        n = poll(&p, 1, PING_SECONDS * 1000) == 1 ? read(fd, answer, sizeof answer - 1) : -1;
+    }
+    close(fd);
+    return n > 0 && strncmp(answer, "HTTP/1.", 7) == 0;
+}
+
+static const char advice[] =
+    "All is installed, and goes on trying, but the server does not answer yet. What it may be:\n"
+    "  a firewall in front of the server (the provider's panel) keeps TCP to its port out;\n"
+    "  paqet does not run there, or the link is an old one: \"paqet link\" there shows today's;\n"
+    "  something on the way drops the packets.\n"
+    "To find out, type both at the same time:\n"
+    "  at the server: sudo paqet check -c /etc/paqet/server.yaml --listen 20\n"
+    "  here:          sudo paqet check -c %s\n";
+
+static bool check_server(const struct client_setup *v)
+{
+    double rtt;
+    int result;
+    if (!pq_setup_ping(v->s.conf, NULL, 3, PING_SECONDS, &rtt, &result)) {
+        fprintf(stderr, advice, v->s.conf);
+        return false;
+    }
+    printf("the server answers, in %.1f ms\n", rtt);
+    return true;
+}
+
+/* What the server says of a bridge's target. */
+static void check_target(const struct client_setup *v)
+{
+    char target[PQ_LINK_TEXT + 16];
+    double rtt;
+    int result;
+    const char *port = v->tcp;
+    if (!*port)
+        return;
+    snprintf(target, sizeof target, strchr(v->plan.target, ':') ? "[%s]:%.*s" : "%s:%.*s",
+             v->plan.target, (int)strcspn(port, ",-"), port);
+    if (!pq_setup_ping(v->s.conf, target, 1, PING_SECONDS, &rtt, &result))
+        printf("NOTE: the server did not say whether it reaches %s\n", target);
+    else if (result == 2)
+        printf("NOTE: the server's rules do not allow %s. On the server, either make it anew with\n"
+               "  paqet init server --force --bridge %s\n"
+               "or add to \"allow:\" in its /etc/paqet/server.yaml, and restart it:\n"
+               "  - \"%s\"\n",
+               target, v->s.o->ports, target);
+    else if (result > 0)
+        printf(
+            "NOTE: from the server nothing answers at %s yet: start there what is to be reached\n",
+            target);
+    else
+        printf("%s is reached from the server\n", target);
+}
+
+/* ---- the whole */
+
+static bool write_all(struct client_setup *v)
+{
+    char *text = pq_yaml_client(&v->plan);
+    const bool ok = text && pq_setup_check(&v->s, text) && pq_setup_prepare(&v->s) &&
+                    pq_setup_write(&v->s, v->s.conf, text, strlen(text), true);
+    pq_text_free(text);
+    if (ok)
+        printf("wrote %s\n", v->s.conf);
+    return ok;
+}
+
+static bool start(struct client_setup *v)
+{
+    struct pq_addr a = v->socks;
+    if (v->plan.ports) {
+        pq_addr_parse_ip(&a, v->plan.listen && *v->plan.listen ? v->plan.listen : "127.0.0.1");
+        a.port = (uint16_t)strtoul(v->tcp, NULL, 10);
+    }
+    if (pq_addr_is_any(&a))
+        pq_addr_parse_ip(&a, pq_addr_is4(&a) ? "127.0.0.1" : "::1");
+    if (!pq_setup_start(&v->s))
+        return false;
+    if (!pq_service_wait(&v->s.service, CLIENT_READY, UP_PATIENCE) || (a.port && !wait_for(&a))) {
+        pq_setup_explain(&v->s, "the client does not come up");
+        return false;
+    }
+    printf("the client runs (%s)\n", pq_service_kind_name(v->s.service.kind));
+    return true;
+}
+
+static void print_use(const struct client_setup *v)
+{
+    char addr[PQ_ADDR_STRLEN];
+    if (v->plan.ports) {
+        printf(
+            "\nThe ports %s of this machine lead to the same ones of %s, as the server sees it.\n",
+            v->s.o->ports, v->plan.target);
+    } else {
+        printf("\nPrograms use the proxy %s: SOCKS5, with names looked up by the proxy, or HTTP. "
+               "For example:\n"
+               "  curl -x socks5h://%s https://example.com/\n",
+               pq_addr_str(&v->socks, addr), v->socks_text);
+        if (v->plan.tun)
+            printf("All else of this machine goes through the tunnel, too; DNS servers of the "
+                   "local network are asked there.\n");
+    }
+}
+
+/* Whether the configuration would do; and what it would be, without its secrets. */
+static bool print_dry(const struct client_setup *v)
+{
+    char *real = pq_yaml_client(&v->plan);
+    const bool ok = real && pq_setup_check(&v->s, real);
+    pq_text_free(real);
+    if (!ok)
+        return false;
+    struct client_setup masked = *v;
+    memset(masked.link.secret, 0, sizeof masked.link.secret);
+    if (*masked.link.key)
+        snprintf(masked.link.key, sizeof masked.link.key, "the key of the link");
+    masked.plan.link = &masked.link;
+    char *text = pq_yaml_client(&masked.plan);
+    printf("Would write %s, with the keys of the link:\n\n%s\n", v->s.conf, text ? text : "");
+    pq_text_free(text);
+    if (!v->s.o->no_service)
+        printf("Would install and start it as %s\n", pq_service_kind_name(v->s.service.kind));
+    return true;
+}
+
+static int run(struct client_setup *v, bool bridge)
+{
+    if (!read_link(v) || !check_tun(v) || !pq_setup_may_write(&v->s))
+        return 1;
+    if (!pq_setup_displace(&v->s) || !(bridge ? read_ports(v) : find_socks(v))) {
+        pq_setup_undo(&v->s);
+        return 1;
+    }
+    pq_setup_tun_name(v->plan.tun_name);
+    if (v->s.o->dry_run)
+        return print_dry(v) ? 0 : 1;
+    if (!write_all(v) || (!v->s.o->no_service && !start(v))) {
+        pq_setup_undo(&v->s);
+        return 1;
+    }
+    const bool ok = v->s.o->no_service || check_server(v);
+    if (ok && !v->s.o->no_service && !bridge)
+        printf(ask_proxy(&v->socks) ? "the proxy has brought an answer of the server\n"
+                                    : "NOTE: the proxy at %s brought no answer; see its log\n",
+               v->socks_text);
+    if (ok && !v->s.o->no_service && bridge)
+        check_target(v);
+    print_use(v);
+    pq_setup_words(&v->s);
+    return ok ? 0 : 1;
+}
+
+static int init(const struct pq_init_opts *o, bool bridge)
+{
+    struct client_setup *v = calloc(1, sizeof *v);
+    int code = 1;
+    if (!v)
+        return 1;
+    if (pq_setup_begin(&v->s, o, bridge ? "bridge" : "client")) {
+        code = run(v, bridge);
+        pq_setup_end(&v->s);
+    }
+    explicit_bzero(v, sizeof *v);
+    free(v);
+    return code;
+}
+
+int pq_init_client(const struct pq_init_opts *o)
+{
+    return init(o, false);
+}
+
+int pq_init_bridge(const struct pq_init_opts *o)
+{
+    return init(o, true);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* link_conf.c - the link that says what a client's configuration says. */
+#include "setup/link_conf.h"
+
+#include "base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void join_flags(const struct pq_conf_list *list, char out[PQ_LINK_WORD])
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < list->n && len < PQ_LINK_WORD; i++)
+        len += (size_t)snprintf(out + len, PQ_LINK_WORD - len, "%s%s", i ? "," : "", list->v[i]);
+    if (!strcmp(out, "PA"))
+        out[0] = 0;
+}
+
+static void take_text(char *out, size_t cap, const char *text, const char *usual)
+{
+    snprintf(out, cap, "%s", text && strcmp(text, usual) != 0 ? text : "");
+}
+
+int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup_link *l,
+                      char why[160])
+{
+    *l = (struct pq_setup_link){.n_servers = c->n_servers};
+    if (c->role != PQ_ROLE_CLIENT) {
+        snprintf(why, 160,
+                 "it is a server's configuration, which does not hold the private keys of its "
+                 "users; \"paqet link\" alone "
+                 "shows the links that init made");
+        return PQ_EINVAL;
+    }
+    for (unsigned i = 0; i < c->n_servers; i++) {
+        struct pq_link_server *s = &l->server[i];
+        snprintf(s->host, sizeof s->host, "%s", c->server[i].host);
+        s->port = c->server[i].port;
+        s->has_key = c->server[i].has_key;
+        memcpy(s->key, c->server[i].key, sizeof s->key);
+        if (s->has_key != c->server[0].has_key) {
+            snprintf(
+                why, 160,
+                "some of its servers have a public key and some have not, which no link can say");
+            return PQ_EINVAL;
+        }
+    }
+    if (c->kcp.key && strlen(c->kcp.key) >= sizeof l->key) {
+        snprintf(why, 160, "transport.kcp.key is longer than a link may hold (%d bytes)",
+                 PQ_LINK_TEXT - 1);
+        return PQ_EINVAL;
+    }
+    take_text(l->key, sizeof l->key, c->kcp.key, "");
+    l->has_secret = c->has_secret && l->server[0].has_key;
+    if (l->has_secret)
+        memcpy(l->secret, c->secret, sizeof l->secret);
+    snprintf(l->block, sizeof l->block, "%s", pq_cipher_name(c->cipher));
+    take_text(l->mode, sizeof l->mode, c->kcp.mode, "fast");
+    take_text(l->look, sizeof l->look, c->look_text, "plausible");
+    join_flags(&c->local_flag_text, l->local_flag);
+    join_flags(&c->remote_flag_text, l->remote_flag);
+    l->mtu = c->mtu_set ? c->kcp.mtu : 0;
+    l->conn = c->conn > 1 ? c->conn : 0;
+    l->dshard = c->kcp.dshard > 0 && c->kcp.pshard > 0 ? c->kcp.dshard : 0;
+    l->pshard = l->dshard ? c->kcp.pshard : 0;
+    l->tun4 = c->tun.enabled && c->tun.has4 ? c->tun.net4 : (struct pq_net){.bits = 0};
+    l->tun6 = c->tun.enabled && c->tun.has6 ? c->tun.net6 : (struct pq_net){.bits = 0};
+    snprintf(l->name, sizeof l->name, "%s", name);
+    return 0;
+}

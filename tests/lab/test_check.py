@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""paqet check: what is in the way, seen from both ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import paqet
+from case import expect, test
+from lab import Host, Lab, wait_until
+from paqet import PORT, Settings
+from test_keys import GCM, Keys
+
+
+def write(lab: Lab, name: str, text: str) -> Path:
+    path = lab.new_file(name)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def findings(host: Host, path: Path, *options: str, bad: bool) -> dict[str, list[dict]]:
+    """What check says, by topic."""
+    result = host.run([paqet.program(), "check", "-c", str(path), "--json", *options], 30)
+    expect(result.returncode == int(bad), f"exit code {result.returncode}: {result.stdout}{result.stderr}")
+    said = json.loads(result.stdout)
+    expect(said["ok"] is not bad, f"ok: {said}")
+    topics: dict[str, list[dict]] = {}
+    for finding in said["findings"]:
+        topics.setdefault(finding["topic"], []).append(finding)
+    return topics
+
+
+def only(topics: dict[str, list[dict]], topic: str) -> dict:
+    expect(len(topics.get(topic, [])) == 1, f"{topic}: {topics}")
+    return topics[topic][0]
+
+
+@test()
+def test_check_works() -> None:
+    """All is well: said of both ends, beside programs that run."""
+    with Lab() as lab:
+        pair = paqet.start_pair(lab, Settings(block=GCM))
+        client = write(lab, "same.yaml", paqet.client_config(lab, Settings(block=GCM)))
+        topics = findings(lab.c, client, bad=False)
+        for topic in ("configuration", "rights", "file", "interface", "route", "router", "server", "loss"):
+            expect(all(f["level"] != "bad" for f in topics[topic]), f"{topic}: {topics[topic]}")
+        expect("as configured" in only(topics, "router")["text"], f"{topics['router']}")
+        expect("20 of 20" in topics["round trips"][0]["text"], f"{topics['round trips']}")
+        server = write(lab, "server.yaml", paqet.server_config(lab, Settings(block=GCM)))
+        topics = findings(lab.s, server, bad=False)
+        expect(f"somebody has {PORT}" in only(topics, "port")["text"], f"{topics['port']}")
+        expect(only(topics, "rules")["level"] == "note", "a server without rules is not remarked on")
+        pair.check_alive()
+        text = lab.c.check([paqet.program(), "check", "-c", str(client)])
+        expect("Nothing is in the way." in text, f"it prints: {text}")
+
+
+@test()
+def test_check_here() -> None:
+    """Mistakes on this machine, with what to do, and the server is not asked then."""
+    with Lab() as lab:
+        config = paqet.client_config(lab, Settings())
+        wrong = write(lab, "router.yaml", config.replace(lab.s.mac, "02:00:00:00:00:77"))
+        topics = findings(lab.c, wrong, bad=True)
+        router = only(topics, "router")
+        expect(router["level"] == "bad" and lab.s.mac in router["text"], f"a wrong MAC: {router}")
+        expect("not asked" in only(topics, "server")["text"], f"{topics['server']}")
+        broken = write(lab, "broken.yaml", config.replace("aes", "aes-512"))
+        topics = findings(lab.c, broken, bad=True)
+        expect("aes-512" in topics["configuration"][0]["text"], f"{topics}")
+        open_to_all = write(lab, "open.yaml", config)
+        open_to_all.chmod(0o644)
+        argv = ["setpriv", "--reuid", "65534", "--clear-groups", paqet.program(), "check", "-c", str(open_to_all), "--json"]
+        said = lab.c.run(argv).stdout
+        expect("raw packets are not permitted" in said, f"it says: {said}")
+        expect("others can read" in said, f"it says: {said}")
+
+
+@test()
+def test_check_silence() -> None:
+    """Nobody there, a kernel that resets, another family: the client tells them apart."""
+    with Lab() as lab:
+        client = write(lab, "client.yaml", paqet.client_config(lab, Settings()))
+        lab.s.keep_kernel_quiet(PORT)
+        expect("nothing comes back" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "nobody is there")
+        lab.s.check(["nft", "delete", "table", "inet", "lab_go"])
+        expect("only empty packets" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "the kernel resets")
+
+
+def listen(lab: Lab, server: Path, client: Path | None) -> dict:
+    """What the server says that arrives, while a client asks."""
+    argv = [paqet.program(), "check", "-c", str(server), "--json", "--listen", "2" if client else "1"]
+    process = lab.s.start("check", argv)
+    wait_until(process.has_packet_socket, 10, "the packet socket of check")
+    if client:
+        lab.c.run([paqet.program(), "ping", "-c", str(client), "-n", "1", "-w", "1.5"])
+    process.wait(30)
+    said = json.loads(process.log().strip().splitlines()[-1])
+    found = [f for f in said["findings"] if f["topic"] == "arrivals"]
+    expect(len(found) == 1, f"arrivals: {found}")
+    return found[0]
+
+
+@test(limit=90)
+def test_check_listen() -> None:
+    """The server's side of silence, beside a server that runs; nothing of its is disturbed."""
+    with Lab() as lab:
+        keys = Keys(lab)
+        settings = keys.server_settings()
+        process = paqet.start_server(lab, settings)
+        server = write(lab, "server.yaml", paqet.server_config(lab, settings))
+        good = keys.client_settings()
+        other_user = keys.client_settings(key="77" * 32)
+        other_key = keys.client_settings()
+        other_key.key = "another key of the lab"
+        for client_settings, words, level in (
+            (good, "with the right key", "ok"),
+            (other_user, "of no user", "bad"),
+            (other_key, "cannot be opened", "bad"),
+        ):
+            client = write(lab, "client.yaml", paqet.client_config(lab, client_settings))
+            said = listen(lab, server, client)
+            expect(words in said["text"] and said["level"] == level, f"{words}: {said}")
+            expect(lab.c.ip4 in said["text"], f"from whom: {said}")
+        said = listen(lab, server, None)
+        expect("no packet came" in said["text"], f"nobody asks: {said}")
+        paqet.ended(process)
+        lab.origin()
+        keys.start_client()
+        paqet.seconds_to_work(lab, 5)

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""From nothing to a tunnel: paqet init and paqet link, as somebody does it who has just got the file."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+import time
+
+import paqet
+from case import expect, test
+from lab import Lab, wait_until
+from roots import Machine, SystemdMachine
+
+SITE = "8.8.4.4"  # a public address, for the rules; it is on the third host
+
+
+def make_internet(lab: Lab) -> None:
+    """A site that the server reaches, and the client does not."""
+    lab.x.check(["ip", "addr", "add", f"{SITE}/32", "dev", "lo"])
+    lab.s.check(["ip", "route", "add", "default", "via", lab.x.ip4])
+    argv = [paqet.ROOT / "build" / "tests" / "lab" / "lab-load", "origin", "--seconds", "600", "80"]
+    lab.x.start("site", [*map(str, argv)]).wait_log("^ready", 5)
+
+
+def link_in(text: str) -> str:
+    found = re.search(r"(?m)^paqet://\S+$", text)
+    expect(found, f"no link in: {text}")
+    assert found
+    return found[0]
+
+
+def commands_of_readme() -> dict[str, list[str]]:
+    """What README says to type: the arguments of paqet, by role."""
+    text = (paqet.ROOT / "README.md").read_text()
+    lines = re.findall(r"(?m)^    sudo \./paqet init (\S+)(.*)$", text)
+    return {role: ["init", role, *rest.split()] for role, rest in lines}
+
+
+def fetch(lab: Lab, proxy: str = "", limit: float = 5) -> str:
+    """Fetches a page of the site with curl; its bytes, or "" on failure."""
+    argv = ["curl", "-s", "-m", str(limit), "-o", "/dev/null", "-w", "%{size_download}"]
+    argv += ["-x", proxy] if proxy else []
+    return lab.c.run([*argv, f"http://{SITE}/1000"], limit + 5).stdout
+
+
+def check_page(lab: Lab, proxy: str = "") -> None:
+    size = fetch(lab, proxy)
+    expect(size == "1000", f"the page has {size} bytes")
+
+
+@test()
+def test_setup_one_command_each() -> None:
+    """The measure: less than 60 s from nothing to a page, one command on each side; then everything
+    is taken back, to the last file."""
+    with Lab(third=True) as lab:
+        make_internet(lab)
+        server, client = Machine(lab.s), Machine(lab.c)
+        before = server.files(), client.files()
+        expect(fetch(lab, limit=1) == "0", "the client reaches the site without a tunnel")
+        begin = time.monotonic()
+        readme = commands_of_readme()
+        said = server.check(*readme["server"])
+        link = link_in(said)
+        expect(f"sudo ./paqet init client '{link}'\n" in said, f"no command for the other side: {said}")
+        client_said = client.check(*[link if word == "LINK" else word for word in readme["client"]])
+        proxy = re.search(r"curl -x (\S+)", client_said)
+        expect(proxy, f"no proxy is named: {client_said}")
+        check_page(lab, proxy[1])
+        seconds = time.monotonic() - begin
+        expect(seconds < 60, f"it took {seconds:.0f} s")
+        for machine, name in ((server, "server"), (client, "client")):
+            expect(machine.mode("etc/paqet") == 0o700, "/etc/paqet is open to others")
+            expect(machine.mode(f"etc/paqet/{name}.yaml") == 0o600, f"{name}.yaml is open to others")
+        check_refusals(server, said)
+        check_shown_again(server, link)
+        lab.s.listen("0.0.0.0", 5555, lambda connection: connection.close())
+        failed = server.run("init", "server", "--force", "--port", "5555")
+        expect(failed.returncode == 1 and "5555 is in use" in failed.stderr, f"it says: {failed.stderr}")
+        check_shown_again(server, link)
+        wait_until(lambda: fetch(lab, proxy[1]) == "1000", 20, "a page of the server that was there before")
+        server.check("init", "--remove")
+        client.check("init", "--remove")
+        expect((server.files(), client.files()) == before, f"left: {server.files() - before[0]}, {client.files() - before[1]}")
+        expect(fetch(lab, proxy[1], 2) in ("", "0"), "the client still runs")
+        again = client.run("init", "--remove")
+        expect(again.returncode == 1 and "nothing" in again.stderr, f"removed twice: {again.stderr}")
+
+
+def check_refusals(server: Machine, said: str) -> None:
+    """What is there is not touched."""
+    kept = server.read("etc/paqet/server.yaml")
+    second = server.run("init", "server")
+    expect(second.returncode == 1, "a second server was made over the first")
+    expect("--force" in second.stderr, f"it says: {second.stderr}")
+    expect(server.read("etc/paqet/server.yaml") == kept, "it was changed")
+    secret = re.search(r"private_key: \"(\w+)\"", kept)
+    expect(secret and secret[1] not in said, "the server's private key was printed")
+
+
+def check_shown_again(server: Machine, link: str) -> None:
+    expect(server.check("link", "--user", "user").strip() == link, "another link is shown")
+    expect(server.mode("etc/paqet/links") == 0o700, "others see the links' names")
+    expect(server.mode("etc/paqet/links/server-user") == 0o600, "others can read the link")
+    none = server.run("link", "--user", "nobody")
+    expect(none.returncode == 1 and "nobody" in none.stderr, f"a link of nobody: {none.stderr}")
+
+
+@test()
+def test_setup_whole_machine() -> None:
+    """--tun: programs that know of no proxy; and the link comes by file and by standard input."""
+    with Lab(third=True) as lab:
+        make_internet(lab)
+        server, client = Machine(lab.s), Machine(lab.c)
+        link = link_in(server.check("init", "server", "--address", lab.s.ip4, "--user", "ali", "--user", "sara"))
+        client.check("init", "client", "-", "--tun", text=f"\n{link}\n")
+        wait_until(lambda: fetch(lab) == "1000", 10, "a page without a proxy")
+        client.check("init", "--remove", "client")
+        (client.root / "tmp/link").write_text(server.check("link", "--user", "sara"))
+        client.check("init", "client", "/tmp/link", "--tun", "--socks", "127.0.0.1:1234")
+        wait_until(lambda: fetch(lab) == "1000", 10, "a page for the second user")
+        check_page(lab, "socks5h://127.0.0.1:1234")
+        expect("(sara)" in server.read("var/log/paqet-server.log"), "the server does not know the second user")
+
+
+@test()
+def test_setup_without_tun() -> None:
+    """A server without a TUN device: --tun is refused with what to do; so it is for no link at all."""
+    with Lab() as lab:
+        server, client = Machine(lab.s), Machine(lab.c)
+        link = link_in(server.check("init", "server", "--no-tun"))
+        result = client.run("init", "client", link, "--tun")
+        expect(result.returncode == 1 and "TUN" in result.stderr, f"it says: {result.stderr}")
+        result = client.run("init", "client", "paqet://v1/a,b:0?k=x&b=z")
+        expect(result.returncode == 1, "a broken link was taken")
+        expect(result.stderr.count("the link:") == 4, f"not all mistakes in one go: {result.stderr}")
+        expect("etc/paqet" not in client.files(), f"something was made: {client.files()}")
+
+
+@test()
+def test_setup_bridge() -> None:
+    """Ports of one server lead to those of another, whose rules have to permit it."""
+    with Lab(third=True) as lab:
+        server, client = Machine(lab.s), Machine(lab.c)
+        lab.origin(8080)
+        lab.origin(8091)
+        arguments = ("--address", lab.s.ip4)
+        link = link_in(server.check("init", "server", *arguments))
+        bridge = ("init", "bridge", link, "--ports", "8080,8090-8092,5353/udp")
+        said = client.check(*bridge)
+        expect("rules do not allow 127.0.0.1:8080" in said, f"it says: {said}")
+        expect("--bridge 8080,8090-8092,5353/udp" in said, f"no advice: {said}")
+        said = server.check("init", "server", "--force", *arguments, "--bridge", "8080,8090-8092,5353/udp")
+        refused = client.run(*bridge)
+        expect(refused.returncode == 1 and "--force" in refused.stderr, f"overwritten: {refused.stderr}")
+        said = client.check("init", "bridge", link_in(said), *bridge[3:], "--force")
+        expect("127.0.0.1:8080 is reached" in said, f"it says: {said}")
+        for port in (8080, 8091):
+            argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{size_download}"]
+            size = lab.x.run([*argv, f"http://{lab.c.ip4}:{port}/1000"]).stdout
+            expect(size == "1000", f"port {port}: {size} bytes")
+        before = client.read("etc/paqet/bridge.yaml")
+        lab.c.listen("0.0.0.0", 7777, lambda connection: connection.close())
+        busy = client.run("init", "bridge", link, "--ports", "7776-7778", "--name", "other")
+        expect(busy.returncode == 1 and "7777" in busy.stderr, f"a port that is taken: {busy.stderr}")
+        expect(client.read("etc/paqet/bridge.yaml") == before, "the other bridge was changed")
+
+
+@test()
+def test_setup_silence() -> None:
+    """Nobody answers: all is installed, what it may be is said, and the exit code tells."""
+    with Lab() as lab:
+        server, client = Machine(lab.s), Machine(lab.c)
+        link = link_in(server.check("init", "server", "--no-service"))
+        expect("var/log/paqet-server.log" not in server.files(), "it was started")
+        result = client.run("init", "client", link)
+        expect(result.returncode == 1, f"exit code {result.returncode}: {result.stdout}")
+        expect("does not answer yet" in result.stderr, f"it says: {result.stderr}")
+        lab.s.start("server", server.inside("/root/paqet", "run", "-c", "/etc/paqet/server.yaml"))
+        argv = ("ping", "-c", "/etc/paqet/client.yaml", "-n", "1", "-w", "15")
+        expect("1 answered" in client.check(*argv), "no answer later either")
+
+
+@test()
+def test_setup_more_users() -> None:
+    """A user who is added later gets in with the link of his configuration."""
+    with Lab(third=True) as lab:
+        make_internet(lab)
+        server, client = Machine(lab.s), Machine(lab.c)
+        server.check("init", "server", "--address", lab.s.ip4)
+        config = server.check("user", "add", "sara", "-c", "/etc/paqet/server.yaml")
+        (server.root / "tmp/sara.yaml").write_text(config)
+        said = server.check("link", "-c", "/tmp/sara.yaml", "--address", lab.s.ip4, "--user", "sara")
+        client.check("init", "client", link_in(said))
+        check_page(lab, "socks5h://127.0.0.1:1080")
+        expect("(sara)" in server.read("var/log/paqet-server.log"), "the server does not know her")
+
+
+@test()
+def test_setup_dry_run() -> None:
+    with Lab() as lab:
+        machine = Machine(lab.s)
+        before = machine.files()
+        said = machine.check("init", "server", "--dry-run", "--port", "4443")
+        expect("port 4443" in said and "require: keys" in said, f"it says: {said}")
+        link = "paqet://192.0.2.1:9?key=the%20key%20of%20a%20friend&enc=aes"
+        said = machine.check("init", "client", link, "--dry-run")
+        expect("192.0.2.1:9" in said and "friend" not in said, f"it says: {said}")
+        result = machine.run("init", "bridge", link, "--ports", "10000-19999", "--dry-run")
+        expect(result.returncode == 1 and "4096" in result.stderr, f"too many ports: {result.stderr}")
+        expect(machine.files() == before, f"made: {machine.files() - before}")
+
+
+@test()
+def test_setup_bundle() -> None:
+    """One archive is enough for the other machine."""
+    with Lab(third=True) as lab:
+        make_internet(lab)
+        server, client = Machine(lab.s), Machine(lab.c)
+        server.check("init", "server", "--address", lab.s.ip4, "--bundle", "/tmp/for-ali.tar")
+        expect(server.mode("tmp/for-ali.tar") == 0o600, "others can read the archive")
+        server.check("link", "--user", "user", "--bundle", "/tmp/again.tar")
+        archive = (server.root / "tmp/again.tar").read_bytes()
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(client.root / "tmp", filter="data")
+        (client.root / "root/paqet").unlink()
+        (client.root / "tmp/paqet/paqet").rename(client.root / "root/paqet")
+        client.check("init", "client", "/tmp/paqet/link")
+        check_page(lab, "socks5h://127.0.0.1:1080")
+
+
+def command(machine: SystemdMachine, *argv: str) -> str:
+    return machine.host.check(machine.inside(*argv)).strip()
+
+
+def main_process(machine: SystemdMachine, unit: str) -> str:
+    return command(machine, "systemctl", "show", "--property=MainPID", "--value", unit)
+
+
+@test()
+def test_setup_systemd() -> None:
+    """A server as systemd runs it: without root, with three capabilities, behind a filter of system
+    calls, with its TUN device; a client that way, too; what hangs is started again."""
+    with Lab(third=True) as lab:
+        make_internet(lab)
+        server, client = SystemdMachine(lab.s), SystemdMachine(lab.c)
+        link = link_in(server.check("init", "server", "--address", lab.s.ip4))
+        client.check("init", "client", "-", "--tun", text=link)
+        wait_until(lambda: fetch(lab) == "1000", 10, "a page through the TUN device")
+        for machine, unit in ((server, "paqet@server"), (client, "paqet@client")):
+            status = command(machine, "cat", f"/proc/{main_process(machine, unit)}/status")
+            for line in ("CapEff:\t0000000000003400", "CapBnd:\t0000000000003400", "NoNewPrivs:\t1", "Seccomp:\t2"):
+                expect(line in status, f"{unit}: not {line!r} in {status}")
+            expect("Uid:\t0" not in status, f"{unit} runs as root")
+        check_while_it_runs(server)
+        stop_hanging(server)
+        wait_until(lambda: fetch(lab) == "1000", 20, "a page of the server that was started again")
+        server.check("init", "--remove")
+        client.check("init", "--remove")
+        for machine in (server, client):
+            left = "ls /etc/paqet /var/lib/paqet /etc/systemd/system/paqet* /usr/local/bin/paqet; ls -d /run/paqet; id paqet"
+            said = machine.host.run(machine.inside("sh", "-c", left)).stdout
+            expect(not said, f"left: {said}")
+
+
+def check_while_it_runs(server: SystemdMachine) -> None:
+    """Its own user or not, root looks at it, changes its file and has it read again."""
+    said = server.check("status", "-c", "/etc/paqet/server.yaml")
+    expect("user" in said, f"the status names no user: {said}")
+    before = command(server, "stat", "-c", "%U %a", "/etc/paqet/server.yaml")
+    server.check("user", "add", "sara", "-c", "/etc/paqet/server.yaml")
+    said = server.check("user", "list", "-c", "/etc/paqet/server.yaml")
+    expect("sara" in said and "user" in said, f"its users: {said}")
+    after = command(server, "stat", "-c", "%U %a", "/etc/paqet/server.yaml")
+    expect(before == after == "paqet 600", f"the file belongs to {after}, before to {before}")
+    if "asan" not in paqet.program():  # it looks for leaks in a way that the unit does not permit
+        command(server, "systemctl", "reload", "paqet@server")
+
+
+def stop_hanging(server: SystemdMachine) -> None:
+    """The watchdog, with less patience than usual."""
+    drop_in = "/run/systemd/system/paqet@server.service.d"
+    command(server, "sh", "-c", f"mkdir {drop_in} && printf '[Service]\\nWatchdogSec=1\\n' >{drop_in}/quick.conf")
+    command(server, "systemctl", "daemon-reload")
+    command(server, "systemctl", "restart", "paqet@server")
+    before = main_process(server, "paqet@server")
+    time.sleep(2)
+    expect(main_process(server, "paqet@server") == before, "one that works was started again")
+    command(server, "kill", "-STOP", before)
+    wait_until(lambda: main_process(server, "paqet@server") not in (before, "0"), 15, "another process")
