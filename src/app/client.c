@@ -190,6 +190,7 @@ int pq_client_run(struct pq_conf *c)
         cl.app.n_workers = (unsigned)c->conn; /* a worker without a session would have no use */
     if (!e)
         e = pq_client_find_ways(&cl);
+    cl.app.hub.turns = cl.app.n_workers;
     for (unsigned i = 0; !e && i < cl.app.n_workers; i++)
         e = open_worker(&cl, i);
     unsigned sessions = 0;

@@ -163,6 +163,10 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
     uint16_t type;
     enum pq_wire w = open_datagram(h, &a, &o);
     enum pq_drop d = o.d;
+    if (d == PQ_DROP_REPLAY && o.s && o.s->flow.look == PQ_LOOK_CONNECT) {
+        pq_connect_repeated(&o.s->flow); /* TCP acknowledges what comes once more */
+        pq_session_wake(o.s);
+    }
     if (w == PQ_WIRE_DONE)
         return d;
     if (!d)
@@ -188,6 +192,8 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
     enum pq_drop d = pq_segment_parse(&seg, f->p, f->len, h->conf.link_len);
     if (d == PQ_DROP_SHORT_FRAME && f->len < f->wire_len)
         d = PQ_DROP_TRUNCATED;
+    if (d == PQ_DROP_NO_PAYLOAD && h->shake)
+        d = pq_connect_take(h, &seg, now);
     if (d) {
         h->stats.drops[d]++;
         return;
