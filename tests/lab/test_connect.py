@@ -25,12 +25,6 @@ LOOK = "network:\n  tcp:\n    look: {}\n"
 MOVED = "goes on from port"
 
 
-def know_all(keys: Keys) -> None:
-    """As if the server had been stopped in order before: it answers at once."""
-    path = keys.state.with_name(keys.state.name + ".syns")
-    path.write_text("paqet syns 1\nfrom 0\nend\n")
-
-
 def start_server(keys: Keys, look: str = "plausible", extra: str = "") -> Process:
     settings = keys.server_settings()
     settings.network = False
@@ -72,7 +66,7 @@ def expect_valid(lab: Routed) -> None:
 def through(wan: list[str] | None, nat: bool, size: int) -> None:
     with Routed(wan, nat) as lab:
         keys = Keys(lab)
-        know_all(keys)
+        keys.know_all()
         watchers = {host: host.watch_conntrack() for host in (lab.c, lab.s)}
         lab.origin()
         udp.start_echo(lab)
@@ -127,7 +121,7 @@ def test_connect_moves_through_router() -> None:
     """A box behind the NAT kills each flow: the next one is another connection."""
     with Routed(["--delay", "10", "--rate", "20", "--kill-ms", "3000"], nat=True) as lab:
         keys = Keys(lab)
-        know_all(keys)
+        keys.know_all()
         lab.origin()
         server, client = start_server(keys), start_client(keys)
         paqet.wait_working(lab)
@@ -148,7 +142,7 @@ def test_connect_many_sessions_and_workers() -> None:
     """Eight handshakes at once, each to the worker that has its flow."""
     with Routed() as lab:
         keys = Keys(lab)
-        know_all(keys)
+        keys.know_all()
         lab.origin()
         workers = "performance:\n  packet_workers: 4\n"
         server = start_server(keys, extra=workers)
@@ -169,7 +163,7 @@ def test_connect_small_mtu_behind_router() -> None:
     """The router tells both ends by their SYNs that its link is small; it says nothing else."""
     with Routed(nat=True) as lab:
         keys = Keys(lab)
-        know_all(keys)
+        keys.know_all()
         clamp = (
             "add chain inet lab_router clamp { type filter hook forward priority -150; };"
             "add rule inet lab_router clamp tcp flags syn tcp option maxseg size set 1160"
@@ -227,7 +221,7 @@ def answers_nothing(how: str) -> None:
     after it was stopped, or killed, and started again; whoever comes new is let in when it can be."""
     with Lab(third=True) as lab:
         keys = Keys(lab)
-        know_all(keys)
+        keys.know_all()
         lab.origin()
         server = start_server(keys)
         recorded = record(lab, keys)
@@ -276,7 +270,7 @@ def test_connect_says_what_may_be_wrong() -> None:
 def test_connect_not_with_classic_server() -> None:
     with Lab() as lab:
         keys = Keys(lab)
-        know_all(keys)
+        keys.know_all()
         start_server(keys, "classic")
         expect_silence(lab, 0.5, lambda: start_client(keys).stop())
 

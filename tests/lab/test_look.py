@@ -106,6 +106,31 @@ for _role in ("client", "server"):
     add(f"look_plausible_go_peer_{_role}", best_of(2, _run), limit=90, alone=True)
 
 
+# ---- connect
+
+
+def look_connect(work: Work) -> None:
+    """What an observer finds nothing wrong with in the kernel's TCP, he does not here."""
+    seen = observe.run_ours("connect", work)
+    expect(figures.flows_without_syn(seen.server) == (0, 1), "no SYN, or not one flow")
+    for name, side in (("up", seen.up()), ("down", seen.down())):
+        expect_plausible(name, side)
+        for key in ("jumps", "altered", "repeats", "acks_backwards"):
+            expect(side[key] == 0, f"{name}: {key} {side[key]}")
+        expect(side["tsecr_known"] == 100, f"{name}: TSecr known: {side['tsecr_known']:.1f} %")
+        expect(side["without_payload"] > 0, f"{name}: no acknowledgement without data")
+        expect(990 < side["tsval_rate"] < 1010, f"{name}: TSval steps {side['tsval_rate']} / s")
+    psh = psh_of_download(seen)
+    expect(psh < 50, f"PSH in {psh:.0f} % of the download")
+
+
+for _name, _work in (("", WORK), ("_ipv6", Work(WORK.pages, WORK.download, ip6=True))):
+    add(f"look_connect{_name}", best_of(2, partial(look_connect, _work)), alone=True)
+
+
+# ---- Go peers
+
+
 def go_peer_with_receive_offload(flags: str) -> None:
     """The Go peer takes one captured packet for one datagram: its kernel must glue none together."""
     with Lab() as lab:
