@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_segment.c - a frame from the wire down to its TCP payload, with and without a link header;
  * then the payload is forged into a packet of ours, in which the same must be found again; and a
- * connection [12.8] takes the segment, in each of its states, whoever may have sent it. */
+ * connection [12.9] takes the segment, in each of its states, whoever may have sent it. */
 #include "fuzz.h"
 #include "wire/flow.h"
 #include "wire/segment.h"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """network.tcp.look: connect, past a router that lets nothing through but TCP connections whose
-beginning it has seen [docs/protocol.md 12.8]; and who gets an answer to a SYN."""
+beginning it has seen [docs/protocol.md 12.9]; and who gets an answer to a SYN."""
 
 from __future__ import annotations
 
