@@ -93,10 +93,18 @@ static struct pq_connect_conf host_of(const struct pq_hub *h, const struct pq_fl
                                     .rmem = h->conf.rmem};
 }
 
+static void draw_lead(struct pq_hub *h, struct pq_flow *f)
+{
+    uint8_t random[2 * (PQ_LEAD_MAX + 1)];
+    pq_rng_fill(h->rng, random, sizeof random);
+    pq_connect_set_lead(f, random);
+}
+
 void pq_connect_begin(struct pq_hub *h, struct pq_flow *f, pq_ns now)
 {
     const struct pq_connect_conf c = host_of(h, f);
     pq_connect_client(f, &c, now);
+    draw_lead(h, f);
 }
 
 static struct pq_caller *find_caller(struct pq_hub *h, const struct pq_addr *peer,
@@ -160,6 +168,8 @@ static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_
     pq_session_flow(h, &c->flow, &fc);
     const struct pq_connect_conf host = host_of(h, &c->flow);
     pq_connect_server(&c->flow, &host, syn);
+    draw_lead(h, &c->flow);
+    h->fresh_until = now + CALLER_WAIT;
     h->n_callers++;
     pq_list_push(&h->callers, &c->node);
     pq_list_push(&h->called, &c->waiting);
@@ -213,6 +223,8 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     uint32_t first;
     if (f && (kind != PQ_TCP_SYN || !h->syn_key)) {
         if (pq_connect_bare(f, seg)) {
+            if (kind & PQ_TCP_SYN)
+                h->fresh_until = now + CALLER_WAIT;
             pq_session_fit(s, now);
             pq_session_wake(s);
         }
@@ -231,6 +243,20 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     if (c)
         caller_free(c); /* it has begun anew from the same port */
     return call(h, seg, first, now);
+}
+
+void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now)
+{
+    struct pq_session *s;
+    if (now >= h->fresh_until)
+        return;
+    const struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
+    const struct pq_flow *f = c ? &c->flow : find_flow(h, seg, &s);
+    const size_t n = f ? pq_connect_lead(f, seg) : 0;
+    seg->data += n;
+    seg->len -= n;
+    seg->seq += (uint32_t)n;
+    seg->head += n;
 }
 
 void pq_connect_tick(struct pq_hub *h, pq_ns now)

@@ -197,6 +197,7 @@ struct pq_hub {
     size_t n_leaving;
     struct pq_mask *syn_key; /* server; NULL: no SYN is answered */
     struct pq_syns *syns, *own_syns;
+    pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
     uint64_t junk_slot, syn_ms;          /* client: when the last SYN went */
     uint32_t junk;                       /* SYNs of this slot that have proven nothing */
     struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
@@ -311,6 +312,8 @@ void pq_connect_fini(struct pq_hub *h);
 void pq_connect_begin(struct pq_hub *h, struct pq_flow *f, pq_ns now); /* client: by a SYN */
 /* A segment without data, from whomever. */
 enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);
+/* A segment with data: cuts off what is none of its datagram. */
+void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now);
 /* Server: the flow of a connection on this tuple that has no session yet, or NULL; and the same,
  * which is the caller's then. */
 struct pq_flow *pq_connect_caller(struct pq_hub *h, const struct pq_addr *peer,

@@ -198,6 +198,8 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
         h->stats.drops[d]++;
         return;
     }
+    if (!f->gso_size)
+        pq_connect_skip_lead(h, &seg, now);
     size_t piece = f->gso_size ? f->gso_size : seg.len; /* glued frames hold several datagrams */
     h->frame = f;
     for (size_t at = 0; at < seg.len && d != PQ_DROP_ELSEWHERE; at += piece) {

@@ -89,7 +89,10 @@ static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
 static bool fill_ask(struct pq_session *s, struct pq_slot *slot, pq_ns now)
 {
     slot->off = PQ_SLOT_HEAD;
-    slot->len = (uint16_t)pq_ask_fill(s, slot->buf + slot->off, s->size, now);
+    size_t most = s->size;
+    if (s->flow.look == PQ_LOOK_CONNECT && most >= PQ_OWN_MTU_MIN + PQ_LEAD_MAX)
+        most -= PQ_LEAD_MAX;
+    slot->len = (uint16_t)pq_ask_fill(s, slot->buf + slot->off, most, now);
     if (!slot->len)
         return false;
     s->hub->stats.tx_packets++;

@@ -3,8 +3,12 @@
 
 #include "wire/flow.h"
 
-#define ACK_EACH    (2 * PQ_MS)   /* between two acknowledgements without data, at least ... */
-#define ACK_LATEST  (40 * PQ_MS)  /* ... and after a lone segment, as Linux does */
+#define ACK_EACH    PQ_MS /* from what was sent last to an acknowledgement without data, ... */
+#define ACK_SLOW    (16 * PQ_MS) /* ... while something queues on the way ... */
+#define ACK_LATEST  (40 * PQ_MS) /* ... and after a lone segment, as Linux does */
+#define SLOW_MORE   10 /* ms: a round trip of half as much more than the least, and that */
+#define LEADS       (PQ_LEAD_MAX - PQ_LEAD_MIN + 1)
+#define PRINTABLE   95            /* characters from ' ' on */
 #define ACK_AGAIN   (100 * PQ_MS) /* between two to a peer that repeats itself */
 #define SPACE_FIRST 65535U        /* of which whole segments are told at first */
 #define GROW        4U            /* the window is that many times what came in a round trip */
@@ -54,9 +58,31 @@ static void read_syn(struct pq_flow *f, const struct pq_segment *s)
     c->peer_scale = s->scale;
     if (!s->has_scale)
         c->scale = c->peer_scale = 0;
+    c->peer_first = s->seq;
     f->st.ack = s->seq + 1;
     f->st.ts_echo = s->tsval;
     f->st.heard = true;
+}
+
+/* The first character says how many there are. */
+void pq_connect_set_lead(struct pq_flow *f, const uint8_t random[2 * (PQ_LEAD_MAX + 1)])
+{
+    struct pq_connect *c = &f->conn;
+    const uint32_t more = pq_le16(random) % LEADS;
+    const uint32_t times = (PRINTABLE - 1 - more) / LEADS + 1;
+    c->lead_len = (uint8_t)(PQ_LEAD_MIN + more);
+    for (size_t i = 1; i < c->lead_len; i++)
+        c->lead[i] = (uint8_t)(' ' + pq_le16(random + 2 * i) % PRINTABLE);
+    const uint32_t which = pq_le16(random + (size_t)2 * PQ_LEAD_MAX) % times;
+    c->lead[0] = (uint8_t)(' ' + more + LEADS * which);
+}
+
+size_t pq_connect_lead(const struct pq_flow *f, const struct pq_segment *s)
+{
+    if (f->conn.state != PQ_CONNECT_OPEN || s->seq != f->conn.peer_first + 1 || !s->len)
+        return 0;
+    const size_t n = PQ_LEAD_MIN + (size_t)((uint8_t)(s->data[0] - ' ') % LEADS);
+    return n < s->len ? n : 0;
 }
 
 void pq_connect_client(struct pq_flow *f, const struct pq_connect_conf *c, pq_ns now)
@@ -178,6 +204,7 @@ void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fr
         return;
     acked(f, s);
     widen(c, s, fresh);
+    c->echo = s->tsecr;
     c->owed += fresh;
 }
 
@@ -205,6 +232,14 @@ uint32_t pq_connect_room(const struct pq_flow *f)
     return c->state == PQ_CONNECT_OPEN && left > 0 ? (uint32_t)left : 0;
 }
 
+/* Whether packets wait somewhere, in ms as the time stamps tell it. */
+static void note_rtt(struct pq_connect *c, uint32_t rtt)
+{
+    if (!c->rtt_min || rtt + 1 < c->rtt_min)
+        c->rtt_min = rtt + 1;
+    c->slow = rtt + 1 > c->rtt_min + c->rtt_min / 2 + SLOW_MORE;
+}
+
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
 {
     struct pq_connect *c = &f->conn;
@@ -214,9 +249,13 @@ pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
         return now;
     if (c->again)
         return c->sent_at + ACK_AGAIN;
-    if (!c->owed_since)
+    if (!c->owed_since) {
         c->owed_since = now;
-    return c->owed > c->mss ? c->sent_at + ACK_EACH : c->owed_since + ACK_LATEST;
+        note_rtt(c, pq_flow_tsval(f, now) - c->echo);
+    }
+    if (c->owed <= c->mss)
+        return c->owed_since + ACK_LATEST;
+    return c->sent_at + (c->slow ? ACK_SLOW : ACK_EACH);
 }
 
 void pq_connect_ack(struct pq_flow *f, struct pq_slot *slot, pq_ns now)

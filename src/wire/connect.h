@@ -5,12 +5,16 @@
  * forged here, what the datagrams are.  One owner thread. */
 #ifndef PQ_WIRE_CONNECT_H
 #define PQ_WIRE_CONNECT_H
+#include "base/bytes.h"
 #include "base/slot.h"
 #include "base/time.h"
 #include "wire/segment.h"
 
 #define PQ_SYNS         3              /* times that a SYN goes ... */
 #define PQ_SYN_PATIENCE (4096 * PQ_MS) /* ... and how long an answer to the last may take */
+
+#define PQ_LEAD_MIN 6 /* printable characters before the first payload of a direction */
+#define PQ_LEAD_MAX 23
 
 /* When, in ms from the first one: by its time stamp a server knows which one it is. */
 extern const uint16_t pq_syn_after[PQ_SYNS];
@@ -33,14 +37,19 @@ struct pq_connect { /* part of a flow */
     bool gone;    /* the peer has reset it, as it seems: nobody proves that he sends one */
     bool finish;  /* client: owes the acknowledgement that ends the handshake */
     bool again;   /* owes one, though nothing new has come: the peer repeats himself */
+    bool slow;    /* something queues on the way: only few acknowledgements without data */
     uint8_t syns; /* that went out */
     uint8_t scale, peer_scale;
     uint16_t mss, peer_mss;
-    uint32_t syn_ts;    /* time stamp of the first SYN */
-    uint32_t first;     /* own sequence number of the SYN */
+    uint32_t syn_ts;     /* time stamp of the first SYN */
+    uint32_t first;      /* own sequence number of the SYN ... */
+    uint32_t peer_first; /* ... and the peer's */
+    uint8_t lead_len, lead[PQ_LEAD_MAX];
     uint32_t una, edge; /* up to where the peer has acknowledged, and lets this side send */
     uint32_t window, window_max;
     uint32_t told;            /* the last own time stamp */
+    uint32_t echo;            /* the own time stamp that came back last, and ... */
+    uint32_t rtt_min;         /* ... the least time that one took, ms; 0 = not known */
     uint32_t round_ts, round; /* bytes that came since then: the window follows them */
     uint32_t owed;            /* bytes that came since something was sent */
     pq_ns owed_since;         /* 0 = not known yet */
@@ -55,6 +64,13 @@ void pq_connect_client(struct pq_flow *f, const struct pq_connect_conf *c, pq_ns
  * the flow's. */
 void pq_connect_server(struct pq_flow *f, const struct pq_connect_conf *c,
                        const struct pq_segment *syn);
+
+/* What the first payload of this side begins with: as many characters as these random bytes say. */
+void pq_connect_set_lead(struct pq_flow *f, const uint8_t random[2 * (PQ_LEAD_MAX + 1)]);
+
+/* Bytes that a segment with data begins with that are none of its datagram; 0 if it is not the
+ * first one of the peer. */
+size_t pq_connect_lead(const struct pq_flow *f, const struct pq_segment *s);
 
 /* Client: forges the next SYN into a slot whose datagram is empty, the first with this sequence
  * number.  Its time stamp is the flow's at `now`. */

@@ -287,8 +287,20 @@ static uint16_t flags_of(const struct pq_flow *f, uint16_t flags, bool more)
     return more && usual && f->splits && f->look != PQ_LOOK_CLASSIC ? PQ_TCP_ACK : flags;
 }
 
+/* The first payload of a connection begins with printable characters [12.9]. */
+static void put_lead(const struct pq_flow *f, struct pq_slot *slot)
+{
+    const struct pq_connect *c = &f->conn;
+    if (f->look != PQ_LOOK_CONNECT || f->st.seq != c->first + 1)
+        return;
+    slot->off = (uint16_t)(slot->off - c->lead_len);
+    slot->len = (uint16_t)(slot->len + c->lead_len);
+    memcpy(slot->buf + slot->off, c->lead, c->lead_len);
+}
+
 void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot, bool more, pq_ns now)
 {
+    put_lead(f, slot);
     uint16_t flags = flags_of(f, f->flags.v[f->flag_next], more);
     if (++f->flag_next >= f->flags.n)
         f->flag_next = 0;

@@ -120,6 +120,9 @@ def look_connect(work: Work) -> None:
         expect(side["tsecr_known"] == 100, f"{name}: TSecr known: {side['tsecr_known']:.1f} %")
         expect(side["without_payload"] > 0, f"{name}: no acknowledgement without data")
         expect(990 < side["tsval_rate"] < 1010, f"{name}: TSval steps {side['tsval_rate']} / s")
+    for name, at, up in (("up", seen.client, True), ("down", seen.server, False)):
+        first = figures.first_payloads(at, up)
+        expect(first["suspect"] == 0, f"{name}: the fully-encrypted rule knows it")
     psh = psh_of_download(seen)
     expect(psh < 50, f"PSH in {psh:.0f} % of the download")
 

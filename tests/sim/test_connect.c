@@ -20,6 +20,8 @@ static struct box {
     bool began[PORTS], reset[PORTS];
     struct side of[PORTS][2];
     uint32_t high[PORTS][2]; /* end of what was sent */
+    uint32_t syn_end[PORTS][2];
+    unsigned leads;
     uint8_t last[PORTS][2][1600];
     size_t last_len[PORTS][2];
     unsigned syns, bare, resets, invalid, altered, repeats, longest;
@@ -63,7 +65,7 @@ static bool handshake(unsigned port, unsigned from, const uint8_t *t)
     me->max_win = pq_be16(t + 14);
     peer->max_end = pq_be32(t + 8) + me->max_win;
     me->max_end = from == CLIENT ? end : me->max_end;
-    box.high[port][from] = end;
+    box.high[port][from] = box.syn_end[port][from] = end;
     if (from == SERVER)
         me->max_end = end + peer->max_win;
     box.began[port] = true;
@@ -75,6 +77,9 @@ static bool handshake(unsigned port, unsigned from, const uint8_t *t)
 static void note_bytes(unsigned port, unsigned from, const uint8_t *p, size_t n, uint32_t seq)
 {
     uint32_t *high = &box.high[port][from];
+    for (size_t i = 0; seq == box.syn_end[port][from] && i < PQ_LEAD_MIN; i++)
+        assert_in_range(p[i], 0x20, 0x7e);
+    box.leads += seq == box.syn_end[port][from];
     if ((int32_t)(seq - *high) >= 0) { /* before it comes here, some is lost */
         memcpy(box.last[port][from], p, n);
         box.last_len[port][from] = n;
@@ -174,6 +179,7 @@ static void carries(void **state)
         expect_clean();
         assert_in_range(box.syns, 2, 2 + (loss ? 4 : 0));
         assert_true(box.bare > 2);
+        assert_true(loss || box.leads == 2);
         assert_int_equal(box.resets, 0);
         assert_int_equal(w->end[CLIENT].ended, 0);
         pq_session_bye(w->ses);

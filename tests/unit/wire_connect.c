@@ -241,7 +241,7 @@ static void bare_acks(void **state)
         s = data(&p.c, 1000, 2 * PQ_SEC);
         pq_flow_heard(&p.s, &s);
     }
-    assert_int_equal(pq_connect_ack_at(&p.s, 2 * PQ_SEC), 2 * PQ_SEC + 2 * PQ_MS);
+    assert_int_equal(pq_connect_ack_at(&p.s, 2 * PQ_SEC), 2 * PQ_SEC + PQ_MS);
     data(&p.s, 100, 2 * PQ_SEC); /* it rides along */
     assert_int_equal(pq_connect_ack_at(&p.s, 2 * PQ_SEC), PQ_NEVER);
     pq_flow_heard(&p.s, &s); /* nothing new */
@@ -251,6 +251,62 @@ static void bare_acks(void **state)
     const struct pq_segment far = {.seq = s.seq + (4U << 20), .len = 1000, .flags = PA};
     pq_flow_heard(&p.s, &far); /* beyond the window: somebody has changed it */
     assert_int_equal(p.s.st.ack, p.c.st.seq);
+}
+
+/* Where packets wait somewhere, what is only for show yields. */
+static void bare_acks_yield(void **state)
+{
+    (void)state;
+    struct pair p;
+    open_pair(&p);
+    pq_ns now = 2 * PQ_SEC;
+    static const pq_ns rtt[] = {50, 50, 84, 86, 200, 84, 50};
+    for (unsigned i = 0; i < 7; i++, now += PQ_SEC) {
+        struct pq_segment s = data(&p.s, 50, now - rtt[i] * PQ_MS);
+        pq_flow_heard(&p.c, &s);
+        for (int k = 0; k < 2; k++) {
+            s = data(&p.c, 1000, now);
+            pq_flow_heard(&p.s, &s);
+        }
+        const pq_ns last = now - rtt[i] * PQ_MS;
+        const bool slow = rtt[i] > 50 + 25 + 10;
+        assert_int_equal(pq_connect_ack_at(&p.s, now), last + (slow ? 16 : 1) * PQ_MS);
+    }
+}
+
+/* What the first payload begins with, and that no other does. */
+static void lead(void **state)
+{
+    (void)state;
+    uint64_t seed = ut_seed("lead");
+    bool came[PQ_LEAD_MAX + 1] = {false};
+    for (unsigned i = 0; i < 2000; i++) {
+        struct pair p;
+        uint8_t random[2 * (PQ_LEAD_MAX + 1)];
+        for (size_t k = 0; k < sizeof random; k++)
+            random[k] = (uint8_t)(i == 0 ? 0 : i == 1 ? 0xff : ut_rand(&seed));
+        open_pair(&p);
+        pq_connect_set_lead(&p.c, random);
+        slot.off = PQ_SLOT_HEAD;
+        slot.len = 100;
+        memset(buf + PQ_SLOT_HEAD, 200, 100);
+        pq_flow_craft(&p.c, &slot, false, PQ_SEC);
+        struct pq_segment s = read(true);
+        const size_t n = s.len - 100;
+        assert_in_range(n, PQ_LEAD_MIN, PQ_LEAD_MAX);
+        assert_int_equal(pq_connect_lead(&p.s, &s), n);
+        for (size_t k = 0; k < n; k++)
+            assert_in_range(s.data[k], 0x20, 0x7e);
+        assert_int_equal(s.data[n], 200);
+        came[n] = true;
+        s.len = n;
+        assert_int_equal(pq_connect_lead(&p.s, &s), 0); /* nothing is behind it */
+        s = data(&p.c, 100, PQ_SEC);
+        assert_int_equal(s.len, 100);
+        assert_int_equal(pq_connect_lead(&p.s, &s), 0);
+    }
+    for (unsigned n = PQ_LEAD_MIN; n <= PQ_LEAD_MAX; n++)
+        assert_true(came[n]);
 }
 
 /* The window is ahead of what comes in a round trip, and its right edge never goes back. */
@@ -283,9 +339,10 @@ static void window_grows(void **state)
 int wire_connect(void)
 {
     const struct CMUnitTest connect[] = {
-        cmocka_unit_test(handshake), cmocka_unit_test(syn_goes_again),
-        cmocka_unit_test(no_scale),  cmocka_unit_test(room),
-        cmocka_unit_test(bare_acks), cmocka_unit_test(window_grows),
+        cmocka_unit_test(handshake),       cmocka_unit_test(syn_goes_again),
+        cmocka_unit_test(no_scale),        cmocka_unit_test(room),
+        cmocka_unit_test(bare_acks),       cmocka_unit_test(window_grows),
+        cmocka_unit_test(bare_acks_yield), cmocka_unit_test(lead),
     };
     return ut_run(connect);
 }
