@@ -100,7 +100,13 @@ static void on_greet_limit(uv_timer_t *t)
     struct link *k = t->data;
     const struct lease *l = k->ses ? pq_session_user(k->ses) : NULL;
     pq_ns now = k->cw->w.now = pq_clock();
-    if (!l || l->greeted || now > pq_session_heard(k->ses) + SILENCE_MAX)
+    if (!l || l->greeted)
+        return;
+    if (k->cw->cl->app.conf->auto_look && l->by_keys) {
+        pq_session_end(k->ses, PQ_ETIMEOUT); /* the other look has its turn */
+        return;
+    }
+    if (now > pq_session_heard(k->ses) + SILENCE_MAX)
         return;
     PQ_LOG(PQ_LOG_WARN, "the server does not answer the first %s%s",
            l->by_keys ? "message" : "PING",
@@ -142,6 +148,10 @@ int pq_client_connect(struct link *k)
     const struct pq_conf_server *server = &cw->cl->app.conf->server[way.conf];
     struct pq_flow_conf fc;
     fill_flow(cw, &way, l->port.n, &fc);
+    l->by_keys = server->has_key;
+    l->connects = server->has_key &&
+                  (cw->cl->app.conf->look == PQ_LOOK_CONNECT || cw->known[l->server].connects);
+    fc.look = l->connects ? PQ_LOOK_CONNECT : cw->cl->app.conf->look;
     if (!e)
         e = pq_hub_connect(cw->w.hub, &k->ses, &fc, server->has_key ? server->key : NULL, l,
                            cw->w.now);
@@ -155,7 +165,6 @@ int pq_client_connect(struct link *k)
     end_replaced(cw);
     char to[PQ_ADDR_STRLEN];
     PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, to), l->port.n);
-    l->by_keys = server->has_key;
     pq_client_greet(l, k->ses);
     uv_timer_start(&k->timer, on_greet_limit, GREET_MAX / PQ_MS, 0);
     return 0;
@@ -170,6 +179,17 @@ static void next_server(struct link *k, int err)
         return; /* it said goodbye: it is being restarted */
     pq_client_look_again(k->cw, k->server);
     k->server = pq_client_next_way(k->cw->cl, k->server, k->cw->cl->app.conf->spread);
+}
+
+/* look: auto.  A session got no answer: the next one to this server looks the other way. */
+static void change_look(const struct lease *l)
+{
+    struct client_worker *cw = l->cw;
+    if (!cw->cl->app.conf->auto_look || l->greeted || !l->by_keys)
+        return;
+    cw->known[l->server].connects = !l->connects;
+    PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: no answer; trying %s",
+           l->connects ? "packets in mid-connection" : "a connection from its handshake on");
 }
 
 static void on_reconnect(uv_timer_t *t)
@@ -189,6 +209,8 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     PQ_LOG(err == PQ_ECLOSED ? PQ_LOG_INFO : PQ_LOG_WARN, "session from port %u ended: %s",
            l->port.n, err == PQ_ETIMEOUT ? "the server did not answer" : pq_strerror(err));
     pq_app_log_session(ses);
+    if (err == PQ_ETIMEOUT && k->ses == ses)
+        change_look(l);
     lease_free(l);
     if (k->ses != ses)
         return; /* it had been replaced */
@@ -220,8 +242,12 @@ static void on_proven(void *ctx, struct pq_session *ses)
 
 static void on_secured(void *ctx, struct pq_session *ses)
 {
+    struct lease *l = pq_session_user(ses);
     (void)ctx;
-    pq_client_secured(pq_session_user(ses), ses);
+    if (l->connects && l->cw->cl->app.conf->auto_look)
+        PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: the server is reached by whole connections; "
+                            "look: connect saves the wait at the start");
+    pq_client_secured(l, ses);
 }
 
 /* Another port, and the way as it is now: the address may be another, too. */
@@ -305,6 +331,7 @@ static void give_up(struct link *k, const char *why)
     PQ_LOG(PQ_LOG_WARN, "the server %s: opening a fresh session", why);
     if (!l->greeted)
         pq_client_forget(cw, l->server);
+    change_look(l);
     k->ses = NULL;
     next_server(k, PQ_ETIMEOUT);
     if (cw->cl->app.conf->own_port)

@@ -50,12 +50,11 @@ int pq_connect_init(struct pq_hub *h)
     return e;
 }
 
-static uint32_t proof(struct pq_mask *key, uint32_t stamp, uint64_t slot, uint16_t port)
+static uint32_t proof(struct pq_mask *key, uint32_t stamp, uint64_t slot)
 {
     uint8_t in[16] = {0}, out[16];
     pq_put_be32(in, stamp);
     pq_put_be32(in + 4, (uint32_t)slot);
-    pq_put_be16(in + 8, port);
     pq_mask_block(key, in, out);
     return pq_be32(out);
 }
@@ -75,7 +74,7 @@ static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint32_t *
         return false;
     for (unsigned i = 0; i < 2 * PQ_SYNS; i++) {
         *first = syn->tsval - pq_syn_after[i / 2];
-        if (proof(h->syn_key, *first, slots[i % 2], syn->dst.port) == syn->seq)
+        if (proof(h->syn_key, *first, slots[i % 2]) == syn->seq)
             return pq_syns_take(h->syns, slots[i % 2], syn->seq, *first, wall);
     }
     h->junk++;
@@ -362,8 +361,7 @@ static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *sl
         if (turn > now)
             return false;
         h->syn_ms = now / PQ_MS;
-        first =
-            proof(s->syn_key, pq_flow_tsval(f, now), h->ev->wall(h->ctx) / PQ_SYN_SLOT, f->dport);
+        first = proof(s->syn_key, pq_flow_tsval(f, now), h->ev->wall(h->ctx) / PQ_SYN_SLOT);
     }
     pq_connect_ask(f, slot, first, now);
     note_out(h);

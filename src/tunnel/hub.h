@@ -49,14 +49,14 @@ struct pq_hub_conf {
     uint16_t dshard, pshard;  /* both > 0: sends FEC [3]; reading needs no setting */
     bool fec_auto;            /* copies of lone datagrams while the path loses, to our kind [8.6] */
     struct pq_flags flags;    /* what this side sends with */
-    enum pq_look look;     /* of all flows [1.6]; PQ_LOOK_CONNECT: a client's, with keys [12.9] */
-    uint32_t rmem;         /* bytes that the host's TCP would let a receive buffer grow to */
-    uint32_t turn, turns;  /* client: its number among so many workers */
-    struct pq_syns *syns;  /* server: common to all hubs, borrowed; NULL: one of its own */
-    uint8_t ttl4, ttl6;    /* of the host */
-    uint64_t look_seed;    /* secret, the same in all workers: offsets of time stamps */
-    uint16_t link_len;     /* 14 or 0 */
-    uint32_t max_sessions; /* server; more are not accepted */
+    enum pq_look look;        /* of all flows [1.6]; for PQ_LOOK_CONNECT see pq_hub_connect */
+    uint32_t rmem;            /* bytes that the host's TCP would let a receive buffer grow to */
+    uint32_t turn, turns;     /* client: its number among so many workers */
+    struct pq_syns *syns;     /* server: common to all hubs, borrowed; NULL: one of its own */
+    uint8_t ttl4, ttl6;       /* of the host */
+    uint64_t look_seed;       /* secret, the same in all workers: offsets of time stamps */
+    uint16_t link_len;        /* 14 or 0 */
+    uint32_t max_sessions;    /* server; more are not accepted */
     struct pq_own_conf own;
     struct pq_replay *replay; /* server: common to all hubs, borrowed; NULL: one of its own */
     struct pq_homes *homes;   /* the same; NULL: there is one hub only */
@@ -161,8 +161,9 @@ pq_ns pq_hub_deadline(const struct pq_hub *h);
 /* ---- sessions */
 
 /* Client: opens a session to fc->peer; `user` is yours.  With the server's public key, 32 bytes,
- * nothing is sent but under keys of our own wire [12.2]; NULL: the old wire.  Returns 0, PQ_ENOMEM,
- * PQ_EINVAL (mtu) or PQ_ENOTSUP (no own key for it); the session belongs to the hub. */
+ * nothing is sent but under keys of our own wire [12.2]; NULL: the old wire.  With the key, and
+ * fc->look PQ_LOOK_CONNECT, each of its tuples begins with a handshake [12.9].  Returns 0,
+ * PQ_ENOMEM, PQ_EINVAL (mtu) or PQ_ENOTSUP (no own key for it); the session belongs to the hub. */
 int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    const uint8_t *server_public, void *user, pq_ns now);
 

@@ -498,7 +498,7 @@ int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     s->said = pq_hub_abilities(h);
     memcpy(s->server_public, server_public, sizeof s->server_public);
     e = pq_ask_begin(s, PQ_KIND_KEYS, now);
-    if (!e && h->conf.look == PQ_LOOK_CONNECT) {
+    if (!e && fc->look == PQ_LOOK_CONNECT) {
         e = pq_shake_syn(h->shake, server_public, &s->syn_key);
         pq_connect_begin(h, &s->flow, now);
     }
