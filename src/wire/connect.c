@@ -4,9 +4,10 @@
 #include "wire/flow.h"
 
 #define ACK_EACH    PQ_MS /* from what was sent last to an acknowledgement without data, ... */
-#define ACK_SLOW    (16 * PQ_MS) /* ... while something queues on the way ... */
-#define ACK_LATEST  (40 * PQ_MS) /* ... and after a lone segment, as Linux does */
-#define SLOW_MORE   10 /* ms: a round trip of half as much more than the least, and that */
+#define ACK_LATEST  (40 * PQ_MS) /* ... after a lone segment, as Linux does, ... */
+#define ACK_SLOW    (16 * PQ_MS) /* ... once something queues on the way, ... */
+#define SLOW_MORE   10  /* ms: a round trip of half as much more than the least, and that */
+#define FASTER      256 /* ... and then by such a part shorter with each batch */
 #define LEADS       (PQ_LEAD_MAX - PQ_LEAD_MIN + 1)
 #define PRINTABLE   95            /* characters from ' ' on */
 #define ACK_AGAIN   (100 * PQ_MS) /* between two to a peer that repeats itself */
@@ -237,7 +238,8 @@ static void note_rtt(struct pq_connect *c, uint32_t rtt)
 {
     if (!c->rtt_min || rtt + 1 < c->rtt_min)
         c->rtt_min = rtt + 1;
-    c->slow = rtt + 1 > c->rtt_min + c->rtt_min / 2 + SLOW_MORE;
+    const bool slow = rtt + 1 > c->rtt_min + c->rtt_min / 2 + SLOW_MORE;
+    c->pause = slow ? ACK_SLOW : pq_ns_max(c->pause - c->pause / FASTER, ACK_EACH);
 }
 
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
@@ -255,7 +257,7 @@ pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
     }
     if (c->owed <= c->mss)
         return c->owed_since + ACK_LATEST;
-    return c->sent_at + (c->slow ? ACK_SLOW : ACK_EACH);
+    return c->sent_at + c->pause;
 }
 
 void pq_connect_ack(struct pq_flow *f, struct pq_slot *slot, pq_ns now)

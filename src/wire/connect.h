@@ -37,7 +37,6 @@ struct pq_connect { /* part of a flow */
     bool gone;    /* the peer has reset it, as it seems: nobody proves that he sends one */
     bool finish;  /* client: owes the acknowledgement that ends the handshake */
     bool again;   /* owes one, though nothing new has come: the peer repeats himself */
-    bool slow;    /* something queues on the way: only few acknowledgements without data */
     uint8_t syns; /* that went out */
     uint8_t scale, peer_scale;
     uint16_t mss, peer_mss;
@@ -54,6 +53,7 @@ struct pq_connect { /* part of a flow */
     uint32_t owed;            /* bytes that came since something was sent */
     pq_ns owed_since;         /* 0 = not known yet */
     pq_ns sent_at;            /* when something was sent last */
+    pq_ns pause;              /* from there to an acknowledgement without data */
     pq_ns due;                /* the next SYN, or the end of waiting for an answer */
 };
 
