@@ -263,12 +263,15 @@ bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     struct pq_epoch *k = &s->sec->cur;
     struct pq_flow *flow = s->path->adopted ? &s->flow : &s->path->flow;
     uint8_t *p = slot->buf + PQ_SLOT_HEAD;
+    s->path->out = !s->path->adopted;
     if (pq_connect_head(s, flow, slot, now))
         return true;
     const bool asks = flow->conn.state == PQ_CONNECT_ASKING;
     const size_t n = asks ? 0 : next_message(s, p + PQ_SEAL_HEAD, now);
-    if (!n)
+    if (!n) {
+        s->path->out = false;
         return false;
+    }
     const struct pq_span span = {p, PQ_SEAL_HEAD + n + PQ_SEAL_TAIL};
     pq_seal_put(k->tx, h->conf.client ? h->first_mask : k->tx_mask, k->tx_id, &span, 1);
     slot->off = PQ_SLOT_HEAD;

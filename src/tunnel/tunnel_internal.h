@@ -48,6 +48,7 @@ struct pq_path { /* another tuple that the session may go on over, or has left [
     uint8_t token[PQ_TOKEN_LEN], theirs[PQ_TOKEN_LEN];
     bool adopted;     /* the session is there; peer and local are those it had before */
     bool answer;      /* server: the client has asked */
+    bool out;         /* what was pulled last goes over it */
     pq_ns since, due; /* client: the next message */
     unsigned n;       /* of them that went out */
 };

@@ -202,6 +202,12 @@ static pq_ns deadline(struct pq_session *s, pq_ns now)
     return s->half && kcp <= now ? other : pq_ns_min(kcp, other);
 }
 
+/* What is sent from an address that is gone is lost, but not what asks to go on from another. */
+static bool goes_out(const struct pq_session *s)
+{
+    return !s->away || (s->path && s->path->out);
+}
+
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 {
     size_t done = pq_connect_pull(h, slots, n, now);
@@ -220,7 +226,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
         pq_smux_set_queue(s->smux, stream_queue(s), frame_max(s));
         pq_smux_clock(s->smux, now, pq_kcp_srtt(s->kcp));
         size_t k = pull_session(s, slots + done, max, now);
-        done += s->away ? 0 : k;
+        done += goes_out(s) ? k : 0;
         if (k == max)
             pq_session_wake(s); /* it may have more: to the end of the row */
         else

@@ -19,6 +19,7 @@ from routed import Routed
 from test_attacks import CLIENT_PORT, Stranger
 from test_keys import Keys, expect_silence
 from test_main import MB, check_download, check_upload
+from test_move import CABLE, WIFI, Roads
 from test_survive import expect_download, start_download
 
 LOOK = "network:\n  tcp:\n    look: {}\n"
@@ -212,6 +213,29 @@ def test_connect_by_itself_when_idle() -> None:
         server = start_server(keys)
         start_client(keys, "auto")
         server.wait_log(r"\(ali\) connected", 8)
+
+
+def roams(look: str) -> None:
+    """To another interface and address and back: what has begun goes on."""
+    with Roads() as lab:
+        keys = Keys(lab)
+        keys.know_all()
+        lab.origin()
+        server = start_server(keys)
+        start_client(keys, look)
+        paqet.wait_working(lab)
+        echo = paqet.Echo(lab)
+        for old, new in ((WIFI, CABLE), (CABLE, WIFI)):
+            lab.change(old, new)
+            paqet.seconds_to_work(lab, 4, patience=3)
+            echo.check()
+            expect(f"client {new.own}:" in server.log(), f"the server never heard {new.own}")
+        echo.close()
+        expect(server.log().count(") connected") == 1, f"not one session: {server.log()}")
+
+
+for _look in ("plausible", "connect"):
+    add(f"connect_roams_{_look}", functools.partial(roams, _look), timed=True)
 
 
 # ---- who gets an answer
