@@ -50,7 +50,7 @@ int pq_connect_init(struct pq_hub *h)
     return e;
 }
 
-static uint32_t proof(struct pq_mask *key, uint32_t stamp, uint64_t slot)
+uint32_t pq_connect_proof(struct pq_mask *key, uint32_t stamp, uint64_t slot)
 {
     uint8_t in[16] = {0}, out[16];
     pq_put_be32(in, stamp);
@@ -74,7 +74,7 @@ static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint32_t *
         return false;
     for (unsigned i = 0; i < 2 * PQ_SYNS; i++) {
         *first = syn->tsval - pq_syn_after[i / 2];
-        if (proof(h->syn_key, *first, slots[i % 2]) == syn->seq)
+        if (pq_connect_proof(h->syn_key, *first, slots[i % 2]) == syn->seq)
             return pq_syns_take(h->syns, slots[i % 2], syn->seq, *first, wall);
     }
     h->junk++;
@@ -361,7 +361,8 @@ static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *sl
         if (turn > now)
             return false;
         h->syn_ms = now / PQ_MS;
-        first = proof(s->syn_key, pq_flow_tsval(f, now), h->ev->wall(h->ctx) / PQ_SYN_SLOT);
+        first =
+            pq_connect_proof(s->syn_key, pq_flow_tsval(f, now), h->ev->wall(h->ctx) / PQ_SYN_SLOT);
     }
     pq_connect_ask(f, slot, first, now);
     note_out(h);

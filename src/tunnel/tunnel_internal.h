@@ -310,6 +310,8 @@ void pq_move_end(struct pq_session *s);
 /* connect.c: connections as others see them [12.9] */
 int pq_connect_init(struct pq_hub *h); /* 0 or PQ_ENOMEM */
 void pq_connect_fini(struct pq_hub *h);
+/* The number of a SYN with this time stamp. */
+uint32_t pq_connect_proof(struct pq_mask *key, uint32_t stamp, uint64_t slot);
 void pq_connect_begin(struct pq_hub *h, struct pq_flow *f, pq_ns now); /* client: by a SYN */
 /* A segment without data, from whomever. */
 enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* test_syns.c - which SYNs a server answers, and that it never does so twice [12.9]. */
-#include "base/err.h"
-#include "tunnel/syns.h"
+#include "tunnel/tunnel_internal.h"
 #include "unit.h"
+#include "vectors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define SLOT UINT64_C(55937500)
 #define WALL (SLOT * PQ_SYN_SLOT) /* a slot has just begun */
@@ -151,11 +150,50 @@ static void other_texts(void **state)
     pq_syns_free(&s);
 }
 
+static uint8_t *bytes(const json_t *v, const char *name, size_t n)
+{
+    size_t len;
+    uint8_t *p = vec_bytes(v, name, &len);
+    assert_int_equal(len, n);
+    return p;
+}
+
+/* What is in a SYN, as another implementation computes it. */
+static void vectors(void **state)
+{
+    (void)state;
+    json_t *root = vec_load("own.json"), *v;
+    size_t i;
+    uint8_t *key = bytes(root, "K", 32), secret[32] = {1};
+    struct pq_rng rng;
+    struct pq_shake *shake;
+    pq_rng_init_seed(&rng, 1);
+    const struct pq_shake_conf conf = {.key = key, .own_secret = secret, .rng = &rng};
+    assert_int_equal(pq_crypt_global_init(), 0);
+    assert_int_equal(pq_shake_new(&shake, &conf), 0);
+    json_array_foreach(vec_get(root, "syns"), i, v)
+    {
+        uint8_t *server = bytes(v, "public", 32);
+        struct pq_mask *m;
+        assert_int_equal(pq_shake_syn(shake, server, &m), 0);
+        assert_int_equal(
+            pq_connect_proof(m, (uint32_t)vec_int(v, "tsval"), (uint64_t)vec_int(v, "slot")),
+            vec_int(v, "isn"));
+        pq_mask_free(&m);
+        free(server);
+    }
+    assert_true(i > 2);
+    pq_shake_free(&shake);
+    free(key);
+    json_decref(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots),   cmocka_unit_test(once), cmocka_unit_test(start),
         cmocka_unit_test(bounded), cmocka_unit_test(kept), cmocka_unit_test(other_texts),
+        cmocka_unit_test(vectors),
     };
     return ut_run(tests);
 }
