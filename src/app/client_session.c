@@ -309,7 +309,7 @@ static const char *why_stale(const struct client_worker *cw, struct pq_session *
     if (!pq_session_connected(ses) && now > l->since + SILENCE_MAX)
         return "does not answer connections (network.tcp.look: connect): are both clocks right, "
                "and "
-               "its public_key and transport.kcp.key? After a crash it does not for 48 s";
+               "its public_key and transport.kcp.key? After a crash it does not for 3 minutes";
     if (l->by_keys && !l->greeted && now > l->since + SILENCE_MAX)
         return "does not answer: is its public_key right, transport.kcp.key the same, and this "
                "one's key among its users?";

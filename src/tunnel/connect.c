@@ -9,8 +9,7 @@
 
 #define CALLERS_MAX 256 /* connections of a worker that have no session yet, for ... */
 #define CALLER_WAIT PQ_HALF_WAIT
-#define LEAVING_MAX 1024                /* ends that wait to go out */
-#define JUNK_MAX    (UINT32_C(1) << 18) /* wrong SYNs in a slot, then none is answered in it */
+#define LEAVING_MAX 1024 /* ends that wait to go out */
 #define LINK_MTU    1500
 #define REPEAT_MIN  (200 * PQ_MS) /* the last datagram goes again while nothing else may */
 #define REPEATS_MAX 6             /* doublings of that */
@@ -66,18 +65,12 @@ static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint32_t *
     const uint64_t wall = h->ev->wall(h->ctx);
     uint64_t slots[2];
     pq_syns_slots(wall, slots);
-    if (h->junk_slot != slots[1]) {
-        h->junk_slot = slots[1];
-        h->junk = 0;
-    }
-    if (h->junk >= JUNK_MAX)
-        return false;
     for (unsigned i = 0; i < 2 * PQ_SYNS; i++) {
         *first = syn->tsval - pq_syn_after[i / 2];
         if (pq_connect_proof(h->syn_key, *first, slots[i % 2]) == syn->seq)
             return pq_syns_take(h->syns, slots[i % 2], syn->seq, *first, wall);
     }
-    h->junk++;
+    pq_syns_note_wrong(h->syns, wall);
     return false;
 }
 

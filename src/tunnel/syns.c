@@ -22,6 +22,8 @@ struct pq_syns {
     pthread_mutex_t lock; /* of what follows */
     uint64_t least;       /* earlier slots are over, or of before the start */
     struct slot slots[2]; /* by the slot's number modulo 2 */
+    uint64_t wrong_slot;
+    uint32_t wrong; /* SYNs in it that have proven nothing */
 };
 
 void pq_syns_slots(uint64_t wall, uint64_t slots[2])
@@ -75,10 +77,32 @@ static bool remember(struct pq_syns *s, uint64_t slot, uint64_t value)
     return true;
 }
 
+/* Wrong ones until now, in the slot that runs. */
+static uint32_t *wrong(struct pq_syns *s, uint64_t slot)
+{
+    if (s->wrong_slot != slot) {
+        s->wrong_slot = slot;
+        s->wrong = 0;
+    }
+    return &s->wrong;
+}
+
+void pq_syns_note_wrong(struct pq_syns *s, uint64_t wall)
+{
+    uint64_t valid[2];
+    pq_syns_slots(wall, valid);
+    pthread_mutex_lock(&s->lock);
+    uint32_t *n = wrong(s, valid[1]);
+    *n += *n < PQ_SYNS_WRONG;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static bool take(struct pq_syns *s, uint64_t slot, uint64_t value, uint64_t wall)
 {
     uint64_t valid[2];
     pq_syns_slots(wall, valid);
+    if (*wrong(s, valid[1]) >= PQ_SYNS_WRONG)
+        return false;
     if (valid[0] > s->least) /* never back: what was answered earlier is forgotten */
         s->least = valid[0];
     if (slot < s->least || slot > valid[1])

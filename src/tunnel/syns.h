@@ -8,8 +8,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define PQ_SYN_SLOT     UINT64_C(32000) /* ms of the wall clock */
-#define PQ_SYNS_OF_SLOT 8192            /* more are not answered */
+#define PQ_SYN_SLOT     UINT64_C(120000)    /* ms of the wall clock */
+#define PQ_SYNS_OF_SLOT 16384               /* more are not answered */
+#define PQ_SYNS_WRONG   (UINT32_C(1) << 20) /* wrong ones, and none is for the rest of the slot */
 
 struct pq_syns;
 
@@ -22,8 +23,12 @@ void pq_syns_free(struct pq_syns **s); /* sets *s to NULL; freeing NULL does not
 void pq_syns_slots(uint64_t wall, uint64_t slots[2]);
 
 /* Whether a SYN of this slot, with this number and the time stamp that it went out with first, may
- * be answered: not if one has been, or if nobody can know.  Remembers it then. */
+ * be answered: not if one has been, if nobody can know, or if somebody guesses.  Remembers it then.
+ */
 bool pq_syns_take(struct pq_syns *s, uint64_t slot, uint32_t number, uint32_t stamp, uint64_t wall);
+
+/* One has come that proves nothing. */
+void pq_syns_note_wrong(struct pq_syns *s, uint64_t wall);
 
 /* From when on SYNs are answered, ms since 1970; it may be over. */
 uint64_t pq_syns_from(struct pq_syns *s);

@@ -200,7 +200,6 @@ struct pq_hub {
     struct pq_syns *syns, *own_syns;
     pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
     uint64_t junk_slot, syn_ms;          /* client: when the last SYN went */
-    uint32_t junk;                       /* SYNs of this slot that have proven nothing */
     struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
     struct pq_stamps *stamps, *own_stamps;
     uint64_t instance, last_stamp; /* client */

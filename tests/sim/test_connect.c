@@ -384,7 +384,7 @@ static void recordings(void **state)
 {
     (void)state;
     struct world *w = with_syn("recordings", true);
-    for (uint32_t i = 0; i < 50; i++) {
+    for (uint32_t i = 0; i < 100; i++) {
         assert_int_equal(play(w, 0x0b000000 + i, 0, 0), 0);
         assert_int_equal(play(w, 0x0b000000 + i, 1024, 0), 0);
         assert_int_equal(play(w, 0x0b000000 + i, 3072, 0), 0);
@@ -402,7 +402,7 @@ static void recordings_after_restart(void **state)
         struct world *w = with_syn("recordings after a restart", arrived);
         w->end[SERVER].conf.syns = NULL;
         world_restart_server(w);
-        for (uint32_t i = 0; i < 100; i++) {
+        for (uint32_t i = 0; i < 200; i++) {
             assert_int_equal(play(w, 0x0b000000 + i, 0, 0), 0);
             world_run(w, w->now + PQ_SEC, NULL);
         }
@@ -417,7 +417,7 @@ static void recordings_after_restart(void **state)
 static void clocks(void **state)
 {
     (void)state;
-    static const int off[] = {0, -15900, 15900, -48100, 48100};
+    static const int off[] = {0, -59900, 59900, -180100, 180100};
     for (unsigned i = 0; i < 5; i++) {
         struct world_conf c = connecting(10 * PQ_MS);
         struct world *w = world_new(&c, ut_seed("clocks"));
@@ -472,12 +472,11 @@ static void guesses_are_bounded(void **state)
     assert_non_null(copy);
     memcpy(copy, kept->p, kept->len);
     assert_int_equal(pq_segment_parse(&s, copy, kept->len, 14), PQ_DROP_NO_PAYLOAD);
-    for (unsigned i = 0; i < 1U << 18; i++) {
+    for (unsigned i = 0; i < PQ_SYNS_WRONG; i++) {
         s.seq += 2654435761U;
         assert_int_equal(pq_connect_take(w->end[SERVER].hub, &s, w->now), PQ_DROP_NO_PAYLOAD);
     }
     assert_int_equal(play(w, 0, 0, 0), 0);
-    assert_int_equal(w->end[SERVER].hub->junk, 1U << 18);
     free(copy);
     done_with(w);
 }

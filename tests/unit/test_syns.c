@@ -87,6 +87,21 @@ static void bounded(void **state)
     pq_syns_free(&s);
 }
 
+/* Who guesses gets none, and the next slot is another one. */
+static void guesses(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    for (uint32_t i = 0; i < PQ_SYNS_WRONG - 1; i++)
+        pq_syns_note_wrong(s, WALL);
+    assert_true(pq_syns_take(s, SLOT, 1, 1, WALL));
+    pq_syns_note_wrong(s, WALL);
+    pq_syns_note_wrong(s, WALL);
+    assert_false(pq_syns_take(s, SLOT, 2, 2, WALL + LATE - 1));
+    assert_true(pq_syns_take(s, SLOT, 2, 2, WALL + LATE));
+    pq_syns_free(&s);
+}
+
 static int read_text(struct pq_syns *s, const char *text, size_t n)
 {
     char *copy = malloc(n);
@@ -191,9 +206,9 @@ static void vectors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slots),   cmocka_unit_test(once), cmocka_unit_test(start),
-        cmocka_unit_test(bounded), cmocka_unit_test(kept), cmocka_unit_test(other_texts),
-        cmocka_unit_test(vectors),
+        cmocka_unit_test(slots),   cmocka_unit_test(once),    cmocka_unit_test(start),
+        cmocka_unit_test(bounded), cmocka_unit_test(kept),    cmocka_unit_test(other_texts),
+        cmocka_unit_test(vectors), cmocka_unit_test(guesses),
     };
     return ut_run(tests);
 }
