@@ -211,6 +211,20 @@ static void begins(void **state)
     }
 }
 
+/* Sessions that begin in the same millisecond are not taken for recordings of each other. */
+static void begin_at_once(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed("begin at once"));
+    for (uint16_t i = 1; i < 8; i++)
+        world_connect(w, (uint16_t)(40000 + i));
+    world_run(w, WORLD_T0 + 100 * PQ_MS, NULL);
+    assert_int_equal(w->end[CLIENT].secured, 8);
+    w->sloppy = true;
+    finish(w);
+}
+
 /* Nobody answers: the session ends, so that another port is tried. */
 static void unanswered(void **state)
 {
@@ -238,6 +252,8 @@ static void goes_on_after_silence(void **state)
         c.link[0].rate = c.link[1].rate = 3000000;
         c.link[0].queue = c.link[1].queue = 200000;
         c.hub[CLIENT].rmem = c.hub[SERVER].rmem = 1U << 17;
+        c.hub[SERVER].smux.keepalive = c.hub[CLIENT].smux.keepalive = 100 * PQ_SEC;
+        c.hub[SERVER].smux.timeout = c.hub[CLIENT].smux.timeout = 300 * PQ_SEC;
         struct world *w = begin(&c, "goes on after silence");
         w->end[CLIENT].stays = true;
         world_open(w, i < 3 ? 100 : 8000000, i < 3 ? 8000000 : 100);
@@ -486,6 +502,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(carries),
         cmocka_unit_test(begins),
+        cmocka_unit_test(begin_at_once),
         cmocka_unit_test(unanswered),
         cmocka_unit_test(goes_on_after_silence),
         cmocka_unit_test(moves),

@@ -197,10 +197,12 @@ static void room(void **state)
     for (int i = 0; i < 10; i++)
         data(&p.c, 1000, PQ_SEC);
     assert_int_equal(pq_connect_room(&p.c), 65160 - 10000);
+    s.window = 65535;
     s.ack = begin + 10001;
     assert_false(pq_connect_bare(&p.c, &s));
     s.ack = begin - 1;
     assert_false(pq_connect_bare(&p.c, &s));
+    s.window = 100;
     s.ack = begin + 5000; /* allows less than before */
     assert_false(pq_connect_bare(&p.c, &s));
     assert_int_equal(pq_connect_room(&p.c), 65160 - 10000);
