@@ -317,7 +317,10 @@ size_t pq_answers_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns 
         r->answer = NULL;
         h->stats.tx_packets++;
         h->stats.tx_bytes += slot->len;
-        pq_flow_craft(flow_of(h, r), slot, false, now);
+        struct pq_flow *f = flow_of(h, r);
+        pq_flow_craft(f, slot, false, now);
+        if (f->look == PQ_LOOK_CONNECT && f != &r->flow)
+            r->flow = *f; /* the caller may be forgotten before a session takes its flow */
     }
     return done;
 }

@@ -288,14 +288,15 @@ static uint16_t flags_of(const struct pq_flow *f, uint16_t flags, bool more)
 }
 
 /* The first payload of a connection begins with printable characters [12.9]. */
-static void put_lead(const struct pq_flow *f, struct pq_slot *slot)
+static void put_lead(struct pq_flow *f, struct pq_slot *slot)
 {
-    const struct pq_connect *c = &f->conn;
-    if (f->look != PQ_LOOK_CONNECT || f->st.seq != c->first + 1)
+    struct pq_connect *c = &f->conn;
+    if (!c->lead_len || f->st.seq != c->first + 1)
         return;
     slot->off = (uint16_t)(slot->off - c->lead_len);
     slot->len = (uint16_t)(slot->len + c->lead_len);
     memcpy(slot->buf + slot->off, c->lead, c->lead_len);
+    c->lead_len = 0;
 }
 
 void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot, bool more, pq_ns now)
