@@ -205,6 +205,7 @@ void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fr
         return;
     acked(f, s);
     widen(c, s, fresh);
+    c->echo_new = c->echo_new || s->tsecr != c->echo; /* again, it tells when it was sent alone */
     c->echo = s->tsecr;
     c->owed += fresh;
 }
@@ -253,7 +254,9 @@ pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
         return c->sent_at + ACK_AGAIN;
     if (!c->owed_since) {
         c->owed_since = now;
-        note_rtt(c, pq_flow_tsval(f, now) - c->echo);
+        if (c->echo_new)
+            note_rtt(c, pq_flow_tsval(f, now) - c->echo);
+        c->echo_new = false;
     }
     if (c->owed <= c->mss)
         return c->owed_since + ACK_LATEST;

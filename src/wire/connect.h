@@ -47,7 +47,8 @@ struct pq_connect { /* part of a flow */
     uint32_t una, edge; /* up to where the peer has acknowledged, and lets this side send */
     uint32_t window, window_max;
     uint32_t told;            /* the last own time stamp */
-    uint32_t echo;            /* the own time stamp that came back last, and ... */
+    uint32_t echo;            /* the own time stamp that came back last, for the ... */
+    bool echo_new;            /* ... first time, and ... */
     uint32_t rtt_min;         /* ... the least time that one took, ms; 0 = not known */
     uint32_t round_ts, round; /* bytes that came since then: the window follows them */
     uint32_t owed;            /* bytes that came since something was sent */
