@@ -137,8 +137,6 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
     }
     if (s->by_keys && !s->sec)
         return 0;
-    if (s->path && pq_move_fill(s, &slots[0], now))
-        return 1;
     while (n < max && fill_slot(s, &slots[n], now)) {
         spans[n] = (struct pq_span){slots[n].buf + slots[n].off, slots[n].len};
         n++;
@@ -153,11 +151,13 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
     return n;
 }
 
-/* A connection begins with its handshake, sends no more than the peer allows, and acknowledges
- * without data where there is none [12.9]. */
+/* A connection begins with its handshake, sends no more than the peer allows (but may ask to go on
+ * elsewhere), and acknowledges without data where there is none [12.9]. */
 static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
 {
     size_t n = pq_connect_head(s, &s->flow, slots, now);
+    if (max > n && s->path && pq_move_fill(s, slots + n, now))
+        return n + 1;
     const size_t may = s->flow.look == PQ_LOOK_CONNECT ? pq_connect_packets(s) : max;
     if (max > n && may)
         n += pull_data(s, slots + n, may < max - n ? may : max - n, now);
@@ -192,11 +192,13 @@ static uint32_t frame_max(const struct pq_session *s)
 static pq_ns deadline(struct pq_session *s, pq_ns now)
 {
     const bool waits = s->by_keys && !s->sec;
-    const bool asks = s->flow.conn.state == PQ_CONNECT_ASKING;
-    pq_ns kcp = waits || !pq_connect_packets(s) ? PQ_NEVER : pq_kcp_deadline(s->kcp, now);
+    const bool may = pq_connect_packets(s) > 0;
+    pq_ns kcp = waits || !may ? PQ_NEVER : pq_kcp_deadline(s->kcp, now);
     pq_ns other = pq_ns_min(pq_smux_deadline(s->smux), pq_connect_wait(s, now));
-    if (!asks)
+    if (may)
         other = pq_ns_min(other, pq_secure_deadline(s));
+    else if (s->sec)
+        other = pq_ns_min(other, pq_move_deadline(s));
     if (s->half)
         other = pq_ns_min(other, s->opened + PQ_HALF_WAIT);
     return s->half && kcp <= now ? other : pq_ns_min(kcp, other);

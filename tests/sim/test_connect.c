@@ -166,7 +166,7 @@ static void finish(struct world *w)
 static void carries(void **state)
 {
     (void)state;
-    for (unsigned loss = 0; loss <= 50; loss += 25) {
+    for (unsigned loss = 0; loss <= 100; loss += 50) {
         struct world_conf c = connecting(20 * PQ_MS);
         c.link[0].loss = c.link[1].loss = loss;
         c.link[0].rate = c.link[1].rate = 4000000;
@@ -184,7 +184,7 @@ static void carries(void **state)
         assert_int_equal(w->end[CLIENT].ended, 0);
         pq_session_bye(w->ses);
         world_run(w, w->now + PQ_SEC, NULL);
-        assert_in_range(box.resets, 1, 2);
+        assert_in_range(box.resets, loss ? 0 : 1, 2);
         finish(w);
     }
 }
@@ -286,19 +286,22 @@ static bool kill(struct world *w, unsigned from, struct link_packet *k)
 static void moves(void **state)
 {
     (void)state;
-    struct world_conf c = connecting(40 * PQ_MS);
-    c.link[0].rate = c.link[1].rate = 1000000;
-    c.link[0].queue = c.link[1].queue = 60000;
-    struct world *w = begin(&c, "connection moves");
-    w->tap = kill;
-    world_open(w, 10000000, 10000000);
-    assert_true(world_run(w, WORLD_T0 + 100 * PQ_SEC, world_closed));
-    world_check(w);
-    expect_clean();
-    assert_true(w->end[CLIENT].moved >= 3);
-    assert_in_range(box.syns, 2 * w->end[CLIENT].moved + 2, 3 * w->end[CLIENT].moved + 4);
-    assert_true(box.resets >= w->end[CLIENT].moved);
-    finish(w);
+    for (unsigned i = 0; i < 2; i++) { /* the second time the window is full when the flow dies */
+        struct world_conf c = connecting(40 * PQ_MS);
+        c.link[0].rate = c.link[1].rate = 1000000;
+        c.link[0].queue = c.link[1].queue = 60000;
+        c.hub[CLIENT].rmem = c.hub[SERVER].rmem = i ? 1U << 16 : 6U << 20;
+        struct world *w = begin(&c, "connection moves");
+        w->tap = kill;
+        world_open(w, 6000000, 6000000);
+        assert_true(world_run(w, WORLD_T0 + 150 * PQ_SEC, world_closed));
+        world_check(w);
+        expect_clean();
+        assert_true(w->end[CLIENT].moved >= 2);
+        assert_in_range(box.syns, 2 * w->end[CLIENT].moved + 2, 3 * w->end[CLIENT].moved + 4);
+        assert_true(box.resets >= w->end[CLIENT].moved);
+        finish(w);
+    }
 }
 
 /* A box on the way allows smaller segments than this link does. */
