@@ -60,8 +60,10 @@ int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*sav
     o->n = c->n_users;
     int e = pq_stamps_new(&k->stamps, o->users, o->n);
     o->stamps = k->stamps;
+    struct pq_rng rng;
+    pq_rng_init(&rng);
     if (!e)
-        e = pq_syns_new(&k->syns, pq_app_wall(NULL));
+        e = pq_syns_new(&k->syns, pq_app_wall(NULL), pq_rng_u64(&rng));
     app->hub.syns = k->syns;
     if (!e && c->n_users)
         open_state(k, c, saved, ctx);

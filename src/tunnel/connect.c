@@ -14,6 +14,7 @@
 #define REPEAT_MIN  (200 * PQ_MS) /* the last datagram goes again while nothing else may */
 #define REPEATS_MAX 6             /* doublings of that */
 #define TCP_LEAST   20
+#define SYN_MAX     128 /* bytes of a frame */
 
 struct pq_caller { /* server: a connection that has no session yet */
     struct pq_hub *hub;
@@ -26,6 +27,8 @@ struct pq_caller { /* server: a connection that has no session yet */
     uint32_t last;  /* ... and of the last one that came */
     bool answered;
     pq_ns opened;
+    uint8_t syn[SYN_MAX]; /* the frame of the SYN, for another worker; ... */
+    uint32_t syn_len;     /* ... 0: there is none */
 };
 
 struct pq_leaving { /* a connection that ends */
@@ -43,7 +46,7 @@ int pq_connect_init(struct pq_hub *h)
         return 0;
     int e = pq_shake_syn(h->shake, NULL, &h->syn_key);
     if (!e && !h->syns) {
-        e = pq_syns_new(&h->own_syns, h->ev->wall(h->ctx));
+        e = pq_syns_new(&h->own_syns, h->ev->wall(h->ctx), pq_rng_u64(h->rng));
         h->syns = h->own_syns;
     }
     return e;
@@ -58,20 +61,37 @@ uint32_t pq_connect_proof(struct pq_mask *key, uint32_t stamp, uint64_t slot)
     return pq_be32(out);
 }
 
-/* Whether the SYN proves that its sender has the keys, and no other has been answered with the same
- * proof.  *first: the time stamp of the first of its kind. */
-static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint32_t *first)
+struct proven {
+    uint64_t slot;
+    uint32_t first; /* time stamp of the first SYN with this number */
+};
+
+/* Whether the SYN proves that its sender has the keys. */
+static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint64_t wall,
+                      struct proven *out)
 {
-    const uint64_t wall = h->ev->wall(h->ctx);
     uint64_t slots[2];
     pq_syns_slots(wall, slots);
     for (unsigned i = 0; i < 2 * PQ_SYNS; i++) {
-        *first = syn->tsval - pq_syn_after[i / 2];
-        if (pq_connect_proof(h->syn_key, *first, slots[i % 2]) == syn->seq)
-            return pq_syns_take(h->syns, slots[i % 2], syn->seq, *first, wall);
+        *out = (struct proven){slots[i % 2], syn->tsval - pq_syn_after[i / 2]};
+        if (pq_connect_proof(h->syn_key, out->first, out->slot) == syn->seq)
+            return true;
     }
-    pq_syns_note_wrong(h->syns, wall);
     return false;
+}
+
+/* ... and no other has been answered with the same proof; or another worker has found so. */
+static bool may_answer(struct pq_hub *h, const struct pq_segment *syn, uint32_t *first)
+{
+    const uint64_t wall = h->ev->wall(h->ctx);
+    struct proven p;
+    const bool ok = is_proven(h, syn, wall, &p);
+    *first = p.first;
+    if (h->handed)
+        return ok;
+    if (!ok)
+        pq_syns_note_wrong(h->syns, wall);
+    return ok && pq_syns_take(h->syns, p.slot, syn->seq, p.first, wall);
 }
 
 /* ---- connections */
@@ -113,10 +133,11 @@ static struct pq_caller *find_caller(struct pq_hub *h, const struct pq_addr *pee
 
 static void caller_free(struct pq_caller *c)
 {
-    pq_hash_remove(&c->hub->by_caller, &c->by_tuple);
+    struct pq_hub *h = c->hub; /* NOLINT(clang-analyzer-unix.Malloc): as in pq_list_pop */
+    pq_hash_remove(&h->by_caller, &c->by_tuple);
     pq_list_remove(&c->node);
     pq_list_remove(&c->waiting);
-    c->hub->n_callers--;
+    h->n_callers--;
     free(c);
 }
 
@@ -138,7 +159,7 @@ bool pq_connect_claim(struct pq_hub *h, const struct pq_addr *peer, const struct
     return true;
 }
 
-/* A proven SYN: it is answered at the next pull. */
+/* A proven SYN: it is answered at the next pull; or another worker has done so. */
 static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_t first, pq_ns now)
 {
     struct pq_flow_conf fc = {.local = syn->dst, .peer = syn->src, .link_len = h->conf.link_len};
@@ -158,18 +179,50 @@ static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_
     pq_list_init(&c->node);
     pq_list_init(&c->waiting);
     pq_session_flow(h, &c->flow, &fc);
+    c->flow.st.seq = pq_syns_number(h->syns, syn->seq, first);
     const struct pq_connect_conf host = host_of(h, &c->flow);
     pq_connect_server(&c->flow, &host, syn);
     draw_lead(h, &c->flow);
     h->fresh_until = now + CALLER_WAIT;
     h->n_callers++;
     pq_list_push(&h->callers, &c->node);
-    pq_list_push(&h->called, &c->waiting);
+    if (h->handed) {
+        c->answered = true;
+        pq_connect_note_answered(&c->flow, now);
+    } else {
+        pq_list_push(&h->called, &c->waiting);
+    }
+    if (h->conf.homes && h->frame->len <= sizeof c->syn) {
+        memcpy(c->syn, h->frame->p, h->frame->len);
+        c->syn_len = h->frame->len;
+    }
     if (pq_hash_add(&h->by_caller, &c->by_tuple, pq_session_key(h, &c->peer, c->local.port))) {
         caller_free(c);
         return PQ_DROP_FULL;
     }
     return PQ_DROP_NONE;
+}
+
+void pq_connect_hand(struct pq_hub *h, const struct pq_segment *seg, unsigned worker)
+{
+    struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
+    if (!c || !c->answered || !c->syn_len)
+        return;
+    const struct pq_frame f = {.p = c->syn, .len = c->syn_len, .wire_len = c->syn_len};
+    h->ev->elsewhere(h->ctx, worker, &f);
+    caller_free(c);
+}
+
+/* Without data, of a session that another worker has [12.7]. */
+static enum pq_drop take_elsewhere(struct pq_hub *h, const struct pq_segment *seg)
+{
+    int worker = -1;
+    if (h->conf.homes && !h->handed)
+        worker = pq_homes_of_tuple(h->conf.homes, &seg->src, seg->dst.port);
+    if (worker < 0 || (unsigned)worker == h->conf.worker)
+        return PQ_DROP_NO_PAYLOAD;
+    h->ev->elsewhere(h->ctx, (unsigned)worker, h->frame);
+    return PQ_DROP_ELSEWHERE;
 }
 
 /* The caller repeats his SYN, as one whose answer was lost does: at its times, and once each. */
@@ -226,11 +279,11 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     if (kind != PQ_TCP_SYN) {
         if (c)
             pq_connect_bare(&c->flow, seg);
-        return c ? PQ_DROP_NONE : PQ_DROP_NO_PAYLOAD;
+        return c ? PQ_DROP_NONE : take_elsewhere(h, seg);
     }
     if (c && seg->seq + 1 == c->flow.st.ack)
         return call_again(c, seg);
-    if (!h->syn_key || !seg->has_ts || !is_proven(h, seg, &first))
+    if (!h->syn_key || !seg->has_ts || !may_answer(h, seg, &first))
         return PQ_DROP_NO_PAYLOAD;
     if (c)
         caller_free(c); /* it has begun anew from the same port */
@@ -261,7 +314,8 @@ pq_ns pq_connect_deadline(const struct pq_hub *h)
 {
     if (pq_list_empty(&h->callers))
         return PQ_NEVER;
-    return PQ_OF(h->callers.next, struct pq_caller, node)->opened + CALLER_WAIT;
+    const struct pq_caller *c = PQ_OF(h->callers.next, struct pq_caller, node);
+    return c->opened + CALLER_WAIT; /* NOLINT(clang-analyzer-unix.Malloc): as in pq_list_pop */
 }
 
 /* ---- ends */

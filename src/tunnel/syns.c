@@ -2,13 +2,14 @@
 #include "tunnel/syns.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PLACES (2 * PQ_SYNS_OF_SLOT) /* a power of two */
+#define PLACES ((size_t)2 * PQ_SYNS_OF_SLOT) /* a power of two */
 #define TITLE  "paqet syns 1\n"
 #define END    "end\n"
 
@@ -19,6 +20,7 @@ struct slot { /* open addressing; 0 = free */
 };
 
 struct pq_syns {
+    uint64_t seed;
     pthread_mutex_t lock; /* of what follows */
     uint64_t least;       /* earlier slots are over, or of before the start */
     struct slot slots[2]; /* by the slot's number modulo 2 */
@@ -32,12 +34,13 @@ void pq_syns_slots(uint64_t wall, uint64_t slots[2])
     slots[0] = slots[1] ? slots[1] - 1 : 0;
 }
 
-int pq_syns_new(struct pq_syns **out, uint64_t wall)
+int pq_syns_new(struct pq_syns **out, uint64_t wall, uint64_t seed)
 {
     uint64_t running[2];
     struct pq_syns *s = *out = calloc(1, sizeof *s);
     if (!s)
         return PQ_ENOMEM;
+    s->seed = seed;
     pthread_mutex_init(&s->lock, NULL);
     pq_syns_slots(wall, running);
     s->least = running[1] + 1;
@@ -51,6 +54,12 @@ void pq_syns_free(struct pq_syns **s)
     pthread_mutex_destroy(&(*s)->lock);
     free(*s);
     *s = NULL;
+}
+
+uint32_t pq_syns_number(const struct pq_syns *s, uint32_t number, uint32_t stamp)
+{
+    const uint32_t both[2] = {number, stamp};
+    return (uint32_t)(pq_hash_bytes(both, sizeof both, s->seed) >> 16);
 }
 
 /* The place of a value, or the free one for it. */

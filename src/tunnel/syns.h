@@ -15,8 +15,9 @@
 struct pq_syns;
 
 /* Creates an empty memory in *out, owned by the caller.  `wall`: ms since 1970; what may have been
- * answered before, and forgotten since, is not answered.  Returns 0 or PQ_ENOMEM. */
-int pq_syns_new(struct pq_syns **out, uint64_t wall);
+ * answered before, and forgotten since, is not answered.  `seed` is secret.  Returns 0 or
+ * PQ_ENOMEM. */
+int pq_syns_new(struct pq_syns **out, uint64_t wall, uint64_t seed);
 void pq_syns_free(struct pq_syns **s); /* sets *s to NULL; freeing NULL does nothing */
 
 /* The two slots that a client's clock may say when this one says `wall`, the later one second. */
@@ -26,6 +27,9 @@ void pq_syns_slots(uint64_t wall, uint64_t slots[2]);
  * be answered: not if one has been, if nobody can know, or if somebody guesses.  Remembers it then.
  */
 bool pq_syns_take(struct pq_syns *s, uint64_t slot, uint32_t number, uint32_t stamp, uint64_t wall);
+
+/* The number that its answer begins with, the same in all workers. */
+uint32_t pq_syns_number(const struct pq_syns *s, uint32_t number, uint32_t stamp);
 
 /* One has come that proves nothing. */
 void pq_syns_note_wrong(struct pq_syns *s, uint64_t wall);

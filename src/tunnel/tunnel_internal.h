@@ -316,6 +316,8 @@ void pq_connect_begin(struct pq_hub *h, struct pq_flow *f, pq_ns now); /* client
 enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);
 /* A segment with data: cuts off what is none of its datagram. */
 void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now);
+/* Server: the session of a datagram is with another worker: so is what has been answered here. */
+void pq_connect_hand(struct pq_hub *h, const struct pq_segment *seg, unsigned worker);
 /* Server: the flow of a connection on this tuple that has no session yet, or NULL; and the same,
  * which is the caller's then. */
 struct pq_flow *pq_connect_caller(struct pq_hub *h, const struct pq_addr *peer,

@@ -135,6 +135,15 @@ void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
     f->conn.round_ts = f->conn.told;
 }
 
+void pq_connect_note_answered(struct pq_flow *f, pq_ns now)
+{
+    f->st.seq = f->conn.first + 1;
+    f->st.sent = true;
+    pq_connect_sent(f, pq_flow_tsval(f, now), now);
+    scaled_window(&f->conn);
+    f->conn.round_ts = f->conn.told;
+}
+
 /* Where the peer is and how far he lets this side go; he never takes back what he has allowed. */
 static bool acked(struct pq_flow *f, const struct pq_segment *s)
 {

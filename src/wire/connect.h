@@ -80,6 +80,9 @@ void pq_connect_ask(struct pq_flow *f, struct pq_slot *slot, uint32_t first, pq_
 /* Server: forges the SYN+ACK, also again as long as nothing else has been sent. */
 void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now);
 
+/* The same where it has been sent, by another worker. */
+void pq_connect_note_answered(struct pq_flow *f, pq_ns now);
+
 /* A segment of the peer's address and port without data, of which nobody knows whether it is his.
  * Returns whether there may be more to send now. */
 bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s);

@@ -129,7 +129,7 @@ static void new_memory(void)
 {
     static const char text[] = "paqet syns 1\nfrom 0\nend\n";
     pq_syns_free(&remembered);
-    assert_int_equal(pq_syns_new(&remembered, 0), 0);
+    assert_int_equal(pq_syns_new(&remembered, 0, 1), 0);
     FILE *f = fmemopen((void *)(uintptr_t)text, sizeof text - 1, "r");
     assert_int_equal(pq_syns_read(remembered, f), 0);
     fclose(f);
@@ -302,6 +302,46 @@ static void moves(void **state)
         assert_true(box.resets >= w->end[CLIENT].moved);
         finish(w);
     }
+}
+
+static bool has_moved(const struct world *w)
+{
+    return w->end[CLIENT].moved == w->end[CLIENT].moves;
+}
+
+/* The worker that answers a SYN may be another one than the session's: the connection goes there.
+ */
+static void moves_between_workers(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    c.workers = 4;
+    for (unsigned k = 0; k < 2; k++) {
+        c.link[k].rate = 2000000;
+        c.link[k].queue = 200000;
+    }
+    struct world *w = begin(&c, "connection between workers");
+    world_open(w, 20 << 20, 20 << 20);
+    world_run(w, WORLD_T0 + PQ_SEC, NULL);
+    for (unsigned i = 1; i <= 30; i++) {
+        w->ses->sec->watch.move_at = w->now;
+        pq_session_wake(w->ses);
+        world_run(w, w->now + PQ_MS, NULL);
+        world_run(w, w->now + 2 * PQ_SEC, has_moved);
+        assert_int_equal(w->end[CLIENT].moved, i);
+        assert_int_equal(w->end[CLIENT].moves, i);
+        const struct pq_session *s =
+            PQ_OF(w->end[SERVER].hub->sessions.next, struct pq_session, node);
+        assert_int_equal(s->flow.conn.state, PQ_CONNECT_OPEN);
+        assert_true(s->flow.conn.peer_scale == w->ses->flow.conn.scale);
+    }
+    assert_true(world_run(w, w->now + 60 * PQ_SEC, world_closed));
+    world_check(w);
+    expect_clean();
+    assert_int_equal(box.syns, 2 * 31);
+    assert_int_equal(box.leads, 2 * 31);
+    assert_true(w->end[SERVER].handed > 1000);
+    finish(w);
 }
 
 /* A box on the way allows smaller segments than this link does. */
@@ -509,6 +549,7 @@ int main(void)
         cmocka_unit_test(unanswered),
         cmocka_unit_test(goes_on_after_silence),
         cmocka_unit_test(moves),
+        cmocka_unit_test(moves_between_workers),
         cmocka_unit_test(clamped),
         cmocka_unit_test(strangers),
         cmocka_unit_test(recordings),

@@ -15,7 +15,7 @@
 static struct pq_syns *memory(void)
 {
     struct pq_syns *s;
-    assert_int_equal(pq_syns_new(&s, WALL - 4 * PQ_SYN_SLOT), 0);
+    assert_int_equal(pq_syns_new(&s, WALL - 4 * PQ_SYN_SLOT, 1), 0);
     return s;
 }
 
@@ -63,7 +63,7 @@ static void start(void **state)
 {
     (void)state;
     struct pq_syns *s;
-    assert_int_equal(pq_syns_new(&s, WALL), 0);
+    assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
     assert_int_equal(pq_syns_from(s), WALL + PQ_SYN_SLOT);
     for (uint64_t at = 0; at < PQ_SYN_SLOT; at += 1000) {
         assert_false(pq_syns_take(s, SLOT, 1, (uint32_t)at, WALL + at));
@@ -128,12 +128,12 @@ static void kept(void **state)
     fclose(f);
     pq_syns_free(&s);
     for (size_t cut = 1; cut < n; cut += 97) { /* changes nothing */
-        assert_int_equal(pq_syns_new(&s, WALL), 0);
+        assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
         assert_int_equal(read_text(s, text, cut), PQ_EPROTO);
         assert_false(pq_syns_take(s, SLOT, 5000, 5000, WALL));
         pq_syns_free(&s);
     }
-    assert_int_equal(pq_syns_new(&s, WALL), 0);
+    assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
     assert_int_equal(read_text(s, text, n), 0);
     for (uint32_t i = 0; i < 1000; i++)
         assert_false(pq_syns_take(s, SLOT - i % 2, i, i, WALL));
@@ -157,7 +157,7 @@ static void other_texts(void **state)
         "paqet syns 1\nfrom 1\n",
     };
     struct pq_syns *s;
-    assert_int_equal(pq_syns_new(&s, WALL), 0);
+    assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         assert_int_equal(read_text(s, texts[i], strlen(texts[i])), PQ_EPROTO);
         assert_int_equal(pq_syns_from(s), WALL + PQ_SYN_SLOT);
