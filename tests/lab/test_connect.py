@@ -30,7 +30,9 @@ def start_server(keys: Keys, look: str = "plausible", extra: str = "") -> Proces
     settings = keys.server_settings()
     settings.network = False
     settings.extra += LOOK.format(look) + extra
-    return paqet.start_server(keys.lab, settings)
+    process = paqet.start_server(keys.lab, settings)
+    process.wait_log("listening on port", 10)
+    return process
 
 
 def start_client(keys: Keys, look: str = "connect", **options: object) -> Process:

@@ -70,7 +70,10 @@ class Keys:
         return Settings(block=GCM, server=server, transport=transport, ip6=ip6, **options)
 
     def start_server(self) -> Process:
-        return paqet.start_server(self.lab, self.server_settings())
+        """Its port is kept from the kernel, too, which would send resets."""
+        process = paqet.start_server(self.lab, self.server_settings())
+        process.wait_log("listening on port", 10)
+        return process
 
     def start_client(self, **options: object) -> Process:
         return paqet.start_client(self.lab, self.client_settings(**options))
@@ -185,7 +188,8 @@ def expect_silence(lab: Lab, seconds: float, do: object) -> None:
     do()
     time.sleep(seconds)
     packets = capture.stop()
-    expect(not packets, f"the server sent {len(packets)} packets")
+    flags = [packet.flags for packet in packets]
+    expect(not packets, f"the server sent {len(packets)} packets, their flags: {flags[:5]}")
 
 
 @test(timed=True)
