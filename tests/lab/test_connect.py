@@ -127,7 +127,8 @@ def test_connect_moves_through_router() -> None:
         keys = Keys(lab)
         keys.know_all()
         lab.origin()
-        server, client = start_server(keys), start_client(keys)
+        workers = "performance:\n  packet_workers: 4\n"  # any of which may get the next SYN
+        server, client = start_server(keys, extra=workers), start_client(keys)
         paqet.wait_working(lab)
         echo = paqet.Echo(lab)
         download = start_download(lab, 25 * MB, patience=5)
