@@ -119,6 +119,7 @@ static int run(struct pq_conf *c, const char *file, const struct pq_probe_conf *
         cl.app.n_workers = (unsigned)c->conn; /* a worker without a session would have no use */
     if (!e)
         e = pq_client_find_ways(&cl);
+    cl.app.hub.turns = cl.app.n_workers;
     for (unsigned i = 0; !e && i < cl.app.n_workers; i++)
         e = open_worker(&cl, i);
     cl.app.reload = pq_client_reload;

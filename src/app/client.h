@@ -32,6 +32,7 @@ struct lease { /* what a session holds until it has ended: its port; user data o
     struct pq_list node; /* in cw->leases */
     unsigned server;
     bool by_keys;         /* with the server's public key: there is no PING */
+    bool connects;        /* it begins with a handshake */
     bool greeted;         /* the server has answered the first PING, or has keys with us */
     pq_ns since;          /* when the session was made */
     struct own_port port; /* in use, ... */
@@ -44,6 +45,7 @@ struct known {             /* what has been found out of a server */
     uint32_t abilities;    /* as its last PONG said */
     bool answered;         /* it has said of itself what it is */
     bool upgrades;         /* it went over to our own wire once, and will always do so [12.5] */
+    bool connects;         /* look: auto: the next session begins with a handshake [12.9] */
 };
 
 #define WAYS_MAX (PQ_CONF_SERVERS_MAX * PQ_SERVER_ADDRS)

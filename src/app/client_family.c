@@ -269,8 +269,9 @@ static const struct pq_stream_events probe_events = {on_probe_data, on_probe_flu
 
 void pq_client_forget(struct client_worker *cw, unsigned server)
 {
-    const bool upgrades = cw->known[server].upgrades;
-    cw->known[server] = (struct known){.family = cw->cl->app.conf->header, .upgrades = upgrades};
+    const struct known *k = &cw->known[server];
+    cw->known[server] = (struct known){
+        .family = cw->cl->app.conf->header, .upgrades = k->upgrades, .connects = k->connects};
 }
 
 /* Opens the stream of a probe and asks on it.  Returns the stream, or NULL: memory is short, or the

@@ -100,7 +100,13 @@ static void on_greet_limit(uv_timer_t *t)
     struct link *k = t->data;
     const struct lease *l = k->ses ? pq_session_user(k->ses) : NULL;
     pq_ns now = k->cw->w.now = pq_clock();
-    if (!l || l->greeted || now > pq_session_heard(k->ses) + SILENCE_MAX)
+    if (!l || l->greeted)
+        return;
+    if (k->cw->cl->app.conf->auto_look && l->by_keys) {
+        pq_session_end(k->ses, PQ_ETIMEOUT); /* the other look has its turn */
+        return;
+    }
+    if (now > pq_session_heard(k->ses) + SILENCE_MAX)
         return;
     PQ_LOG(PQ_LOG_WARN, "the server does not answer the first %s%s",
            l->by_keys ? "message" : "PING",
@@ -142,6 +148,10 @@ int pq_client_connect(struct link *k)
     const struct pq_conf_server *server = &cw->cl->app.conf->server[way.conf];
     struct pq_flow_conf fc;
     fill_flow(cw, &way, l->port.n, &fc);
+    l->by_keys = server->has_key;
+    l->connects = server->has_key &&
+                  (cw->cl->app.conf->look == PQ_LOOK_CONNECT || cw->known[l->server].connects);
+    fc.look = l->connects ? PQ_LOOK_CONNECT : cw->cl->app.conf->look;
     if (!e)
         e = pq_hub_connect(cw->w.hub, &k->ses, &fc, server->has_key ? server->key : NULL, l,
                            cw->w.now);
@@ -156,7 +166,6 @@ int pq_client_connect(struct link *k)
     end_replaced(cw);
     char to[PQ_ADDR_STRLEN];
     PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, to), l->port.n);
-    l->by_keys = server->has_key;
     pq_client_greet(l, k->ses);
     uv_timer_start(&k->timer, on_greet_limit, GREET_MAX / PQ_MS, 0);
     return 0;
@@ -173,6 +182,17 @@ static void next_server(struct link *k, int err)
     const unsigned before = k->server;
     k->server = pq_client_next_way(k->cw->cl, k->server, k->cw->cl->app.conf->spread);
     k->cw->w.did.failovers += k->server != before;
+}
+
+/* look: auto.  A session got no answer: the next one to this server looks the other way. */
+static void change_look(const struct lease *l)
+{
+    struct client_worker *cw = l->cw;
+    if (!cw->cl->app.conf->auto_look || l->greeted || !l->by_keys)
+        return;
+    cw->known[l->server].connects = !l->connects;
+    PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: no answer; trying %s",
+           l->connects ? "packets in mid-connection" : "a connection from its handshake on");
 }
 
 static void on_reconnect(uv_timer_t *t)
@@ -193,6 +213,8 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
            l->port.n, err == PQ_ETIMEOUT ? "the server did not answer" : pq_strerror(err));
     pq_app_log_session(ses);
     w->did.ended++;
+    if (err == PQ_ETIMEOUT && k->ses == ses)
+        change_look(l);
     lease_free(l);
     if (k->ses != ses)
         return; /* it had been replaced */
@@ -224,8 +246,12 @@ static void on_proven(void *ctx, struct pq_session *ses)
 
 static void on_secured(void *ctx, struct pq_session *ses)
 {
+    struct lease *l = pq_session_user(ses);
     (void)ctx;
-    pq_client_secured(pq_session_user(ses), ses);
+    if (l->connects && l->cw->cl->app.conf->auto_look)
+        PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: the server is reached by whole connections; "
+                            "look: connect saves the wait at the start");
+    pq_client_secured(l, ses);
 }
 
 /* Another port, and the way as it is now: the address may be another, too. */
@@ -285,6 +311,10 @@ static const char *why_stale(const struct client_worker *cw, struct pq_session *
 {
     const struct lease *l = pq_session_user(ses);
     pq_ns now = cw->w.now, asked = pq_session_asked(ses);
+    if (!pq_session_connected(ses) && now > l->since + SILENCE_MAX)
+        return "does not answer connections (network.tcp.look: connect): are both clocks right, "
+               "and "
+               "its public_key and transport.kcp.key? After a crash it does not for 3 minutes";
     if (l->by_keys && !l->greeted && now > l->since + SILENCE_MAX)
         return "does not answer: is its public_key right, transport.kcp.key the same, and this "
                "one's key among its users?";
@@ -306,6 +336,7 @@ static void give_up(struct link *k, const char *why)
     PQ_LOG(PQ_LOG_WARN, "the server %s: opening a fresh session", why);
     if (!l->greeted)
         pq_client_forget(cw, l->server);
+    change_look(l);
     k->ses = NULL;
     cw->w.did.fresh++;
     next_server(k, PQ_ETIMEOUT);

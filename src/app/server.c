@@ -238,7 +238,7 @@ static int open_port(struct server *s)
 
 static void close_all(struct server *s)
 {
-    pq_state_close(&s->keys.state); /* its thread wakes workers */
+    pq_server_keys_stop(&s->keys); /* its thread wakes workers */
     for (unsigned i = 0; i < s->app.n_workers; i++) {
         if (s->w[i]) {
             pq_tun_server_close(&s->w[i]->front.tun);

@@ -33,6 +33,17 @@ static void open_state(struct pq_server_keys *k, const struct pq_conf *c, void (
             at, why_not(e));
 }
 
+/* What was recorded before the start must get no answer. */
+static void say_when(struct pq_syns *syns)
+{
+    const uint64_t wall = pq_app_wall(NULL), from = pq_syns_from(syns);
+    if (from > wall)
+        PQ_LOG(PQ_LOG_INFO,
+               "connections are answered in %llu s: this server was not stopped in order, and does "
+               "not know which it has answered before",
+               (unsigned long long)((from - wall + 999) / 1000));
+}
+
 int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*saved)(void *ctx),
                         void *ctx)
 {
@@ -49,14 +60,32 @@ int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*sav
     o->n = c->n_users;
     int e = pq_stamps_new(&k->stamps, o->users, o->n);
     o->stamps = k->stamps;
+    struct pq_rng rng;
+    pq_rng_init(&rng);
+    if (!e)
+        e = pq_syns_new(&k->syns, pq_app_wall(NULL), pq_rng_u64(&rng));
+    app->hub.syns = k->syns;
     if (!e && c->n_users)
         open_state(k, c, saved, ctx);
+    if (!e && k->state)
+        pq_state_take_syns(k->state, k->syns);
+    if (!e && c->look == PQ_LOOK_CONNECT)
+        say_when(k->syns);
     return e;
+}
+
+void pq_server_keys_stop(struct pq_server_keys *k)
+{
+    int e = k->state && k->syns ? pq_state_leave_syns(k->state, k->syns) : 0;
+    if (e)
+        PQ_LOG(PQ_LOG_WARN, "transport.state: what connections were answered cannot be kept: %s",
+               pq_strerror(e));
+    pq_state_close(&k->state);
 }
 
 void pq_server_keys_close(struct pq_server_keys *k)
 {
-    pq_state_close(&k->state);
+    pq_syns_free(&k->syns);
     pq_stamps_free(&k->stamps);
     free(k->users);
     k->users = NULL;

@@ -9,6 +9,7 @@
 struct pq_server_keys { /* zero-initialized before the first call */
     uint8_t (*users)[PQ_CONF_KEY_LEN];
     struct pq_stamps *stamps;
+    struct pq_syns *syns;   /* connections that were answered [12.9] */
     struct pq_state *state; /* NULL: nothing is kept */
 };
 
@@ -17,6 +18,7 @@ struct pq_server_keys { /* zero-initialized before the first call */
 int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*saved)(void *ctx),
                         void *ctx);
 
-/* After the workers have ended. */
+/* The workers run no more, but are still there: writes what is to be kept. */
+void pq_server_keys_stop(struct pq_server_keys *k);
 void pq_server_keys_close(struct pq_server_keys *k);
 #endif

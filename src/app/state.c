@@ -38,6 +38,45 @@ static int sync_folder(const char *folder)
     return e;
 }
 
+static void syns_path(const struct pq_state *s, char path[PATH_MAX + 8])
+{
+    snprintf(path, PATH_MAX + 8, "%s.syns", s->path);
+}
+
+void pq_state_take_syns(struct pq_state *s, struct pq_syns *syns)
+{
+    char path[PATH_MAX + 8];
+    syns_path(s, path);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    /* gone for good first: after a crash it must not say that nothing else was answered */
+    if (unlink(path) || sync_folder(s->folder))
+        PQ_LOG(PQ_LOG_WARN, "transport.state: %s cannot be removed: %s", path, pq_strerror(-errno));
+    else if (pq_syns_read(syns, f))
+        PQ_LOG(PQ_LOG_WARN, "transport.state: %s was not written by this program; removed", path);
+    fclose(f);
+}
+
+int pq_state_leave_syns(struct pq_state *s, struct pq_syns *syns)
+{
+    char path[PATH_MAX + 8];
+    syns_path(s, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!f) {
+        int e = -errno;
+        if (fd >= 0)
+            close(fd);
+        return e;
+    }
+    const bool ok = pq_syns_write(syns, f) && fflush(f) == 0;
+    int e = ok ? 0 : errno ? -errno : -EIO;
+    if (fclose(f) && !e)
+        e = -errno;
+    return e;
+}
+
 static int save(struct pq_state *s)
 {
     uint64_t ticket = 0;

@@ -5,6 +5,7 @@
 #ifndef PQ_APP_STATE_H
 #define PQ_APP_STATE_H
 #include "tunnel/stamps.h"
+#include "tunnel/syns.h"
 
 #define PQ_STATE_FOLDER "/var/lib/paqet"
 
@@ -16,6 +17,14 @@ struct pq_state;
  * server keeps its own there: then nothing is kept. */
 int pq_state_open(struct pq_state **out, const char *path, struct pq_stamps *stamps, uint64_t wall,
                   void (*saved)(void *ctx), void *ctx);
+
+/* Which SYNs were answered before the last stop [12.9]: takes what pq_state_leave_syns has left
+ * beside the stamps, and removes it, so that it serves once.  Nothing changes if there is none, as
+ * after a crash. */
+void pq_state_take_syns(struct pq_state *s, struct pq_syns *syns);
+
+/* Leaves it there; nothing more is answered.  Returns 0 or -errno. */
+int pq_state_leave_syns(struct pq_state *s, struct pq_syns *syns);
 
 /* Writes what is left to write, ends the thread and frees.  Sets *s to NULL; NULL does nothing. */
 void pq_state_close(struct pq_state **s);

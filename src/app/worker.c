@@ -299,6 +299,8 @@ static void on_stop(uv_async_t *a)
     pq_front_stop(&w->front);
     pq_hub_each(w->hub, say_bye, NULL);
     drain(w); /* what streams still had to say, and that this is the end */
+    pq_hub_leave(w->hub);
+    drain(w);
     close_polls(w);
     uv_close((uv_handle_t *)&w->alarm, NULL);
     uv_close((uv_handle_t *)&w->prepare, NULL);
@@ -389,6 +391,7 @@ int pq_worker_init(struct pq_worker *w, unsigned id, struct pq_pktio *io,
     conf.runs = io->runs;
     conf.splits = io->splits;
     conf.worker = id;
+    conf.turn = id;
     e = pq_hub_new(&w->hub, &conf, ev, w, &w->rng, w->now);
     return e ? e : open_handles(w);
 }

@@ -133,8 +133,13 @@ static void check_look(struct pq_check *k)
     k->c->look = PQ_LOOK_PLAUSIBLE;
     if (pq_is_set(text) && strcmp(text, "classic") == 0)
         k->c->look = PQ_LOOK_CLASSIC;
+    else if (pq_is_set(text) && strcmp(text, "connect") == 0)
+        k->c->look = PQ_LOOK_CONNECT;
+    else if (pq_is_set(text) && strcmp(text, "auto") == 0)
+        k->c->auto_look = true;
     else if (pq_is_set(text) && strcmp(text, "plausible") != 0)
-        PQ_FAIL(k, "network.tcp.look", "network.tcp.look: '%s' is not plausible or classic", text);
+        PQ_FAIL(k, "network.tcp.look",
+                "network.tcp.look: '%s' is not plausible, connect, auto or classic", text);
 }
 
 static void check_network(struct pq_check *k)

@@ -117,6 +117,26 @@ static void check_server(struct pq_check *k)
                 "answered, too: who has recorded some can find this server, see docs/security.md");
 }
 
+/* A client's connections prove by the server's public key that it may have an answer [12.9]. */
+static void check_connect(struct pq_check *k)
+{
+    const struct pq_conf *c = k->c;
+    const struct pq_flags usual = {{PQ_TCP_PSH | PQ_TCP_ACK}, 1};
+    if (c->look != PQ_LOOK_CONNECT)
+        return;
+    bool all = c->role == PQ_ROLE_SERVER ? c->has_secret : c->n_servers > 0;
+    for (unsigned i = 0; c->role != PQ_ROLE_SERVER && i < c->n_servers; i++)
+        all = all && (c->server[i].has_key || pq_is_set(c->server[i].public_key));
+    if (!all)
+        PQ_FAIL(k, "network.tcp.look", "network.tcp.look: connect needs keys: %s",
+                c->role == PQ_ROLE_SERVER ? "transport.private_key"
+                                          : "the public_key of each server");
+    if (c->local_flag.n != usual.n || c->local_flag.v[0] != usual.v[0])
+        PQ_FAIL(k, "network.tcp.local_flag",
+                "network.tcp.local_flag: a connection sets its flags as TCP does; leave this out, "
+                "or network.tcp.look: connect");
+}
+
 void pq_conf_check_keys(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
@@ -134,6 +154,7 @@ void pq_conf_check_keys(struct pq_check *k)
         for (unsigned i = 0; i < c->n_servers; i++)
             keys = keys || c->server[i].has_key;
     }
+    check_connect(k);
     if (keys && !pq_is_set(c->kcp.key))
         PQ_FAIL(
             k, "transport.kcp.key",

@@ -150,6 +150,8 @@ struct pq_conf {
     enum pq_log_level log_level;
     enum pq_backend backend;
     enum pq_look look;
+    bool auto_look; /* client: PQ_LOOK_CONNECT to a server with keys where the other gets no answer
+                     */
     enum pq_family header; /* PQ_FAMILY_NONE = auto */
     enum pq_cipher cipher;
     enum pq_congestion congestion;

@@ -72,13 +72,18 @@ void pq_mask_free(struct pq_mask **m)
     *m = NULL;
 }
 
+void pq_mask_block(struct pq_mask *m, const uint8_t in[16], uint8_t out[16])
+{
+    gcry_error_t e = gcry_cipher_encrypt(m->hd, out, 16, in, 16);
+    assert(!e);
+    (void)e;
+}
+
 /* The first eight bytes of a datagram, with the mask on or off. */
 static void xor_head(struct pq_mask *m, const uint8_t *p, size_t n, uint8_t out[PQ_SEAL_HEAD])
 {
     uint8_t block[16];
-    gcry_error_t e = gcry_cipher_encrypt(m->hd, block, sizeof block, p + n - sizeof block, 16);
-    assert(!e);
-    (void)e;
+    pq_mask_block(m, p + n - sizeof block, block);
     for (size_t i = 0; i < PQ_SEAL_HEAD; i++)
         out[i] = p[i] ^ block[i];
 }

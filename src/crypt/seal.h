@@ -40,6 +40,9 @@ struct pq_seal_head {
  */
 struct pq_seal_head pq_mask_read(struct pq_mask *m, const uint8_t *p, size_t n);
 
+/* One block of AES-128 under the key. */
+void pq_mask_block(struct pq_mask *m, const uint8_t in[16], uint8_t out[16]);
+
 struct pq_seal; /* one key, for one direction */
 
 /* Creates it in *out, owned by the caller; the key is copied.  Returns 0 or PQ_ENOMEM. */

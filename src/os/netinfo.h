@@ -59,6 +59,9 @@ int pq_route_get(const struct pq_addr *dst, const struct pq_addr *src, struct pq
 /* The TTL, or hop limit, that this machine's own packets begin with. */
 uint8_t pq_host_ttl(bool is4);
 
+/* Bytes that this machine's TCP lets a receive buffer grow to: its windows follow them. */
+uint32_t pq_host_rmem(void);
+
 /* A descriptor that becomes readable when an interface or an address changes; negative: -errno. */
 int pq_netwatch_open(void);
 

@@ -14,7 +14,7 @@
 
 struct pq_shake {
     bool client, has_static;
-    uint8_t psk[PQ_PSK_LEN], mask[PQ_MASK_KEY_LEN];
+    uint8_t psk[PQ_PSK_LEN], mask[PQ_MASK_KEY_LEN], syn[PQ_HASH_LEN];
     uint8_t secret[PQ_X25519_LEN], own_public[PQ_X25519_LEN];
     struct pq_crypt *tx, *rx; /* the outer layer */
     struct pq_rng *rng;
@@ -31,6 +31,8 @@ static int derive(struct pq_shake *s, const uint8_t *key)
         e = pq_hkdf_label(prk, "psk", s->psk, sizeof s->psk);
     if (!e)
         e = pq_hkdf_label(prk, "mask c2s", s->mask, sizeof s->mask);
+    if (!e)
+        e = pq_hkdf_label(prk, "syn", s->syn, sizeof s->syn);
     if (!e)
         e = pq_hkdf_label(prk, "seal c2s", k[0], 16);
     if (!e)
@@ -77,6 +79,20 @@ void pq_shake_free(struct pq_shake **sp)
 int pq_shake_mask(const struct pq_shake *s, struct pq_mask **out)
 {
     return pq_mask_new(out, s->mask);
+}
+
+int pq_shake_syn(const struct pq_shake *s, const uint8_t *server_public, struct pq_mask **out)
+{
+    uint8_t key[PQ_MASK_KEY_LEN];
+    *out = NULL;
+    if (!server_public && !s->has_static)
+        return PQ_ENOTSUP;
+    const struct pq_view info = {server_public ? server_public : s->own_public, PQ_X25519_LEN};
+    int e = pq_hkdf_expand(s->syn, info, key, sizeof key);
+    if (!e)
+        e = pq_mask_new(out, key);
+    explicit_bzero(key, sizeof key);
+    return e;
 }
 
 void pq_epoch_free(struct pq_epoch *k)

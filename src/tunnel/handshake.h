@@ -83,6 +83,10 @@ enum pq_drop pq_shake_open(struct pq_shake *s, uint8_t *p, size_t n, struct pq_m
  * caller.  Returns 0 or PQ_ENOMEM. */
 int pq_shake_mask(const struct pq_shake *s, struct pq_mask **out);
 
+/* The key of what a SYN proves to the server with this public key (NULL: this end's own) [12.9],
+ * owned by the caller.  Returns 0, PQ_ENOTSUP (there is no own key) or PQ_ENOMEM. */
+int pq_shake_syn(const struct pq_shake *s, const uint8_t *server_public, struct pq_mask **out);
+
 /* Reads what RENEW has instead of it.  PQ_DROP_NONE, PQ_DROP_SHORT or PQ_DROP_OOB. */
 enum pq_drop pq_control_open(struct pq_view inner, struct pq_message *m);
 

@@ -30,6 +30,8 @@ static int hub_init(struct pq_hub *h)
     if (e)
         return e;
     e = pq_secure_init(h);
+    if (!e)
+        e = pq_connect_init(h);
     if (e)
         return e;
     bool fec = (h->conf.dshard && h->conf.pshard) || h->conf.fec_auto;
@@ -54,6 +56,9 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     h->born = h->now = now;
     pq_list_init(&h->replies);
     pq_list_init(&h->answers);
+    pq_list_init(&h->callers);
+    pq_list_init(&h->called);
+    pq_list_init(&h->leaving);
     h->hash_seed = h->conf.smux.hash_seed = pq_rng_u64(rng) | 1;
     pq_list_init(&h->sessions);
     pq_list_init(&h->half);
@@ -76,6 +81,7 @@ void pq_hub_free(struct pq_hub **hp)
         return;
     while (!pq_list_empty(&h->sessions))
         pq_session_end_now(PQ_OF(h->sessions.next, struct pq_session, node), PQ_ECLOSED);
+    pq_connect_fini(h);
     pq_hash_fini(&h->by_peer);
     pq_secure_fini(h);
     pq_heap_fini(&h->timers);
@@ -106,12 +112,14 @@ void pq_hub_tick(struct pq_hub *h, pq_ns now)
         pq_session_wake(s);
     }
     pq_replies_tick(h, now);
+    pq_connect_tick(h, now);
 }
 
 pq_ns pq_hub_deadline(const struct pq_hub *h)
 {
     struct pq_heap_node *n = pq_heap_top(&h->timers);
-    return pq_ns_min(n ? n->at : PQ_NEVER, pq_replies_deadline(h));
+    return pq_ns_min(n ? n->at : PQ_NEVER,
+                     pq_ns_min(pq_replies_deadline(h), pq_connect_deadline(h)));
 }
 
 void pq_hub_no_runs(struct pq_hub *h)

@@ -22,6 +22,7 @@ struct pq_session;
 struct pq_homes;
 struct pq_replay;
 struct pq_stamps;
+struct pq_syns;
 
 #define PQ_NOBODY      UINT32_MAX
 #define PQ_OWN_MTU_MIN 400 /* bytes of a datagram that holds any message of a handshake */
@@ -48,7 +49,10 @@ struct pq_hub_conf {
     uint16_t dshard, pshard;  /* both > 0: sends FEC [3]; reading needs no setting */
     bool fec_auto;            /* copies of lone datagrams while the path loses, to our kind [8.6] */
     struct pq_flags flags;    /* what this side sends with */
-    enum pq_look look;        /* of all flows [1.6] */
+    enum pq_look look;        /* of all flows [1.6]; for PQ_LOOK_CONNECT see pq_hub_connect */
+    uint32_t rmem;            /* bytes that the host's TCP would let a receive buffer grow to */
+    uint32_t turn, turns;     /* client: its number among so many workers */
+    struct pq_syns *syns;     /* server: common to all hubs, borrowed; NULL: one of its own */
     uint8_t ttl4, ttl6;       /* of the host */
     uint64_t look_seed;       /* secret, the same in all workers: offsets of time stamps */
     uint16_t link_len;        /* 14 or 0 */
@@ -198,8 +202,9 @@ pq_ns pq_hub_deadline(const struct pq_hub *h);
 /* ---- sessions */
 
 /* Client: opens a session to fc->peer; `user` is yours.  With the server's public key, 32 bytes,
- * nothing is sent but under keys of our own wire [12.2]; NULL: the old wire.  Returns 0, PQ_ENOMEM,
- * PQ_EINVAL (mtu) or PQ_ENOTSUP (no own key for it); the session belongs to the hub. */
+ * nothing is sent but under keys of our own wire [12.2]; NULL: the old wire.  With the key, and
+ * fc->look PQ_LOOK_CONNECT, each of its tuples begins with a handshake [12.9].  Returns 0,
+ * PQ_ENOMEM, PQ_EINVAL (mtu) or PQ_ENOTSUP (no own key for it); the session belongs to the hub. */
 int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    const uint8_t *server_public, void *user, pq_ns now);
 
@@ -220,6 +225,9 @@ bool pq_session_revoked(const struct pq_session *s, const uint8_t (*users)[32], 
 bool pq_session_secure(const struct pq_session *s);
 unsigned pq_session_who(const struct pq_session *s);
 uint32_t pq_session_abilities(const struct pq_session *s);
+
+/* Whether the session's connection was answered; true where there is none to be [12.9]. */
+bool pq_session_connected(const struct pq_session *s);
 
 /* Ends a session: its streams get the end event with `err`, then the ended event comes.  Called
  * within an event of a stream, it does so at the next pull. */
@@ -252,6 +260,10 @@ pq_ns pq_session_asked(const struct pq_session *s);
 /* Tells the peer, if it is able to hear it, that the session ends; pq_session_end comes after the
  * next pull. */
 void pq_session_bye(struct pq_session *s);
+
+/* No session sends anything more: tells the paths so, where they have seen a connection begin.  The
+ * next pull has the packets. */
+void pq_hub_leave(struct pq_hub *h);
 
 /* Calls fn for each session; fn may end the one it is given. */
 void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), void *ctx);

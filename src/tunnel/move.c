@@ -49,6 +49,10 @@ static struct pq_path *path_new(struct pq_session *s, const struct pq_flow_conf 
     path->since = path->due = now;
     pq_session_flow(s->hub, &path->flow, fc);
     path->flow.flags = s->flow.flags;
+    if (s->syn_key)
+        pq_connect_begin(s->hub, &path->flow, now);
+    else
+        pq_connect_claim(s->hub, &fc->peer, &fc->local, &path->flow);
     pq_flow_set_splits(&path->flow, s->abilities & PQ_ABLE_SPLIT);
     pq_rng_fill(s->hub->rng, path->token, sizeof path->token);
     return path;
@@ -57,6 +61,8 @@ static struct pq_path *path_new(struct pq_session *s, const struct pq_flow_conf 
 void pq_move_end(struct pq_session *s)
 {
     pq_session_leave(s, &s->other);
+    if (s->path)
+        pq_connect_leave(s->hub, &s->path->flow);
     free(s->path);
     s->path = NULL;
 }
@@ -199,13 +205,22 @@ void pq_move_tick(struct pq_session *s, pq_ns now)
         w->moves++;
 }
 
+/* When the next message goes over the path, or what has to go before it. */
+static pq_ns message_at(const struct pq_path *path)
+{
+    const pq_ns due = pq_connect_due(&path->flow, 0);
+    return path->adopted || (due == PQ_NEVER && path->flow.conn.state != PQ_CONNECT_ASKING)
+               ? path->due
+               : due;
+}
+
 pq_ns pq_move_deadline(const struct pq_session *s)
 {
     const struct pq_watch *w = &s->sec->watch;
     if (!s->hub->conf.client || !is_settled(s))
         return PQ_NEVER;
     if (s->path)
-        return pq_ns_min(s->path->due, given_up_at(s));
+        return pq_ns_min(message_at(s->path), given_up_at(s));
     pq_ns at = pq_ns_min(w->move_at, probe_at(s));
     if (!w->owed_since)
         return at;
@@ -248,9 +263,15 @@ bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     struct pq_epoch *k = &s->sec->cur;
     struct pq_flow *flow = s->path->adopted ? &s->flow : &s->path->flow;
     uint8_t *p = slot->buf + PQ_SLOT_HEAD;
-    const size_t n = next_message(s, p + PQ_SEAL_HEAD, now);
-    if (!n)
+    s->path->out = !s->path->adopted;
+    if (pq_connect_head(s, flow, slot, now))
+        return true;
+    const bool asks = flow->conn.state == PQ_CONNECT_ASKING;
+    const size_t n = asks ? 0 : next_message(s, p + PQ_SEAL_HEAD, now);
+    if (!n) {
+        s->path->out = false;
         return false;
+    }
     const struct pq_span span = {p, PQ_SEAL_HEAD + n + PQ_SEAL_TAIL};
     pq_seal_put(k->tx, h->conf.client ? h->first_mask : k->tx_mask, k->tx_id, &span, 1);
     slot->off = PQ_SLOT_HEAD;
@@ -267,10 +288,12 @@ static void adopt(struct pq_session *s, pq_ns now)
 {
     struct pq_path *path = s->path;
     const struct pq_addr peer = s->peer, local = s->local;
+    const struct pq_flow flow = s->flow;
     s->moves++;
     s->peer = path->peer;
     s->local = path->local;
     s->flow = path->flow;
+    path->flow = flow;
     s->away = false;
     path->peer = peer; /* what still comes over the old one is taken */
     path->local = local;
@@ -342,6 +365,7 @@ static enum pq_drop on_here(struct pq_session *s, const struct pq_segment *seg, 
     if (!is_there(path, seg) || path->adopted ||
         memcmp(body + PQ_TOKEN_LEN, path->token, PQ_TOKEN_LEN) != 0)
         return PQ_DROP_HANDSHAKE;
+    pq_flow_heard(&path->flow, seg);
     adopt(s, now);
     s->hub->ev->moved(s->hub->ctx, s, true);
     pq_smux_nop(s->smux); /* so that the client hears at once that it has worked */

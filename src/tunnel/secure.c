@@ -308,6 +308,7 @@ static enum pq_wire take_elsewhere(struct pq_hub *h, const struct pq_arrival *a,
         worker = pq_homes_of_id(h->conf.homes, pq_mask_read(h->first_mask, a->p, a->n).id);
     if (worker < 0 || (unsigned)worker == h->conf.worker)
         return PQ_WIRE_OLD;
+    pq_connect_hand(h, a->seg, (unsigned)worker);
     h->ev->elsewhere(h->ctx, (unsigned)worker, h->frame);
     o->d = PQ_DROP_ELSEWHERE;
     return PQ_WIRE_DONE;

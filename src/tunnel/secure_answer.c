@@ -184,7 +184,7 @@ static enum pq_drop write_answer(struct pq_hub *h, struct pq_reply *r, struct pq
                                  const struct pq_shake_context *about, size_t came)
 {
     const struct pq_said what = {.ciphers = pq_aead_ready(), .id = new_id(h), .abilities = r->able};
-    const size_t heads = r->flow.ip_len + (size_t)PQ_TCP_LEN;
+    const size_t heads = r->flow.ip_len + (size_t)PQ_TCP_LEN + r->flow.conn.lead_len;
     const size_t most = came > heads ? came - heads : 0;
     uint8_t buf[PQ_DGRAM_MAX];
     struct pq_buf out = {buf, most < h->conf.mtu ? most : h->conf.mtu, 0};
@@ -203,7 +203,11 @@ static enum pq_drop prepare(struct pq_hub *h, struct pq_reply *r, const struct p
     const size_t more = r->kind == PQ_KIND_KEYS;
     if (pq_hub_sessions(h) + more > h->conf.max_sessions || !h->ev->accept(h->ctx, seg, &fc))
         return PQ_DROP_FULL;
-    if (s) {
+    struct pq_flow *caller = pq_connect_caller(h, &seg->src, &seg->dst);
+    if (caller) {
+        pq_flow_heard(caller, seg);
+        r->flow = *caller;
+    } else if (s) {
         r->flow = s->flow; /* one connection, as others see it */
     } else {
         pq_session_flow(h, &r->flow, &fc);
@@ -324,7 +328,8 @@ static struct pq_flow *flow_of(struct pq_hub *h, struct pq_reply *r)
 {
     const struct pq_segment seg = {.src = r->peer, .dst = r->local};
     struct pq_session *s = r->kind == PQ_KIND_UPGRADE ? pq_session_find(h, &seg, NULL) : NULL;
-    return s ? &s->flow : &r->flow;
+    struct pq_flow *caller = s ? NULL : pq_connect_caller(h, &r->peer, &r->local);
+    return s ? &s->flow : caller ? caller : &r->flow;
 }
 
 size_t pq_answers_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
@@ -340,7 +345,10 @@ size_t pq_answers_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns 
         r->answer = NULL;
         h->stats.tx_packets++;
         h->stats.tx_bytes += slot->len;
-        pq_flow_craft(flow_of(h, r), slot, false, now);
+        struct pq_flow *f = flow_of(h, r);
+        pq_flow_craft(f, slot, false, now);
+        if (f->look == PQ_LOOK_CONNECT && f != &r->flow)
+            r->flow = *f; /* the caller may be forgotten before a session takes its flow */
     }
     return done;
 }
@@ -392,6 +400,8 @@ static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_
         pq_session_new(h, &s, &fc, r->said.conv, now))
         return NULL;
     s->flow = r->kind == PQ_KIND_UPGRADE && old ? old->flow : r->flow;
+    pq_connect_claim(h, &r->peer, &r->local, &s->flow);
+    pq_session_fit(s, now);
     s->said = r->able;
     s->who = r->kind == PQ_KIND_KEYS ? r->who : PQ_NOBODY;
     s->instance = r->said.instance;

@@ -207,6 +207,7 @@ static void session_free(struct pq_session *s)
     if (h->last == s)
         h->last = NULL;
     pq_move_end(s);
+    pq_connect_end(s);
     pq_session_leave(s, &s->tuple);
     h->n_sessions--;
     pq_list_remove(&s->node);
@@ -226,9 +227,12 @@ static void session_free(struct pq_session *s)
 /* Bytes of a datagram that the configuration and the link allow. */
 static size_t datagram_max(const struct pq_hub *h, const struct pq_flow *f)
 {
-    size_t head = pq_flow_overhead(f), least = pq_hub_mtu_min(h);
-    if (!h->conf.link_mtu || h->conf.mtu + head <= h->conf.link_mtu)
-        return h->conf.mtu;
+    size_t head = pq_flow_overhead(f), least = pq_hub_mtu_min(h), most = h->conf.mtu;
+    if (f->conn.state == PQ_CONNECT_OPEN && f->conn.peer_mss < most + PQ_TCP_OPTIONS)
+        most = f->conn.peer_mss > PQ_TCP_OPTIONS + least ? (size_t)f->conn.peer_mss - PQ_TCP_OPTIONS
+                                                         : least;
+    if (!h->conf.link_mtu || most + head <= h->conf.link_mtu)
+        return most;
     return h->conf.link_mtu > head + least ? h->conf.link_mtu - head : least;
 }
 
@@ -244,7 +248,8 @@ static uint32_t ts_offset(const struct pq_hub *h, const struct pq_flow_conf *fc)
 void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc)
 {
     struct pq_flow_conf c = *fc;
-    c.look = h->conf.look;
+    /* by a handshake only where it is known that there is one: see connect.c */
+    c.look = h->conf.look == PQ_LOOK_CLASSIC ? PQ_LOOK_CLASSIC : PQ_LOOK_PLAUSIBLE;
     c.ttl = pq_addr_is4(&fc->peer) ? h->conf.ttl4 : h->conf.ttl6;
     c.ts_offset = ts_offset(h, fc);
     c.seed = pq_rng_u64(h->rng);
@@ -258,7 +263,8 @@ static int make_carrier(struct pq_session *s, uint32_t conv, pq_ns now)
     struct pq_kcp_conf kc = h->conf.kcp;
     kc.conv = s->conv = conv;
     kc.ts_base = pq_rng_u32(h->rng);
-    kc.mtu = (uint16_t)(datagram_max(h, &s->flow) - h->around - h->fec_head);
+    s->size = datagram_max(h, &s->flow);
+    kc.mtu = (uint16_t)(s->size - h->around - h->fec_head);
     s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
     struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
     int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
@@ -345,6 +351,12 @@ int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now)
         pq_kcp_free(&kcp);
     }
     return e;
+}
+
+void pq_session_fit(struct pq_session *s, pq_ns now)
+{
+    if (!s->sec && datagram_max(s->hub, &s->flow) < s->size && pq_session_restart(s, s->conv, now))
+        s->dead = PQ_ENOMEM;
 }
 
 /* ---- what the two sides are able to do [8.2] */
@@ -491,6 +503,10 @@ int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     s->said = pq_hub_abilities(h);
     memcpy(s->server_public, server_public, sizeof s->server_public);
     e = pq_ask_begin(s, PQ_KIND_KEYS, now);
+    if (!e && fc->look == PQ_LOOK_CONNECT) {
+        e = pq_shake_syn(h->shake, server_public, &s->syn_key);
+        pq_connect_begin(h, &s->flow, now);
+    }
     if (e) {
         session_free(s);
         *out = NULL;
@@ -501,6 +517,11 @@ int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_fl
 bool pq_session_secure(const struct pq_session *s)
 {
     return s->sec != NULL;
+}
+
+bool pq_session_connected(const struct pq_session *s)
+{
+    return s->flow.conn.state != PQ_CONNECT_ASKING;
 }
 
 unsigned pq_session_who(const struct pq_session *s)

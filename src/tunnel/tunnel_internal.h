@@ -13,6 +13,7 @@
 #include "tunnel/hub.h"
 #include "tunnel/replay.h"
 #include "tunnel/stamps.h"
+#include "tunnel/syns.h"
 
 #define PQ_HALF_WAIT (10 * PQ_SEC) /* for a peer to show that it is alive [4.9] */
 
@@ -57,6 +58,7 @@ struct pq_path { /* another tuple that the session may go on over, or has left [
     uint8_t token[PQ_TOKEN_LEN], theirs[PQ_TOKEN_LEN];
     bool adopted;     /* the session is there; peer and local are those it had before */
     bool answer;      /* server: the client has asked */
+    bool out;         /* what was pulled last goes over it */
     pq_ns since, due; /* client: the next message */
     unsigned n;       /* of them that went out */
 };
@@ -123,6 +125,14 @@ struct pq_known_id { /* the same by the id of its keys; a server's */
     struct pq_home home;
 };
 
+struct pq_stalled { /* the peer's window is full [12.9] */
+    uint8_t *copy;  /* of the last datagram, malloc'ed; NULL = there is room */
+    size_t len;
+    uint32_t seq;
+    pq_ns due; /* when it goes again */
+    unsigned n;
+};
+
 struct pq_session {
     struct pq_hub *hub;
     struct pq_tuple tuple, other;       /* its own; of s->path */
@@ -136,7 +146,10 @@ struct pq_session {
     struct pq_addr local;
     uint32_t conv;
     struct pq_flow flow;
-    bool away; /* the link has not our address now: what is sent is lost */
+    size_t size; /* most bytes of a datagram */
+    struct pq_stalled stalled;
+    struct pq_mask *syn_key; /* client: of what its SYNs prove; NULL: there are none */
+    bool away;               /* the link has not our address now: what is sent is lost */
     struct pq_kcp *kcp;
     struct pq_smux *smux;
     struct pq_fec_enc *fec_tx;       /* NULL = sends without FEC */
@@ -192,6 +205,15 @@ struct pq_hub {
     struct pq_session *last; /* of our own wire, whose the last datagram was */
     size_t n_sessions;
     size_t n_replies;
+    struct pq_list callers, called; /* server: connections without a session; to be answered */
+    struct pq_hash by_caller;
+    size_t n_callers;
+    struct pq_list leaving; /* connections that end */
+    size_t n_leaving;
+    struct pq_mask *syn_key; /* server; NULL: no SYN is answered */
+    struct pq_syns *syns, *own_syns;
+    pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
+    uint64_t junk_slot, syn_ms;          /* client: when the last SYN went */
     struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
     struct pq_stamps *stamps, *own_stamps;
     uint64_t instance, last_stamp; /* client */
@@ -300,7 +322,44 @@ bool pq_move_expected(const struct pq_session *s, const struct pq_segment *seg,
                       struct pq_view inner);
 void pq_move_end(struct pq_session *s);
 
+/* connect.c: connections as others see them [12.9] */
+int pq_connect_init(struct pq_hub *h); /* 0 or PQ_ENOMEM */
+void pq_connect_fini(struct pq_hub *h);
+/* The number of a SYN with this time stamp. */
+uint32_t pq_connect_proof(struct pq_mask *key, uint32_t stamp, uint64_t slot);
+void pq_connect_begin(struct pq_hub *h, struct pq_flow *f, pq_ns now); /* client: by a SYN */
+/* A segment without data, from whomever. */
+enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);
+/* A segment with data: cuts off what is none of its datagram. */
+void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now);
+/* Server: the session of a datagram is with another worker: so is what has been answered here. */
+void pq_connect_hand(struct pq_hub *h, const struct pq_segment *seg, unsigned worker);
+/* Server: the flow of a connection on this tuple that has no session yet, or NULL; and the same,
+ * which is the caller's then. */
+struct pq_flow *pq_connect_caller(struct pq_hub *h, const struct pq_addr *peer,
+                                  const struct pq_addr *local);
+bool pq_connect_claim(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
+                      struct pq_flow *out);
+void pq_connect_tick(struct pq_hub *h, pq_ns now);
+pq_ns pq_connect_deadline(const struct pq_hub *h);
+void pq_connect_leave(struct pq_hub *h, struct pq_flow *f); /* tells the path that it is over */
+bool pq_connect_ready(const struct pq_hub *h);
+/* Answers to SYNs, and ends. */
+size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now);
+/* What has to go before the flow's first data: a SYN, or the end of the handshake.  0 or 1. */
+size_t pq_connect_head(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now);
+pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now); /* when that is */
+size_t pq_connect_packets(const struct pq_session *s);    /* that may go now */
+/* `last` has been sent: it is kept if nothing more may go. */
+void pq_connect_keep(struct pq_session *s, const struct pq_span *last, pq_ns now);
+/* What goes if there is nothing else: an acknowledgement, or the last datagram again.  0 or 1. */
+size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now);
+pq_ns pq_connect_wait(struct pq_session *s, pq_ns now); /* when head or tail have something */
+void pq_connect_end(struct pq_session *s);
+
 /* session.c */
+/* Datagrams are no longer than the peer's MSS allows: begins anew if they would be. */
+void pq_session_fit(struct pq_session *s, pq_ns now);
 /* Has the session found at this tuple, too.  Returns 0 or PQ_ENOMEM. */
 int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr *peer,
                   const struct pq_addr *local);

@@ -163,6 +163,10 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
     uint16_t type;
     enum pq_wire w = open_datagram(h, &a, &o);
     enum pq_drop d = o.d;
+    if (d == PQ_DROP_REPLAY && o.s && o.s->flow.look == PQ_LOOK_CONNECT) {
+        pq_connect_repeated(&o.s->flow); /* TCP acknowledges what comes once more */
+        pq_session_wake(o.s);
+    }
     if (w == PQ_WIRE_DONE)
         return d;
     if (!d)
@@ -189,12 +193,17 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
     enum pq_drop d = pq_segment_parse(&seg, f->p, f->len, h->conf.link_len);
     if (d == PQ_DROP_SHORT_FRAME && f->len < f->wire_len)
         d = PQ_DROP_TRUNCATED;
+    h->frame = f;
+    if (d == PQ_DROP_NO_PAYLOAD && h->shake)
+        d = pq_connect_take(h, &seg, now);
     if (d) {
         h->stats.drops[d]++;
+        h->frame = NULL;
         return;
     }
+    if (!f->gso_size)
+        pq_connect_skip_lead(h, &seg, now);
     size_t piece = f->gso_size ? f->gso_size : seg.len; /* glued frames hold several datagrams */
-    h->frame = f;
     for (size_t at = 0; at < seg.len && d != PQ_DROP_ELSEWHERE; at += piece) {
         size_t n = seg.len - at < piece ? seg.len - at : piece;
         h->stats.rx_packets++;

@@ -88,9 +88,11 @@ static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
  * due. */
 static bool fill_ask(struct pq_session *s, struct pq_slot *slot, pq_ns now)
 {
-    const struct pq_hub *h = s->hub;
     slot->off = PQ_SLOT_HEAD;
-    slot->len = (uint16_t)pq_ask_fill(s, slot->buf + slot->off, h->conf.mtu, now);
+    size_t most = s->size;
+    if (s->flow.look == PQ_LOOK_CONNECT && most >= PQ_OWN_MTU_MIN + PQ_LEAD_MAX)
+        most -= PQ_LEAD_MAX;
+    slot->len = (uint16_t)pq_ask_fill(s, slot->buf + slot->off, most, now);
     if (!slot->len)
         return false;
     s->hub->stats.tx_packets++;
@@ -124,7 +126,7 @@ static void forge(struct pq_session *s, struct pq_slot *slots, size_t n, bool mo
     }
 }
 
-static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
+static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
 {
     struct pq_hub *h = s->hub;
     struct pq_span spans[TURN_MAX];
@@ -135,8 +137,6 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
     }
     if (s->by_keys && !s->sec)
         return 0;
-    if (s->path && pq_move_fill(s, &slots[0], now))
-        return 1;
     while (n < max && fill_slot(s, &slots[n], now)) {
         spans[n] = (struct pq_span){slots[n].buf + slots[n].off, slots[n].len};
         s->wire_out += slots[n++].len + (size_t)s->flow.ip_len + PQ_TCP_LEN;
@@ -146,6 +146,23 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
     else
         pq_crypt_seal(h->crypt, spans, n, h->rng);
     forge(s, slots, n, n == max, now);
+    if (n)
+        pq_connect_keep(s, &spans[n - 1], now);
+    return n;
+}
+
+/* A connection begins with its handshake, sends no more than the peer allows (but may ask to go on
+ * elsewhere), and acknowledges without data where there is none [12.9]. */
+static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
+{
+    size_t n = pq_connect_head(s, &s->flow, slots, now);
+    if (max > n && s->path && pq_move_fill(s, slots + n, now))
+        return n + 1;
+    const size_t may = s->flow.look == PQ_LOOK_CONNECT ? pq_connect_packets(s) : max;
+    if (max > n && may)
+        n += pull_data(s, slots + n, may < max - n ? may : max - n, now);
+    if (!n)
+        n = pq_connect_tail(s, slots, now);
     return n;
 }
 
@@ -172,19 +189,31 @@ static uint32_t frame_max(const struct pq_session *s)
 
 /* When to try again.  What is due and did not go out, since a half-open session may answer with no
  * more bytes than it got, waits until it hears more. */
-static pq_ns deadline(const struct pq_session *s, pq_ns now)
+static pq_ns deadline(struct pq_session *s, pq_ns now)
 {
     const bool waits = s->by_keys && !s->sec;
-    pq_ns kcp = waits ? PQ_NEVER : pq_kcp_deadline(s->kcp, now);
-    pq_ns other = pq_ns_min(pq_smux_deadline(s->smux), pq_secure_deadline(s));
+    const bool may = pq_connect_packets(s) > 0;
+    pq_ns kcp = waits || !may ? PQ_NEVER : pq_kcp_deadline(s->kcp, now);
+    pq_ns other = pq_ns_min(pq_smux_deadline(s->smux), pq_connect_wait(s, now));
+    if (may)
+        other = pq_ns_min(other, pq_secure_deadline(s));
+    else if (s->sec)
+        other = pq_ns_min(other, pq_move_deadline(s));
     if (s->half)
         other = pq_ns_min(other, s->opened + PQ_HALF_WAIT);
     return s->half && kcp <= now ? other : pq_ns_min(kcp, other);
 }
 
+/* What is sent from an address that is gone is lost, but not what asks to go on from another. */
+static bool goes_out(const struct pq_session *s)
+{
+    return !s->away || (s->path && s->path->out);
+}
+
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 {
-    size_t done = pq_answers_pull(h, slots, n, now);
+    size_t done = pq_connect_pull(h, slots, n, now);
+    done += pq_answers_pull(h, slots + done, n - done, now);
     h->busy = true;
     while (done < n && !pq_list_empty(&h->ready)) {
         struct pq_session *s = PQ_OF(pq_list_pop(&h->ready), struct pq_session, ready);
@@ -199,7 +228,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
         pq_smux_set_queue(s->smux, stream_queue(s), frame_max(s));
         pq_smux_clock(s->smux, now, pq_kcp_srtt(s->kcp));
         size_t k = pull_session(s, slots + done, max, now);
-        done += s->away ? 0 : k;
+        done += goes_out(s) ? k : 0;
         if (k == max)
             pq_session_wake(s); /* it may have more: to the end of the row */
         else
@@ -211,5 +240,5 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 
 bool pq_hub_ready(const struct pq_hub *h)
 {
-    return !pq_list_empty(&h->ready) || pq_answers_ready(h);
+    return !pq_list_empty(&h->ready) || pq_answers_ready(h) || pq_connect_ready(h);
 }

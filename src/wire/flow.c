@@ -76,7 +76,7 @@ void pq_flow_init(struct pq_flow *f, const struct pq_flow_conf *c)
 
 void pq_flow_set_flags(struct pq_flow *f, const struct pq_flags *flags)
 {
-    if (!flags->n)
+    if (!flags->n || f->look == PQ_LOOK_CONNECT)
         return;
     f->flags = *flags;
     f->flag_next = 0;
@@ -108,7 +108,8 @@ bool pq_flow_is_from(const struct pq_flow *f, const struct pq_addr *a)
 
 struct numbers {
     uint32_t seq, ack, tsval, tsecr;
-    uint16_t window;
+    uint16_t window, mss;
+    uint8_t scale;
 };
 
 /* Sequence, acknowledgement and time stamps are decoration made from the packet counter [1.1]. */
@@ -117,6 +118,8 @@ static void classic_numbers(struct pq_flow *f, uint16_t flags, struct numbers *o
     const uint32_t n = ++f->n;
     out->tsval = f->t0 + (n >> 3);
     out->window = 65535;
+    out->mss = 1460;
+    out->scale = 8;
     if (flags & PQ_TCP_SYN) {
         out->seq = 1 + (n & 7);
         out->ack = flags & PQ_TCP_ACK ? out->seq + 1 : 0;
@@ -126,6 +129,11 @@ static void classic_numbers(struct pq_flow *f, uint16_t flags, struct numbers *o
         out->ack = out->seq - (n & 0x3ff) + 1400;
         out->tsecr = out->tsval - (n % 200 + 50);
     }
+}
+
+uint32_t pq_flow_tsval(const struct pq_flow *f, pq_ns now)
+{
+    return (uint32_t)(now / PQ_MS) + f->st.ts_offset;
 }
 
 /* As the host's TCP would number `bytes` of payload now [1.6].  A kernel glues segments whose
@@ -138,11 +146,31 @@ static void plausible_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, p
     const bool syn = flags & PQ_TCP_SYN;
     out->seq = st->seq;
     out->ack = flags & PQ_TCP_ACK ? st->ack : 0;
-    out->tsval = (uint32_t)(now / PQ_MS) + st->ts_offset;
+    out->tsval = pq_flow_tsval(f, now);
     out->tsecr = syn ? 0 : st->ts_echo;
     out->window = st->window;
+    out->mss = 1460;
+    out->scale = 8;
     st->sent = true;
     st->seq += (uint32_t)bytes + (syn || (!f->splits && !(flags & PQ_TCP_PSH)));
+}
+
+/* The same for a connection that has begun with a handshake [12.9]. */
+static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, pq_ns now,
+                              struct numbers *out)
+{
+    const struct pq_connect *c = &f->conn;
+    const bool syn = flags & PQ_TCP_SYN, ack = flags & PQ_TCP_ACK;
+    out->seq = f->st.seq;
+    out->ack = ack ? f->st.ack : 0;
+    out->tsval = syn && !ack ? c->syn_ts + pq_syn_after[c->syns] : pq_flow_tsval(f, now);
+    out->tsecr = ack ? f->st.ts_echo : 0;
+    out->window = (uint16_t)(syn ? c->window : c->window >> c->scale);
+    out->mss = c->mss;
+    out->scale = c->scale;
+    f->st.sent = true;
+    f->st.seq += (uint32_t)bytes + syn;
+    pq_connect_sent(f, out->tsval, now);
 }
 
 static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const struct numbers *v)
@@ -154,6 +182,8 @@ static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const
         static const uint8_t opts[20] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
                                          0, 0, 0, 0,    0, 0, 1, 3,  3, 8};
         memcpy(t + 20, opts, sizeof opts);
+        pq_put_be16(t + 22, v->mss);
+        t[39] = v->scale;
         ts = t + 28;
     } else {
         pq_put_be32(t + 20, 0x0101080a); /* NOP NOP timestamps */
@@ -177,11 +207,18 @@ void pq_flow_heard(struct pq_flow *f, const struct pq_segment *s)
     const uint32_t end = s->seq + (uint32_t)s->len;
     if (!st->sent && s->flags & PQ_TCP_ACK)
         st->seq = s->ack; /* where the peer says that this side is */
-    if (!st->heard || (int32_t)(end - st->ack) > 0)
+    const uint32_t fresh = st->heard && (int32_t)(end - st->ack) > 0 ? end - st->ack : 0;
+    if (f->look == PQ_LOOK_CONNECT && fresh > f->conn.window)
+        return; /* more than he was told of: somebody has changed the numbers */
+    if (!st->heard || fresh)
         st->ack = end;
     if (s->has_ts && (!st->heard || (int32_t)(s->tsval - st->ts_echo) > 0))
         st->ts_echo = s->tsval;
     st->heard = true;
+    if (f->look == PQ_LOOK_CONNECT) {
+        pq_connect_heard(f, s, fresh);
+        return;
+    }
     if (s->len < st->until_wider || st->window >= WINDOW_MAX) {
         st->until_wider -= s->len < st->until_wider ? (uint32_t)s->len : 0;
         return;
@@ -197,11 +234,16 @@ void pq_flow_set_splits(struct pq_flow *f, bool on)
 
 /* ---- packets */
 
-/* Length, id and checksum of an IPv4 header, of the first of `packets`. */
-static void finish_ip4(struct pq_flow *f, uint8_t *ip, size_t seg_len, size_t packets)
+/* Length, id and checksum of an IPv4 header, of the first of `packets`; 0 in a SYN+ACK, as Linux
+ * has it. */
+static void finish_ip4(struct pq_flow *f, uint8_t *ip, size_t seg_len, size_t packets,
+                       uint16_t flags)
 {
+    const uint16_t none = PQ_TCP_SYN | PQ_TCP_ACK;
     pq_put_be16(ip + 2, (uint16_t)(PQ_IP4_LEN + seg_len));
-    if (f->look == PQ_LOOK_PLAUSIBLE)
+    if (f->look == PQ_LOOK_CONNECT && (flags & none) == none)
+        packets = 0;
+    else if (f->look != PQ_LOOK_CLASSIC)
         pq_put_be16(ip + 4, f->st.ip_id);
     f->st.ip_id = (uint16_t)(f->st.ip_id + packets);
     uint16_t c = pq_csum_fold(pq_csum_add(f->ip_sum, ip + 2, 4));
@@ -220,6 +262,8 @@ static uint8_t *put_headers(struct pq_flow *f, struct pq_slot *slot, uint16_t fl
     memcpy(p, f->head, (size_t)f->link_len + f->ip_len);
     if (f->look == PQ_LOOK_CLASSIC)
         classic_numbers(f, flags, &v);
+    else if (f->look == PQ_LOOK_CONNECT)
+        connected_numbers(f, flags, bytes, now, &v);
     else
         plausible_numbers(f, flags, bytes, now, &v);
     put_tcp(f, tcp, flags, &v);
@@ -227,7 +271,7 @@ static uint8_t *put_headers(struct pq_flow *f, struct pq_slot *slot, uint16_t fl
     pq_put_be16(len_be, (uint16_t)seg_len);
     *sum = pq_csum_add(f->pseudo_sum, len_be, 2);
     if (f->ip_len == PQ_IP4_LEN)
-        finish_ip4(f, ip, seg_len, packets);
+        finish_ip4(f, ip, seg_len, packets, flags);
     else
         pq_put_be16(ip + 4, (uint16_t)seg_len);
     slot->off = (uint16_t)(slot->off - head);
@@ -240,14 +284,32 @@ static uint8_t *put_headers(struct pq_flow *f, struct pq_slot *slot, uint16_t fl
 static uint16_t flags_of(const struct pq_flow *f, uint16_t flags, bool more)
 {
     const bool usual = f->flags.n == 1 && flags == (PQ_TCP_PSH | PQ_TCP_ACK);
-    return more && usual && f->splits && f->look == PQ_LOOK_PLAUSIBLE ? PQ_TCP_ACK : flags;
+    return more && usual && f->splits && f->look != PQ_LOOK_CLASSIC ? PQ_TCP_ACK : flags;
+}
+
+/* The first payload of a connection begins with printable characters [12.9]. */
+static void put_lead(struct pq_flow *f, struct pq_slot *slot)
+{
+    struct pq_connect *c = &f->conn;
+    if (!c->lead_len || f->st.seq != c->first + 1)
+        return;
+    slot->off = (uint16_t)(slot->off - c->lead_len);
+    slot->len = (uint16_t)(slot->len + c->lead_len);
+    memcpy(slot->buf + slot->off, c->lead, c->lead_len);
+    c->lead_len = 0;
 }
 
 void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot, bool more, pq_ns now)
 {
+    put_lead(f, slot);
     uint16_t flags = flags_of(f, f->flags.v[f->flag_next], more);
     if (++f->flag_next >= f->flags.n)
         f->flag_next = 0;
+    pq_flow_craft_as(f, slot, flags, now);
+}
+
+void pq_flow_craft_as(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, pq_ns now)
+{
     uint64_t sum;
     uint8_t *tcp = put_headers(f, slot, flags, slot->len, 1, now, &sum);
     size_t seg_len = (size_t)(slot->buf + slot->off + slot->len - tcp);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* flow.h - forges the link, IP and TCP headers of one direction of one session: as the Go programs
- * do [1.1], or such that they look like those of the host's own TCP [1.6]. Knows: addresses, the
+ * do [1.1], or such that they look like those of the host's own TCP [1.6], also from its handshake
+ * on (connect.h) [12.9]. Knows: addresses, the
  * header template, the counter and the flag cycle, what has come from the other side.  Does not
  * know: what the payload is, who sends the packet.  One owner thread. */
 #ifndef PQ_WIRE_FLOW_H
@@ -9,18 +10,21 @@
 #include "base/flags.h"
 #include "base/slot.h"
 #include "base/time.h"
+#include "wire/connect.h"
 #include "wire/segment.h"
 
 #define PQ_ETH_LEN     14
 #define PQ_IP4_LEN     20
 #define PQ_IP6_LEN     40
-#define PQ_TCP_LEN     (20 + 12) /* with NOP NOP timestamps */
+#define PQ_TCP_OPTIONS 12 /* NOP NOP timestamps */
+#define PQ_TCP_LEN     (20 + PQ_TCP_OPTIONS)
 #define PQ_RUN_MAX     65000     /* bytes of the datagrams of one run */
 #define PQ_TCP_SYN_LEN (20 + 20) /* with MSS, SACK permitted, timestamps, NOP, window scale */
 
 enum pq_look {
     PQ_LOOK_CLASSIC,   /* byte for byte as the Go programs [1.1] */
     PQ_LOOK_PLAUSIBLE, /* as a TCP connection in the middle of its life [1.6] */
+    PQ_LOOK_CONNECT,   /* as one from its SYN on: between two of this program [12.9] */
 };
 
 struct pq_flow_conf {
@@ -28,7 +32,7 @@ struct pq_flow_conf {
     uint8_t local_mac[6], peer_mac[6]; /* used if link_len is 14 */
     uint16_t link_len;                 /* 14 = Ethernet, 0 = none (tun, ppp) */
     uint32_t t0;        /* classic: start of the clocks: low 32 bits of the Unix time in ms */
-    enum pq_look look;  /* the rest is for plausible */
+    enum pq_look look;  /* the rest is not for classic */
     uint8_t ttl;        /* of the host; 0 = 64 */
     uint32_t ts_offset; /* of its time stamps to this address */
     uint64_t seed;      /* random: where numbers begin */
@@ -56,6 +60,7 @@ struct pq_flow {
     enum pq_look look;
     bool splits; /* the peer cuts what its kernel has glued together */
     struct pq_flow_state st;
+    struct pq_connect conn; /* of a flow that begins with a handshake */
 };
 
 /* Prepares a flow; the flag list starts as the single entry PSH+ACK. */
@@ -83,6 +88,12 @@ void pq_flow_set_splits(struct pq_flow *f, bool on);
 /* Writes all headers in front of the datagram in the slot (slot->off >= PQ_SLOT_HEAD) and extends
  * the slot over them.  Counts the packet.  `more`: others follow at once. */
 void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot, bool more, pq_ns now);
+
+/* The same with these flags instead of the next ones of the cycle; the datagram may be empty. */
+void pq_flow_craft_as(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, pq_ns now);
+
+/* The time stamp of what is sent now; not of a classic flow. */
+uint32_t pq_flow_tsval(const struct pq_flow *f, pq_ns now);
 
 /* Whether runs may be forged: each packet of one has the same flags [1.5]. */
 bool pq_flow_can_run(const struct pq_flow *f);

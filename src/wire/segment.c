@@ -3,7 +3,9 @@
 
 #include "base/bytes.h"
 
-enum { OPT_END = 0, OPT_NOP = 1, OPT_TIMESTAMPS = 8 };
+enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_SCALE = 3, OPT_TIMESTAMPS = 8 };
+
+#define SCALE_MAX 14 /* RFC 7323: a greater one counts as this */
 
 /* The IP layer of a frame: where the TCP header starts and how far the packet goes. */
 static enum pq_drop parse_ip4(struct pq_segment *s, uint8_t **p, size_t *n)
@@ -44,8 +46,8 @@ static enum pq_drop parse_ip6(struct pq_segment *s, uint8_t **p, size_t *n)
     return PQ_DROP_NONE;
 }
 
-/* Looks for the time stamps among the options; whatever is malformed has none. */
-static void find_timestamps(struct pq_segment *s, const uint8_t *p, size_t n)
+/* What is behind something malformed is not read. */
+static void read_options(struct pq_segment *s, const uint8_t *p, size_t n)
 {
     struct pq_rd r = pq_rd_init(p, n);
     while (pq_rd_left(&r)) {
@@ -60,8 +62,13 @@ static void find_timestamps(struct pq_segment *s, const uint8_t *p, size_t n)
             return;
         if (kind == OPT_TIMESTAMPS && len == 10) {
             s->tsval = pq_be32(body);
+            s->tsecr = pq_be32(body + 4);
             s->has_ts = true;
-            return;
+        } else if (kind == OPT_MSS && len == 4) {
+            s->mss = pq_be16(body);
+        } else if (kind == OPT_SCALE && len == 3) {
+            s->scale = body[0] > SCALE_MAX ? SCALE_MAX : body[0];
+            s->has_scale = true;
         }
     }
 }
@@ -78,7 +85,8 @@ static enum pq_drop parse_tcp(struct pq_segment *s, uint8_t *t, size_t n)
     s->flags = (uint16_t)((t[12] & 1) << 8 | t[13]);
     s->seq = pq_be32(t + 4);
     s->ack = pq_be32(t + 8);
-    find_timestamps(s, t + 20, head - 20);
+    s->window = pq_be16(t + 14);
+    read_options(s, t + 20, head - 20);
     s->data = t + head;
     s->len = n - head;
     return s->len ? PQ_DROP_NONE : PQ_DROP_NO_PAYLOAD;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_segment.c - a frame from the wire down to its TCP payload, with and without a link header;
- * then the payload is forged into a packet of ours, in which the same must be found again. */
+ * then the payload is forged into a packet of ours, in which the same must be found again; and a
+ * connection [12.9] takes the segment, in each of its states, whoever may have sent it. */
 #include "fuzz.h"
 #include "wire/flow.h"
 #include "wire/segment.h"
@@ -28,6 +29,47 @@ static void forge(const struct pq_segment *s)
     FUZZ_CHECK(again.len == len && memcmp(again.data, s->data, len) == 0);
 }
 
+/* Nothing that strangers say lets this side send more than a window can be, or takes back what the
+ * peer was allowed. */
+static void connected(struct pq_flow *f, const struct pq_segment *s)
+{
+    const uint32_t edge = f->st.ack + f->conn.window;
+    const bool was_open = f->conn.state == PQ_CONNECT_OPEN;
+    pq_connect_bare(f, s);
+    if (s->len)
+        pq_flow_heard(f, s);
+    if (f->conn.state != PQ_CONNECT_OPEN) {
+        FUZZ_CHECK(pq_connect_room(f) == 0);
+        return;
+    }
+    FUZZ_CHECK(pq_connect_room(f) <= UINT32_C(65535) << 14);
+    FUZZ_CHECK(f->conn.window <= f->conn.window_max || f->conn.window <= 65535);
+    FUZZ_CHECK(!was_open || (int32_t)(f->st.ack + f->conn.window - edge) >= 0);
+    FUZZ_CHECK(f->conn.window >> f->conn.scale <= 65535);
+    (void)pq_connect_ack_at(f, 1);
+}
+
+static void as_connection(const struct pq_segment *s)
+{
+    uint8_t buf[PQ_SLOT_SIZE];
+    struct pq_slot slot = {.buf = buf};
+    const struct pq_flow_conf conf = {.local = s->dst, .peer = s->src, .look = PQ_LOOK_PLAUSIBLE};
+    const struct pq_connect_conf host = {.mss = 1460, .rmem = 6U << 20};
+    struct pq_flow asks, open;
+    if (pq_addr_is4(&s->src) != pq_addr_is4(&s->dst))
+        return;
+    pq_flow_init(&asks, &conf);
+    pq_connect_client(&asks, &host, 0);
+    pq_connect_ask(&asks, &slot, s->ack - 1, 0);
+    connected(&asks, s);
+    pq_flow_init(&open, &conf);
+    pq_connect_server(&open, &host, s);
+    pq_connect_answer(&open, &slot, 0);
+    connected(&open, s);
+    pq_connect_ack(&open, &slot, 0);
+    FUZZ_CHECK(open.st.seq == open.conn.first + 1);
+}
+
 static void parse(const uint8_t *p, size_t n, size_t link_len)
 {
     struct pq_segment s;
@@ -42,6 +84,8 @@ static void parse(const uint8_t *p, size_t n, size_t link_len)
         fuzz_touch(data);
         forge(&s);
     }
+    if (d == PQ_DROP_NONE || d == PQ_DROP_NO_PAYLOAD)
+        as_connection(&s);
     free(frame);
 }
 

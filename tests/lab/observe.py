@@ -39,6 +39,7 @@ from figures import Packet
 from lab import Host, Lab, Process
 from paqet import PORT, Settings, SocksError, read_exactly
 from test_interop import NO_POOL
+from test_keys import Keys
 
 MB = 1_000_000
 REQUEST = 400
@@ -200,6 +201,17 @@ def look_settings(look: str, ip6: bool) -> Settings:
     return Settings(ip6=ip6, network_extra=f"  tcp:\n    look: {look}\n")
 
 
+def connect_settings(lab: Lab, ip6: bool) -> tuple[Settings, Settings]:
+    """Server and client with keys; the server knows that it has answered no connection before."""
+    keys = Keys(lab)
+    keys.know_all()
+    look = "  tcp:\n    look: connect\n"
+    return (
+        keys.server_settings(ip6=ip6, network_extra=look),
+        keys.client_settings(ip6=ip6, network_extra=look),
+    )
+
+
 def knows_look(process: Process) -> bool:
     return not re.search(UNKNOWN, process.log())
 
@@ -209,9 +221,10 @@ def run_ours(look: str, work: Work) -> Seen:
     seen = Seen(work=work)
     with Lab(wan=work.wan()) as lab:
         tap = Tap(lab)
-        settings = look_settings(look, work.ip6)
-        server = paqet.start_server(lab, settings)
-        paqet.start_client(lab, settings)
+        both = (look_settings(look, work.ip6),) * 2
+        ours, theirs = connect_settings(lab, work.ip6) if look == "connect" else both
+        server = paqet.start_server(lab, ours)
+        paqet.start_client(lab, theirs)
         browse_tunnel(lab, seen)
         finish(lab, tap, seen, server)
     return seen
@@ -429,7 +442,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     usual = Work()
     add = parser.add_argument
-    add("--look", choices=["classic", "plausible"], default="plausible", help="(%(default)s)")
+    looks = ["classic", "plausible", "connect"]
+    add("--look", choices=looks, default="plausible", help="(%(default)s)")
     add("--family", choices=["4", "6"], default="4", help="IPv4 or IPv6 (%(default)s)")
     add("--peer", choices=["a", "b", "b20"], help="also with a Go program at the other end")
     add("--role", choices=["client", "server"], default="client", help="ours then (%(default)s)")
@@ -439,6 +453,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--json", action="store_true", help="figures instead of the table")
     add("--keep", type=Path, metavar="FOLDER", help="put the captures there")
     options = parser.parse_args()
+    if options.peer and options.look == "connect":
+        parser.error("--look connect: a Go program has no handshake")
     if not 0 <= options.idle <= IDLE_MAX:
         parser.error(f"--idle: 0 to {IDLE_MAX}")
     if not (0 <= options.loss <= 20 and 0 <= options.delay <= 200):

@@ -46,6 +46,11 @@ class Keys:
         self.state = self.lab.new_file("stamps")
         self.state.unlink(missing_ok=True)
 
+    def know_all(self) -> None:
+        """As if the server had been stopped in order before: it answers connections at once."""
+        path = self.state.with_name(self.state.name + ".syns")
+        path.write_text("paqet syns 1\nfrom 0\nend\n")
+
     def server_settings(self, ali: str = "", sara: str = "", **options: object) -> Settings:
         """`ali`, `sara`: more keys of theirs, each with a comma in front."""
         transport = f"  private_key: {self.server[0]}\n  state: {self.state}\n"
@@ -65,7 +70,10 @@ class Keys:
         return Settings(block=GCM, server=server, transport=transport, ip6=ip6, **options)
 
     def start_server(self) -> Process:
-        return paqet.start_server(self.lab, self.server_settings())
+        """Its port is kept from the kernel, too, which would send resets."""
+        process = paqet.start_server(self.lab, self.server_settings())
+        process.wait_log("listening on port", 10)
+        return process
 
     def start_client(self, **options: object) -> Process:
         return paqet.start_client(self.lab, self.client_settings(**options))
@@ -203,7 +211,8 @@ def expect_silence(lab: Lab, seconds: float, do: object) -> None:
     do()
     time.sleep(seconds)
     packets = capture.stop()
-    expect(not packets, f"the server sent {len(packets)} packets")
+    flags = [packet.flags for packet in packets]
+    expect(not packets, f"the server sent {len(packets)} packets, their flags: {flags[:5]}")
 
 
 @test(timed=True)

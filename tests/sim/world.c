@@ -337,8 +337,11 @@ struct world *world_new(const struct world_conf *c, uint64_t seed)
 void world_connect(struct world *w, uint16_t port)
 {
     struct end *e = &w->end[CLIENT];
-    struct pq_flow_conf fc = {
-        .local = e->addr, .peer = w->end[SERVER].addr, .link_len = 14, .t0 = 12345};
+    struct pq_flow_conf fc = {.local = e->addr,
+                              .peer = w->end[SERVER].addr,
+                              .link_len = 14,
+                              .t0 = 12345,
+                              .look = e->conf.look};
     fc.local.port = port;
     assert_int_equal(pq_hub_connect(e->hub, &w->ses, &fc, w->server_public, w, w->now), 0);
     assert_ptr_equal(pq_session_user(w->ses), w);

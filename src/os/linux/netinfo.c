@@ -15,6 +15,10 @@
 
 enum { ROUTE_REQUEST_MAX = 128 };
 
+#define RMEM_USUAL (UINT32_C(6) << 20) /* Linux' default */
+#define RMEM_LEAST (UINT32_C(1) << 20)
+#define RMEM_MOST  (UINT32_C(64) << 20)
+
 /* ---- interfaces */
 
 struct ifaces {
@@ -145,6 +149,16 @@ uint8_t pq_host_ttl(bool is4)
         fclose(f);
     long v = strtol(line, NULL, 10);
     return v > 0 && v < 256 ? (uint8_t)v : 64;
+}
+
+uint32_t pq_host_rmem(void)
+{
+    FILE *f = fopen("/proc/sys/net/ipv4/tcp_rmem", "re");
+    unsigned long v[3] = {0};
+    const bool ok = f && fscanf(f, "%lu %lu %lu", &v[0], &v[1], &v[2]) == 3;
+    if (f)
+        fclose(f);
+    return ok && v[2] >= RMEM_LEAST && v[2] <= RMEM_MOST ? (uint32_t)v[2] : RMEM_USUAL;
 }
 
 /* ---- changes */

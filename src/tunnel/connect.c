@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: MIT */
+/* connect.c - sessions of our own wire whose packets look like a TCP connection from its SYN on:
+ * what a SYN proves and who has called, before there is a session; handshakes, acknowledgements
+ * without data and ends of connections on their way [12.9].  How one connection counts is in
+ * wire/connect.c. */
+#include "tunnel/tunnel_internal.h"
+
+#include <stdlib.h>
+
+#define CALLERS_MAX 256 /* connections of a worker that have no session yet, for ... */
+#define CALLER_WAIT PQ_HALF_WAIT
+#define LEAVING_MAX 1024 /* ends that wait to go out */
+#define LINK_MTU    1500
+#define REPEAT_MIN  (200 * PQ_MS) /* the last datagram goes again while nothing else may */
+#define REPEATS_MAX 6             /* doublings of that */
+#define TCP_LEAST   20
+#define SYN_MAX     128 /* bytes of a frame */
+
+struct pq_caller { /* server: a connection that has no session yet */
+    struct pq_hub *hub;
+    struct pq_hash_node by_tuple;
+    struct pq_list node;    /* in hub->callers, the oldest first */
+    struct pq_list waiting; /* in hub->called, while it is to be answered */
+    struct pq_addr peer, local;
+    struct pq_flow flow;
+    uint32_t first; /* time stamp of the first SYN, ... */
+    uint32_t last;  /* ... and of the last one that came */
+    bool answered;
+    pq_ns opened;
+    uint8_t syn[SYN_MAX]; /* the frame of the SYN, for another worker; ... */
+    uint32_t syn_len;     /* ... 0: there is none */
+};
+
+struct pq_leaving { /* a connection that ends */
+    struct pq_list node;
+    struct pq_flow flow;
+};
+
+/* ---- what a SYN proves */
+
+int pq_connect_init(struct pq_hub *h)
+{
+    const bool can = h->conf.own.on && h->conf.own.secret && h->conf.look != PQ_LOOK_CLASSIC;
+    h->syns = h->conf.syns;
+    if (!can || h->conf.client)
+        return 0;
+    int e = pq_shake_syn(h->shake, NULL, &h->syn_key);
+    if (!e && !h->syns) {
+        e = pq_syns_new(&h->own_syns, h->ev->wall(h->ctx), pq_rng_u64(h->rng));
+        h->syns = h->own_syns;
+    }
+    return e;
+}
+
+uint32_t pq_connect_proof(struct pq_mask *key, uint32_t stamp, uint64_t slot)
+{
+    uint8_t in[16] = {0}, out[16];
+    pq_put_be32(in, stamp);
+    pq_put_be32(in + 4, (uint32_t)slot);
+    pq_mask_block(key, in, out);
+    return pq_be32(out);
+}
+
+struct proven {
+    uint64_t slot;
+    uint32_t first; /* time stamp of the first SYN with this number */
+};
+
+/* Whether the SYN proves that its sender has the keys. */
+static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint64_t wall,
+                      struct proven *out)
+{
+    uint64_t slots[2];
+    pq_syns_slots(wall, slots);
+    for (unsigned i = 0; i < 2 * PQ_SYNS; i++) {
+        *out = (struct proven){slots[i % 2], syn->tsval - pq_syn_after[i / 2]};
+        if (pq_connect_proof(h->syn_key, out->first, out->slot) == syn->seq)
+            return true;
+    }
+    return false;
+}
+
+/* ... and no other has been answered with the same proof; or another worker has found so. */
+static bool may_answer(struct pq_hub *h, const struct pq_segment *syn, uint32_t *first)
+{
+    const uint64_t wall = h->ev->wall(h->ctx);
+    struct proven p;
+    const bool ok = is_proven(h, syn, wall, &p);
+    *first = p.first;
+    if (h->handed)
+        return ok;
+    if (!ok)
+        pq_syns_note_wrong(h->syns, wall);
+    return ok && pq_syns_take(h->syns, p.slot, syn->seq, p.first, wall);
+}
+
+/* ---- connections */
+
+static struct pq_connect_conf host_of(const struct pq_hub *h, const struct pq_flow *f)
+{
+    const uint32_t mtu = h->conf.link_mtu ? h->conf.link_mtu : LINK_MTU;
+    const uint32_t heads = f->ip_len + (uint32_t)TCP_LEAST;
+    const uint32_t mss = mtu > heads ? mtu - heads : 0;
+    return (struct pq_connect_conf){.mss = (uint16_t)(mss < UINT16_MAX ? mss : UINT16_MAX),
+                                    .rmem = h->conf.rmem};
+}
+
+static void draw_lead(struct pq_hub *h, struct pq_flow *f)
+{
+    uint8_t random[2 * (PQ_LEAD_MAX + 1)];
+    pq_rng_fill(h->rng, random, sizeof random);
+    pq_connect_set_lead(f, random);
+}
+
+void pq_connect_begin(struct pq_hub *h, struct pq_flow *f, pq_ns now)
+{
+    const struct pq_connect_conf c = host_of(h, f);
+    pq_connect_client(f, &c, now);
+    draw_lead(h, f);
+}
+
+static struct pq_caller *find_caller(struct pq_hub *h, const struct pq_addr *peer,
+                                     const struct pq_addr *local)
+{
+    struct pq_hash_node *i = pq_hash_find(&h->by_caller, pq_session_key(h, peer, local->port));
+    for (; i; i = pq_hash_next(i)) {
+        struct pq_caller *c = PQ_OF(i, struct pq_caller, by_tuple);
+        if (pq_addr_eq(&c->peer, peer) && pq_addr_eq(&c->local, local))
+            return c;
+    }
+    return NULL;
+}
+
+static void caller_free(struct pq_caller *c)
+{
+    struct pq_hub *h = c->hub; /* NOLINT(clang-analyzer-unix.Malloc): as in pq_list_pop */
+    pq_hash_remove(&h->by_caller, &c->by_tuple);
+    pq_list_remove(&c->node);
+    pq_list_remove(&c->waiting);
+    h->n_callers--;
+    free(c);
+}
+
+struct pq_flow *pq_connect_caller(struct pq_hub *h, const struct pq_addr *peer,
+                                  const struct pq_addr *local)
+{
+    struct pq_caller *c = h->n_callers ? find_caller(h, peer, local) : NULL;
+    return c && c->answered ? &c->flow : NULL;
+}
+
+bool pq_connect_claim(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
+                      struct pq_flow *out)
+{
+    struct pq_caller *c = h->n_callers ? find_caller(h, peer, local) : NULL;
+    if (!c || !c->answered)
+        return false;
+    *out = c->flow;
+    caller_free(c);
+    return true;
+}
+
+/* A proven SYN: it is answered at the next pull; or another worker has done so. */
+static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_t first, pq_ns now)
+{
+    struct pq_flow_conf fc = {.local = syn->dst, .peer = syn->src, .link_len = h->conf.link_len};
+    if (!h->ev->accept(h->ctx, syn, &fc))
+        return PQ_DROP_FULL;
+    if (h->n_callers >= CALLERS_MAX)
+        caller_free(PQ_OF(h->callers.next, struct pq_caller, node));
+    struct pq_caller *c = calloc(1, sizeof *c);
+    if (!c)
+        return PQ_DROP_FULL;
+    *c = (struct pq_caller){.hub = h,
+                            .peer = syn->src,
+                            .local = syn->dst,
+                            .first = first,
+                            .last = syn->tsval,
+                            .opened = now};
+    pq_list_init(&c->node);
+    pq_list_init(&c->waiting);
+    pq_session_flow(h, &c->flow, &fc);
+    c->flow.st.seq = pq_syns_number(h->syns, syn->seq, first);
+    const struct pq_connect_conf host = host_of(h, &c->flow);
+    pq_connect_server(&c->flow, &host, syn);
+    draw_lead(h, &c->flow);
+    h->fresh_until = now + CALLER_WAIT;
+    h->n_callers++;
+    pq_list_push(&h->callers, &c->node);
+    if (h->handed) {
+        c->answered = true;
+        pq_connect_note_answered(&c->flow, now);
+    } else {
+        pq_list_push(&h->called, &c->waiting);
+    }
+    if (h->conf.homes && h->frame->len <= sizeof c->syn) {
+        memcpy(c->syn, h->frame->p, h->frame->len);
+        c->syn_len = h->frame->len;
+    }
+    if (pq_hash_add(&h->by_caller, &c->by_tuple, pq_session_key(h, &c->peer, c->local.port))) {
+        caller_free(c);
+        return PQ_DROP_FULL;
+    }
+    return PQ_DROP_NONE;
+}
+
+void pq_connect_hand(struct pq_hub *h, const struct pq_segment *seg, unsigned worker)
+{
+    struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
+    if (!c || !c->answered || !c->syn_len)
+        return;
+    const struct pq_frame f = {.p = c->syn, .len = c->syn_len, .wire_len = c->syn_len};
+    h->ev->elsewhere(h->ctx, worker, &f);
+    caller_free(c);
+}
+
+/* Without data, of a session that another worker has [12.7]. */
+static enum pq_drop take_elsewhere(struct pq_hub *h, const struct pq_segment *seg)
+{
+    int worker = -1;
+    if (h->conf.homes && !h->handed)
+        worker = pq_homes_of_tuple(h->conf.homes, &seg->src, seg->dst.port);
+    if (worker < 0 || (unsigned)worker == h->conf.worker)
+        return PQ_DROP_NO_PAYLOAD;
+    h->ev->elsewhere(h->ctx, (unsigned)worker, h->frame);
+    return PQ_DROP_ELSEWHERE;
+}
+
+/* The caller repeats his SYN, as one whose answer was lost does: at its times, and once each. */
+static enum pq_drop call_again(struct pq_caller *c, const struct pq_segment *syn)
+{
+    bool later = false;
+    for (unsigned i = 0; i < PQ_SYNS; i++)
+        later = later || (syn->has_ts && syn->tsval == c->first + pq_syn_after[i] &&
+                          (int32_t)(syn->tsval - c->last) > 0);
+    if (!later || c->flow.st.seq != c->flow.conn.first + 1)
+        return PQ_DROP_REPLAY;
+    c->last = syn->tsval;
+    c->flow.st.ts_echo = syn->tsval;
+    if (pq_list_empty(&c->waiting))
+        pq_list_push(&c->hub->called, &c->waiting);
+    return PQ_DROP_NONE;
+}
+
+/* The flow of a session on this tuple that begins with a handshake, and whose it is. */
+static struct pq_flow *find_flow(struct pq_hub *h, const struct pq_segment *seg,
+                                 struct pq_session **out)
+{
+    struct pq_hash_node *i = pq_hash_find(&h->by_peer, pq_session_key(h, &seg->src, seg->dst.port));
+    for (; i; i = pq_hash_next(i)) {
+        const struct pq_tuple *t = PQ_OF(i, struct pq_tuple, node);
+        struct pq_session *s = t->s;
+        if (!pq_addr_eq(&t->peer, &seg->src) || !pq_addr_eq(&t->local, &seg->dst))
+            continue;
+        struct pq_flow *f = t == &s->other ? &s->path->flow : &s->flow;
+        if (f->look != PQ_LOOK_CONNECT)
+            continue;
+        *out = s;
+        return f;
+    }
+    return NULL;
+}
+
+enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now)
+{
+    const uint16_t kind = seg->flags & (PQ_TCP_SYN | PQ_TCP_ACK | PQ_TCP_RST | PQ_TCP_FIN);
+    struct pq_session *s = NULL;
+    struct pq_flow *f = find_flow(h, seg, &s);
+    uint32_t first;
+    if (f && (kind != PQ_TCP_SYN || !h->syn_key)) {
+        if (pq_connect_bare(f, seg)) {
+            if (kind & PQ_TCP_SYN)
+                h->fresh_until = now + CALLER_WAIT;
+            pq_session_fit(s, now);
+            pq_session_wake(s);
+        }
+        return PQ_DROP_NONE;
+    }
+    struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
+    if (kind != PQ_TCP_SYN) {
+        if (c)
+            pq_connect_bare(&c->flow, seg);
+        return c ? PQ_DROP_NONE : take_elsewhere(h, seg);
+    }
+    if (c && seg->seq + 1 == c->flow.st.ack)
+        return call_again(c, seg);
+    if (!h->syn_key || !seg->has_ts || !may_answer(h, seg, &first))
+        return PQ_DROP_NO_PAYLOAD;
+    if (c)
+        caller_free(c); /* it has begun anew from the same port */
+    return call(h, seg, first, now);
+}
+
+void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now)
+{
+    struct pq_session *s;
+    if (now >= h->fresh_until)
+        return;
+    const struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
+    const struct pq_flow *f = c ? &c->flow : find_flow(h, seg, &s);
+    const size_t n = f ? pq_connect_lead(f, seg) : 0;
+    seg->data += n;
+    seg->len -= n;
+    seg->seq += (uint32_t)n;
+    seg->head += n;
+}
+
+void pq_connect_tick(struct pq_hub *h, pq_ns now)
+{
+    while (pq_connect_deadline(h) <= now)
+        caller_free(PQ_OF(h->callers.next, struct pq_caller, node));
+}
+
+pq_ns pq_connect_deadline(const struct pq_hub *h)
+{
+    if (pq_list_empty(&h->callers))
+        return PQ_NEVER;
+    const struct pq_caller *c = PQ_OF(h->callers.next, struct pq_caller, node);
+    return c->opened + CALLER_WAIT; /* NOLINT(clang-analyzer-unix.Malloc): as in pq_list_pop */
+}
+
+/* ---- ends */
+
+void pq_connect_leave(struct pq_hub *h, struct pq_flow *f)
+{
+    if (f->look != PQ_LOOK_CONNECT || f->conn.state != PQ_CONNECT_OPEN || f->conn.gone ||
+        h->n_leaving >= LEAVING_MAX)
+        return;
+    struct pq_leaving *l = malloc(sizeof *l);
+    if (!l)
+        return;
+    l->flow = *f;
+    f->conn.gone = true;
+    h->n_leaving++;
+    pq_list_init(&l->node);
+    pq_list_push(&h->leaving, &l->node);
+}
+
+static void leave(void *ctx, struct pq_session *s)
+{
+    pq_connect_leave(ctx, &s->flow);
+}
+
+void pq_hub_leave(struct pq_hub *h)
+{
+    pq_hub_each(h, leave, h);
+}
+
+/* ---- on their way */
+
+static void note_out(struct pq_hub *h)
+{
+    h->stats.tx_packets++;
+}
+
+bool pq_connect_ready(const struct pq_hub *h)
+{
+    return !pq_list_empty(&h->called) || !pq_list_empty(&h->leaving);
+}
+
+size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
+{
+    size_t done = 0;
+    struct pq_list *i;
+    while (done < n && (i = pq_list_pop(&h->called))) {
+        struct pq_caller *c = PQ_OF(i, struct pq_caller, waiting);
+        pq_connect_answer(&c->flow, &slots[done++], now);
+        c->answered = true;
+        note_out(h);
+    }
+    while (done < n && (i = pq_list_pop(&h->leaving))) {
+        struct pq_leaving *l = PQ_OF(i, struct pq_leaving, node);
+        pq_connect_reset(&l->flow, &slots[done++], now);
+        h->n_leaving--;
+        free(l);
+        note_out(h);
+    }
+    return done;
+}
+
+/* No two SYNs of this program have the same time stamp, else one would be taken for a recording of
+ * the other: each worker has milliseconds of its own. */
+static pq_ns syn_turn(const struct pq_hub *h, pq_ns now)
+{
+    const uint64_t turns = h->conf.turns ? h->conf.turns : 1;
+    uint64_t ms = now / PQ_MS;
+    if (ms <= h->syn_ms)
+        ms = h->syn_ms + 1;
+    ms += (h->conf.turn + turns - ms % turns) % turns;
+    return ms * PQ_MS > now ? ms * PQ_MS : now;
+}
+
+static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_connect *c = &f->conn;
+    uint32_t first = 0;
+    if (now < c->due)
+        return false;
+    if (c->syns == PQ_SYNS) {
+        c->due = PQ_NEVER;
+        if (f == &s->flow) /* a move has a patience of its own */
+            pq_session_end(s, PQ_ETIMEOUT);
+        return false;
+    }
+    if (!c->syns) {
+        const pq_ns turn = syn_turn(h, now);
+        c->due = turn;
+        if (turn > now)
+            return false;
+        h->syn_ms = now / PQ_MS;
+        first =
+            pq_connect_proof(s->syn_key, pq_flow_tsval(f, now), h->ev->wall(h->ctx) / PQ_SYN_SLOT);
+    }
+    pq_connect_ask(f, slot, first, now);
+    note_out(h);
+    return true;
+}
+
+size_t pq_connect_head(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now)
+{
+    if (f->conn.state == PQ_CONNECT_ASKING)
+        return fill_syn(s, f, slot, now);
+    if (!f->conn.finish)
+        return 0;
+    pq_connect_ack(f, slot, now);
+    note_out(s->hub);
+    return 1;
+}
+
+pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now)
+{
+    return f->conn.state == PQ_CONNECT_ASKING ? f->conn.due : f->conn.finish ? now : PQ_NEVER;
+}
+
+/* ---- a session that may send no more until it hears something */
+
+size_t pq_connect_packets(const struct pq_session *s)
+{
+    return pq_connect_room(&s->flow) / s->size;
+}
+
+void pq_connect_keep(struct pq_session *s, const struct pq_span *last, pq_ns now)
+{
+    struct pq_stalled *t = &s->stalled;
+    if (s->flow.look != PQ_LOOK_CONNECT || pq_connect_packets(s)) {
+        free(t->copy);
+        *t = (struct pq_stalled){0};
+        return;
+    }
+    free(t->copy);
+    *t = (struct pq_stalled){.copy = malloc(last->n), .len = last->n};
+    if (t->copy)
+        memcpy(t->copy, last->p, last->n);
+    t->seq = s->flow.st.seq - (uint32_t)last->n;
+    t->due = now + pq_ns_max(REPEAT_MIN, 2 * pq_kcp_srtt(s->kcp));
+}
+
+static bool is_stalled(const struct pq_session *s)
+{
+    return s->stalled.copy && !pq_connect_packets(s);
+}
+
+/* The last datagram once more, bit for bit, as TCP would: an acknowledgement of it opens the window
+ * again, whatever was lost before it. */
+static void repeat(struct pq_session *s, struct pq_slot *slot, pq_ns now)
+{
+    struct pq_stalled *t = &s->stalled;
+    const uint32_t seq = s->flow.st.seq;
+    slot->off = PQ_SLOT_HEAD;
+    slot->len = (uint16_t)t->len;
+    memcpy(slot->buf + slot->off, t->copy, t->len);
+    s->flow.st.seq = t->seq;
+    pq_flow_craft(&s->flow, slot, false, now);
+    s->flow.st.seq = seq;
+    t->due = now + (pq_ns_max(REPEAT_MIN, 2 * pq_kcp_srtt(s->kcp)) << t->n);
+    t->n += t->n < REPEATS_MAX;
+    note_out(s->hub);
+}
+
+size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now)
+{
+    if (s->flow.look != PQ_LOOK_CONNECT)
+        return 0;
+    if (is_stalled(s) && now >= s->stalled.due) {
+        repeat(s, slot, now);
+        return 1;
+    }
+    if (pq_connect_ack_at(&s->flow, now) > now)
+        return 0;
+    pq_connect_ack(&s->flow, slot, now);
+    note_out(s->hub);
+    return 1;
+}
+
+pq_ns pq_connect_wait(struct pq_session *s, pq_ns now)
+{
+    if (s->flow.look != PQ_LOOK_CONNECT)
+        return PQ_NEVER;
+    const pq_ns at = pq_ns_min(pq_connect_due(&s->flow, now), pq_connect_ack_at(&s->flow, now));
+    return is_stalled(s) ? pq_ns_min(at, s->stalled.due) : at;
+}
+
+/* ---- life */
+
+void pq_connect_end(struct pq_session *s)
+{
+    pq_connect_leave(s->hub, &s->flow);
+    pq_mask_free(&s->syn_key);
+    free(s->stalled.copy);
+}
+
+void pq_connect_fini(struct pq_hub *h)
+{
+    struct pq_list *i;
+    while ((i = pq_list_pop(&h->callers)))
+        caller_free(PQ_OF(i, struct pq_caller, node));
+    while ((i = pq_list_pop(&h->leaving)))
+        free(PQ_OF(i, struct pq_leaving, node));
+    pq_hash_fini(&h->by_caller);
+    pq_mask_free(&h->syn_key);
+    pq_syns_free(&h->own_syns);
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "tunnel/syns.h"
+
+#include "base/err.h"
+#include "base/hash.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PLACES ((size_t)2 * PQ_SYNS_OF_SLOT) /* a power of two */
+#define TITLE  "paqet syns 1\n"
+#define END    "end\n"
+
+struct slot { /* open addressing; 0 = free */
+    uint64_t number;
+    unsigned n;
+    uint64_t v[PLACES];
+};
+
+struct pq_syns {
+    uint64_t seed;
+    pthread_mutex_t lock; /* of what follows */
+    uint64_t least;       /* earlier slots are over, or of before the start */
+    struct slot slots[2]; /* by the slot's number modulo 2 */
+    uint64_t wrong_slot;
+    uint32_t wrong; /* SYNs in it that have proven nothing */
+};
+
+void pq_syns_slots(uint64_t wall, uint64_t slots[2])
+{
+    slots[1] = (wall + PQ_SYN_SLOT / 2) / PQ_SYN_SLOT;
+    slots[0] = slots[1] ? slots[1] - 1 : 0;
+}
+
+int pq_syns_new(struct pq_syns **out, uint64_t wall, uint64_t seed)
+{
+    uint64_t running[2];
+    struct pq_syns *s = *out = calloc(1, sizeof *s);
+    if (!s)
+        return PQ_ENOMEM;
+    s->seed = seed;
+    pthread_mutex_init(&s->lock, NULL);
+    pq_syns_slots(wall, running);
+    s->least = running[1] + 1;
+    return 0;
+}
+
+void pq_syns_free(struct pq_syns **s)
+{
+    if (!*s)
+        return;
+    pthread_mutex_destroy(&(*s)->lock);
+    free(*s);
+    *s = NULL;
+}
+
+uint32_t pq_syns_number(const struct pq_syns *s, uint32_t number, uint32_t stamp)
+{
+    const uint32_t both[2] = {number, stamp};
+    return (uint32_t)(pq_hash_bytes(both, sizeof both, s->seed) >> 16);
+}
+
+/* The place of a value, or the free one for it. */
+static uint64_t *find(struct slot *t, uint64_t value)
+{
+    size_t i = (size_t)(value * UINT64_C(0x9e3779b97f4a7c15) >> 40) % PLACES;
+    while (t->v[i] && t->v[i] != value)
+        i = (i + 1) % PLACES;
+    return &t->v[i];
+}
+
+static bool remember(struct pq_syns *s, uint64_t slot, uint64_t value)
+{
+    struct slot *t = &s->slots[slot % 2];
+    if (t->number != slot) {
+        memset(t, 0, sizeof *t);
+        t->number = slot;
+    }
+    uint64_t *at = find(t, value);
+    if (*at || t->n >= PQ_SYNS_OF_SLOT)
+        return false;
+    *at = value;
+    t->n++;
+    return true;
+}
+
+/* Wrong ones until now, in the slot that runs. */
+static uint32_t *wrong(struct pq_syns *s, uint64_t slot)
+{
+    if (s->wrong_slot != slot) {
+        s->wrong_slot = slot;
+        s->wrong = 0;
+    }
+    return &s->wrong;
+}
+
+void pq_syns_note_wrong(struct pq_syns *s, uint64_t wall)
+{
+    uint64_t valid[2];
+    pq_syns_slots(wall, valid);
+    pthread_mutex_lock(&s->lock);
+    uint32_t *n = wrong(s, valid[1]);
+    *n += *n < PQ_SYNS_WRONG;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static bool take(struct pq_syns *s, uint64_t slot, uint64_t value, uint64_t wall)
+{
+    uint64_t valid[2];
+    pq_syns_slots(wall, valid);
+    if (*wrong(s, valid[1]) >= PQ_SYNS_WRONG)
+        return false;
+    if (valid[0] > s->least) /* never back: what was answered earlier is forgotten */
+        s->least = valid[0];
+    if (slot < s->least || slot > valid[1])
+        return false;
+    return remember(s, slot, value);
+}
+
+bool pq_syns_take(struct pq_syns *s, uint64_t slot, uint32_t number, uint32_t stamp, uint64_t wall)
+{
+    const uint64_t value = (uint64_t)number << 32 | stamp;
+    pthread_mutex_lock(&s->lock);
+    const bool ok = take(s, slot, value ? value : 1, wall);
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+uint64_t pq_syns_from(struct pq_syns *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const uint64_t from = s->least * PQ_SYN_SLOT;
+    pthread_mutex_unlock(&s->lock);
+    return from;
+}
+
+/* ---- the text: a title; the first slot that is answered; what was, with its slot; an end */
+
+bool pq_syns_write(struct pq_syns *s, FILE *f)
+{
+    pthread_mutex_lock(&s->lock);
+    fprintf(f, TITLE "from %" PRIu64 "\n", s->least);
+    for (const struct slot *t = s->slots; t < s->slots + 2; t++)
+        for (size_t i = 0; t->number >= s->least && i < PLACES; i++)
+            if (t->v[i])
+                fprintf(f, "%" PRIu64 " %016" PRIx64 "\n", t->number, t->v[i]);
+    fputs(END, f);
+    pthread_mutex_unlock(&s->lock);
+    return !ferror(f);
+}
+
+/* Of one line.  Returns 0, 1 at the end, or PQ_EPROTO. */
+static int read_line(struct pq_syns *s, const char *line, uint64_t least)
+{
+    uint64_t slot, value;
+    if (strcmp(line, END) == 0)
+        return 1;
+    if (sscanf(line, "%" SCNu64 " %" SCNx64, &slot, &value) != 2 || slot < least ||
+        slot > least + 1 || !value)
+        return PQ_EPROTO;
+    remember(s, slot, value);
+    return 0;
+}
+
+int pq_syns_read(struct pq_syns *s, FILE *f)
+{
+    char line[64];
+    uint64_t least;
+    if (!fgets(line, sizeof line, f) || strcmp(line, TITLE) != 0 || !fgets(line, sizeof line, f) ||
+        sscanf(line, "from %" SCNu64, &least) != 1)
+        return PQ_EPROTO;
+    int e = 0;
+    pthread_mutex_lock(&s->lock);
+    while (!e && fgets(line, sizeof line, f))
+        e = read_line(s, line, least);
+    if (e == 1)
+        s->least = least;
+    pthread_mutex_unlock(&s->lock);
+    return e == 1 ? 0 : PQ_EPROTO;
+}

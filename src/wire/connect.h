@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* connect.h - a flow that looks like a TCP connection from its SYN on [12.9]: the handshake, what
+ * the peer lets this side send, when it acknowledges without data, the window that it tells.
+ * Knows: one flow's numbers.  Does not know: whether a SYN has proven itself, who sends what is
+ * forged here, what the datagrams are.  One owner thread. */
+#ifndef PQ_WIRE_CONNECT_H
+#define PQ_WIRE_CONNECT_H
+#include "base/bytes.h"
+#include "base/slot.h"
+#include "base/time.h"
+#include "wire/segment.h"
+
+#define PQ_SYNS         3              /* times that a SYN goes ... */
+#define PQ_SYN_PATIENCE (4096 * PQ_MS) /* ... and how long an answer to the last may take */
+
+#define PQ_LEAD_MIN 6 /* printable characters before the first payload of a direction */
+#define PQ_LEAD_MAX 23
+
+/* When, in ms from the first one: by its time stamp a server knows which one it is. */
+extern const uint16_t pq_syn_after[PQ_SYNS];
+
+struct pq_flow;
+
+enum pq_connected {
+    PQ_CONNECT_NO,     /* there is no handshake: the flow is another look's */
+    PQ_CONNECT_ASKING, /* client: no SYN+ACK has come */
+    PQ_CONNECT_OPEN,
+};
+
+struct pq_connect_conf { /* of this host */
+    uint16_t mss;        /* that it tells: the link's MTU without the headers */
+    uint32_t rmem;       /* bytes that its receive buffers may grow to */
+};
+
+struct pq_connect { /* part of a flow */
+    enum pq_connected state;
+    bool gone;    /* the peer has reset it, as it seems: nobody proves that he sends one */
+    bool finish;  /* client: owes the acknowledgement that ends the handshake */
+    bool again;   /* owes one, though nothing new has come: the peer repeats himself */
+    uint8_t syns; /* that went out */
+    uint8_t scale, peer_scale;
+    uint16_t mss, peer_mss;
+    uint32_t syn_ts;     /* time stamp of the first SYN */
+    uint32_t first;      /* own sequence number of the SYN ... */
+    uint32_t peer_first; /* ... and the peer's */
+    uint8_t lead_len, lead[PQ_LEAD_MAX];
+    uint32_t una, edge; /* up to where the peer has acknowledged, and lets this side send */
+    uint32_t window, window_max;
+    uint32_t told;            /* the last own time stamp */
+    uint32_t echo;            /* the own time stamp that came back last, for the ... */
+    bool echo_new;            /* ... first time, and ... */
+    uint32_t rtt_min;         /* ... the least time that one took, ms; 0 = not known */
+    uint32_t round_ts, round; /* bytes that came since then: the window follows them */
+    uint32_t owed;            /* bytes that came since something was sent */
+    pq_ns owed_since;         /* 0 = not known yet */
+    pq_ns sent_at;            /* when something was sent last */
+    pq_ns pause;              /* from there to an acknowledgement without data */
+    pq_ns due;                /* the next SYN, or the end of waiting for an answer */
+};
+
+/* The flow begins with a handshake from now on. */
+void pq_connect_client(struct pq_flow *f, const struct pq_connect_conf *c, pq_ns now);
+
+/* A flow made of a SYN that is to be answered, as pq_connect_answer does; its own numbers begin at
+ * the flow's. */
+void pq_connect_server(struct pq_flow *f, const struct pq_connect_conf *c,
+                       const struct pq_segment *syn);
+
+/* What the first payload of this side begins with: as many characters as these random bytes say. */
+void pq_connect_set_lead(struct pq_flow *f, const uint8_t random[2 * (PQ_LEAD_MAX + 1)]);
+
+/* Bytes that a segment with data begins with that are none of its datagram; 0 if it is not the
+ * first one of the peer. */
+size_t pq_connect_lead(const struct pq_flow *f, const struct pq_segment *s);
+
+/* Client: forges the next SYN into a slot whose datagram is empty, the first with this sequence
+ * number.  Its time stamp is the flow's at `now`. */
+void pq_connect_ask(struct pq_flow *f, struct pq_slot *slot, uint32_t first, pq_ns now);
+
+/* Server: forges the SYN+ACK, also again as long as nothing else has been sent. */
+void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now);
+
+/* The same where it has been sent, by another worker. */
+void pq_connect_note_answered(struct pq_flow *f, pq_ns now);
+
+/* A segment of the peer's address and port without data, of which nobody knows whether it is his.
+ * Returns whether there may be more to send now. */
+bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s);
+
+/* The same for one with data that has proven to be his; see pq_flow_heard, which calls it.  `fresh`
+ * bytes of it, or before it, are new. */
+void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fresh);
+
+/* Called with each packet that is forged. */
+void pq_connect_sent(struct pq_flow *f, uint32_t tsval, pq_ns now);
+
+/* What was heard is owed an acknowledgement even if nothing new came: the peer repeats itself. */
+void pq_connect_repeated(struct pq_flow *f);
+
+/* Bytes that may be sent; UINT32_MAX without a handshake. */
+uint32_t pq_connect_room(const struct pq_flow *f);
+
+/* When an acknowledgement has to go even without data, or PQ_NEVER.  Notes `now` as the time at
+ * which what is owed has come, if it is not known yet. */
+pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now);
+
+/* Forge a segment without data into an empty slot: an acknowledgement, or the end. */
+void pq_connect_ack(struct pq_flow *f, struct pq_slot *slot, pq_ns now);
+void pq_connect_reset(struct pq_flow *f, struct pq_slot *slot, pq_ns now);
+#endif

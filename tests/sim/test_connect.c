@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: MIT */
+/* test_connect.c - flows that look like TCP connections from their SYN on: a strict box on the path
+ * finds nothing wrong, and neither a stranger nor a recording gets an answer [12.9]. */
+#include "tunnel/tunnel_internal.h"
+#include "world.h"
+
+#include <stdio.h>
+
+#define TCP   (14 + 20)
+#define PORTS 64
+
+/* ---- a box that keeps account of connections, as Linux' connection tracking does */
+
+struct side {
+    uint32_t end, max_end, max_win;
+    unsigned scale;
+};
+
+static struct box {
+    bool began[PORTS], reset[PORTS];
+    struct side of[PORTS][2];
+    uint32_t high[PORTS][2]; /* end of what was sent */
+    uint32_t syn_end[PORTS][2];
+    unsigned leads;
+    uint8_t last[PORTS][2][1600];
+    size_t last_len[PORTS][2];
+    unsigned syns, bare, resets, invalid, altered, repeats, longest;
+    unsigned drop_syns, drop_answers; /* so many of them are lost */
+    uint16_t clamp;                   /* MSS; 0 = as it is */
+} box;
+
+static unsigned port_of(const uint8_t *t, unsigned from)
+{
+    const unsigned port = pq_be16(from == CLIENT ? t : t + 2) - 40000U;
+    assert_true(port < PORTS);
+    return port;
+}
+
+static bool is_invalid(struct side *me, struct side *peer, const uint8_t *t, uint32_t end)
+{
+    const uint32_t seq = pq_be32(t + 4), ack = pq_be32(t + 8);
+    const uint32_t win = (uint32_t)pq_be16(t + 14) << (t[13] & PQ_TCP_SYN ? 0 : me->scale);
+    const uint32_t lag = me->max_win > 66000 ? me->max_win : 66000;
+    const bool bad = (int32_t)(seq - me->max_end) > 0 ||
+                     (int32_t)(end - (me->end - peer->max_win)) < 0 ||
+                     (int32_t)(ack - peer->end) > 0 || (int32_t)(ack - (peer->end - lag)) < 0;
+    me->max_win = win > me->max_win ? win : me->max_win;
+    if ((int32_t)(end - me->end) > 0)
+        me->end = end;
+    if ((int32_t)(ack + win - peer->max_end) > 0)
+        peer->max_end = ack + win;
+    return bad;
+}
+
+/* A SYN and its answer, which are 40 bytes of header. */
+static bool handshake(unsigned port, unsigned from, const uint8_t *t)
+{
+    struct side *me = &box.of[port][from], *peer = &box.of[port][!from];
+    const uint32_t end = pq_be32(t + 4) + 1;
+    assert_int_equal(t[12] >> 4, 10);
+    assert_int_equal(t[20], 2);
+    assert_int_equal(t[38], 3);
+    me->scale = t[39];
+    me->end = end;
+    me->max_win = pq_be16(t + 14);
+    peer->max_end = pq_be32(t + 8) + me->max_win;
+    me->max_end = from == CLIENT ? end : me->max_end;
+    box.high[port][from] = box.syn_end[port][from] = end;
+    if (from == SERVER)
+        me->max_end = end + peer->max_win;
+    box.began[port] = true;
+    return from == CLIENT ? !box.drop_syns || !box.drop_syns--
+                          : !box.drop_answers || !box.drop_answers--;
+}
+
+/* Numbers that were used are used again for nothing but the last datagram, bit for bit. */
+static void note_bytes(unsigned port, unsigned from, const uint8_t *p, size_t n, uint32_t seq)
+{
+    uint32_t *high = &box.high[port][from];
+    for (size_t i = 0; seq == box.syn_end[port][from] && i < PQ_LEAD_MIN; i++)
+        assert_in_range(p[i], 0x20, 0x7e);
+    box.leads += seq == box.syn_end[port][from];
+    if ((int32_t)(seq - *high) >= 0) { /* before it comes here, some is lost */
+        memcpy(box.last[port][from], p, n);
+        box.last_len[port][from] = n;
+        *high = seq + (uint32_t)n;
+        return;
+    }
+    box.repeats++;
+    box.altered += seq + n != *high || n != box.last_len[port][from] ||
+                   memcmp(p, box.last[port][from], n) != 0;
+}
+
+static bool watch(struct world *w, unsigned from, struct link_packet *k)
+{
+    (void)w;
+    uint8_t *t = k->p + TCP;
+    const unsigned port = port_of(t, from);
+    const size_t head = (size_t)(t[12] >> 4) * 4, n = k->len - TCP - head;
+    if (t[13] & PQ_TCP_SYN) {
+        box.syns++;
+        if (box.clamp)
+            pq_put_be16(t + 22, box.clamp);
+        return handshake(port, from, t);
+    }
+    box.resets += t[13] & PQ_TCP_RST ? 1 : 0;
+    box.bare += n == 0;
+    box.longest = n > box.longest ? (unsigned)n : box.longest;
+    const uint32_t seq = pq_be32(t + 4);
+    const bool bad = !box.began[port] ||
+                     is_invalid(&box.of[port][from], &box.of[port][!from], t, seq + (uint32_t)n);
+    box.invalid += bad;
+    if (n)
+        note_bytes(port, from, k->p + TCP + head, n, seq);
+    return !bad;
+}
+
+static void expect_clean(void)
+{
+    assert_int_equal(box.invalid, 0);
+    assert_int_equal(box.altered, 0);
+}
+
+/* ---- two ends */
+
+static struct pq_syns *remembered; /* by the server; answers from the start */
+
+static void new_memory(void)
+{
+    static const char text[] = "paqet syns 1\nfrom 0\nend\n";
+    pq_syns_free(&remembered);
+    assert_int_equal(pq_syns_new(&remembered, 0, 1), 0);
+    FILE *f = fmemopen((void *)(uintptr_t)text, sizeof text - 1, "r");
+    assert_int_equal(pq_syns_read(remembered, f), 0);
+    fclose(f);
+}
+
+static struct world_conf connecting(pq_ns delay)
+{
+    struct world_conf c = world_keyed(delay);
+    memset(&box, 0, sizeof box);
+    new_memory();
+    for (int i = 0; i < 2; i++) {
+        c.hub[i].look = i == CLIENT ? PQ_LOOK_CONNECT : PQ_LOOK_PLAUSIBLE;
+        c.hub[i].smux.timeout = 60 * PQ_SEC;
+        c.hub[i].kcp.congestion = PQ_CONGESTION_BBR;
+        c.hub[i].rmem = 6U << 20;
+    }
+    c.hub[SERVER].syns = remembered;
+    return c;
+}
+
+static struct world *begin(const struct world_conf *c, const char *name)
+{
+    struct world *w = world_new(c, ut_seed(name));
+    w->tap = watch;
+    return w;
+}
+
+static void finish(struct world *w)
+{
+    world_free(w);
+    pq_syns_free(&remembered);
+}
+
+static void carries(void **state)
+{
+    (void)state;
+    for (unsigned loss = 0; loss <= 100; loss += 50) {
+        struct world_conf c = connecting(20 * PQ_MS);
+        c.link[0].loss = c.link[1].loss = loss;
+        c.link[0].rate = c.link[1].rate = 4000000;
+        c.link[0].queue = c.link[1].queue = 200000;
+        struct world *w = begin(&c, "connection carries");
+        for (unsigned i = 0; i < 4; i++)
+            world_open(w, 2000000, 2000000);
+        assert_true(world_run(w, WORLD_T0 + 60 * PQ_SEC, world_closed));
+        world_check(w);
+        expect_clean();
+        assert_in_range(box.syns, 2, 2 + (loss ? 4 : 0));
+        assert_true(box.bare > 2);
+        assert_true(loss || box.leads == 2);
+        assert_int_equal(box.resets, 0);
+        assert_int_equal(w->end[CLIENT].ended, 0);
+        pq_session_bye(w->ses);
+        world_run(w, w->now + PQ_SEC, NULL);
+        assert_in_range(box.resets, loss ? 0 : 1, 2);
+        finish(w);
+    }
+}
+
+/* A handshake takes one round trip, and one that loses its SYN or the answer a second more. */
+static void begins(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        struct world_conf c = connecting(20 * PQ_MS);
+        struct world *w = begin(&c, "connection begins");
+        box.drop_syns = i % 2 ? i / 2 + 1 : 0;
+        box.drop_answers = i && i % 2 == 0 ? i / 2 : 0;
+        const pq_ns late = i == 0 ? 0 : i < 3 ? 1024 * PQ_MS : 3072 * PQ_MS;
+        world_run(w, WORLD_T0 + late + 79 * PQ_MS, NULL);
+        assert_int_equal(w->end[CLIENT].secured, 0);
+        world_run(w, WORLD_T0 + late + 85 * PQ_MS, NULL);
+        assert_int_equal(w->end[CLIENT].secured, 1);
+        world_open(w, 100000, 100000);
+        assert_true(world_run(w, w->now + 10 * PQ_SEC, world_closed));
+        world_check(w);
+        expect_clean();
+        finish(w);
+    }
+}
+
+/* Sessions that begin in the same millisecond are not taken for recordings of each other. */
+static void begin_at_once(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed("begin at once"));
+    for (uint16_t i = 1; i < 8; i++)
+        world_connect(w, (uint16_t)(40000 + i));
+    world_run(w, WORLD_T0 + 100 * PQ_MS, NULL);
+    assert_int_equal(w->end[CLIENT].secured, 8);
+    w->sloppy = true;
+    finish(w);
+}
+
+/* Nobody answers: the session ends, so that another port is tried. */
+static void unanswered(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    struct world *w = begin(&c, "unanswered");
+    box.drop_syns = 100;
+    world_run(w, WORLD_T0 + 7 * PQ_SEC, NULL);
+    assert_int_equal(w->end[CLIENT].ended, 0);
+    assert_int_equal(box.syns, 3);
+    world_run(w, WORLD_T0 + 8 * PQ_SEC, NULL);
+    assert_int_equal(w->end[CLIENT].ended, 1);
+    assert_int_equal(w->end[CLIENT].ended_err, PQ_ETIMEOUT);
+    finish(w);
+}
+
+/* Nothing arrives for some seconds, one way or both: the window is full then, and nothing but the
+ * last datagram may go. */
+static void goes_on_after_silence(void **state)
+{
+    (void)state;
+    unsigned repeats = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        struct world_conf c = connecting(30 * PQ_MS);
+        c.link[0].rate = c.link[1].rate = 3000000;
+        c.link[0].queue = c.link[1].queue = 200000;
+        c.hub[CLIENT].rmem = c.hub[SERVER].rmem = 1U << 17;
+        c.hub[SERVER].smux.keepalive = c.hub[CLIENT].smux.keepalive = 100 * PQ_SEC;
+        c.hub[SERVER].smux.timeout = c.hub[CLIENT].smux.timeout = 300 * PQ_SEC;
+        struct world *w = begin(&c, "goes on after silence");
+        w->end[CLIENT].stays = true;
+        world_open(w, i < 3 ? 100 : 8000000, i < 3 ? 8000000 : 100);
+        world_run(w, WORLD_T0 + PQ_SEC, NULL);
+        w->end[CLIENT].out.conf.cut = i % 3 != 1;
+        w->end[SERVER].out.conf.cut = i % 3 != 0;
+        world_run(w, w->now + 5 * PQ_SEC, NULL);
+        w->end[CLIENT].out.conf.cut = w->end[SERVER].out.conf.cut = false;
+        assert_true(world_run(w, w->now + 20 * PQ_SEC, world_closed));
+        world_check(w);
+        expect_clean();
+        repeats += box.repeats;
+        finish(w);
+    }
+    assert_true(repeats > 0);
+}
+
+/* Each new tuple has a handshake of its own; the one that is left is reset. */
+static bool kill(struct world *w, unsigned from, struct link_packet *k)
+{
+    static pq_ns first[PORTS];
+    const unsigned port = port_of(k->p + TCP, from);
+    if (w->now < WORLD_T0 + PQ_MS)
+        memset(first, 0, sizeof first);
+    if (!first[port])
+        first[port] = w->now;
+    return watch(w, from, k) && w->now < first[port] + 3 * PQ_SEC;
+}
+
+static void moves(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) { /* the second time the window is full when the flow dies */
+        struct world_conf c = connecting(40 * PQ_MS);
+        c.link[0].rate = c.link[1].rate = 1000000;
+        c.link[0].queue = c.link[1].queue = 60000;
+        c.hub[CLIENT].rmem = c.hub[SERVER].rmem = i ? 1U << 16 : 6U << 20;
+        struct world *w = begin(&c, "connection moves");
+        w->tap = kill;
+        world_open(w, 6000000, 6000000);
+        assert_true(world_run(w, WORLD_T0 + 150 * PQ_SEC, world_closed));
+        world_check(w);
+        expect_clean();
+        assert_true(w->end[CLIENT].moved >= 2);
+        assert_in_range(box.syns, 2 * w->end[CLIENT].moved + 2, 3 * w->end[CLIENT].moved + 4);
+        assert_true(box.resets >= w->end[CLIENT].moved);
+        finish(w);
+    }
+}
+
+static bool has_moved(const struct world *w)
+{
+    return w->end[CLIENT].moved == w->end[CLIENT].moves;
+}
+
+/* The worker that answers a SYN may be another one than the session's: the connection goes there.
+ */
+static void moves_between_workers(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    c.workers = 4;
+    for (unsigned k = 0; k < 2; k++) {
+        c.link[k].rate = 2000000;
+        c.link[k].queue = 200000;
+    }
+    struct world *w = begin(&c, "connection between workers");
+    world_open(w, 20 << 20, 20 << 20);
+    world_run(w, WORLD_T0 + PQ_SEC, NULL);
+    for (unsigned i = 1; i <= 30; i++) {
+        w->ses->sec->watch.move_at = w->now;
+        pq_session_wake(w->ses);
+        world_run(w, w->now + PQ_MS, NULL);
+        world_run(w, w->now + 2 * PQ_SEC, has_moved);
+        assert_int_equal(w->end[CLIENT].moved, i);
+        assert_int_equal(w->end[CLIENT].moves, i);
+        const struct pq_session *s =
+            PQ_OF(w->end[SERVER].hub->sessions.next, struct pq_session, node);
+        assert_int_equal(s->flow.conn.state, PQ_CONNECT_OPEN);
+        assert_true(s->flow.conn.peer_scale == w->ses->flow.conn.scale);
+    }
+    assert_true(world_run(w, w->now + 60 * PQ_SEC, world_closed));
+    world_check(w);
+    expect_clean();
+    assert_int_equal(box.syns, 2 * 31);
+    assert_int_equal(box.leads, 2 * 31);
+    assert_true(w->end[SERVER].handed > 1000);
+    finish(w);
+}
+
+/* A box on the way allows smaller segments than this link does. */
+static void clamped(void **state)
+{
+    (void)state;
+    static const uint16_t mss[] = {1200, 800};
+    for (unsigned i = 0; i < 2; i++) {
+        struct world_conf c = connecting(10 * PQ_MS);
+        struct world *w = begin(&c, "clamped");
+        box.clamp = mss[i];
+        world_open(w, 300000, 300000);
+        assert_true(world_run(w, WORLD_T0 + 20 * PQ_SEC, world_closed));
+        world_check(w);
+        expect_clean();
+        assert_in_range(box.longest, mss[i] - 300, mss[i] - 12);
+        finish(w);
+    }
+}
+
+/* ---- who gets an answer */
+
+static struct link_packet *kept; /* the client's first SYN */
+
+static bool keep_syn(struct world *w, unsigned from, struct link_packet *k)
+{
+    if (k->p[TCP + 13] == PQ_TCP_SYN && !kept)
+        kept = link_packet_new(k->p, k->len);
+    return watch(w, from, k);
+}
+
+static void forget(void)
+{
+    if (kept)
+        link_packet_free(kept);
+    kept = NULL;
+}
+
+/* From another address, unless it is 0, with this much more time stamp and sequence number.  How
+ * many packets the server sends. */
+static uint64_t play(struct world *w, uint32_t address, uint32_t later, uint32_t more)
+{
+    const uint64_t before = w->end[SERVER].packets;
+    struct link_packet *k = link_packet_new(kept->p, kept->len);
+    if (address)
+        pq_put_be32(k->p + 14 + 12, address);
+    pq_put_be32(k->p + TCP + 28, pq_be32(k->p + TCP + 28) + later);
+    pq_put_be32(k->p + TCP + 4, pq_be32(k->p + TCP + 4) + more);
+    w->tap = NULL;
+    world_inject(w, SERVER, k->p, k->len, 0);
+    world_run(w, w->now + 5 * PQ_MS, NULL);
+    link_packet_free(k);
+    return w->end[SERVER].packets - before;
+}
+
+/* A SYN that the server has not seen, and the world in which it may; the client is gone. */
+static struct world *with_syn(const char *name, bool arrived)
+{
+    struct world_conf c = connecting(10 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed(name));
+    w->tap = keep_syn;
+    box.drop_syns = !arrived;
+    world_run(w, WORLD_T0 + 500 * PQ_MS, NULL);
+    assert_int_equal(w->end[CLIENT].secured, arrived);
+    pq_session_end(w->ses, PQ_ECLOSED);
+    world_run(w, w->now + 100 * PQ_MS, NULL);
+    assert_non_null(kept);
+    return w;
+}
+
+static void done_with(struct world *w)
+{
+    forget();
+    w->sloppy = true;
+    finish(w);
+}
+
+static void strangers(void **state)
+{
+    (void)state;
+    struct world *w = with_syn("strangers", false);
+    for (uint32_t i = 1; i < 2000; i++)
+        assert_int_equal(play(w, 0x0b000000 + i, 0, i * 2654435761U), 0);
+    assert_int_equal(play(w, 0x0b000000, 1, 0), 0);
+    assert_int_equal(play(w, 0x0b000000, 1025, 0), 0);
+    kept->p[TCP + 28 - 2] = 1; /* no time stamps */
+    assert_int_equal(play(w, 0x0b000000, 0, 0), 0);
+    kept->p[TCP + 28 - 2] = 8;
+    kept->p[TCP + 13] = PQ_TCP_SYN | PQ_TCP_ACK;
+    assert_int_equal(play(w, 0x0b000000, 0, 0), 0);
+    kept->p[TCP + 13] = PQ_TCP_SYN;
+    /* held back on its way until now, from wherever it comes: once */
+    assert_int_equal(play(w, 0x0b000001, 0, 0), 1);
+    assert_int_equal(play(w, 0x0b000002, 0, 0), 0);
+    done_with(w);
+}
+
+static void recordings(void **state)
+{
+    (void)state;
+    struct world *w = with_syn("recordings", true);
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(play(w, 0x0b000000 + i, 0, 0), 0);
+        assert_int_equal(play(w, 0x0b000000 + i, 1024, 0), 0);
+        assert_int_equal(play(w, 0x0b000000 + i, 3072, 0), 0);
+        assert_int_equal(play(w, 0, 0, 0), 0);
+        world_run(w, w->now + 2 * PQ_SEC, NULL);
+    }
+    done_with(w);
+}
+
+/* The server has forgotten: it says nothing while it cannot know, and then the slot is over. */
+static void recordings_after_restart(void **state)
+{
+    (void)state;
+    for (unsigned arrived = 0; arrived < 2; arrived++) {
+        struct world *w = with_syn("recordings after a restart", arrived);
+        w->end[SERVER].conf.syns = NULL;
+        world_restart_server(w);
+        for (uint32_t i = 0; i < 200; i++) {
+            assert_int_equal(play(w, 0x0b000000 + i, 0, 0), 0);
+            world_run(w, w->now + PQ_SEC, NULL);
+        }
+        world_connect(w, 40001); /* who comes then is let in */
+        world_run(w, w->now + PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].secured, arrived + 1);
+        done_with(w);
+    }
+}
+
+/* Clocks differ by at most half a slot. */
+static void clocks(void **state)
+{
+    (void)state;
+    static const int off[] = {0, -59900, 59900, -180100, 180100};
+    for (unsigned i = 0; i < 5; i++) {
+        struct world_conf c = connecting(10 * PQ_MS);
+        struct world *w = world_new(&c, ut_seed("clocks"));
+        pq_session_end(w->ses, PQ_ECLOSED);
+        world_run(w, WORLD_T0 + 60 * PQ_SEC,
+                  NULL); /* what is older than its start it does not take */
+        w->end[CLIENT].wall_off = off[i];
+        world_connect(w, 40001);
+        world_run(w, w->now + PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].secured, i < 3);
+        w->sloppy = true;
+        finish(w);
+    }
+}
+
+/* ---- bounds */
+
+/* A holder of the keys has as many tuples as he likes. */
+static void callers_are_bounded(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(10 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed("bounded callers"));
+    struct pq_hub *server = w->end[SERVER].hub;
+    world_run(w, WORLD_T0 + PQ_SEC, NULL);
+    pq_session_bye(w->ses);
+    world_run(w, w->now + PQ_SEC, NULL);
+    pq_session_end(w->ses, PQ_ECLOSED);
+    for (unsigned i = 0; i < 600; i++) {
+        forget();
+        w->tap = keep_syn;
+        box.drop_syns = 1;
+        world_connect(w, 40001);
+        world_run(w, w->now + 12 * PQ_MS, NULL);
+        pq_session_end(w->ses, PQ_ECLOSED);
+        assert_int_equal(play(w, 0x0b000000 + i, 0, 0), 1);
+        assert_true(server->n_callers <= 256);
+    }
+    assert_int_equal(server->n_callers, 256);
+    world_run(w, w->now + 11 * PQ_SEC, NULL);
+    assert_int_equal(server->n_callers, 0);
+    done_with(w);
+}
+
+/* Who guesses has only so many tries in a slot. */
+static void guesses_are_bounded(void **state)
+{
+    (void)state;
+    struct world *w = with_syn("bounded guesses", false);
+    struct pq_segment s;
+    uint8_t *copy = malloc(kept->len);
+    assert_non_null(copy);
+    memcpy(copy, kept->p, kept->len);
+    assert_int_equal(pq_segment_parse(&s, copy, kept->len, 14), PQ_DROP_NO_PAYLOAD);
+    for (unsigned i = 0; i < PQ_SYNS_WRONG; i++) {
+        s.seq += 2654435761U;
+        assert_int_equal(pq_connect_take(w->end[SERVER].hub, &s, w->now), PQ_DROP_NO_PAYLOAD);
+    }
+    assert_int_equal(play(w, 0, 0, 0), 0);
+    free(copy);
+    done_with(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(carries),
+        cmocka_unit_test(begins),
+        cmocka_unit_test(begin_at_once),
+        cmocka_unit_test(unanswered),
+        cmocka_unit_test(goes_on_after_silence),
+        cmocka_unit_test(moves),
+        cmocka_unit_test(moves_between_workers),
+        cmocka_unit_test(clamped),
+        cmocka_unit_test(strangers),
+        cmocka_unit_test(recordings),
+        cmocka_unit_test(recordings_after_restart),
+        cmocka_unit_test(clocks),
+        cmocka_unit_test(callers_are_bounded),
+        cmocka_unit_test(guesses_are_bounded),
+    };
+    if (pq_crypt_global_init())
+        return 1;
+    return cmocka_run_group_tests_name("connect", tests, NULL, NULL);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* test_syns.c - which SYNs a server answers, and that it never does so twice [12.9]. */
+#include "tunnel/tunnel_internal.h"
+#include "unit.h"
+#include "vectors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SLOT UINT64_C(55937500)
+#define WALL (SLOT * PQ_SYN_SLOT) /* a slot has just begun */
+#define LATE (PQ_SYN_SLOT / 2)
+
+/* Started so long before that it knows all. */
+static struct pq_syns *memory(void)
+{
+    struct pq_syns *s;
+    assert_int_equal(pq_syns_new(&s, WALL - 4 * PQ_SYN_SLOT, 1), 0);
+    return s;
+}
+
+static void slots(void **state)
+{
+    (void)state;
+    uint64_t v[2];
+    pq_syns_slots(WALL, v);
+    assert_int_equal(v[0], SLOT - 1);
+    assert_int_equal(v[1], SLOT);
+    pq_syns_slots(WALL + LATE - 1, v);
+    assert_int_equal(v[1], SLOT);
+    pq_syns_slots(WALL + LATE, v);
+    assert_int_equal(v[0], SLOT);
+    assert_int_equal(v[1], SLOT + 1);
+    pq_syns_slots(0, v);
+    assert_int_equal(v[0], 0);
+}
+
+static void once(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    assert_true(pq_syns_take(s, SLOT, 1, 2, WALL));
+    assert_false(pq_syns_take(s, SLOT, 1, 2, WALL));
+    assert_true(pq_syns_take(s, SLOT, 1, 3, WALL));
+    assert_true(pq_syns_take(s, SLOT, 2, 2, WALL));
+    assert_true(pq_syns_take(s, SLOT - 1, 1, 2, WALL));
+    assert_true(pq_syns_take(s, SLOT, 0, 0, WALL));
+    assert_false(pq_syns_take(s, SLOT, 0, 0, WALL));
+    assert_false(pq_syns_take(s, SLOT + 1, 5, 5, WALL)); /* not yet, and no more */
+    assert_false(pq_syns_take(s, SLOT - 2, 5, 5, WALL));
+    assert_false(pq_syns_take(s, SLOT, 1, 2, WALL + LATE));
+    assert_true(pq_syns_take(s, SLOT + 1, 1, 2, WALL + LATE));
+    assert_false(pq_syns_take(s, SLOT - 1, 9, 9, WALL)); /* the clock went back */
+    assert_true(pq_syns_take(s, SLOT, 9, 9, WALL));
+    assert_false(pq_syns_take(s, SLOT, 1, 2, WALL));
+    pq_syns_free(&s);
+    assert_null(s);
+    pq_syns_free(&s);
+}
+
+/* Of the slots that run when it starts nobody knows what was answered. */
+static void start(void **state)
+{
+    (void)state;
+    struct pq_syns *s;
+    assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
+    assert_int_equal(pq_syns_from(s), WALL + PQ_SYN_SLOT);
+    for (uint64_t at = 0; at < PQ_SYN_SLOT; at += 1000) {
+        assert_false(pq_syns_take(s, SLOT, 1, (uint32_t)at, WALL + at));
+        assert_false(pq_syns_take(s, SLOT - 1, 1, (uint32_t)at, WALL + at));
+    }
+    assert_true(pq_syns_take(s, SLOT + 1, 1, 1, WALL + PQ_SYN_SLOT));
+    pq_syns_free(&s);
+}
+
+static void bounded(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    for (uint32_t i = 0; i < PQ_SYNS_OF_SLOT; i++)
+        assert_true(pq_syns_take(s, SLOT, i * 2654435761U, i, WALL));
+    assert_false(pq_syns_take(s, SLOT, 7, 1U << 20, WALL));
+    assert_true(pq_syns_take(s, SLOT - 1, 7, 1U << 20, WALL));
+    for (uint32_t i = 0; i < PQ_SYNS_OF_SLOT; i++)
+        assert_false(pq_syns_take(s, SLOT, i * 2654435761U, i, WALL));
+    assert_true(pq_syns_take(s, SLOT + 1, 7, 1U << 20, WALL + LATE));
+    pq_syns_free(&s);
+}
+
+/* Who guesses gets none, and the next slot is another one. */
+static void guesses(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    for (uint32_t i = 0; i < PQ_SYNS_WRONG - 1; i++)
+        pq_syns_note_wrong(s, WALL);
+    assert_true(pq_syns_take(s, SLOT, 1, 1, WALL));
+    pq_syns_note_wrong(s, WALL);
+    pq_syns_note_wrong(s, WALL);
+    assert_false(pq_syns_take(s, SLOT, 2, 2, WALL + LATE - 1));
+    assert_true(pq_syns_take(s, SLOT, 2, 2, WALL + LATE));
+    pq_syns_free(&s);
+}
+
+static int read_text(struct pq_syns *s, const char *text, size_t n)
+{
+    char *copy = malloc(n);
+    assert_non_null(copy);
+    memcpy(copy, text, n);
+    FILE *f = fmemopen(copy, n, "r");
+    int e = pq_syns_read(s, f);
+    fclose(f);
+    free(copy);
+    return e;
+}
+
+/* Stopped in order: the next start knows. */
+static void kept(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    char *text;
+    size_t n;
+    for (uint32_t i = 0; i < 1000; i++)
+        assert_true(pq_syns_take(s, SLOT - i % 2, i, i, WALL));
+    FILE *f = open_memstream(&text, &n);
+    assert_true(pq_syns_write(s, f));
+    fclose(f);
+    pq_syns_free(&s);
+    for (size_t cut = 1; cut < n; cut += 97) { /* changes nothing */
+        assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
+        assert_int_equal(read_text(s, text, cut), PQ_EPROTO);
+        assert_false(pq_syns_take(s, SLOT, 5000, 5000, WALL));
+        pq_syns_free(&s);
+    }
+    assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
+    assert_int_equal(read_text(s, text, n), 0);
+    for (uint32_t i = 0; i < 1000; i++)
+        assert_false(pq_syns_take(s, SLOT - i % 2, i, i, WALL));
+    assert_true(pq_syns_take(s, SLOT, 5000, 5000, WALL));
+    pq_syns_free(&s);
+    free(text);
+}
+
+static void other_texts(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "x",
+        "paqet stamps 1\nend\n",
+        "paqet syns 1\nend\n",
+        "paqet syns 1\nfrom x\nend\n",
+        "paqet syns 1\nfrom 1\n1 xyz\nend\n",
+        "paqet syns 1\nfrom 5\n1 0000000000000001\nend\n",
+        "paqet syns 1\nfrom 5\n7 0000000000000001\nend\n",
+        "paqet syns 1\nfrom 5\n5 0000000000000000\nend\n",
+        "paqet syns 1\nfrom 1\n",
+    };
+    struct pq_syns *s;
+    assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        assert_int_equal(read_text(s, texts[i], strlen(texts[i])), PQ_EPROTO);
+        assert_int_equal(pq_syns_from(s), WALL + PQ_SYN_SLOT);
+    }
+    pq_syns_free(&s);
+}
+
+static uint8_t *bytes(const json_t *v, const char *name, size_t n)
+{
+    size_t len;
+    uint8_t *p = vec_bytes(v, name, &len);
+    assert_int_equal(len, n);
+    return p;
+}
+
+/* What is in a SYN, as another implementation computes it. */
+static void vectors(void **state)
+{
+    (void)state;
+    json_t *root = vec_load("own.json"), *v;
+    size_t i;
+    uint8_t *key = bytes(root, "K", 32), secret[32] = {1};
+    struct pq_rng rng;
+    struct pq_shake *shake;
+    pq_rng_init_seed(&rng, 1);
+    const struct pq_shake_conf conf = {.key = key, .own_secret = secret, .rng = &rng};
+    assert_int_equal(pq_crypt_global_init(), 0);
+    assert_int_equal(pq_shake_new(&shake, &conf), 0);
+    json_array_foreach(vec_get(root, "syns"), i, v)
+    {
+        uint8_t *server = bytes(v, "public", 32);
+        struct pq_mask *m;
+        assert_int_equal(pq_shake_syn(shake, server, &m), 0);
+        assert_int_equal(
+            pq_connect_proof(m, (uint32_t)vec_int(v, "tsval"), (uint64_t)vec_int(v, "slot")),
+            vec_int(v, "isn"));
+        pq_mask_free(&m);
+        free(server);
+    }
+    assert_true(i > 2);
+    pq_shake_free(&shake);
+    free(key);
+    json_decref(root);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slots),   cmocka_unit_test(once),    cmocka_unit_test(start),
+        cmocka_unit_test(bounded), cmocka_unit_test(kept),    cmocka_unit_test(other_texts),
+        cmocka_unit_test(vectors), cmocka_unit_test(guesses),
+    };
+    return ut_run(tests);
+}
