@@ -9,10 +9,12 @@
 #include "os/netinfo.h"
 #include "os/port.h"
 #include "os/tundev.h"
+#include "tunnel/syns.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TUN_TRIES   100
@@ -332,8 +334,26 @@ static bool write_links(struct pq_server_setup *v)
 
 /* ---- writing and starting */
 
-/* No stamp of these keys can have been sent before: so clients are let in whose clocks are behind.
- */
+static bool write_syns(struct pq_server_setup *v)
+{
+    char path[PATH_MAX], *text = NULL;
+    size_t len = 0;
+    struct pq_syns *syns;
+    const uint64_t wall = (uint64_t)time(NULL) * 1000;
+    if (pq_syns_new(&syns, wall - 3 * PQ_SYN_SLOT, 0))
+        return false;
+    FILE *f = open_memstream(&text, &len);
+    bool ok = f && pq_syns_write(syns, f);
+    ok = f && fclose(f) == 0 && ok;
+    pq_syns_free(&syns);
+    snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u.syns", v->plan.port);
+    ok = ok && pq_setup_write(&v->s, path, text, len, true);
+    free(text);
+    return ok;
+}
+
+/* Nothing can have been sent with these keys before: so clients are let in whose clocks are behind,
+ * and connections are answered from the start. */
 static bool write_state(struct pq_server_setup *v)
 {
     uint8_t keys[PQ_SETUP_USERS][PQ_SETUP_KEYS];
@@ -352,7 +372,8 @@ static bool write_state(struct pq_server_setup *v)
     snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u", v->plan.port);
     snprintf(lock, sizeof lock, PQ_STATE_FOLDER "/stamps-%u.lock", v->plan.port);
     ok = ok && pq_setup_folder(&v->s, PQ_STATE_FOLDER, 0700, true) &&
-         pq_setup_write(&v->s, path, text, len, true) && pq_setup_write(&v->s, lock, "", 0, true);
+         pq_setup_write(&v->s, path, text, len, true) && pq_setup_write(&v->s, lock, "", 0, true) &&
+         write_syns(v);
     free(text);
     return ok;
 }

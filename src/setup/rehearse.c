@@ -91,7 +91,8 @@ bool pq_server_rehearse(const struct pq_server_setup *v)
     snprintf(r.log, sizeof r.log, "%s/.try.log", folder);
     const bool ok = run_rehearsal(v, &r);
     size_t n;
-    char lock[PATH_MAX + 8], *log = ok ? NULL : pq_file_read(r.log, 1U << 20, &n);
+    char lock[PATH_MAX + 8], syns[PATH_MAX + 8],
+        *log = ok ? NULL : pq_file_read(r.log, 1U << 20, &n);
     if (ok)
         printf("tried on this machine: a client with this link gets through\n");
     else
@@ -100,7 +101,8 @@ bool pq_server_rehearse(const struct pq_server_setup *v)
             log ? ". What the server said:\n" : "", log ? log : "");
     free(log);
     snprintf(lock, sizeof lock, "%s.lock", r.state);
-    const char *const files[] = {r.server, r.client, r.state, r.log, lock};
+    snprintf(syns, sizeof syns, "%s.syns", r.state);
+    const char *const files[] = {r.server, r.client, r.state, r.log, lock, syns};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         unlink(files[i]);
     return ok;
