@@ -124,7 +124,8 @@ static void usage(FILE *f)
 
 static int command_usage(const struct command *c)
 {
-    const char *about = strchr(c->help, ':'); /* behind the form of the command, where it has one */
+    /* behind the form of the command, where it has one */
+    const char *about = strstr(c->help, ": ");
     printf("%s\n\nUsage: paqet %.*s\n", about ? about + 2 : c->help,
            about ? (int)(about - c->help) : (int)strlen(c->name), about ? c->help : c->name);
     if (*c->options)

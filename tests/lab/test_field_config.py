@@ -356,6 +356,8 @@ def test_command_line_examples() -> None:
         for command in re.findall(r"(?m)^  (\w+) +\S", listing):
             shown = paqet_says(lab, command, "--help").stdout
             expect(command in ("iface", "version") or "Examples:" in shown, f"no examples: {shown}")
+            usage = shown.partition("Usage: ")[2].partition("\n")[0]
+            expect(usage.count("[") == usage.count("]"), f"the form of {command} is cut: {usage}")
             expect(max(map(len, shown.splitlines())) <= 110, f"long lines: {shown}")
 
 
