@@ -13,7 +13,8 @@
 #define ACK_AGAIN   (100 * PQ_MS) /* between two to a peer that repeats itself */
 #define SPACE_FIRST 65535U        /* of which whole segments are told at first */
 #define GROW        4U            /* the window is that many times what came in a round trip */
-#define MSS_LEAST   536
+#define MSS_LEAST   536           /* less says nobody but who wants to disturb; nor ... */
+#define FIRST_LEAST 32768         /* ... a first window of less */
 
 const uint16_t pq_syn_after[PQ_SYNS] = {0, 1024, 3072};
 
@@ -30,7 +31,13 @@ static void init(struct pq_flow *f, const struct pq_connect_conf *c)
 {
     f->look = PQ_LOOK_CONNECT;
     f->conn = (struct pq_connect){.scale = scale_for(c->rmem), .mss = c->mss};
+    f->conn.own_scale = f->conn.scale;
     f->conn.window_max = c->rmem;
+}
+
+static uint32_t first_edge(uint32_t from, uint16_t window)
+{
+    return from + (window > FIRST_LEAST ? window : FIRST_LEAST);
 }
 
 /* The first window is whole segments, of which a SYN does not know yet that they have time stamps;
@@ -55,10 +62,9 @@ static void scaled_window(struct pq_connect *c)
 static void read_syn(struct pq_flow *f, const struct pq_segment *s)
 {
     struct pq_connect *c = &f->conn;
-    c->peer_mss = s->mss ? s->mss : MSS_LEAST;
-    c->peer_scale = s->scale;
-    if (!s->has_scale)
-        c->scale = c->peer_scale = 0;
+    c->peer_mss = s->mss > MSS_LEAST ? s->mss : MSS_LEAST;
+    c->peer_scale = s->has_scale ? s->scale : 0;
+    c->scale = s->has_scale ? c->own_scale : 0;
     c->peer_first = s->seq;
     f->st.ack = s->seq + 1;
     f->st.ts_echo = s->tsval;
@@ -80,7 +86,11 @@ void pq_connect_set_lead(struct pq_flow *f, const uint8_t random[2 * (PQ_LEAD_MA
 
 size_t pq_connect_lead(const struct pq_flow *f, const struct pq_segment *s)
 {
-    if (f->conn.state != PQ_CONNECT_OPEN || s->seq != f->conn.peer_first + 1 || !s->len)
+    const struct pq_connect *c = &f->conn;
+    bool first = s->seq == c->peer_first + 1;
+    for (unsigned i = 0; i < c->n_answers && !c->sure; i++)
+        first = first || s->seq == c->answers[i].seq + 1;
+    if (c->state != PQ_CONNECT_OPEN || !first || !s->len)
         return 0;
     const size_t n = PQ_LEAD_MIN + (size_t)((uint8_t)(s->data[0] - ' ') % LEADS);
     return n < s->len ? n : 0;
@@ -103,7 +113,7 @@ void pq_connect_server(struct pq_flow *f, const struct pq_connect_conf *c,
     read_syn(f, syn);
     f->conn.first = f->st.seq;
     f->conn.una = f->st.seq;
-    f->conn.edge = f->st.seq + 1 + syn->window;
+    f->conn.edge = first_edge(f->st.seq + 1, syn->window);
 }
 
 static void forge_bare(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, pq_ns now)
@@ -158,17 +168,62 @@ static bool acked(struct pq_flow *f, const struct pq_segment *s)
     return true;
 }
 
+/* Whether it may be the server's, and is one that has not come before. */
+static bool note_answer(struct pq_connect *c, const struct pq_segment *s)
+{
+    if ((s->flags & (PQ_TCP_SYN | PQ_TCP_ACK | PQ_TCP_RST)) != (PQ_TCP_SYN | PQ_TCP_ACK) ||
+        !c->syns || s->ack != c->first + 1 || !s->has_ts || c->n_answers >= PQ_ANSWERS)
+        return false;
+    for (unsigned i = 0; i < c->n_answers; i++)
+        if (c->answers[i].seq == s->seq)
+            return false;
+    c->answers[c->n_answers++] = (struct pq_syn_answer){.seq = s->seq,
+                                                        .ts = s->tsval,
+                                                        .mss = s->mss,
+                                                        .window = s->window,
+                                                        .scale = s->scale,
+                                                        .has_scale = s->has_scale};
+    return true;
+}
+
+void pq_connect_settle(struct pq_flow *f, const struct pq_segment *s)
+{
+    struct pq_connect *c = &f->conn;
+    const struct pq_syn_answer *best = NULL;
+    if (c->sure)
+        return;
+    c->sure = true;
+    for (const struct pq_syn_answer *a = c->answers; a < c->answers + c->n_answers; a++)
+        if (!best || s->seq - a->seq < s->seq - best->seq)
+            best = a;
+    if (best && s->seq - best->seq > SPACE_FIRST) { /* none of them is: he says where he is */
+        f->st.ack = s->seq;
+        f->st.ts_echo = s->tsval;
+    }
+    if (!best || best->seq == c->peer_first || s->seq - best->seq > SPACE_FIRST)
+        return;
+    const struct pq_segment syn = {.seq = best->seq,
+                                   .tsval = best->ts,
+                                   .mss = best->mss,
+                                   .scale = best->scale,
+                                   .has_scale = best->has_scale};
+    read_syn(f, &syn);
+    scaled_window(c);
+    const uint32_t edge = first_edge(c->first + 1, best->window);
+    if ((int32_t)(edge - c->edge) > 0)
+        c->edge = edge;
+}
+
 static bool answered(struct pq_flow *f, const struct pq_segment *s)
 {
     struct pq_connect *c = &f->conn;
-    if ((s->flags & (PQ_TCP_SYN | PQ_TCP_ACK | PQ_TCP_RST)) != (PQ_TCP_SYN | PQ_TCP_ACK) ||
-        !c->syns || s->ack != c->first + 1 || !s->has_ts)
+    if (!note_answer(c, s))
         return false;
     read_syn(f, s);
     scaled_window(c);
     c->state = PQ_CONNECT_OPEN;
     c->una = c->first + 1;
-    c->edge = c->una + s->window;
+    c->edge = first_edge(c->una, s->window);
     c->finish = true;
     c->round_ts = c->told;
     return true;
@@ -185,6 +240,8 @@ bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s)
         c->gone = c->gone || s->seq == f->st.ack;
         return false;
     }
+    if (s->flags & PQ_TCP_SYN && !c->sure && note_answer(c, s))
+        return false;
     if (s->flags & PQ_TCP_SYN) { /* the acknowledgement of his SYN+ACK was lost */
         c->again = c->again || (s->flags & PQ_TCP_ACK && s->seq + 1 == f->st.ack);
         return c->again;

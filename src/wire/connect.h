@@ -13,6 +13,8 @@
 #define PQ_SYNS         3              /* times that a SYN goes ... */
 #define PQ_SYN_PATIENCE (4096 * PQ_MS) /* ... and how long an answer to the last may take */
 
+#define PQ_ANSWERS 4 /* SYN+ACKs that a client remembers */
+
 #define PQ_LEAD_MIN 6 /* printable characters before the first payload of a direction */
 #define PQ_LEAD_MAX 23
 
@@ -40,7 +42,16 @@ struct pq_connect { /* part of a flow */
     uint8_t syns; /* that went out */
     uint8_t scale, peer_scale;
     uint16_t mss, peer_mss;
-    uint32_t syn_ts;     /* time stamp of the first SYN */
+    uint32_t syn_ts;   /* time stamp of the first SYN */
+    bool sure;         /* something authentic has come: the peer's numbers are his */
+    uint8_t own_scale; /* as this host chooses it */
+    uint8_t n_answers; /* client: SYN+ACKs until then, one of which is the server's */
+    struct pq_syn_answer {
+        uint32_t seq, ts;
+        uint16_t mss, window;
+        uint8_t scale;
+        bool has_scale;
+    } answers[PQ_ANSWERS];
     uint32_t first;      /* own sequence number of the SYN ... */
     uint32_t peer_first; /* ... and the peer's */
     uint8_t lead_len, lead[PQ_LEAD_MAX];
@@ -90,6 +101,10 @@ bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s);
 /* The same for one with data that has proven to be his; see pq_flow_heard, which calls it.  `fresh`
  * bytes of it, or before it, are new. */
 void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fresh);
+
+/* The first segment that has proven to be the peer's: of the answers to the SYN, of which anybody
+ * on the line may have sent some, the one that it follows is the server's. */
+void pq_connect_settle(struct pq_flow *f, const struct pq_segment *s);
 
 /* Called with each packet that is forged. */
 void pq_connect_sent(struct pq_flow *f, uint32_t tsval, pq_ns now);

@@ -205,6 +205,8 @@ void pq_flow_heard(struct pq_flow *f, const struct pq_segment *s)
 {
     struct pq_flow_state *st = &f->st;
     const uint32_t end = s->seq + (uint32_t)s->len;
+    if (f->look == PQ_LOOK_CONNECT)
+        pq_connect_settle(f, s);
     if (!st->sent && s->flags & PQ_TCP_ACK)
         st->seq = s->ack; /* where the peer says that this side is */
     const uint32_t fresh = st->heard && (int32_t)(end - st->ack) > 0 ? end - st->ack : 0;
