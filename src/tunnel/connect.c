@@ -266,6 +266,8 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     struct pq_session *s = NULL;
     struct pq_flow *f = find_flow(h, seg, &s);
     uint32_t first;
+    if (!seg->sound) /* a kernel answers none such, either */
+        return PQ_DROP_NO_PAYLOAD;
     if (f && (kind != PQ_TCP_SYN || !h->syn_key)) {
         if (pq_connect_bare(f, seg)) {
             if (kind & PQ_TCP_SYN)

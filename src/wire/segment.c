@@ -2,6 +2,7 @@
 #include "wire/segment.h"
 
 #include "base/bytes.h"
+#include "wire/csum.h"
 
 enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_SCALE = 3, OPT_TIMESTAMPS = 8 };
 
@@ -73,6 +74,18 @@ static void read_options(struct pq_segment *s, const uint8_t *p, size_t n)
     }
 }
 
+static bool is_sound(const struct pq_segment *s, const uint8_t *t, size_t n)
+{
+    const bool is4 = pq_addr_is4(&s->src);
+    const size_t from = is4 ? 12 : 0, len = sizeof s->src.ip - from;
+    uint8_t rest[4] = {0, 6};
+    pq_put_be16(rest + 2, (uint16_t)n);
+    uint64_t sum = pq_csum_add(0, s->src.ip + from, len);
+    sum = pq_csum_add(sum, s->dst.ip + from, len);
+    sum = pq_csum_add(sum, rest, sizeof rest);
+    return pq_csum_fold(pq_csum_add(sum, t, n)) == 0;
+}
+
 static enum pq_drop parse_tcp(struct pq_segment *s, uint8_t *t, size_t n)
 {
     if (n < 20)
@@ -89,6 +102,7 @@ static enum pq_drop parse_tcp(struct pq_segment *s, uint8_t *t, size_t n)
     read_options(s, t + 20, head - 20);
     s->data = t + head;
     s->len = n - head;
+    s->sound = !s->len && is_sound(s, t, n);
     return s->len ? PQ_DROP_NONE : PQ_DROP_NO_PAYLOAD;
 }
 

@@ -18,6 +18,7 @@ struct pq_segment {
     bool has_ts, has_scale;
     uint8_t *data; /* TCP payload, into the frame */
     size_t len;
+    bool sound;  /* with len 0: TCP's checksum is right, as a kernel wants it */
     size_t head; /* bytes of the IP and TCP headers in front of it */
 };
 
