@@ -2,6 +2,7 @@
 /* test_connect.c - flows that look like TCP connections from their SYN on: a strict box on the path
  * finds nothing wrong, and neither a stranger nor a recording gets an answer [12.9]. */
 #include "tunnel/tunnel_internal.h"
+#include "wire/csum.h"
 #include "world.h"
 
 #include <stdio.h>
@@ -73,6 +74,18 @@ static bool handshake(unsigned port, unsigned from, const uint8_t *t)
                           : !box.drop_answers || !box.drop_answers--;
 }
 
+/* What changes a header makes its checksum right, else nobody takes the segment. */
+static void make_sound(struct link_packet *k)
+{
+    uint8_t *t = k->p + TCP, rest[4] = {0, 6};
+    const size_t n = k->len - TCP;
+    pq_put_be16(rest + 2, (uint16_t)n);
+    pq_put_be16(t + 16, 0);
+    uint64_t sum = pq_csum_add(0, k->p + 14 + 12, 8);
+    const uint16_t c = pq_csum_fold(pq_csum_add(pq_csum_add(sum, rest, 4), t, n));
+    memcpy(t + 16, &c, 2);
+}
+
 /* Numbers that were used are used again for nothing but the last datagram, bit for bit. */
 static void note_bytes(unsigned port, unsigned from, const uint8_t *p, size_t n, uint32_t seq)
 {
@@ -101,6 +114,7 @@ static bool watch(struct world *w, unsigned from, struct link_packet *k)
         box.syns++;
         if (box.clamp)
             pq_put_be16(t + 22, box.clamp);
+        make_sound(k);
         return handshake(port, from, t);
     }
     box.resets += t[13] & PQ_TCP_RST ? 1 : 0;
@@ -365,6 +379,7 @@ static void clamped(void **state)
 /* ---- who gets an answer */
 
 static struct link_packet *kept; /* the client's first SYN */
+static unsigned wrong_sum;       /* what is played has a wrong checksum */
 
 static bool keep_syn(struct world *w, unsigned from, struct link_packet *k)
 {
@@ -390,6 +405,8 @@ static uint64_t play(struct world *w, uint32_t address, uint32_t later, uint32_t
         pq_put_be32(k->p + 14 + 12, address);
     pq_put_be32(k->p + TCP + 28, pq_be32(k->p + TCP + 28) + later);
     pq_put_be32(k->p + TCP + 4, pq_be32(k->p + TCP + 4) + more);
+    make_sound(k);
+    k->p[TCP + 16] ^= (uint8_t)wrong_sum;
     w->tap = NULL;
     world_inject(w, SERVER, k->p, k->len, 0);
     world_run(w, w->now + 5 * PQ_MS, NULL);
@@ -433,6 +450,9 @@ static void strangers(void **state)
     kept->p[TCP + 13] = PQ_TCP_SYN | PQ_TCP_ACK;
     assert_int_equal(play(w, 0x0b000000, 0, 0), 0);
     kept->p[TCP + 13] = PQ_TCP_SYN;
+    wrong_sum = 0x55; /* a kernel would not answer it */
+    assert_int_equal(play(w, 0x0b000001, 0, 0), 0);
+    wrong_sum = 0;
     /* held back on its way until now, from wherever it comes: once */
     assert_int_equal(play(w, 0x0b000001, 0, 0), 1);
     assert_int_equal(play(w, 0x0b000002, 0, 0), 0);
