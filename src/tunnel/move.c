@@ -288,7 +288,8 @@ static void adopt(struct pq_session *s, pq_ns now)
 {
     struct pq_path *path = s->path;
     const struct pq_addr peer = s->peer, local = s->local;
-    const struct pq_flow flow = s->flow;
+    struct pq_flow flow = s->flow;
+    flow.conn.gone = flow.conn.gone || s->away; /* nothing is sent from an address that is gone */
     s->moves++;
     s->peer = path->peer;
     s->local = path->local;
