@@ -30,6 +30,8 @@ static uint8_t scale_for(uint32_t rmem)
 static void init(struct pq_flow *f, const struct pq_connect_conf *c)
 {
     f->look = PQ_LOOK_CONNECT;
+    f->flags = (struct pq_flags){{PQ_TCP_PSH | PQ_TCP_ACK}, 1};
+    f->flag_next = 0;
     f->conn = (struct pq_connect){.scale = scale_for(c->rmem), .mss = c->mss};
     f->conn.own_scale = f->conn.scale;
     f->conn.window_max = c->rmem;
