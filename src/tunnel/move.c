@@ -4,6 +4,7 @@
  * once the client has echoed what it was told [12.7]. */
 #include "tunnel/tunnel_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define DEAD_MIN     PQ_SEC /* without a confirmation of what was sent, or 3 RTT */
@@ -302,6 +303,8 @@ static void adopt(struct pq_session *s, pq_ns now)
     path->since = path->due = now;
     path->n = 0;
     pq_session_retuple(s);
+    if (s->flow.look == PQ_LOOK_CONNECT && !pq_session_fits(s))
+        s->dead = -EMSGSIZE; /* its segments have their size for good; a new one is smaller */
     pq_kcp_retry(s->kcp);
     pq_session_wake(s);
 }

@@ -353,6 +353,11 @@ int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now)
     return e;
 }
 
+bool pq_session_fits(const struct pq_session *s)
+{
+    return s->size <= datagram_max(s->hub, &s->flow);
+}
+
 void pq_session_fit(struct pq_session *s, pq_ns now)
 {
     if (!s->sec && datagram_max(s->hub, &s->flow) < s->size && pq_session_restart(s, s->conv, now))

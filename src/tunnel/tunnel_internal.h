@@ -359,6 +359,7 @@ void pq_connect_end(struct pq_session *s);
 
 /* session.c */
 /* Datagrams are no longer than the peer's MSS allows: begins anew if they would be. */
+bool pq_session_fits(const struct pq_session *s); /* its datagrams, what the flow allows */
 void pq_session_fit(struct pq_session *s, pq_ns now);
 /* Has the session found at this tuple, too.  Returns 0 or PQ_ENOMEM. */
 int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr *peer,
