@@ -22,6 +22,7 @@ struct slot { /* open addressing; 0 = free */
 struct pq_syns {
     uint64_t seed;
     pthread_mutex_t lock; /* of what follows */
+    bool any;             /* something has been answered that is remembered */
     uint64_t least;       /* earlier slots are over, or of before the start */
     struct slot slots[2]; /* by the slot's number modulo 2 */
     uint64_t wrong_slot;
@@ -83,6 +84,7 @@ static bool remember(struct pq_syns *s, uint64_t slot, uint64_t value)
         return false;
     *at = value;
     t->n++;
+    s->any = true;
     return true;
 }
 
@@ -112,6 +114,8 @@ static bool take(struct pq_syns *s, uint64_t slot, uint64_t value, uint64_t wall
     pq_syns_slots(wall, valid);
     if (*wrong(s, valid[1]) >= PQ_SYNS_WRONG)
         return false;
+    if (!s->any && s->least > valid[1] + 4) /* the clock was far ahead when it started */
+        s->least = valid[1] + 2;
     if (valid[0] > s->least) /* never back: what was answered earlier is forgotten */
         s->least = valid[0];
     if (slot < s->least || slot > valid[1])
