@@ -69,7 +69,7 @@ int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*sav
         open_state(k, c, saved, ctx);
     if (!e && k->state)
         pq_state_take_syns(k->state, k->syns);
-    if (!e && c->look == PQ_LOOK_CONNECT)
+    if (!e && c->look != PQ_LOOK_CLASSIC)
         say_when(k->syns);
     return e;
 }
