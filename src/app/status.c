@@ -186,7 +186,10 @@ static void put_session(const struct pq_app *app, struct pq_json *w,
     pq_json_text(w, "transport", "kcp");
     pq_json_text(w, "wire", s->secure ? "own" : "classic");
     pq_json_text(w, "cipher", s->cipher ? s->cipher : pq_cipher_name(app->conf->cipher));
-    pq_json_text(w, "look", app->conf->look == PQ_LOOK_CLASSIC ? "classic" : "plausible");
+    pq_json_text(w, "look",
+                 s->connected                         ? "connect"
+                 : app->conf->look == PQ_LOOK_CLASSIC ? "classic"
+                                                      : "plausible");
     pq_json_bool(w, "ours", s->abilities != 0);
     pq_json_bool(w, "half_open", s->half);
     pq_json_real(w, "age_s", seconds(now - s->opened));

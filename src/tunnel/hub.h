@@ -115,6 +115,7 @@ void pq_hub_free(struct pq_hub **h);
 /* ---- for who looks at it; info.c */
 
 struct pq_session_info {
+    bool connected;  /* its flow has begun with a handshake [12.9] */
     uint32_t serial; /* among all of the hub */
     struct pq_addr peer, local;
     bool secure;        /* our own wire, ... */

@@ -8,6 +8,7 @@ void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
                                     .peer = s->peer,
                                     .local = s->local,
                                     .secure = s->sec != NULL,
+                                    .connected = s->flow.look == PQ_LOOK_CONNECT,
                                     .half = s->half,
                                     .who = s->who,
                                     .abilities = s->abilities,
