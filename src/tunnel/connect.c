@@ -380,15 +380,12 @@ size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns 
 }
 
 /* No two SYNs of this program have the same time stamp, else one would be taken for a recording of
- * the other: each worker has milliseconds of its own. */
+ * the other: each worker has milliseconds of its own.  The last one of them may be past. */
 static pq_ns syn_turn(const struct pq_hub *h, pq_ns now)
 {
     const uint64_t turns = h->conf.turns ? h->conf.turns : 1;
-    uint64_t ms = now / PQ_MS;
-    if (ms <= h->syn_ms)
-        ms = h->syn_ms + 1;
-    ms += (h->conf.turn + turns - ms % turns) % turns;
-    return ms * PQ_MS > now ? ms * PQ_MS : now;
+    const uint64_t ms = now / PQ_MS, own = ms - (ms + turns - h->conf.turn) % turns;
+    return (own > h->syn_ms ? own : h->syn_ms + turns) * PQ_MS;
 }
 
 static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now)
@@ -396,6 +393,7 @@ static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *sl
     struct pq_hub *h = s->hub;
     struct pq_connect *c = &f->conn;
     uint32_t first = 0;
+    pq_ns at = now;
     if (now < c->due)
         return false;
     if (c->syns == PQ_SYNS) {
@@ -405,15 +403,14 @@ static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *sl
         return false;
     }
     if (!c->syns) {
-        const pq_ns turn = syn_turn(h, now);
-        c->due = turn;
-        if (turn > now)
+        c->due = at = syn_turn(h, now);
+        if (at > now)
             return false;
-        h->syn_ms = now / PQ_MS;
+        h->syn_ms = at / PQ_MS;
         first =
-            pq_connect_proof(s->syn_key, pq_flow_tsval(f, now), h->ev->wall(h->ctx) / PQ_SYN_SLOT);
+            pq_connect_proof(s->syn_key, pq_flow_tsval(f, at), h->ev->wall(h->ctx) / PQ_SYN_SLOT);
     }
-    pq_connect_ask(f, slot, first, now);
+    pq_connect_ask(f, slot, first, at);
     note_out(h);
     return true;
 }
