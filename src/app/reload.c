@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/reload.h"
 
+#include "os/notify.h"
+
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PATIENCE (15 * 60 * PQ_SEC) /* eight names, three name servers, two search domains */
 
 void pq_news_add(struct pq_news *news, enum pq_news_kind kind, const char *fmt, ...)
 {
@@ -101,8 +106,22 @@ static void log_news(const struct pq_app *app, const struct pq_news *news, bool 
         PQ_LOG(PQ_LOG_INFO, "%s was read again", app->file);
 }
 
+/* Names that a dead name server is asked for may take minutes, and the main thread waits for them:
+ * meanwhile the service manager is to expect no sign of life so soon. */
+static void be_patient(bool patient)
+{
+    char text[64];
+    const pq_ns usual = pq_notify_watchdog();
+    if (usual == PQ_NEVER)
+        return;
+    snprintf(text, sizeof text, "WATCHDOG_USEC=%" PRIu64 "\nWATCHDOG=1",
+             (patient ? PATIENCE : usual) / PQ_US);
+    pq_notify(text);
+}
+
 int pq_reload(struct pq_app *app, struct pq_news *news)
 {
+    be_patient(true);
     struct pq_conf *next = calloc(1, sizeof *next);
     int e = next ? load(app, next, news) : PQ_ENOMEM;
     const enum pq_log_level before = app->conf->log_level;
@@ -120,6 +139,7 @@ int pq_reload(struct pq_app *app, struct pq_news *news)
     if (next)
         pq_conf_free(next);
     free(next);
+    be_patient(false);
     return e ? PQ_EINVAL : 0;
 }
 
