@@ -8,6 +8,7 @@
 #include "os/spawn.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -78,6 +79,17 @@ static bool run_rehearsal(const struct pq_server_setup *v, const struct rehearsa
     return ok;
 }
 
+/* Ctrl-C waits until what was tried is gone: its server would go on, its files hold keys. */
+static void hold_signals(sigset_t *before)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, before);
+}
+
 bool pq_server_rehearse(const struct pq_server_setup *v)
 {
     struct rehearsal r;
@@ -89,6 +101,8 @@ bool pq_server_rehearse(const struct pq_server_setup *v)
     snprintf(r.client, sizeof r.client, "%s/.try-client.yaml", folder);
     snprintf(r.state, sizeof r.state, "%s/.try-stamps", folder);
     snprintf(r.log, sizeof r.log, "%s/.try.log", folder);
+    sigset_t before;
+    hold_signals(&before);
     const bool ok = run_rehearsal(v, &r);
     size_t n;
     char lock[PATH_MAX + 8], syns[PATH_MAX + 8],
@@ -105,5 +119,6 @@ bool pq_server_rehearse(const struct pq_server_setup *v)
     const char *const files[] = {r.server, r.client, r.state, r.log, lock, syns};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         unlink(files[i]);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     return ok;
 }
