@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
 
+#include "base/text.h"
+
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -128,10 +130,8 @@ void pq_log_write(enum pq_log_level level, const char *fmt, ...)
     va_end(ap);
     if (k > 0)
         n += (size_t)k < sizeof line - n - 1 ? (size_t)k : sizeof line - n - 2;
-    for (size_t i = text; i < n; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-            line[i] = '?';
     line[n] = 0;
+    pq_text_tame(line + text);
     keep(line, n);
     line[n++] = '\n';
     put(line, n);

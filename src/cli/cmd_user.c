@@ -6,6 +6,7 @@
 #include "cli/control.h"
 #include "cli/edit.h"
 #include "noise/noise.h"
+#include "setup/link.h"
 
 #include <getopt.h>
 #include <stdlib.h>
@@ -38,10 +39,7 @@ static void hex(const uint8_t key[PQ_CONF_KEY_LEN], char out[HEX_LEN])
 static bool is_name(const char *s)
 {
     const size_t n = strlen(s);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-            return false;
-    return n && n <= NAME_MAX_LEN;
+    return n && n <= NAME_MAX_LEN && pq_utf8_is_text(s); /* YAML ends a line at U+2028, too */
 }
 
 static int find(const struct pq_conf *c, const char *name)
@@ -153,7 +151,9 @@ static int add(struct wanted *w, struct pq_cli_file *f)
     char key[HEX_LEN], why[PQ_EDIT_WHY_LEN], *text;
     size_t n;
     if (!is_name(w->name))
-        return fail("a name has 1 to 64 bytes, none of them a control character%s", "");
+        return fail(
+            "a name has 1 to 64 bytes of UTF-8, without control characters and ends of lines%s",
+            "");
     if (find(&f->conf, w->name) >= 0)
         return fail("%s is there already; take him out first (paqet user del)", w->name);
     int e = make_keys(w);

@@ -2,13 +2,16 @@
 #include "cli/control.h"
 
 #include "app/control.h"
+#include "base/text.h"
 #include "cli/cli.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PATIENCE 60 /* s for an answer: a reload may look names up */
@@ -88,6 +91,27 @@ static int connect_path(const char *path, const char *command)
     return -1;
 }
 
+/* Whether the one behind the socket was started with this file: names of sockets are short, and
+ * files in two folders may have the same.  If not it is said. */
+static bool is_of(int fd, const char *file, const char *command)
+{
+    struct pq_cli_answer a;
+    struct stat mine, its;
+    char its_file[PATH_MAX];
+    if (pq_cli_ask(fd, command, "\"do\":\"status\",\"sessions\":0", &a))
+        return false;
+    pq_cli_text(&a, a.doc.v, "file", its_file, sizeof its_file);
+    pq_cli_answer_free(&a);
+    if (stat(file, &mine) || stat(its_file, &its) ||
+        (mine.st_dev == its.st_dev && mine.st_ino == its.st_ino))
+        return true;
+    fprintf(stderr,
+            "paqet %s: the paqet that can be asked under this name was started with %s, not with "
+            "%s; give each a control: of its own\n",
+            command, its_file, file);
+    return false;
+}
+
 static int connect_config(const char *file, const char *command)
 {
     char paths[PQ_CONTROL_PATHS][PQ_LOCAL_PATH_MAX + 1];
@@ -98,7 +122,10 @@ static int connect_config(const char *file, const char *command)
     const unsigned n = pq_control_paths(&c, file, paths);
     for (unsigned i = 0; i < n && fd < 0; i++)
         fd = pq_local_connect(paths[i], PATIENCE);
-    if (!n)
+    if (fd >= 0 && !is_of(fd, file, command)) {
+        close(fd);
+        fd = -1;
+    } else if (!n)
         fprintf(stderr, "paqet %s: %s says control: off\n", command, file);
     else if (fd < 0)
         connect_path(paths[0], command); /* says why not */
@@ -214,9 +241,7 @@ const char *pq_cli_text(const struct pq_cli_answer *a, const struct pq_json_node
                         const char *key, char *buf, size_t cap)
 {
     pq_json_get_text(&a->doc, key ? pq_json_get(&a->doc, of, key) : of, buf, cap);
-    for (char *p = buf; *p; p++) /* a terminal takes orders from these */
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    pq_text_tame(buf);
     return buf;
 }
 

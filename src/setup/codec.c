@@ -2,6 +2,7 @@
 #include "setup/link.h"
 
 #include "base/hex.h"
+#include "base/text.h"
 
 #include <string.h>
 
@@ -42,35 +43,13 @@ bool pq_b64_read(const char *text, uint8_t key[PQ_LINK_KEY_LEN])
     return (bits & ((1U << n) - 1)) == 0; /* one text for each key */
 }
 
-/* The length of the character at p, or 0 if it is none of UTF-8. */
-static size_t utf8_len(const unsigned char *p)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const size_t n = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : 4;
-    if (n == 4 && p[0] >> 3 != 30)
-        return 0;
-    uint32_t c = n == 1 ? p[0] : p[0] & (0x7fU >> n);
-    for (size_t i = 1; i < n; i++) {
-        if (p[i] >> 6 != 2)
-            return 0; /* the final NUL, too */
-        c = c << 6 | (p[i] & 0x3fU);
-    }
-    const bool control =
-        c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff;
-    return control || c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ||
-                   (c & 0xfffe) == 0xfffe
-               ? 0
-               : n;
-}
-
 bool pq_utf8_is_text(const char *text)
 {
-    const unsigned char *p = (const unsigned char *)text;
-    while (*p) {
-        const size_t n = utf8_len(p);
+    while (*text) {
+        const size_t n = pq_text_char(text);
         if (!n)
             return false;
-        p += n;
+        text += n;
     }
     return true;
 }

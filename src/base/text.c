@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* As pq_text_char; *c is the character. */
+static size_t read_char(const unsigned char *p, uint32_t *c)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const size_t n = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : 4;
+    if (n == 4 && p[0] >> 3 != 30)
+        return 0;
+    *c = n == 1 ? p[0] : p[0] & (0x7fU >> n);
+    for (size_t i = 1; i < n; i++) {
+        if (p[i] >> 6 != 2)
+            return 0; /* the final NUL, too */
+        *c = *c << 6 | (p[i] & 0x3fU);
+    }
+    const bool control =
+        *c < 0x20 || (*c >= 0x7f && *c < 0xa0) || *c == 0x2028 || *c == 0x2029 || *c == 0xfeff;
+    return control || *c < least[n] || *c > 0x10ffff || (*c >= 0xd800 && *c < 0xe000) ||
+                   (*c & 0xfffe) == 0xfffe
+               ? 0
+               : n;
+}
+
+size_t pq_text_char(const char *p)
+{
+    uint32_t c;
+    return read_char((const unsigned char *)p, &c);
+}
+
+void pq_text_tame(char *text)
+{
+    uint32_t c = 0;
+    for (unsigned char *p = (unsigned char *)text; *p;) {
+        const size_t n = read_char(p, &c);
+        const bool turns = n && ((c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069));
+        for (size_t i = 0; i < n && turns; i++)
+            p[i] = '?';
+        if (!n)
+            *p = '?';
+        p += n ? n : 1;
+    }
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* text.h - texts of others: which are plain, and making them so. */
+#ifndef PQ_BASE_TEXT_H
+#define PQ_BASE_TEXT_H
+#include <stddef.h>
+
+/* The length in bytes of the character at p, of a NUL-terminated text; 0 if it is none of UTF-8, a
+ * control character (those from U+0080 on are orders to a terminal, too), an end of line in any
+ * form, or a byte order mark. */
+size_t pq_text_char(const char *p);
+
+/* Puts '?' in place of all bytes of which that says 0, and of characters that turn the direction of
+ * writing, by which one text looks like another. */
+void pq_text_tame(char *text);
+#endif
