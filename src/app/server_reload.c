@@ -100,35 +100,37 @@ static void use_users(struct server *s, uint8_t (*keys)[PQ_CONF_KEY_LEN], unsign
     s->keys.users = keys;
 }
 
-/* With the workers paused. */
-static int change(struct server *s, struct pq_conf *next, uint8_t (**keys)[PQ_CONF_KEY_LEN],
-                  struct revoked *r, struct pq_news *news)
+struct change { /* all that is made before anything changes */
+    struct pq_conf *next;
+    uint8_t (*keys)[PQ_CONF_KEY_LEN]; /* NULL: there are no users, and will be none */
+    struct pq_targets targets;
+    struct pq_tun_user *tun;
+    unsigned n_tun;
+};
+
+/* With the workers paused.  Returns 0 or PQ_ENOMEM: then nothing has changed. */
+static int change(struct server *s, struct change *g, struct revoked *r)
 {
-    char why[PQ_WHY_LEN];
-    struct pq_tun_user *tun = NULL;
-    unsigned n_tun = 0;
-    int e = pq_server_tun_users(next, &tun, &n_tun);
-    if (!e && *keys)
-        e = pq_stamps_set_users(s->keys.stamps, (const uint8_t(*)[PQ_CONF_KEY_LEN]) * keys,
-                                next->n_users);
-    if (!e && (e = pq_targets_renew(&s->targets, next, why)))
-        pq_news_add(news, PQ_NEWS_ERROR, "%s", why);
-    if (e) {
-        free(tun);
+    const int e =
+        g->keys ? pq_stamps_set_users(s->keys.stamps, (const uint8_t(*)[PQ_CONF_KEY_LEN])g->keys,
+                                      g->next->n_users)
+                : 0;
+    if (e)
         return e;
-    }
-    if (*keys)
+    if (g->keys)
         revoke_all(s, r, false); /* as long as their names are known */
+    pq_targets_swap(&s->targets, &g->targets);
     for (unsigned i = 0; i < s->app.n_workers; i++)
         pq_targets_use(&s->targets, &s->w[i]->front);
     if (s->w[0]->front.tun)
-        pq_tun_server_set_users(s->w[0]->front.tun, tun, n_tun);
-    free(s->tun_users);
-    s->tun_users = tun;
-    if (*keys)
-        use_users(s, *keys, next->n_users);
-    *keys = NULL;
-    pq_conf_swap_live(s->app.own_conf, next);
+        pq_tun_server_set_users(s->w[0]->front.tun, g->tun, g->n_tun);
+    struct pq_tun_user *was = s->tun_users;
+    s->tun_users = g->tun;
+    g->tun = was;
+    if (g->keys)
+        use_users(s, g->keys, g->next->n_users);
+    g->keys = NULL;
+    pq_conf_swap_live(s->app.own_conf, g->next);
     return 0;
 }
 
@@ -156,10 +158,19 @@ static void keep_nobody(struct pq_conf *next, struct pq_news *news)
     pq_conf_drop_users(next);
 }
 
+static int prepare(struct change *g, struct pq_news *news)
+{
+    char why[PQ_WHY_LEN];
+    int e = pq_targets_prepare(&g->targets, g->next, why);
+    if (e)
+        pq_news_add(news, PQ_NEWS_ERROR, "%s", why);
+    return e ? e : pq_server_tun_users(g->next, &g->tun, &g->n_tun);
+}
+
 int pq_server_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news)
 {
     struct server *s = PQ_OF(app, struct server, app);
-    uint8_t(*keys)[PQ_CONF_KEY_LEN] = NULL;
+    struct change g = {.next = next};
     struct user_change c = {.added = 0};
     struct revoked r = {.n = 0};
     int e = 0;
@@ -169,21 +180,25 @@ int pq_server_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *n
     if (app->conf->n_users) {
         e = order_users(app->conf, next, &c);
         if (!e)
-            e = make_keys(next, &keys);
-        r.users = (const uint8_t(*)[PQ_CONF_KEY_LEN])keys;
+            e = make_keys(next, &g.keys);
+        r.users = (const uint8_t(*)[PQ_CONF_KEY_LEN])g.keys;
         r.n = next->n_users;
     }
-    if (e)
-        return e;
-    if (c.removed) { /* they are told first, as long as they have keys */
+    if (!e)
+        e = prepare(&g, news);
+    if (!e && c.removed) { /* they are told first, as long as they have keys */
         pq_app_pause(app);
         revoke_all(s, &r, true);
         pq_app_resume(app);
     }
-    pq_app_pause(app);
-    e = change(s, next, &keys, &r, news);
-    pq_app_resume(app);
-    free(keys);
+    if (!e) {
+        pq_app_pause(app);
+        e = change(s, &g, &r);
+        pq_app_resume(app);
+    }
+    pq_targets_free(&g.targets);
+    free(g.tun);
+    free(g.keys);
     if (!e)
         tell(news, &c, r.sessions, rules);
     return e;

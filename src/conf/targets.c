@@ -147,19 +147,21 @@ static void free_rules(struct pq_targets *t)
     t->n_users = 0;
 }
 
-int pq_targets_renew(struct pq_targets *t, const struct pq_conf *c, char *why)
+int pq_targets_prepare(struct pq_targets *next, const struct pq_conf *c, char *why)
 {
-    struct pq_targets next = {.n_users = 0};
-    int e = make_all_rules(&next, c, why);
-    if (!e) {
-        free_rules(t);
-        t->rules = next.rules;
-        t->user = next.user;
-        t->n_users = next.n_users;
-    } else {
-        free_rules(&next);
-    }
-    return e;
+    *next = (struct pq_targets){.n_users = 0};
+    return make_all_rules(next, c, why);
+}
+
+void pq_targets_swap(struct pq_targets *t, struct pq_targets *next)
+{
+    const struct pq_targets was = *t;
+    t->rules = next->rules;
+    t->user = next->user;
+    t->n_users = next->n_users;
+    next->rules = was.rules;
+    next->user = was.user;
+    next->n_users = was.n_users;
 }
 
 static void wipe(char *text)

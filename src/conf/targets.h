@@ -20,9 +20,12 @@ struct pq_targets {         /* zero-initialized before the first call */
  * so are those that the TUN device will have.
  * Returns 0, PQ_EINVAL, PQ_ENOMEM or -errno; then `why` says what to change (PQ_WHY_LEN). */
 int pq_targets_init(struct pq_targets *t, const struct pq_conf *c, char *why);
-/* The rules are those of `c` from now on; the way out stays.  Returns 0 and changes *t, or an error
- * as pq_targets_init.  pq_targets_use has to follow for each front, before one goes on. */
-int pq_targets_renew(struct pq_targets *t, const struct pq_conf *c, char *why);
+/* Makes the rules of `c` alone, in *next, which is to be freed.  Returns 0 or an error as
+ * pq_targets_init. */
+int pq_targets_prepare(struct pq_targets *next, const struct pq_conf *c, char *why);
+/* They are those of *t from now on, and its own those of *next; the way out stays.  pq_targets_use
+ * has to follow for each front, before one goes on. */
+void pq_targets_swap(struct pq_targets *t, struct pq_targets *next);
 void pq_targets_free(struct pq_targets *t);
 
 /* Gives them to a worker's front, which borrows them. */
