@@ -38,6 +38,16 @@ static int sync_folder(const char *folder)
     return e;
 }
 
+/* What root writes by hand into the folder of a service's own user must stay that one's. */
+static void give_to_owner(const struct pq_state *s, int fd)
+{
+    struct stat st;
+    if (geteuid() == 0 && stat(s->folder, &st) == 0 && st.st_uid != 0 &&
+        fchown(fd, st.st_uid, st.st_gid))
+        PQ_LOG(PQ_LOG_WARN, "transport.state: a file in %s stays root's: %s", s->folder,
+               pq_strerror(-errno));
+}
+
 static void syns_path(const struct pq_state *s, char path[PATH_MAX + 8])
 {
     snprintf(path, PATH_MAX + 8, "%s.syns", s->path);
@@ -70,6 +80,7 @@ int pq_state_leave_syns(struct pq_state *s, struct pq_syns *syns)
             close(fd);
         return e;
     }
+    give_to_owner(s, fd);
     const bool ok = pq_syns_write(syns, f) && fflush(f) == 0;
     int e = ok ? 0 : errno ? -errno : -EIO;
     if (fclose(f) && !e)
@@ -88,6 +99,7 @@ static int save(struct pq_state *s)
             close(fd);
         return e;
     }
+    give_to_owner(s, fd);
     char *text = NULL; /* the table is locked only while it is written to memory */
     size_t len = 0;
     FILE *m = open_memstream(&text, &len);
@@ -193,6 +205,7 @@ static int lock_path(struct pq_state *s)
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->lock_fd < 0)
         return -errno;
+    give_to_owner(s, s->lock_fd);
     if (!flock(s->lock_fd, LOCK_EX | LOCK_NB))
         return 0;
     int e = errno == EWOULDBLOCK ? -EBUSY : -errno;

@@ -49,6 +49,20 @@ static int bind_to(int fd, const struct sockaddr_un *a)
     return bind(fd, (const struct sockaddr *)a, sizeof *a) ? -errno : 0;
 }
 
+/* One that root leaves in the folder of a service's own user: that one can see that it is stale. */
+static void give_to_owner(const char *path)
+{
+    char folder[PQ_LOCAL_PATH_MAX + 1];
+    struct stat st;
+    strcpy(folder, path);
+    char *slash = strrchr(folder, '/');
+    if (geteuid() != 0 || !slash || slash == folder)
+        return;
+    *slash = 0;
+    if (stat(folder, &st) == 0 && st.st_uid != 0 && lchown(path, st.st_uid, st.st_gid))
+        return; /* then root's, as it was */
+}
+
 int pq_local_listen(const char *path)
 {
     struct sockaddr_un a;
@@ -59,6 +73,8 @@ int pq_local_listen(const char *path)
     if (fd < 0)
         return -errno;
     e = bind_to(fd, &a);
+    if (!e)
+        give_to_owner(path);
     if (!e && listen(fd, BACKLOG))
         e = -errno;
     if (e)

@@ -32,7 +32,7 @@ void pq_process_confine(void)
     struct __user_cap_data_struct data[2] = {0};
     uint64_t keep = BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE);
     if (geteuid() == 0)
-        keep |= BIT(CAP_DAC_OVERRIDE);
+        keep |= BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHOWN);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     /* without CAP_SETPCAP this is refused, but then there is nothing that could be had by it */
     for (int cap = 0; cap < 64; cap++)
