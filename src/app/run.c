@@ -69,6 +69,7 @@ struct main_loop {
     struct pq_app *app;
     uv_loop_t loop;
     uv_signal_t on[N_SIGNALS];
+    uv_timer_t reload;             /* runs out at once: one for all SIGHUPs that have come */
     uv_timer_t watchdog;           /* of the service manager, where there is one */
     unsigned seen[PQ_WORKERS_MAX]; /* of each worker's wakes */
     struct pq_control *control;
@@ -77,11 +78,17 @@ struct main_loop {
     bool terminal; /* there was one at the start, whose end ends the program */
 };
 
+static void on_reload(uv_timer_t *t)
+{
+    struct main_loop *m = t->data;
+    pq_reload_logged(m->app);
+}
+
 static void on_signal(uv_signal_t *s, int sig)
 {
     struct main_loop *m = s->data;
     if (sig == SIGHUP && !(m->terminal && !has_terminal())) {
-        pq_reload_logged(m->app);
+        uv_timer_start(&m->reload, on_reload, 0, 0);
         return;
     }
     PQ_LOG(PQ_LOG_INFO, "stopping on %s", name_of(sig));
@@ -136,6 +143,8 @@ static int open_main(struct main_loop *m)
         return e;
     }
     m->open = true;
+    uv_timer_init(&m->loop, &m->reload);
+    m->reload.data = m;
     for (int i = 0; !e && i < N_SIGNALS; i++) {
         e = uv_signal_init(&m->loop, &m->on[i]);
         m->on[i].data = m;
