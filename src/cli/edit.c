@@ -73,7 +73,8 @@ static int replace(const struct pq_cli_file *f, const char *text, size_t n)
     if (!realpath(f->path, path) || fstat(f->fd, &st)) /* a link stays one */
         return -errno;
     snprintf(temp, sizeof temp, "%s.new", path);
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+    unlink(temp); /* whoever has left one may still have it open */
+    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
     if (fd < 0)
         return -errno;
     int e = 0;
