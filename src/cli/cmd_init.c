@@ -31,6 +31,8 @@ enum {
     OPT_REMOVE,
 };
 
+#define TOO_LONG "paqet init: the link: it is longer than %d bytes\n"
+
 enum what { SERVER = 1, CLIENT = 2, BRIDGE = 4, REMOVE = 8 };
 
 static const struct option long_opts[] = {{"config-dir", required_argument, NULL, OPT_DIR},
@@ -183,6 +185,8 @@ static bool read_link(char *word, char link[PQ_LINK_MAX])
         const size_t n = strlen(word);
         snprintf(link, PQ_LINK_MAX, "%s", word);
         memset(word, 'x', n);
+        if (n >= PQ_LINK_MAX)
+            fprintf(stderr, TOO_LONG, PQ_LINK_MAX - 1);
         return n < PQ_LINK_MAX;
     }
     FILE *f = strcmp(word, "-") ? fopen(word, "re") : stdin;
@@ -193,9 +197,13 @@ static bool read_link(char *word, char link[PQ_LINK_MAX])
     }
     const size_t n = fread(link, 1, PQ_LINK_MAX - 1, f);
     link[n] = 0;
+    const bool whole =
+        getc(f) == EOF; /* the rest of one that was cut off would mean another thing */
     if (f != stdin)
         fclose(f);
-    return true;
+    if (!whole)
+        fprintf(stderr, TOO_LONG, PQ_LINK_MAX - 1);
+    return whole;
 }
 
 int pq_cmd_init(int argc, char **argv)

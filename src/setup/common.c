@@ -46,6 +46,14 @@ static bool is_name(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == n;
 }
 
+/* Whether systemd, a shell and YAML take the path as it is, without quotes. */
+static bool is_plain_path(const char *path)
+{
+    return *path == '/' && strlen(path) <= 200 &&
+           strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@,=") ==
+               strlen(path);
+}
+
 /* Where the program is to be: where it is, if that is a usual place, or where it is put. */
 static int find_program(char out[PATH_MAX])
 {
@@ -89,11 +97,14 @@ bool pq_setup_begin(struct pq_setup *s, const struct pq_init_opts *o, const char
 {
     *s = (struct pq_setup){.o = o, .role = role};
     const char *name = o->name ? o->name : role;
-    if (!is_name(name) || *o->folder != '/' || strlen(o->folder) > 200 ||
-        strpbrk(o->folder, "\n\t\"%")) {
-        pq_setup_say(*o->folder == '/' ? "--name: '%s' is no name of letters, digits, - and _"
-                                       : "--config-dir: '%s' does not begin with /",
-                     *o->folder == '/' ? name : o->folder);
+    if (!is_name(name)) {
+        pq_setup_say("--name: '%s' is no name of letters, digits, - and _", name);
+        return false;
+    }
+    if (!is_plain_path(o->folder)) {
+        pq_setup_say("--config-dir: '%s' is no path from / on, of at most 200 letters, digits and "
+                     "/._-+@,= (service managers give others a meaning)",
+                     o->folder);
         return false;
     }
     if (geteuid() != 0 && !o->dry_run) {
