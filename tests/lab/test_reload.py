@@ -184,7 +184,8 @@ def test_reload_many_times() -> None:
         paqet.wait_working(lab)
         for who, all_ in sizes.items():
             (rss, files), (rss_end, files_end) = all_[9], all_[-1]
-            expect(files_end <= files, f"{who}: descriptors: {files}, then {files_end}")
+            process = server if who == "server" else client
+            wait_until(lambda p=process, n=files: p.open_files() <= n, 5, f"{who}: {files} descriptors, then {files_end}")
             expect("san" in paqet.program() or rss_end < rss + 500, f"{who}: {rss}, {rss_end} KB")
 
 
