@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* test_connect_attack.c - connections whose handshake somebody on the line disturbs, who sees it
+ * and is faster than the server [12.9]; flags that are configured for other packets; clocks that
+ * were wrong. */
+#include "tunnel/syns.h"
+#include "tunnel/tunnel_internal.h"
+#include "wire/csum.h"
+#include "world.h"
+
+#define IP  14
+#define TCP (IP + 20)
+
+static struct pq_syns *syns;
+
+static struct world_conf connecting(pq_ns delay)
+{
+    struct world_conf c = world_keyed(delay);
+    assert_int_equal(pq_syns_new(&syns, WORLD_WALL - 3 * PQ_SYN_SLOT, 1), 0);
+    for (int i = 0; i < 2; i++) {
+        c.hub[i].look = i == CLIENT ? PQ_LOOK_CONNECT : PQ_LOOK_PLAUSIBLE;
+        c.hub[i].smux.timeout = 60 * PQ_SEC;
+        c.hub[i].rmem = 6U << 20;
+    }
+    c.hub[SERVER].syns = syns;
+    return c;
+}
+
+static void finish(struct world *w)
+{
+    w->sloppy = true;
+    world_free(w);
+    pq_syns_free(&syns);
+}
+
+/* ---- SYN+ACKs that the server has not sent */
+
+static struct link_packet *kept; /* the client's SYN */
+
+static bool keep_syn(struct world *w, unsigned from, struct link_packet *k)
+{
+    (void)w;
+    if (from == CLIENT && k->p[TCP + 13] == PQ_TCP_SYN && !kept)
+        kept = link_packet_new(k->p, k->len);
+    return true;
+}
+
+static void swap(uint8_t *a, uint8_t *b, size_t n)
+{
+    uint8_t t[4];
+    memcpy(t, a, n);
+    memcpy(a, b, n);
+    memcpy(b, t, n);
+}
+
+static void put_checksum(uint8_t *p, size_t n)
+{
+    const uint8_t protocol[4] = {0, 6, (uint8_t)((n - TCP) >> 8), (uint8_t)(n - TCP)};
+    memset(p + TCP + 16, 0, 2);
+    uint64_t sum = pq_csum_add(0, p + IP + 12, 8);
+    sum = pq_csum_add(sum, protocol, sizeof protocol);
+    const uint16_t c = pq_csum_fold(pq_csum_add(sum, p + TCP, n - TCP));
+    memcpy(p + TCP + 16, &c, 2);
+}
+
+static void forge_answer(struct world *w, uint32_t isn, uint16_t window, uint16_t mss)
+{
+    struct link_packet *k = link_packet_new(kept->p, kept->len);
+    uint8_t *tcp = k->p + TCP;
+    swap(k->p + IP + 12, k->p + IP + 16, 4);
+    swap(tcp, tcp + 2, 2);
+    pq_put_be32(tcp + 8, pq_be32(tcp + 4) + 1);
+    pq_put_be32(tcp + 4, isn);
+    tcp[13] = PQ_TCP_SYN | PQ_TCP_ACK;
+    pq_put_be16(tcp + 14, window);
+    pq_put_be16(tcp + 22, mss);
+    put_checksum(k->p, k->len);
+    world_inject(w, CLIENT, k->p, k->len, 0);
+    link_packet_free(k);
+}
+
+static bool is_secured(const struct world *w)
+{
+    return w->end[CLIENT].secured > 0;
+}
+
+static void forged_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t window, mss;
+    } forged[] = {{65160, 1460}, {0, 1460}, {1000, 1460}, {65160, 1}, {65160, 200}};
+    for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
+        struct world_conf c = connecting(40 * PQ_MS);
+        struct world *w = world_new(&c, ut_seed("forged answers"));
+        w->tap = keep_syn;
+        world_run(w, WORLD_T0 + 45 * PQ_MS, NULL);
+        assert_non_null(kept);
+        forge_answer(w, 0x12345678, forged[i].window, forged[i].mss);
+        assert_true(world_run(w, WORLD_T0 + 400 * PQ_MS, is_secured));
+        world_open(w, 500000, 500000);
+        assert_true(world_run(w, w->now + 10 * PQ_SEC, world_closed));
+        world_check(w);
+        assert_int_equal(w->end[CLIENT].ended, 0);
+        assert_int_equal(w->end[CLIENT].moves, 0);
+        link_packet_free(kept);
+        kept = NULL;
+        finish(w);
+    }
+}
+
+/* ---- flags of other packets */
+
+static unsigned segments, odd;
+
+static bool see_flags(struct world *w, unsigned from, struct link_packet *k)
+{
+    (void)w;
+    const uint8_t *tcp = k->p + TCP;
+    if (from == CLIENT && k->len > TCP + (size_t)(tcp[12] >> 4) * 4) {
+        segments++;
+        odd += (tcp[13] & ~PQ_TCP_PSH) != PQ_TCP_ACK;
+    }
+    return true;
+}
+
+static void no_configured_flags(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(10 * PQ_MS);
+    c.hub[CLIENT].flags = (struct pq_flags){{PQ_TCP_SYN}, 1};
+    struct world *w = world_new(&c, ut_seed("no configured flags"));
+    w->tap = see_flags;
+    world_run(w, WORLD_T0 + 3 * PQ_SEC, NULL);
+    assert_true(is_secured(w) && segments > 2);
+    assert_int_equal(odd, 0);
+    finish(w);
+}
+
+/* ---- a clock that was hours ahead when the server started: it is not silent for as long */
+
+static void clock_was_ahead(void **state)
+{
+    (void)state;
+    struct pq_syns *s;
+    const uint64_t right = WORLD_WALL, hour = 3600000;
+    uint64_t slots[2], wall = right;
+    assert_int_equal(pq_syns_new(&s, right + 8 * hour, 1), 0);
+    for (uint32_t n = 1; wall < right + hour; wall += 10000, n++) {
+        pq_syns_slots(wall, slots);
+        if (pq_syns_take(s, slots[1], n, n, wall))
+            break;
+    }
+    assert_true(wall < right + 5 * PQ_SYN_SLOT);
+    pq_syns_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forged_answers),
+        cmocka_unit_test(no_configured_flags),
+        cmocka_unit_test(clock_was_ahead),
+    };
+    if (pq_crypt_global_init())
+        return 1;
+    return cmocka_run_group_tests_name("connect attack", tests, NULL, NULL);
+}
