@@ -119,7 +119,7 @@ static void usage(FILE *f)
         fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
     fprintf(f,
             "\n'paqet COMMAND --help' tells its options. The configuration file is described in\n"
-            "docs/configuration.md.\n");
+            "docs/configuration.md and paqet.yaml(5).\n");
 }
 
 static int command_usage(const struct command *c)

@@ -347,6 +347,24 @@ bool pq_setup_check(const struct pq_setup *s, const char *text)
 
 /* ---- the service */
 
+/* Whether a package (or "meson install") has brought the unit of systemd, word for word. */
+static bool is_packaged(const char *text)
+{
+    static const char *const folders[] = {"/usr/local/lib", "/usr/lib", "/lib"};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        char path[PATH_MAX];
+        size_t n;
+        snprintf(path, sizeof path, "%s/systemd/system/paqet@.service", folders[i]);
+        char *there = pq_file_read(path, (size_t)1 << 20, &n);
+        if (!there)
+            continue;
+        const bool same = strcmp(there, text) == 0; /* systemd takes the first that is there */
+        free(there);
+        return same;
+    }
+    return false;
+}
+
 static bool install_service(struct pq_setup *s)
 {
     char path[PATH_MAX], text[PQ_SERVICE_TEXT];
@@ -367,6 +385,8 @@ static bool install_service(struct pq_setup *s)
         return true;
     }
     pq_service_text(&s->service, s->own_user, text);
+    if (s->service.kind == PQ_SERVICE_SYSTEMD && is_packaged(text))
+        return true;
     const unsigned mode = s->service.kind == PQ_SERVICE_SYSTEMD ? 0644 : 0755;
     const int e = pq_file_write(path, text, strlen(text), mode);
     if (e)
