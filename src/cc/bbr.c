@@ -87,7 +87,7 @@ static uint32_t extra_of(const struct pq_cc *c)
 static uint16_t round_loss(const struct pq_cc *c)
 {
     uint32_t lost = c->bbr.round_lost, all = c->bbr.round_acked + lost;
-    return all < LOSS_SAMPLE ? 0 : (uint16_t)((uint64_t)lost * 1024 / all);
+    return (uint16_t)(all < LOSS_SAMPLE ? 0 : (uint64_t)lost * 1024 / all);
 }
 
 /* What the path loses whatever is sent: the least of ten rounds, one of which sends less than it
@@ -245,7 +245,7 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
     uint64_t rate = rate_of(c);
     if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 16)
         restart(c);
-    c->bbr.phase = drain ? PHASE_DRAIN + 1 : (uint8_t)((c->bbr.phase + 1) % PHASE_START);
+    c->bbr.phase = (uint8_t)(drain ? PHASE_DRAIN + 1 : (c->bbr.phase + 1) % PHASE_START);
     const bool may = c->bbr.phase == PHASE_AGAIN || c->bbr.round - c->bbr.step_round <= 1;
     if (!drain && may && c->bbr.min_rtt >= PACED_RTT && round_waited(c))
         c->bbr.phase = PHASE_DRAIN; /* once a cycle: others may keep the queue */
