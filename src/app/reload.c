@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE (15 * 60 * PQ_SEC) /* eight names, three name servers, two search domains */
+#define PATIENCE (900 * PQ_SEC) /* eight names, three name servers, two search domains */
 
 void pq_news_add(struct pq_news *news, enum pq_news_kind kind, const char *fmt, ...)
 {
