@@ -68,7 +68,8 @@ static void note_extra(struct pq_cc *c, uint32_t acked, uint64_t rate, pq_ns now
     }
     c->bbr.epoch_acked += acked;
     uint64_t extra = c->bbr.epoch_acked - expected;
-    uint64_t limit = in(rate, c->bbr.prompt ? pq_ns_max(c->bbr.min_rtt / 4, SLACK) : EXTRA_LIMIT);
+    uint64_t limit =
+        in(rate, c->bbr.prompt ? pq_ns_max(c->bbr.min_rtt / 4, SLACK / 4) : EXTRA_LIMIT);
     extra = extra < limit ? extra : limit;
     uint32_t *slot = &c->bbr.extra[c->bbr.round % PQ_CC_ROUNDS];
     if (extra > *slot)

@@ -192,11 +192,11 @@ def check_flap(lab: Lab, host: Host) -> None:
 
 @test()
 def test_confined_root() -> None:
-    """Root has four capabilities left: also files of others, such as its service user's."""
+    """Root has five capabilities left: also files of others, such as its service user's."""
     with Lab() as lab:
         pair = paqet.start_pair(lab)
         for process in (pair.server, pair.client):
-            check_confined(process, "0000000000003402")
+            check_confined(process, "0000000000003403")
         check_flap(lab, lab.s)
         check_flap(lab, lab.c)
 
