@@ -68,48 +68,56 @@ void pq_state_take_syns(struct pq_state *s, struct pq_syns *syns)
     fclose(f);
 }
 
-int pq_state_leave_syns(struct pq_state *s, struct pq_syns *syns)
+static int open_new(const struct pq_state *s, const char *path, FILE **out)
 {
-    char path[PATH_MAX + 8];
-    syns_path(s, path);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!f) {
+    *out = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!*out) {
         int e = -errno;
         if (fd >= 0)
             close(fd);
         return e;
     }
     give_to_owner(s, fd);
-    const bool ok = pq_syns_write(syns, f) && fflush(f) == 0;
+    return 0;
+}
+
+/* Returns 0, or why not all of it has been written. */
+static int close_written(FILE *f, bool ok)
+{
     int e = ok ? 0 : errno ? -errno : -EIO;
     if (fclose(f) && !e)
         e = -errno;
     return e;
 }
 
+int pq_state_leave_syns(struct pq_state *s, struct pq_syns *syns)
+{
+    char path[PATH_MAX + 8];
+    syns_path(s, path);
+    FILE *f;
+    int e = open_new(s, path, &f);
+    if (e)
+        return e;
+    const bool ok = pq_syns_write(syns, f) && fflush(f) == 0;
+    return close_written(f, ok);
+}
+
 static int save(struct pq_state *s)
 {
     uint64_t ticket = 0;
-    int fd = open(s->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!f) {
-        int e = -errno;
-        if (fd >= 0)
-            close(fd);
+    FILE *f;
+    int e = open_new(s, s->temp, &f);
+    if (e)
         return e;
-    }
-    give_to_owner(s, fd);
     char *text = NULL; /* the table is locked only while it is written to memory */
     size_t len = 0;
     FILE *m = open_memstream(&text, &len);
     bool ok = m && pq_stamps_write(s->stamps, m, &ticket);
     ok = m && fclose(m) == 0 && ok;
-    ok = ok && fwrite(text, 1, len, f) == len && fflush(f) == 0 && fsync(fd) == 0;
+    ok = ok && fwrite(text, 1, len, f) == len && fflush(f) == 0 && fsync(fileno(f)) == 0;
     free(text);
-    int e = ok ? 0 : errno ? -errno : -EIO;
-    if (fclose(f) && !e)
-        e = -errno;
+    e = close_written(f, ok);
     if (!e && rename(s->temp, s->path))
         e = -errno;
     if (!e)

@@ -80,7 +80,7 @@ static int replace(const struct pq_cli_file *f, const char *text, size_t n)
     int e = 0;
     for (size_t at = 0; at < n && !e;) {
         ssize_t k = write(fd, text + at, n - at);
-        if (k < 0)
+        if (k < 0 && errno != EINTR)
             e = -errno;
         at += k > 0 ? (size_t)k : 0;
     }
