@@ -2,7 +2,7 @@
 /* client_names.c - the name of a silent server is looked up again: where it has moved, the client
  * follows. */
 #include "app/client.h"
-#include "exit/lookup.h"
+#include "relay/lookup.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 #include "conf/conf_internal.h"
 
 #include "base/err.h"
-#include "exit/rules.h"
+#include "relay/rules.h"
 
 #include <string.h>
 

@@ -3,9 +3,9 @@
 #ifndef PQ_CONF_TARGETS_H
 #define PQ_CONF_TARGETS_H
 #include "conf/conf.h"
-#include "exit/outgoing.h"
-#include "exit/rules.h"
 #include "relay/front.h"
+#include "relay/outgoing.h"
+#include "relay/rules.h"
 
 struct pq_targets {         /* zero-initialized before the first call */
     struct pq_rules *rules; /* NULL: all targets are permitted */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "exit/denied.h"
 
-#include "exit/rules.h"
+#include "relay/rules.h"
 
 #include <stdio.h>
 

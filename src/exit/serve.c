@@ -2,14 +2,14 @@
 #include "exit/serve.h"
 
 #include "exit/denied.h"
-#include "exit/dial.h"
-#include "exit/outgoing.h"
-#include "exit/rules.h"
 #include "exit/serve_udp.h"
 #include "exit/tun_server.h"
 #include "exit/upstream.h"
 #include "header/header.h"
+#include "relay/dial.h"
+#include "relay/outgoing.h"
 #include "relay/relay.h"
+#include "relay/rules.h"
 #include "relay/udp_flow.h"
 
 #include <stdlib.h>

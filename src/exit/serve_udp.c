@@ -2,8 +2,8 @@
 #include "exit/serve_udp.h"
 
 #include "exit/denied.h"
-#include "exit/outgoing.h"
-#include "exit/resolve.h"
+#include "relay/outgoing.h"
+#include "relay/resolve.h"
 #include "relay/udp_flow.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 #include "base/hash.h"
 #include "exit/denied.h"
-#include "exit/rules.h"
+#include "relay/rules.h"
 #include "relay/tun_link.h"
 
 #include <stdio.h>

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "exit/upstream.h"
 
-#include "exit/outgoing.h"
-#include "exit/resolve.h"
-#include "exit/rules.h"
 #include "header/socks.h"
+#include "relay/match.h"
+#include "relay/outgoing.h"
 #include "relay/relay.h"
+#include "relay/resolve.h"
+#include "relay/rules.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -232,7 +233,7 @@ static void decide(struct pq_upstream *u, const struct pq_rules *rules)
         struct pq_resolve *q = pq_resolve_start(u->front, rules, u->host, u->port, on_resolved, u);
         if (q)
             u->resolve = q;
-    } else if (!pq_rules_is_name(u->host)) {
+    } else if (!pq_match_is_name(u->host)) {
         finish(u, NULL, UV_EAI_NONAME);
     } else if (pq_rules_name(rules, u->host, u->port)) {
         dial_proxy(u);

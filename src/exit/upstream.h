@@ -2,7 +2,7 @@
 /* upstream.h - connects to a target through the SOCKS5 proxy of f->outgoing. */
 #ifndef PQ_EXIT_UPSTREAM_H
 #define PQ_EXIT_UPSTREAM_H
-#include "exit/dial.h"
+#include "relay/dial.h"
 
 #define PQ_UPSTREAM_LIMIT_MS 20000
 

@@ -5,8 +5,9 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "base/flags.h"
-#include "exit/rules.h"
 #include "fuzz.h"
+#include "relay/match.h"
+#include "relay/rules.h"
 
 static void address(const char *text)
 {
@@ -97,7 +98,7 @@ static void rules(const char *entry, const char *host)
         ask(allow, deny, host);
     pq_rules_free(&allow);
     pq_rules_free(&deny);
-    pq_rules_is_name(host);
+    pq_match_is_name(host);
 }
 
 /* The first line is the text; what follows is a host that a rule is asked about. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* front_tcp.c - sockets that are accepted or dialled. */
 #include "entry/listen.h"
-#include "exit/dial.h"
 #include "front_tests.h"
 #include "front_world.h"
+#include "relay/dial.h"
 #include "relay/relay.h"
 
 #include <netinet/in.h>

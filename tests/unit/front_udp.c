@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* front_udp.c - UDP sockets at both ends of a stream of datagrams. */
 #include "entry/udp_port.h"
-#include "exit/lookup.h"
-#include "exit/rules.h"
 #include "exit/serve.h"
 #include "exit/serve_udp.h"
 #include "front_tests.h"
 #include "front_world.h"
+#include "relay/lookup.h"
+#include "relay/rules.h"
 #include "relay/udp_flow.h"
 
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* test_rules.c - what allow and deny permit, every special network at both of its edges. */
 #include "base/err.h"
-#include "exit/rules.h"
+#include "relay/match.h"
+#include "relay/rules.h"
 #include "unit.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -288,10 +289,10 @@ static void other_spellings(void **state)
                                      "a*",
                                      "a\x7f"};
     for (size_t i = 0; i < COUNT_OF(yes); i++)
-        if (!pq_rules_is_name(yes[i]))
+        if (!pq_match_is_name(yes[i]))
             fail_msg("refused: '%s'", yes[i]);
     for (size_t i = 0; i < COUNT_OF(no); i++)
-        if (pq_rules_is_name(no[i]))
+        if (pq_match_is_name(no[i]))
             fail_msg("taken: '%s'", no[i]);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* resolve.h - from a name or literal to the addresses that the rules allow. */
-#ifndef PQ_EXIT_RESOLVE_H
-#define PQ_EXIT_RESOLVE_H
+#ifndef PQ_RELAY_RESOLVE_H
+#define PQ_RELAY_RESOLVE_H
 #include "relay/front.h"
 
 #define PQ_RESOLVE_ADDRS_MAX 8
@@ -15,7 +15,7 @@ struct pq_resolve;
  *   PQ_EAGAIN            f->max_resolving names are waiting already, or no thread was to be had
  *   PQ_ENOMEM
  *   -ETIMEDOUT           no answer in PQ_RESOLVE_LIMIT_MS
- *   UV_EAI_*             not found, no name at all (pq_rules_is_name), or nobody can tell */
+ *   UV_EAI_*             not found, no name at all (pq_match_is_name), or nobody can tell */
 typedef void (*pq_resolve_fn)(void *ctx, const struct pq_addr *addrs, unsigned n, int err);
 
 /* Starts; at most PQ_RESOLVE_ADDRS_MAX addresses of those that the rules allow are found; with

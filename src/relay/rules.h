@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* rules.h - which targets a server lets its clients reach: the lists `allow` and `deny`.
  *
- * An entry is
- *   any, or *          every target
- *   public             what is globally routable and not this machine itself, see below
- *   10.0.0.0/8         a network or an address, IPv4 or IPv6
- *   example.com        a name, as the client gave it; case and a final dot do not matter
- *   *.example.com      the names below example.com, not example.com itself
- * and behind each ":25" or ":6000-6063", if only these ports are meant.  IPv6 with a port is
- * written in brackets that hold the whole network: [2001:db8::/32]:443.
+ * Their entries are those of match.h.
  *
  * What `deny` matches is refused.  Of the rest, `allow` permits only what it matches, which is
  * nothing if it is an empty list; if it is not there, all is permitted.  Names are compared with
@@ -16,28 +9,23 @@
  * lead to any address that `deny` does not match.
  *
  * A name is letters, digits, '-' and '_' between single dots.  Anything else is none and is not to
- * be looked up (pq_rules_is_name): resolvers take other characters for dots, and decode escapes, so
+ * be looked up (pq_match_is_name): resolvers take other characters for dots, and decode escapes, so
  * that an entry would be compared with another name than the one found.
  *
  * `deny` sees through addresses that lead to another one: 0.0.0.0 and :: are also 127.0.0.1 and
  * ::1, and a NAT64, 6to4, Teredo or IPv4-compatible address is also the IPv4 address inside.
  *
- * `public` is no loopback, private, shared (100.64/10), link-local, multicast, test, benchmark,
- * documentation or reserved network, no address given to pq_rules_add_own, and no IPv6 address
- * whose inner IPv4 address is one of these; of IPv6 only 2000::/3 and NAT64.
+ * Addresses given to pq_rules_add_own are not `public`.
  *
  * Built by one thread, then read only: any thread.  No system calls. */
-#ifndef PQ_EXIT_RULES_H
-#define PQ_EXIT_RULES_H
+#ifndef PQ_RELAY_RULES_H
+#define PQ_RELAY_RULES_H
 #include "base/addr.h"
 
 struct pq_rules;
 
-/* Whether an entry can be read.  Returns 0 or PQ_EINVAL. */
+/* Whether an entry can be read.  Returns 0, PQ_EINVAL or PQ_ENOMEM. */
 int pq_rules_check_entry(const char *text);
-
-/* Whether a text is a name as said above, in any case, perhaps with a final dot. */
-bool pq_rules_is_name(const char *host);
 
 /* Builds the rules; the texts are copied.  allow == NULL: there is no such list.  Returns 0,
  * PQ_EINVAL (an entry is none) or PQ_ENOMEM; *out is NULL on error. */

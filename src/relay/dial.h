@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* dial.h - connects to a target by name or address: all its addresses, the next one 250 ms after
  * the one before or when that failed, the first that answers wins (RFC 8305 in short). */
-#ifndef PQ_EXIT_DIAL_H
-#define PQ_EXIT_DIAL_H
+#ifndef PQ_RELAY_DIAL_H
+#define PQ_RELAY_DIAL_H
 #include "relay/front.h"
 
 #define PQ_DIAL_LIMIT_MS 10000

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "exit/lookup.h"
+#include "relay/lookup.h"
 
 #include "base/err.h"
 #include "base/list.h"

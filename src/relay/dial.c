@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "exit/dial.h"
+#include "relay/dial.h"
 
-#include "exit/outgoing.h"
-#include "exit/resolve.h"
+#include "relay/outgoing.h"
 #include "relay/relay.h"
+#include "relay/resolve.h"
 
 #include <errno.h>
 #include <stdlib.h>

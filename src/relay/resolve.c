@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "exit/resolve.h"
+#include "relay/resolve.h"
 
-#include "exit/lookup.h"
-#include "exit/rules.h"
+#include "relay/lookup.h"
+#include "relay/match.h"
+#include "relay/rules.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -133,7 +134,7 @@ struct pq_resolve *pq_resolve_start(struct pq_front *f, const struct pq_rules *r
                                     const char *host, uint16_t port, pq_resolve_fn done, void *ctx)
 {
     struct pq_addr a;
-    if (pq_addr_parse_ip(&a, host) == 0 || pq_rules_is_name(host))
+    if (pq_addr_parse_ip(&a, host) == 0 || pq_match_is_name(host))
         return start(f, rules, host, port, done, ctx);
     done(ctx, NULL, 0, UV_EAI_NONAME);
     return NULL;

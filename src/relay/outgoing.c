@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "exit/outgoing.h"
+#include "relay/outgoing.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -3,8 +3,8 @@
  * threads: getaddrinfo cannot be interrupted, and a silent name server holds it for many seconds.
  * A thread whose answer is no longer wanted ends by itself, or with the process.
  * All calls from the loop's thread. */
-#ifndef PQ_EXIT_LOOKUP_H
-#define PQ_EXIT_LOOKUP_H
+#ifndef PQ_RELAY_LOOKUP_H
+#define PQ_RELAY_LOOKUP_H
 #include <netdb.h>
 #include <stdbool.h>
 #include <uv.h>

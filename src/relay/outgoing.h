@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* outgoing.h - how a server's connections to targets leave the machine: interface, source address,
  * another SOCKS5 proxy.  Read only once the workers run: any thread. */
-#ifndef PQ_EXIT_OUTGOING_H
-#define PQ_EXIT_OUTGOING_H
+#ifndef PQ_RELAY_OUTGOING_H
+#define PQ_RELAY_OUTGOING_H
 #include "base/addr.h"
 
 struct pq_outgoing {
