@@ -6,40 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define SILENT_MAX  (180 * PQ_SEC) /* a living peer asks for the window every 120 s [4.5] */
-#define BLOCKS_KEPT 64             /* of 64 segment records each */
-
-size_t pq_hub_mtu_min(const struct pq_hub *h)
-{
-    return (size_t)PQ_KCP_MTU_MIN + h->around + h->fec_head;
-}
-
-static int hub_init(struct pq_hub *h)
-{
-    int e = pq_crypt_new(&h->crypt, h->conf.cipher, h->conf.key);
-    if (e)
-        return e;
-    pq_crypt_set_role(h->crypt, h->conf.client, h->conf.key);
-    h->crypt_head = (uint16_t)pq_crypt_head(h->crypt);
-    h->crypt_tail = (uint16_t)pq_crypt_tail(h->crypt);
-    h->replay = h->conf.replay;
-    if (!h->conf.client && !h->replay) {
-        e = pq_replay_new(&h->own_replay, pq_rng_u64(h->rng));
-        h->replay = h->own_replay;
-    }
-    if (e)
-        return e;
-    e = pq_secure_init(h);
-    if (!e)
-        e = pq_connect_init(h);
-    if (e)
-        return e;
-    bool fec = (h->conf.dshard && h->conf.pshard) || h->conf.fec_auto;
-    h->fec_head = fec ? PQ_FEC_HEAD : 0;
-    if (h->conf.mtu > PQ_DGRAM_MAX || h->conf.mtu < pq_hub_mtu_min(h))
-        return PQ_EINVAL;
-    return 0;
-}
+#define BLOCKS_KEPT 64 /* of 64 segment records each */
 
 int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct pq_hub_events *ev,
                void *ctx, struct pq_rng *rng, pq_ns now)
@@ -67,7 +34,10 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     pq_list_init(&h->dirty);
     pq_pool_init(&h->blocks, PQ_KCP_BLOCK_LEN, 0, BLOCKS_KEPT);
     pq_chunks_init(&h->chunks, conf->memory);
-    int e = hub_init(h);
+    h->t = &pq_transport_kcp;
+    int e = h->t->hub_init(h);
+    if (!e && conf->mtu > PQ_DGRAM_MAX)
+        e = PQ_EINVAL;
     if (e)
         pq_hub_free(&h);
     *out = h;
@@ -81,14 +51,11 @@ void pq_hub_free(struct pq_hub **hp)
         return;
     while (!pq_list_empty(&h->sessions))
         pq_session_end_now(PQ_OF(h->sessions.next, struct pq_session, node), PQ_ECLOSED);
-    pq_connect_fini(h);
+    h->t->hub_fini(h);
     pq_hash_fini(&h->by_peer);
-    pq_secure_fini(h);
     pq_heap_fini(&h->timers);
-    pq_replay_free(&h->own_replay);
     pq_pool_fini(&h->blocks);
     pq_chunks_fini(&h->chunks);
-    pq_crypt_free(&h->crypt);
     free(h);
     *hp = NULL;
 }
@@ -98,28 +65,23 @@ void pq_hub_tick(struct pq_hub *h, pq_ns now)
     struct pq_heap_node *n;
     while ((n = pq_heap_top(&h->timers)) && n->at <= now) {
         struct pq_session *s = PQ_OF(n, struct pq_session, timer);
-        int e = pq_smux_tick(s->smux, now);
-        if (now > s->heard + SILENT_MAX) /* also where a full session asks for no keepalive */
-            e = PQ_ETIMEOUT;
+        int e = h->t->tick(s, now);
         if (s->half && now >= s->opened + PQ_HALF_WAIT)
             e = PQ_ETIMEOUT;
         if (e) {
             pq_session_end_now(s, e);
             continue;
         }
-        pq_secure_tick(s, now);
         pq_heap_remove(&h->timers, n); /* set again after the pull */
         pq_session_wake(s);
     }
-    pq_replies_tick(h, now);
-    pq_connect_tick(h, now);
+    h->t->hub_tick(h, now);
 }
 
 pq_ns pq_hub_deadline(const struct pq_hub *h)
 {
     struct pq_heap_node *n = pq_heap_top(&h->timers);
-    return pq_ns_min(n ? n->at : PQ_NEVER,
-                     pq_ns_min(pq_replies_deadline(h), pq_connect_deadline(h)));
+    return pq_ns_min(n ? n->at : PQ_NEVER, h->t->hub_deadline(h));
 }
 
 void pq_hub_no_runs(struct pq_hub *h)
@@ -140,9 +102,8 @@ void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), 
 static void check_size(void *ctx, struct pq_session *s)
 {
     struct pq_hub *h = ctx;
-    size_t n = (size_t)s->dgram_max + PQ_DGRAM_HEAD + h->crypt_head + h->crypt_tail;
-    if (s->dead || s->away || !h->conf.link_mtu || n <= pq_hub_mtu_min(h) ||
-        n + pq_flow_overhead(&s->flow) <= h->conf.link_mtu)
+    if (s->dead || s->away || !h->conf.link_mtu || s->full <= h->mtu_min ||
+        s->full + pq_flow_overhead(&s->flow) <= h->conf.link_mtu)
         return;
     s->dead = -EMSGSIZE;
     pq_session_wake(s);
@@ -198,4 +159,135 @@ struct pq_chunks *pq_hub_chunks(struct pq_hub *h)
 const struct pq_hub_stats *pq_hub_stats(const struct pq_hub *h)
 {
     return &h->stats;
+}
+
+/* ---- frames in */
+
+static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
+{
+    struct pq_segment seg;
+    enum pq_drop d = pq_segment_parse(&seg, f->p, f->len, h->conf.link_len);
+    if (d == PQ_DROP_SHORT_FRAME && f->len < f->wire_len)
+        d = PQ_DROP_TRUNCATED;
+    h->frame = f;
+    if (d == PQ_DROP_NO_PAYLOAD && h->shake)
+        d = pq_connect_take(h, &seg, now);
+    if (d) {
+        h->stats.drops[d]++;
+        h->frame = NULL;
+        return;
+    }
+    if (!f->gso_size)
+        pq_connect_skip_lead(h, &seg, now);
+    size_t piece = f->gso_size ? f->gso_size : seg.len; /* glued frames hold several datagrams */
+    for (size_t at = 0; at < seg.len && d != PQ_DROP_ELSEWHERE; at += piece) {
+        size_t n = seg.len - at < piece ? seg.len - at : piece;
+        h->stats.rx_packets++;
+        h->stats.rx_bytes += n;
+        d = h->t->input(h, &seg, seg.data + at, n, now);
+        h->stats.drops[d]++;
+    }
+    h->frame = NULL;
+}
+
+void pq_hub_input_handed(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
+{
+    h->handed = true;
+    pq_hub_input(h, f, now);
+    h->handed = false;
+}
+
+void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
+{
+    h->busy = true;
+    h->now = now;
+    take_frame(h, f, now);
+    h->busy = false;
+}
+
+bool pq_hub_calm(struct pq_hub *h)
+{
+    const bool calm = !h->hasty;
+    h->hasty = false;
+    return calm;
+}
+
+void pq_hub_rx_end(struct pq_hub *h, pq_ns now)
+{
+    (void)now;
+    h->busy = true;
+    for (struct pq_list *i = h->rx.next; i != &h->rx; i = i->next)
+        h->t->rx_end(PQ_OF(i, struct pq_session, rx));
+    pq_hub_flush(h);
+    struct pq_list *n;
+    while ((n = pq_list_pop(&h->rx))) {
+        struct pq_session *s = PQ_OF(n, struct pq_session, rx);
+        h->t->rx_done(s);
+        if (s->dead)
+            pq_session_end_now(s, s->dead);
+        else
+            h->t->resume(s);
+    }
+    h->busy = false;
+}
+
+/* ---- packets out */
+
+/* How many of the datagrams, from the first on, can go as one run: of equal length, but the last
+ * may be shorter [8.9]. */
+static size_t run_of(const struct pq_slot *slots, size_t n)
+{
+    size_t k = 1, bytes = slots[0].len;
+    while (k < n && slots[k].len <= slots[0].len && bytes + slots[k].len <= PQ_RUN_MAX) {
+        bytes += slots[k].len;
+        if (slots[k++].len < slots[0].len)
+            break;
+    }
+    return k;
+}
+
+void pq_session_forge(struct pq_session *s, struct pq_slot *slots, size_t n, bool more, pq_ns now)
+{
+    bool runs = s->hub->conf.runs && s->abilities & PQ_ABLE_SPLIT && pq_flow_can_run(&s->flow);
+    for (size_t i = 0, k; i < n; i += k) {
+        k = runs ? run_of(slots + i, n - i) : 1;
+        if (k > 1)
+            pq_flow_craft_run(&s->flow, slots + i, k, now);
+        else
+            pq_flow_craft(&s->flow, &slots[i], more || i + k < n, now);
+    }
+}
+
+/* What is sent from an address that is gone is lost, but not what asks to go on from another. */
+static bool goes_out(const struct pq_session *s)
+{
+    return !s->away || (s->path && s->path->out);
+}
+
+size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
+{
+    size_t done = h->t->hub_pull(h, slots, n, now);
+    h->busy = true;
+    while (done < n && !pq_list_empty(&h->ready)) {
+        struct pq_session *s = PQ_OF(pq_list_pop(&h->ready), struct pq_session, ready);
+        size_t turn = h->t->turn(s), max = n - done < turn ? n - done : turn;
+        h->t->resume(s);
+        if (s->dead) {
+            pq_session_end_now(s, s->dead);
+            continue;
+        }
+        size_t k = h->t->pull(s, slots + done, max, now);
+        done += goes_out(s) ? k : 0;
+        if (k == max)
+            pq_session_wake(s); /* it may have more: to the end of the row */
+        else
+            pq_heap_set(&h->timers, &s->timer, h->t->deadline(s, now));
+    }
+    h->busy = false;
+    return done;
+}
+
+bool pq_hub_ready(const struct pq_hub *h)
+{
+    return !pq_list_empty(&h->ready) || h->t->hub_ready(h);
 }

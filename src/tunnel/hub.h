@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* hub.h - all sessions of one worker: frames in, sessions found or accepted, slots filled.
  * Knows: the order of the cores.  Does not know: sockets, the event loop, who uses a stream.
- * The way of a byte is in tunnel_rx.c (frame -> stream) and tunnel_tx.c (stream -> slot).
+ * The way of a byte is in kcp_rx.c (datagram -> stream) and kcp_tx.c (stream -> slot).
  * One worker's thread. */
 #ifndef PQ_TUNNEL_HUB_H
 #define PQ_TUNNEL_HUB_H

@@ -15,7 +15,7 @@ void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
                                     .opened = s->opened,
                                     .heard = s->heard,
                                     .moves = s->moves,
-                                    .streams = pq_smux_count(s->smux),
+                                    .streams = s->hub->t->streams(s),
                                     .wire_in = s->wire_in,
                                     .wire_out = s->wire_out,
                                     .in = s->in,
@@ -25,7 +25,7 @@ void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
         out->came = pq_seal_opened(s->sec->cur.rx);
         out->expected = pq_seal_used(s->sec->cur.rx);
     }
-    pq_kcp_get_stats(s->kcp, &out->kcp);
+    s->hub->t->stats(s, &out->kcp);
 }
 
 void pq_stream_info(const struct pq_stream *st, struct pq_stream_info *out)
@@ -62,7 +62,7 @@ bool pq_hub_end_stream(struct pq_hub *h, uint32_t serial)
     struct pq_stream *st = find(h, serial);
     if (!st)
         return false;
-    pq_smux_abort(st->ss);
+    h->t->st_abort(st);
     pq_session_wake(st->ses);
     pq_list_remove(&st->node);
     pq_list_remove(&st->dirty);

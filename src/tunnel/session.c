@@ -1,51 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* session.c - a session's life: made, woken, ended; and how KCP and smux are joined. */
+/* session.c - a session's life, whatever carries its streams: made, found, woken, ended. */
 #include "tunnel/tunnel_internal.h"
 
 #include <stdlib.h>
 
-#define HALF_MAX 256 /* half-open sessions of a worker, then a random one is replaced ... */
-#define HALF_WND 32  /* ... and the segments that wait in one [4.4] */
+#define HALF_MAX 256 /* half-open sessions of a worker, then a random one is replaced */
 
-/* ---- KCP -> smux -> streams */
+/* ---- streams */
 
-static void note_heard(struct pq_session *s, int result)
-{
-    if (result < 0)
-        s->dead = result;
-    if (pq_smux_heard(s->smux) != s->heard_frames) {
-        s->heard_frames = pq_smux_heard(s->smux);
-        s->asked = 0;
-    }
-}
-
-static bool on_kcp_data(void *ctx, struct pq_view v)
-{
-    struct pq_session *s = ctx;
-    if (s->dead || s->half) /* what comes before the proof waits in KCP */
-        return !s->half;
-    int r = pq_smux_input(s->smux, v);
-    note_heard(s, r);
-    return r != 0;
-}
-
-static bool on_kcp_frames(void *ctx, uint8_t *p, size_t n)
-{
-    struct pq_session *s = ctx;
-    if (s->dead || s->half)
-        return !s->half;
-    int r = pq_smux_early(s->smux, p, n);
-    note_heard(s, r);
-    return r != 0;
-}
-
-struct pq_stream *pq_stream_new(struct pq_session *s, struct pq_smux_stream *ss)
+struct pq_stream *pq_stream_new(struct pq_session *s)
 {
     struct pq_stream *st = calloc(1, sizeof *st);
     if (!st)
         return NULL;
     st->ses = s;
-    st->ss = ss;
     st->serial = ++s->hub->n_streams_ever;
     st->opened = s->hub->now;
     s->hub->stats.streams++;
@@ -63,85 +31,12 @@ void pq_stream_free(struct pq_stream *st)
     free(st);
 }
 
-static void *on_open(void *ctx, struct pq_smux_stream *ss)
-{
-    struct pq_session *s = ctx;
-    struct pq_stream *st = pq_stream_new(s, ss);
-    if (!st)
-        return NULL;
-    s->hub->ev->stream(s->hub->ctx, st);
-    if (!st->ev) {
-        pq_stream_free(st);
-        return NULL;
-    }
-    return st;
-}
-
-static void on_data(void *user, struct pq_view v, bool last)
-{
-    struct pq_stream *st = user;
-    if (pq_list_empty(&st->dirty))
-        pq_list_push(&st->ses->hub->dirty, &st->dirty);
-    st->ev->data(st->ctx, v, last);
-}
-
-static void on_room(void *user)
-{
-    struct pq_stream *st = user;
-    st->ev->room(st->ctx);
-}
-
-static void on_flush(void *user)
-{
-    struct pq_stream *st = user;
-    if (pq_list_empty(&st->dirty))
-        return;
-    pq_list_remove(&st->dirty);
-    st->ev->flush(st->ctx);
-}
-
-static void on_fin(void *user)
-{
-    struct pq_stream *st = user;
-    st->ended = true;
-    st->ev->end(st->ctx, 0);
-}
-
-static void on_eof(void *user)
-{
-    struct pq_stream *st = user;
-    st->ev->eof(st->ctx);
-}
-
-static void on_bye(void *ctx)
-{
-    struct pq_session *s = ctx;
-    s->dead = PQ_ECLOSED;
-}
-
-static const struct pq_smux_events smux_events = {.open = on_open,
-                                                  .data = on_data,
-                                                  .room = on_room,
-                                                  .flush = on_flush,
-                                                  .fin = on_fin,
-                                                  .eof = on_eof,
-                                                  .bye = on_bye};
-
 void pq_hub_flush(struct pq_hub *h)
 {
     struct pq_list *n;
     while ((n = pq_list_pop(&h->dirty))) {
         struct pq_stream *st = PQ_OF(n, struct pq_stream, dirty);
         st->ev->flush(st->ctx);
-    }
-}
-
-void pq_session_resume(struct pq_session *s)
-{
-    while (!s->dead && !s->half && pq_smux_resume(s->smux)) {
-        pq_kcp_resume(s->kcp);
-        pq_hub_flush(s->hub);
-        pq_kcp_rx_done(s->kcp);
     }
 }
 
@@ -216,18 +111,13 @@ static void session_free(struct pq_session *s)
     h->n_half -= s->half;
     pq_list_remove(&s->in_half);
     pq_heap_remove(&h->timers, &s->timer);
-    pq_smux_free(&s->smux);
-    pq_kcp_free(&s->kcp);
-    pq_session_fec_close(s);
-    pq_chunkq_clear(&s->dgrams.out);
-    pq_secure_free(s);
+    h->t->close(s);
     free(s);
 }
 
-/* Bytes of a datagram that the configuration and the link allow. */
-static size_t datagram_max(const struct pq_hub *h, const struct pq_flow *f)
+size_t pq_hub_datagram_max(const struct pq_hub *h, const struct pq_flow *f)
 {
-    size_t head = pq_flow_overhead(f), least = pq_hub_mtu_min(h), most = h->conf.mtu;
+    size_t head = pq_flow_overhead(f), least = h->mtu_min, most = h->conf.mtu;
     if (f->conn.state == PQ_CONNECT_OPEN && f->conn.peer_mss < most + PQ_TCP_OPTIONS)
         most = f->conn.peer_mss > PQ_TCP_OPTIONS + least ? (size_t)f->conn.peer_mss - PQ_TCP_OPTIONS
                                                          : least;
@@ -256,25 +146,6 @@ void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_c
     pq_flow_init(f, &c);
 }
 
-/* What carries the streams: KCP, smux, FEC. */
-static int make_carrier(struct pq_session *s, uint32_t conv, pq_ns now)
-{
-    struct pq_hub *h = s->hub;
-    struct pq_kcp_conf kc = h->conf.kcp;
-    kc.conv = s->conv = conv;
-    kc.ts_base = pq_rng_u32(h->rng);
-    s->size = datagram_max(h, &s->flow);
-    kc.mtu = (uint16_t)(s->size - h->around - h->fec_head);
-    s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
-    struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
-    int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
-    if (!e)
-        pq_kcp_take_frames(s->kcp, on_kcp_frames);
-    if (!e)
-        e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &h->chunks, now);
-    return e ? e : pq_session_fec_open(s);
-}
-
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now)
 {
@@ -284,6 +155,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     s->hub = h;
     s->peer = fc->peer;
     s->local = fc->local;
+    s->conv = conv;
     s->who = PQ_NOBODY;
     s->serial = ++h->n_sessions_ever;
     h->n_sessions++;
@@ -295,11 +167,11 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     pq_list_push(&h->sessions, &s->node);
     pq_session_flow(h, &s->flow, fc);
     pq_flow_set_flags(&s->flow, &h->conf.flags);
-    int e = make_carrier(s, conv, now);
+    int e = h->t->open(s, now);
     if (!e)
         e = pq_session_at(s, &s->tuple, &s->peer, &s->local);
     if (!e)
-        e = pq_heap_set(&h->timers, &s->timer, pq_smux_deadline(s->smux));
+        e = pq_heap_set(&h->timers, &s->timer, h->t->deadline(s, now));
     if (e) {
         session_free(s);
         return e;
@@ -309,102 +181,12 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     return 0;
 }
 
-/* A stream of the old conversation: it goes on in the new one if nobody has heard of it. */
-static void carry_over(struct pq_session *s, struct pq_stream *st)
-{
-    if (!st->ended && pq_smux_adopt(s->smux, st->ss))
-        return;
-    const bool again = st->ended;
-    pq_list_remove(&st->node);
-    st->ses = NULL;
-    st->ss = NULL;
-    st->ended = true;
-    if (!again)
-        st->ev->end(st->ctx, PQ_ECLOSED);
-}
-
-int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now)
-{
-    struct pq_smux *smux = s->smux;
-    pq_hub_flush(s->hub); /* bytes that streams have not looked at yet lie in KCP's buffers */
-    struct pq_kcp *kcp = s->kcp;
-    s->kcp = NULL;
-    pq_session_fec_close(s);
-    pq_chunkq_clear(&s->dgrams.out);
-    s->dgrams = (struct pq_dgrams){0};
-    s->smux = NULL;
-    s->loss_sent = s->loss_resent = s->pulled = s->heard_frames = 0;
-    s->loss = s->dgram_first = 0;
-    s->copies = false;
-    int e = make_carrier(s, conv, now);
-    for (struct pq_list *n = s->streams.next, *next; !e && n != &s->streams; n = next) {
-        next = n->next;
-        carry_over(s, PQ_OF(n, struct pq_stream, node));
-    }
-    if (e) { /* the caller ends the session: it still needs something to end */
-        pq_smux_free(&s->smux);
-        pq_kcp_free(&s->kcp);
-        s->smux = smux;
-        s->kcp = kcp;
-    } else {
-        pq_smux_free(&smux);
-        pq_kcp_free(&kcp);
-    }
-    return e;
-}
-
-bool pq_session_fits(const struct pq_session *s)
-{
-    return s->size <= datagram_max(s->hub, &s->flow);
-}
-
-void pq_session_fit(struct pq_session *s, pq_ns now)
-{
-    if (!s->sec && datagram_max(s->hub, &s->flow) < s->size && pq_session_restart(s, s->conv, now))
-        s->dead = PQ_ENOMEM;
-}
-
-/* ---- what the two sides are able to do [8.2] */
-
-uint32_t pq_hub_abilities(const struct pq_hub *h)
-{
-    uint32_t able = PQ_ABLE_ALL;
-    if (!h->conf.splits)
-        able &= ~(uint32_t)PQ_ABLE_SPLIT;
-    if (h->conf.dshard && h->conf.pshard) /* it would take them for shards of its own shape [8.6] */
-        able &= ~(uint32_t)PQ_ABLE_COPIES;
-    if (!h->shake || h->conf.own.no_upgrade)
-        able &= ~(uint32_t)PQ_ABLE_KEYS;
-    return able;
-}
-
 void pq_session_able(struct pq_session *s, uint32_t abilities)
 {
     s->abilities = abilities;
     pq_flow_set_splits(&s->flow, abilities & PQ_ABLE_SPLIT);
-    if (!abilities)
-        return;
-    pq_smux_extend(s->smux, PQ_PEER_TIMEOUT);
-    pq_kcp_extend(s->kcp);
-    if (abilities & PQ_ABLE_COPIES && !pq_kcp_is_lean(s->kcp)) /* which makes its own */
-        pq_session_fec_auto(s);
-}
-
-int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities)
-{
-    const uint32_t lean = PQ_ABLE_LEAN | PQ_ABLE_FRAMES;
-    if ((said & abilities & lean) == lean && pq_kcp_lean(s->kcp))
-        return PQ_ENOMEM;
-    pq_session_able(s, abilities);
-    if (abilities & PQ_ABLE_FRAMES)
-        pq_session_frames(s);
-    return 0;
-}
-
-void pq_session_frames(struct pq_session *s)
-{
-    pq_smux_frames(s->smux, pq_kcp_mss(s->kcp));
-    pq_kcp_send_frames(s->kcp, pq_smux_prefix, PQ_SMUX_PREFIX);
+    if (abilities)
+        s->hub->t->able(s);
 }
 
 void pq_session_wake(struct pq_session *s)
@@ -418,7 +200,7 @@ void pq_session_end_now(struct pq_session *s, int err)
     struct pq_hub *h = s->hub;
     const bool was_busy = h->busy;
     h->busy = true;  /* owners of streams may end sessions, this one too */
-    pq_hub_flush(h); /* bytes that streams have not looked at yet lie in KCP's buffers */
+    pq_hub_flush(h); /* streams have not looked yet at bytes in its buffers */
     struct pq_list *n;
     while ((n = pq_list_pop(&s->streams))) {
         struct pq_stream *st = PQ_OF(n, struct pq_stream, node);
@@ -465,8 +247,7 @@ void pq_session_half(struct pq_session *s)
     pq_list_push(&h->half, &s->in_half);
     if (++h->n_half > HALF_MAX)
         pq_session_end_now(any_half(h), PQ_ETIMEOUT);
-    pq_kcp_doubt(s->kcp, HALF_WND);
-    pq_smux_nop(s->smux); /* the answer to it is the proof */
+    h->t->half(s);
 }
 
 /* The session that this address had before: its client has started anew. */
@@ -489,8 +270,7 @@ bool pq_session_prove(struct pq_session *s)
     if (old)
         pq_session_end_now(old, PQ_ECLOSED);
     h->ev->proven(h->ctx, s);
-    pq_kcp_doubt(s->kcp, 0);
-    pq_kcp_resume(s->kcp);
+    h->t->proven(s);
     return true;
 }
 
@@ -502,16 +282,7 @@ int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_fl
         return e;
     struct pq_session *s = *out;
     s->user = user;
-    if (!server_public)
-        return 0;
-    s->by_keys = true;
-    s->said = pq_hub_abilities(h);
-    memcpy(s->server_public, server_public, sizeof s->server_public);
-    e = pq_ask_begin(s, PQ_KIND_KEYS, now);
-    if (!e && fc->look == PQ_LOOK_CONNECT) {
-        e = pq_shake_syn(h->shake, server_public, &s->syn_key);
-        pq_connect_begin(h, &s->flow, now);
-    }
+    e = h->t->connect(s, fc, server_public, now);
     if (e) {
         session_free(s);
         *out = NULL;
@@ -551,12 +322,12 @@ const struct pq_addr *pq_session_peer(const struct pq_session *s)
 
 size_t pq_session_streams(const struct pq_session *s)
 {
-    return pq_smux_count(s->smux);
+    return s->hub->t->streams(s);
 }
 
 void pq_session_stats(const struct pq_session *s, struct pq_kcp_stats *out)
 {
-    pq_kcp_get_stats(s->kcp, out);
+    s->hub->t->stats(s, out);
 }
 
 void pq_session_each(struct pq_session *s, void (*fn)(void *ctx, struct pq_stream *st), void *ctx)
@@ -580,7 +351,7 @@ pq_ns pq_session_asked(const struct pq_session *s)
 
 void pq_session_bye(struct pq_session *s)
 {
-    pq_smux_bye(s->smux);
+    s->hub->t->bye(s);
     pq_session_wake(s);
 }
 

@@ -44,47 +44,29 @@ enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner)
     return PQ_DROP_NONE;
 }
 
-void pq_stream_set_datagrams(struct pq_stream *st, size_t max)
+bool pq_session_dgram_beside(const struct pq_stream *st, size_t n)
 {
-    st->datagram_max = max;
-    if (st->ses)
-        pq_smux_set_whole(st->ss);
-}
-
-bool pq_stream_beside(const struct pq_stream *st, size_t n)
-{
-    return st->ses && st->ses->abilities & PQ_ABLE_DATAGRAMS && n <= st->ses->dgram_max &&
+    return st->ses->abilities & PQ_ABLE_DATAGRAMS && n <= st->ses->dgram_max &&
            pq_smux_known(st->ss);
 }
 
 static int send_beside(struct pq_stream *st, struct pq_chunk *c)
 {
     struct pq_dgrams *d = &st->ses->dgrams;
-    const size_t n = c->len;
     int e = pq_dgrams_push(d, c, pq_smux_stream_id(st->ss));
-    if (!e) {
+    if (!e)
         st->dgram_last = d->next + (uint32_t)d->out.n;
-        pq_stream_count(st, 0, n);
-    }
     return e;
 }
 
-int pq_stream_send_datagram(struct pq_stream *st, struct pq_chunk *c)
+int pq_session_dgram_send(struct pq_stream *st, struct pq_chunk *c)
 {
-    int e = 0;
-    if (!st->ses || st->ended)
-        e = PQ_ECLOSED;
-    else if (c->len > st->datagram_max)
-        e = PQ_EINVAL;
-    else if (pq_stream_beside(st, c->len))
+    int e = PQ_EAGAIN;
+    if (pq_session_dgram_beside(st, c->len))
         e = send_beside(st, c);
     else if (pq_smux_room(st->ss) && pq_smux_waiting(st->ss) < FRAMES_MAX)
-        return pq_stream_send(st, c);
-    else
-        e = PQ_EAGAIN;
+        return pq_smux_send(st->ss, c);
     if (e)
         pq_chunk_free(c);
-    else
-        pq_session_wake(st->ses);
     return e;
 }

@@ -4,14 +4,18 @@
 
 #include <stdlib.h>
 
+static const struct pq_transport *transport(const struct pq_stream *st)
+{
+    return st->ses->hub->t;
+}
+
 struct pq_stream *pq_session_open(struct pq_session *s, const struct pq_stream_events *ev,
                                   void *ctx)
 {
-    struct pq_stream *st = pq_stream_new(s, NULL);
+    struct pq_stream *st = pq_stream_new(s);
     if (!st)
         return NULL;
-    st->ss = pq_smux_open(s->smux, st);
-    if (!st->ss) {
+    if (s->hub->t->st_open(st)) {
         pq_stream_free(st);
         return NULL;
     }
@@ -43,12 +47,12 @@ struct pq_chunks *pq_stream_chunks(struct pq_stream *st)
 
 size_t pq_stream_room(struct pq_stream *st)
 {
-    return st->ses ? pq_smux_room(st->ss) : 0;
+    return st->ses ? transport(st)->st_room(st) : 0;
 }
 
 size_t pq_stream_waiting(const struct pq_stream *st)
 {
-    return st->ses ? pq_smux_waiting(st->ss) : 0;
+    return st->ses ? transport(st)->st_waiting(st) : 0;
 }
 
 int pq_stream_send(struct pq_stream *st, struct pq_chunk *c)
@@ -59,7 +63,7 @@ int pq_stream_send(struct pq_stream *st, struct pq_chunk *c)
     }
     pq_session_wake(st->ses);
     pq_stream_count(st, 0, c->len);
-    return pq_smux_send(st->ss, c);
+    return transport(st)->st_send(st, c);
 }
 
 void pq_stream_count(struct pq_stream *st, size_t in, size_t out)
@@ -89,36 +93,33 @@ void pq_stream_consumed(struct pq_stream *st, size_t n)
     if (!st->ses)
         return;
     pq_stream_count(st, n, 0);
-    pq_smux_consumed(st->ss, n);
+    transport(st)->st_consumed(st, n);
     pq_session_wake(st->ses);
 }
 
-static void stream_finish(struct pq_stream *st, void (*how)(struct pq_smux_stream *))
+void pq_stream_close(struct pq_stream *st)
 {
     if (st->ses) {
-        how(st->ss);
+        transport(st)->st_close(st);
         pq_session_wake(st->ses);
     }
     pq_stream_free(st);
 }
 
-void pq_stream_close(struct pq_stream *st)
-{
-    if (st->ses)
-        pq_session_dgram_close(st);
-    stream_finish(st, pq_smux_close);
-}
-
 void pq_stream_abort(struct pq_stream *st)
 {
-    stream_finish(st, pq_smux_abort);
+    if (st->ses) {
+        transport(st)->st_abort(st);
+        pq_session_wake(st->ses);
+    }
+    pq_stream_free(st);
 }
 
 void pq_stream_finish(struct pq_stream *st)
 {
     if (!st->ses)
         return;
-    pq_smux_finish(st->ss);
+    transport(st)->st_finish(st);
     pq_session_wake(st->ses);
 }
 
@@ -131,7 +132,7 @@ uint32_t pq_stream_own_abilities(struct pq_stream *st)
 {
     if (!st->ses)
         return 0;
-    st->ses->said = pq_hub_abilities(st->ses->hub);
+    st->ses->said = transport(st)->hub_abilities(st->ses->hub);
     return st->ses->said;
 }
 
@@ -144,7 +145,7 @@ void pq_stream_set_abilities(struct pq_stream *st, uint32_t abilities)
 void pq_stream_send_frames(struct pq_stream *st)
 {
     if (st->ses)
-        pq_session_frames(st->ses);
+        transport(st)->frames(st->ses);
 }
 
 void pq_stream_set_tag(struct pq_stream *st, void *tag)
@@ -161,7 +162,7 @@ void *pq_stream_tag(const struct pq_stream *st)
 void pq_stream_cork(struct pq_stream *st)
 {
     if (st->ses)
-        pq_smux_cork(st->ss, true);
+        transport(st)->st_cork(st);
 }
 
 void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first)
@@ -170,16 +171,14 @@ void pq_stream_uncork(struct pq_stream *st, struct pq_chunk *first)
         pq_chunk_free(first);
         return;
     }
-    if (first)
-        pq_smux_send_first(st->ss, first);
-    pq_smux_cork(st->ss, false);
+    transport(st)->st_uncork(st, first);
     pq_session_wake(st->ses);
     st->ev->room(st->ctx);
 }
 
 bool pq_stream_corked(const struct pq_stream *st)
 {
-    return st->ses && pq_smux_corked(st->ss);
+    return st->ses && transport(st)->st_corked(st);
 }
 
 void pq_stream_set_peer_flags(struct pq_stream *st, const struct pq_flags *flags)
@@ -197,4 +196,38 @@ const struct pq_addr *pq_stream_peer(const struct pq_stream *st)
 {
     static const struct pq_addr none;
     return st->ses ? &st->ses->peer : &none;
+}
+
+/* ---- datagrams */
+
+void pq_stream_set_datagrams(struct pq_stream *st, size_t max)
+{
+    st->datagram_max = max;
+    if (st->ses)
+        transport(st)->st_whole(st);
+}
+
+bool pq_stream_beside(const struct pq_stream *st, size_t n)
+{
+    return st->ses && transport(st)->st_beside(st, n);
+}
+
+int pq_stream_send_datagram(struct pq_stream *st, struct pq_chunk *c)
+{
+    int e = 0;
+    if (!st->ses || st->ended)
+        e = PQ_ECLOSED;
+    else if (c->len > st->datagram_max)
+        e = PQ_EINVAL;
+    if (e) {
+        pq_chunk_free(c);
+        return e;
+    }
+    const size_t n = c->len;
+    e = transport(st)->st_datagram(st, c);
+    if (!e) {
+        pq_stream_count(st, 0, n);
+        pq_session_wake(st->ses);
+    }
+    return e;
 }

@@ -14,6 +14,7 @@
 #include "tunnel/replay.h"
 #include "tunnel/stamps.h"
 #include "tunnel/syns.h"
+#include "tunnel/transport.h"
 
 #define PQ_HALF_WAIT (10 * PQ_SEC) /* for a peer to show that it is alive [4.9] */
 
@@ -24,12 +25,12 @@ struct pq_target { /* where a stream leads */
 };
 
 struct pq_stream {
-    uint32_t serial;          /* among all of the hub */
-    uint64_t in, out;         /* bytes from the peer that were used, and to it */
-    pq_ns opened;             /* 0: not known */
-    struct pq_target *target; /* malloc'ed; NULL: not known */
-    struct pq_session *ses;   /* NULL once the session has ended */
-    struct pq_smux_stream *ss;
+    uint32_t serial;           /* among all of the hub */
+    uint64_t in, out;          /* bytes from the peer that were used, and to it */
+    pq_ns opened;              /* 0: not known */
+    struct pq_target *target;  /* malloc'ed; NULL: not known */
+    struct pq_session *ses;    /* NULL once the session has ended */
+    struct pq_smux_stream *ss; /* KCP's */
     const struct pq_stream_events *ev;
     void *ctx;
     void *tag;            /* malloc'ed */
@@ -146,7 +147,8 @@ struct pq_session {
     struct pq_addr local;
     uint32_t conv;
     struct pq_flow flow;
-    size_t size; /* most bytes of a datagram */
+    size_t size; /* most bytes of a datagram, ... */
+    size_t full; /* ... and of those that it sends */
     struct pq_stalled stalled;
     struct pq_mask *syn_key; /* client: of what its SYNs prove; NULL: there are none */
     bool away;               /* the link has not our address now: what is sent is lost */
@@ -191,11 +193,13 @@ struct pq_session {
 
 struct pq_hub {
     struct pq_hub_conf conf;
+    const struct pq_transport *t;
     const struct pq_hub_events *ev;
     void *ctx;
     struct pq_rng *rng;
     struct pq_crypt *crypt;
     uint16_t crypt_head, fec_head, crypt_tail; /* bytes around a KCP datagram */
+    size_t mtu_min;                            /* bytes of the smallest datagram that will do */
     uint16_t around;                           /* the most of head and tail, whichever wire it is */
     struct pq_shake *shake;                    /* NULL: no wire of our own */
     struct pq_list replies, answers;
@@ -252,6 +256,8 @@ void pq_session_fec_done(struct pq_session *s);
 /* session_datagram.c */
 size_t pq_session_dgram(struct pq_session *s, uint8_t *p, size_t cap); /* the next that waits */
 void pq_session_dgram_close(const struct pq_stream *st); /* those that wait go before its FIN */
+bool pq_session_dgram_beside(const struct pq_stream *st, size_t n);
+int pq_session_dgram_send(struct pq_stream *st, struct pq_chunk *c);
 enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner);
 
 struct pq_arrival { /* a datagram that has come */
@@ -357,10 +363,23 @@ size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now);
 pq_ns pq_connect_wait(struct pq_session *s, pq_ns now); /* when head or tail have something */
 void pq_connect_end(struct pq_session *s);
 
-/* session.c */
-/* Datagrams are no longer than the peer's MSS allows: begins anew if they would be. */
+/* kcp_session.c, kcp_rx.c, kcp_tx.c; the rest of it is pq_transport_kcp */
+enum pq_drop pq_kcp_session_input(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
+                                  size_t n, pq_ns now);
+size_t pq_kcp_session_pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now);
+size_t pq_kcp_session_turn(const struct pq_session *s);
+pq_ns pq_kcp_session_deadline(struct pq_session *s, pq_ns now);
 bool pq_session_fits(const struct pq_session *s); /* its datagrams, what the flow allows */
+/* Datagrams are no longer than the peer's MSS allows: begins anew if they would be. */
 void pq_session_fit(struct pq_session *s, pq_ns now);
+/* Begins anew with another conversation: streams of which nothing was sent go on, others end. */
+int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now);
+uint32_t pq_hub_abilities(const struct pq_hub *h);
+/* A session begins on our own wire, with what was said to the peer and by it [12.2].  0, PQ_ENOMEM.
+ */
+int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities);
+
+/* session.c */
 /* Has the session found at this tuple, too.  Returns 0 or PQ_ENOMEM. */
 int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr *peer,
                   const struct pq_addr *local);
@@ -368,19 +387,10 @@ void pq_session_leave(struct pq_session *s, struct pq_tuple *t); /* it is found 
 void pq_session_retuple(struct pq_session *s); /* peer and local have changed, and the path's */
 uint64_t pq_session_key(struct pq_hub *h, const struct pq_addr *peer, uint16_t port);
 void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc);
-/* Begins anew with another conversation: streams of which nothing was sent go on, others end. */
-int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now);
-uint32_t pq_hub_abilities(const struct pq_hub *h);
+/* Bytes of a datagram that the configuration, the link and the flow's peer allow. */
+size_t pq_hub_datagram_max(const struct pq_hub *h, const struct pq_flow *f);
 void pq_session_able(struct pq_session *s, uint32_t abilities); /* of the peer */
-void pq_session_frames(struct pq_session *s);                   /* it takes them [8.10] */
-/* A session begins on our own wire, with what was said to the peer and by it [12.2].  0, PQ_ENOMEM.
- */
-int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities);
-
-/* stream.c and session.c */
-struct pq_stream *pq_stream_new(struct pq_session *s, struct pq_smux_stream *ss);
-void pq_stream_free(struct pq_stream *st);
-void pq_stream_count(struct pq_stream *st, size_t in, size_t out); /* bytes; ses is there */
+/* `conv` is KCP's. */
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now);
 struct pq_session *
@@ -390,7 +400,12 @@ void pq_session_half(struct pq_session *s);  /* the peer has to prove itself */
 bool pq_session_prove(struct pq_session *s); /* it has; false: there are max_sessions already */
 void pq_session_end_now(struct pq_session *s, int err); /* where nothing goes on using it */
 void pq_session_wake(struct pq_session *s);             /* pull may have something */
-void pq_session_resume(struct pq_session *s);           /* deliver what waited for room */
-void pq_hub_flush(struct pq_hub *h);                    /* flush events that are owed */
-size_t pq_hub_mtu_min(const struct pq_hub *h);          /* smallest mtu that leaves room for KCP */
+struct pq_stream *pq_stream_new(struct pq_session *s);
+void pq_stream_free(struct pq_stream *st);
+void pq_hub_flush(struct pq_hub *h); /* flush events that are owed */
+
+/* stream.c and hub.c */
+void pq_stream_count(struct pq_stream *st, size_t in, size_t out); /* bytes; ses is there */
+/* Puts headers in front, of each datagram or of each run.  `more`: the session goes on sending. */
+void pq_session_forge(struct pq_session *s, struct pq_slot *slots, size_t n, bool more, pq_ns now);
 #endif

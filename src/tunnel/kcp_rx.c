@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tunnel_rx.c - the way of a byte from the wire to a stream, top to bottom:
+/* kcp_rx.c - the way of a byte from the wire to a stream where KCP carries it, top to bottom (hub.c
+ * has made datagrams of frames):
  *
- *   frame -> TCP segment -> one or more datagrams -> decrypt in place -> session -> FEC -> KCP ->
+ *   datagram -> decrypt in place -> session -> FEC -> KCP ->
  * smux (on our own wire the session comes first: the keys are its own, secure.c)
  *         -> data event of the stream (borrowed bytes) -> flush event at the end of the batch
  *   or, beside the reliable stream, -> datagram event of the stream
@@ -12,7 +13,7 @@
 
 #define INNER_MIN 12 /* [2.4] */
 
-/* ---- 3. which session */
+/* ---- 2. which session */
 
 /* A session that serves nothing until its peer has shown that it is alive [4.9]. */
 static struct pq_session *accept_session(struct pq_hub *h, const struct pq_segment *seg,
@@ -70,7 +71,7 @@ static enum pq_drop find_known(struct pq_hub *h, const struct pq_segment *seg,
     return *out ? PQ_DROP_NONE : PQ_DROP_NO_SESSION;
 }
 
-/* ---- 2. one datagram */
+/* ---- 1. one datagram */
 
 /* Tells by the 16 bits at offset 4 what the datagram is, and finds its KCP part, which parity and
  * what is out of band have not (n = 0) [2.4]. */
@@ -137,7 +138,7 @@ static enum pq_drop use_datagram(struct pq_session *s, const struct pq_segment *
     const uint64_t before = pq_kcp_news(s->kcp);
     s->heard = now;
     s->hub->hasty = s->hub->hasty || pq_kcp_srtt(s->kcp) < PQ_CALM_RTT;
-    if (kcp.n) /* -> on_kcp_data in session.c -> smux -> stream */
+    if (kcp.n) /* -> on_kcp_data in kcp_session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
     /* of datagrams beside the stream only those get here that never came before, and on our own
      * wire none comes twice */
@@ -154,7 +155,7 @@ static enum pq_drop use_datagram(struct pq_session *s, const struct pq_segment *
     return d;
 }
 
-static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
+enum pq_drop pq_kcp_session_input(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
                                   size_t n, pq_ns now)
 {
     const struct pq_arrival a = {seg, p, n, now};
@@ -183,77 +184,4 @@ static enum pq_drop take_datagram(struct pq_hub *h, const struct pq_segment *seg
         pq_list_push(&h->rx, &o.s->rx);
     pq_session_wake(o.s);
     return d;
-}
-
-/* ---- 1. one frame */
-
-static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
-{
-    struct pq_segment seg;
-    enum pq_drop d = pq_segment_parse(&seg, f->p, f->len, h->conf.link_len);
-    if (d == PQ_DROP_SHORT_FRAME && f->len < f->wire_len)
-        d = PQ_DROP_TRUNCATED;
-    h->frame = f;
-    if (d == PQ_DROP_NO_PAYLOAD && h->shake)
-        d = pq_connect_take(h, &seg, now);
-    if (d) {
-        h->stats.drops[d]++;
-        h->frame = NULL;
-        return;
-    }
-    if (!f->gso_size)
-        pq_connect_skip_lead(h, &seg, now);
-    size_t piece = f->gso_size ? f->gso_size : seg.len; /* glued frames hold several datagrams */
-    for (size_t at = 0; at < seg.len && d != PQ_DROP_ELSEWHERE; at += piece) {
-        size_t n = seg.len - at < piece ? seg.len - at : piece;
-        h->stats.rx_packets++;
-        h->stats.rx_bytes += n;
-        d = take_datagram(h, &seg, seg.data + at, n, now);
-        h->stats.drops[d]++;
-    }
-    h->frame = NULL;
-}
-
-void pq_hub_input_handed(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
-{
-    h->handed = true;
-    pq_hub_input(h, f, now);
-    h->handed = false;
-}
-
-void pq_hub_input(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
-{
-    h->busy = true;
-    h->now = now;
-    take_frame(h, f, now);
-    h->busy = false;
-}
-
-/* ---- 4. the batch is over */
-
-bool pq_hub_calm(struct pq_hub *h)
-{
-    const bool calm = !h->hasty;
-    h->hasty = false;
-    return calm;
-}
-
-void pq_hub_rx_end(struct pq_hub *h, pq_ns now)
-{
-    (void)now;
-    h->busy = true;
-    for (struct pq_list *i = h->rx.next; i != &h->rx; i = i->next)
-        pq_kcp_frames_again(PQ_OF(i, struct pq_session, rx)->kcp);
-    pq_hub_flush(h);
-    struct pq_list *n;
-    while ((n = pq_list_pop(&h->rx))) {
-        struct pq_session *s = PQ_OF(n, struct pq_session, rx);
-        pq_kcp_rx_done(s->kcp);
-        pq_session_fec_done(s);
-        if (s->dead)
-            pq_session_end_now(s, s->dead);
-        else
-            pq_session_resume(s);
-    }
-    h->busy = false;
 }

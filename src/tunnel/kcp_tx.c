@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* tunnel_tx.c - the way of a byte from a stream to the wire, top to bottom:
+/* kcp_tx.c - the way of a byte from a stream to the wire where KCP carries it, top to bottom:
  *
- *   sessions in turn -> smux frame of the next stream (only when KCP can send it) -> KCP writes
- *   the datagram into a slot -> seal all slots of the turn in place -> forge the headers
- *                   or a datagram that goes beside the stream
+ *   a session's turn (hub.c) -> smux frame of the next stream (only when KCP can send it) -> KCP
+ * writes the datagram into a slot -> seal all slots of the turn in place -> forge the headers or a
+ * datagram that goes beside the stream
  *
  * KCP's write into the slot is the only copy.  A slot leaves room in front for every header:
  *
@@ -100,39 +100,13 @@ static bool fill_ask(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     return true;
 }
 
-/* How many of the datagrams, from the first on, can go as one run: of equal length, but the last
- * may be shorter [8.9]. */
-static size_t run_of(const struct pq_slot *slots, size_t n)
-{
-    size_t k = 1, bytes = slots[0].len;
-    while (k < n && slots[k].len <= slots[0].len && bytes + slots[k].len <= PQ_RUN_MAX) {
-        bytes += slots[k].len;
-        if (slots[k++].len < slots[0].len)
-            break;
-    }
-    return k;
-}
-
-/* Puts headers in front, of each datagram or of each run.  `more`: the session goes on sending. */
-static void forge(struct pq_session *s, struct pq_slot *slots, size_t n, bool more, pq_ns now)
-{
-    bool runs = s->hub->conf.runs && s->abilities & PQ_ABLE_SPLIT && pq_flow_can_run(&s->flow);
-    for (size_t i = 0, k; i < n; i += k) {
-        k = runs ? run_of(slots + i, n - i) : 1;
-        if (k > 1)
-            pq_flow_craft_run(&s->flow, slots + i, k, now);
-        else
-            pq_flow_craft(&s->flow, &slots[i], more || i + k < n, now);
-    }
-}
-
 static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
 {
     struct pq_hub *h = s->hub;
     struct pq_span spans[TURN_MAX];
     size_t n = 0;
     if (s->ask && !s->sec && fill_ask(s, &slots[0], now)) {
-        forge(s, slots, 1, false, now);
+        pq_session_forge(s, slots, 1, false, now);
         return 1;
     }
     if (s->by_keys && !s->sec)
@@ -145,7 +119,7 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
         pq_secure_seal(s, spans, n);
     else
         pq_crypt_seal(h->crypt, spans, n, h->rng);
-    forge(s, slots, n, n == max, now);
+    pq_session_forge(s, slots, n, n == max, now);
     if (n)
         pq_connect_keep(s, &spans[n - 1], now);
     return n;
@@ -153,7 +127,7 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
 
 /* A connection begins with its handshake, sends no more than the peer allows (but may ask to go on
  * elsewhere), and acknowledges without data where there is none [12.9]. */
-static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
+static size_t pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
 {
     size_t n = pq_connect_head(s, &s->flow, slots, now);
     if (max > n && s->path && pq_move_fill(s, slots + n, now))
@@ -167,7 +141,7 @@ static size_t pull_session(struct pq_session *s, struct pq_slot *slots, size_t m
 }
 
 /* On a fast path a turn is one run; a slower one gets no longer bursts than its millisecond. */
-static size_t turn_of(const struct pq_session *s)
+size_t pq_kcp_session_turn(const struct pq_session *s)
 {
     uint32_t n = pq_kcp_per_ms(s->kcp);
     return n < TURN_MIN ? TURN_MIN : n < TURN_MAX ? n : TURN_MAX;
@@ -187,9 +161,18 @@ static uint32_t frame_max(const struct pq_session *s)
     return n < PQ_CHUNK_BIG ? n : UINT32_MAX;
 }
 
+size_t pq_kcp_session_pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
+{
+    if (s->sec)
+        pq_move_tick(s, now);
+    pq_smux_set_queue(s->smux, stream_queue(s), frame_max(s));
+    pq_smux_clock(s->smux, now, pq_kcp_srtt(s->kcp));
+    return pull(s, slots, max, now);
+}
+
 /* When to try again.  What is due and did not go out, since a half-open session may answer with no
  * more bytes than it got, waits until it hears more. */
-static pq_ns deadline(struct pq_session *s, pq_ns now)
+pq_ns pq_kcp_session_deadline(struct pq_session *s, pq_ns now)
 {
     const bool waits = s->by_keys && !s->sec;
     const bool may = pq_connect_packets(s) > 0;
@@ -202,43 +185,4 @@ static pq_ns deadline(struct pq_session *s, pq_ns now)
     if (s->half)
         other = pq_ns_min(other, s->opened + PQ_HALF_WAIT);
     return s->half && kcp <= now ? other : pq_ns_min(kcp, other);
-}
-
-/* What is sent from an address that is gone is lost, but not what asks to go on from another. */
-static bool goes_out(const struct pq_session *s)
-{
-    return !s->away || (s->path && s->path->out);
-}
-
-size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
-{
-    size_t done = pq_connect_pull(h, slots, n, now);
-    done += pq_answers_pull(h, slots + done, n - done, now);
-    h->busy = true;
-    while (done < n && !pq_list_empty(&h->ready)) {
-        struct pq_session *s = PQ_OF(pq_list_pop(&h->ready), struct pq_session, ready);
-        size_t turn = turn_of(s), max = n - done < turn ? n - done : turn;
-        pq_session_resume(s);
-        if (s->dead) {
-            pq_session_end_now(s, s->dead);
-            continue;
-        }
-        if (s->sec)
-            pq_move_tick(s, now);
-        pq_smux_set_queue(s->smux, stream_queue(s), frame_max(s));
-        pq_smux_clock(s->smux, now, pq_kcp_srtt(s->kcp));
-        size_t k = pull_session(s, slots + done, max, now);
-        done += goes_out(s) ? k : 0;
-        if (k == max)
-            pq_session_wake(s); /* it may have more: to the end of the row */
-        else
-            pq_heap_set(&h->timers, &s->timer, deadline(s, now));
-    }
-    h->busy = false;
-    return done;
-}
-
-bool pq_hub_ready(const struct pq_hub *h)
-{
-    return !pq_list_empty(&h->ready) || pq_answers_ready(h) || pq_connect_ready(h);
 }
