@@ -102,6 +102,7 @@ static void close_all(struct client *cl)
         free(cw);
     }
     free(cl->listeners);
+    pq_tproxy_close(&cl->tproxy);
     pq_app_tun_close(&cl->tun);
     pq_app_fini(&cl->app);
 }

@@ -10,6 +10,7 @@
 #include "app/tun.h"
 #include "base/list.h"
 #include "os/port.h"
+#include "os/tproxy.h"
 
 struct client_worker;
 
@@ -55,7 +56,9 @@ enum client_kind { CLIENT_PROXY, CLIENT_TCP, CLIENT_UDP };
 struct client_listener { /* each worker has a socket there */
     enum client_kind kind;
     struct pq_addr addr;
-    unsigned nth; /* in conf->socks5, or in conf->port */
+    unsigned nth;   /* in conf->socks5, or in conf->port */
+    bool all;       /* all ports lead here ... */
+    uint16_t bound; /* ... and it is bound to this one; 0: this IP version is not there */
 };
 
 union client_socket {
@@ -102,6 +105,7 @@ struct client {
     struct client_worker *cw[64];
     struct client_listener *listeners; /* sorted */
     unsigned n_listeners;
+    struct pq_tproxy *tproxy; /* what leads all ports to some of them; NULL: nothing does */
 };
 
 /* ---- client_reload.c */
@@ -121,6 +125,13 @@ struct client_listened { /* of listeners, how many */
 int pq_client_listen(struct client *cl, const struct pq_conf *c, struct client_listened *done,
                      char why[PQ_WHY_LEN]);
 void pq_client_close_listeners(struct client_worker *cw);
+
+/* ---- client_all.c */
+
+/* Leads all ports to those listeners of `c` that are for all.  *out is the caller's; NULL: there
+ * are none.  Returns 0, or an error of pq_tproxy_open, which `why` tells. */
+int pq_client_take_ports(const struct pq_conf *c, const struct client_listener *v, unsigned n,
+                         struct pq_tproxy **out, char why[PQ_WHY_LEN]);
 
 /* ---- client_way.c */
 

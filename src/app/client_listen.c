@@ -24,19 +24,27 @@ static int open_proxy(struct client_worker *cw, const struct pq_conf_socks5 *s, 
                   : pq_proxy_open(&out->proxy, &cw->w.front, &pc);
 }
 
-static int open_tcp(struct client_worker *cw, const struct pq_conf_port *p, const char *host,
-                    bool share, union client_socket *out)
+static int open_tcp(struct client_worker *cw, const struct pq_conf_port *p,
+                    const struct pq_addr *addr, const char *host, union client_socket *out)
 {
-    const struct pq_forward_conf fc = {
-        .listen = p->addr, .host = host, .port = p->port, .share_port = share};
+    const struct pq_forward_conf fc = {.listen = *addr,
+                                       .host = host,
+                                       .port = p->port,
+                                       .share_port = cw->cl->app.n_workers > 1,
+                                       .transparent = p->all};
     return pq_forward_open(&out->forward, &cw->w.front, &fc);
 }
 
-static int open_udp(struct client_worker *cw, const struct pq_conf_port *p, const char *host,
-                    bool share, union client_socket *out)
+static int open_udp(struct client_worker *cw, const struct pq_conf_port *p,
+                    const struct pq_addr *addr, const char *host, union client_socket *out)
 {
-    const struct pq_udp_port_conf uc = {
-        .bind = p->addr, .host = host, .port = p->port, .share_port = share};
+    struct pq_udp_port_conf uc = {.bind = *addr,
+                                  .host = host,
+                                  .port = p->port,
+                                  .share_port = cw->cl->app.n_workers > 1,
+                                  .transparent = p->all};
+    if (p->all && (uc.answer = pq_tproxy_answer_socket(pq_addr_is4(addr))) < 0)
+        return uc.answer;
     return pq_udp_port_open(&out->udp, &cw->w.front, &uc);
 }
 
@@ -44,6 +52,10 @@ static int open_udp(struct client_worker *cw, const struct pq_conf_port *p, cons
 static int make(struct client_worker *cw, const struct pq_conf *c, const struct client_listener *l,
                 union client_socket *out, bool change)
 {
+    struct pq_addr addr = l->addr;
+    if (change && !out->proxy)
+        return 0; /* an IP version that is not there */
+    addr.port = l->all ? l->bound : addr.port;
     const bool share = cw->cl->app.n_workers > 1;
     if (l->kind == CLIENT_PROXY)
         return open_proxy(cw, &c->socks5[l->nth], share, out, change);
@@ -51,9 +63,9 @@ static int make(struct client_worker *cw, const struct pq_conf *c, const struct 
     const char *host = c->forward[p->entry].host;
     if (l->kind == CLIENT_TCP)
         return change ? pq_forward_retarget(out->forward, host, p->port)
-                      : open_tcp(cw, p, host, share, out);
+                      : open_tcp(cw, p, &addr, host, out);
     return change ? pq_udp_port_retarget(out->udp, host, p->port)
-                  : open_udp(cw, p, host, share, out);
+                  : open_udp(cw, p, &addr, host, out);
 }
 
 static void close_one(enum client_kind kind, union client_socket *s)
@@ -99,16 +111,21 @@ static int list(struct change *g)
     if (!g->next || !g->before || !g->stays)
         return PQ_ENOMEM;
     for (unsigned i = 0; i < c->n_socks5; i++)
-        g->next[i] = (struct client_listener){CLIENT_PROXY, c->socks5[i].addr, i};
+        g->next[i] =
+            (struct client_listener){.kind = CLIENT_PROXY, .addr = c->socks5[i].addr, .nth = i};
     for (unsigned i = 0; i < c->n_ports; i++)
         g->next[c->n_socks5 + i] =
-            (struct client_listener){c->port[i].udp ? CLIENT_UDP : CLIENT_TCP, c->port[i].addr, i};
+            (struct client_listener){.kind = c->port[i].udp ? CLIENT_UDP : CLIENT_TCP,
+                                     .addr = c->port[i].addr,
+                                     .nth = i,
+                                     .all = c->port[i].all};
     qsort(g->next, g->n, sizeof *g->next, by_place);
     for (unsigned i = 0, k = 0; i < g->n && k < n_before;) {
         const int d = by_place(&g->next[i], &g->cl->listeners[k]);
         if (d == 0) {
             g->before[i] = k + 1;
             g->stays[k] = true;
+            g->next[i].bound = g->cl->listeners[k].bound;
         }
         i += d <= 0;
         k += d >= 0;
@@ -121,14 +138,29 @@ static int list(struct change *g)
     return 0;
 }
 
+static uint16_t bound_port(enum client_kind kind, const union client_socket *s)
+{
+    struct pq_addr a;
+    if (kind == CLIENT_TCP)
+        return pq_forward_port(s->forward);
+    pq_udp_port_addr(s->udp, &a);
+    return a.port;
+}
+
 /* Opens one, of all workers. */
 static int open_all(struct change *g, unsigned i)
 {
+    struct client_listener *l = &g->next[i];
     int e = 0;
-    for (unsigned w = 0; !e && w < g->cl->app.n_workers; w++)
-        e = make(g->cl->cw[w], g->c, &g->next[i], &g->sockets[w][i], false);
+    for (unsigned w = 0; !e && w < g->cl->app.n_workers; w++) {
+        e = make(g->cl->cw[w], g->c, l, &g->sockets[w][i], false);
+        if (!e && l->all)
+            l->bound = bound_port(l->kind, &g->sockets[w][i]);
+    }
     for (unsigned w = 0; e && w < g->cl->app.n_workers; w++)
-        close_one(g->next[i].kind, &g->sockets[w][i]);
+        close_one(l->kind, &g->sockets[w][i]);
+    if (l->all && !pq_addr_is4(&l->addr) && (e == -EAFNOSUPPORT || e == -EADDRNOTAVAIL))
+        return 0; /* a machine without IPv6 */
     if (e)
         g->bad = i;
     return e;
@@ -216,10 +248,23 @@ static void say_why(const struct change *g, int e, char *why)
         return;
     }
     const struct client_listener *l = &g->next[g->bad];
+    if (l->all) {
+        snprintf(why, PQ_WHY_LEN, "forward[%u].listen: all: %s%s", g->c->port[l->nth].entry,
+                 pq_strerror(e), e == -EPERM ? "; it needs CAP_NET_ADMIN and CAP_NET_RAW" : "");
+        return;
+    }
     snprintf(why, PQ_WHY_LEN, "%s[%u].listen: cannot listen on %s: %s",
              l->kind == CLIENT_PROXY ? "socks5" : "forward",
              l->kind == CLIENT_PROXY ? l->nth : g->c->port[l->nth].entry,
              pq_addr_str(&l->addr, addr), pq_strerror(e));
+}
+
+static unsigned count_not_taken(const struct pq_conf_forward *f)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < f->n_not_taken; i++)
+        n += (unsigned)(f->not_taken[i].to - f->not_taken[i].from) + 1;
+    return n;
 }
 
 /* What is new, a line for each proxy and each entry of `forward`. */
@@ -243,6 +288,12 @@ static void tell(const struct change *g)
                              c->port[g->cl->listeners[i + 1].nth].entry == p->entry;
         if (told == p->entry)
             continue;
+        if (p->all) {
+            told = p->entry;
+            PQ_LOG(PQ_LOG_INFO, "all ports but %u go to %s%s%s", count_not_taken(f), f->host,
+                   f->name ? ", " : "", f->name ? f->name : "");
+            continue;
+        }
         told = several ? p->entry : UINT32_MAX;
         PQ_LOG(PQ_LOG_INFO, "%s to %s%s goes to %s:%u%s%s", p->udp ? "UDP" : "TCP",
                pq_addr_str(&l->addr, addr), several ? " and other ports" : "", f->host, p->port,
@@ -263,14 +314,20 @@ int pq_client_listen(struct client *cl, const struct pq_conf *c, struct client_l
                      char why[PQ_WHY_LEN])
 {
     struct change g = {.cl = cl, .c = c, .bad = UINT32_MAX};
+    struct pq_tproxy *rules = NULL;
     int e = list(&g);
     if (!e)
         e = open_new(&g);
-    if (e) {
+    if (e)
         say_why(&g, e, why);
+    else
+        e = pq_client_take_ports(c, g.next, g.n, &rules, why);
+    if (e) {
         if (g.next && g.before)
             undo(&g);
     } else {
+        pq_tproxy_close(&cl->tproxy);
+        cl->tproxy = rules;
         count(&g, done);
         commit(&g);
         tell(&g);
@@ -278,7 +335,7 @@ int pq_client_listen(struct client *cl, const struct pq_conf *c, struct client_l
     free(g.next);
     free(g.before);
     free(g.stays);
-    for (unsigned w = 0; w < cl->app.n_workers; w++)
+    for (size_t w = 0; w < sizeof g.sockets / sizeof g.sockets[0]; w++)
         free(g.sockets[w]);
     return e;
 }

@@ -59,6 +59,10 @@ bool pq_net_has(const struct pq_net *n, const struct pq_addr *a);
  * these.  Never for networks of one or two addresses. */
 bool pq_net_is_edge(const struct pq_net *n, const struct pq_addr *a);
 
+struct pq_range { /* of ports */
+    uint16_t from, to;
+};
+
 /* Splits "host:port" or "[v6]:port"; the host is written to host[cap] (empty allowed).
  * Returns 0 or PQ_EINVAL (no port, not a number, above 65535, host too long). */
 int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port);

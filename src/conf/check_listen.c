@@ -13,6 +13,8 @@
 #define PATH_LEN        40
 #define TOKEN_MIN_LEN   16
 #define RANGES_MAX      64 /* of one list of ports */
+#define ALL_PORTS       "all"
+#define EXCEPT_USUAL    "22" /* of listen: all */
 
 /* ---- addresses */
 
@@ -96,9 +98,7 @@ bool pq_check_target(struct pq_check *k, const char *path, int line, const char 
 /* ---- lists of ports: 443,2053,8000-8100 */
 
 struct ranges {
-    struct {
-        uint16_t from, to;
-    } v[RANGES_MAX];
+    struct pq_range v[RANGES_MAX];
     unsigned n, ports;
 };
 
@@ -225,7 +225,7 @@ static bool check_forward_target(struct pq_check *k, struct pq_conf_forward *f, 
     if (same)
         r->ports = 0;
     else if (!r->n)
-        r->v[r->n++] = (__typeof__(r->v[0])){port, port};
+        r->v[r->n++] = (struct pq_range){port, port};
     f->host = strdup(host);
     return f->host != NULL;
 }
@@ -280,6 +280,63 @@ static void add_listeners(struct pq_check *k, const char *path, const char *text
     }
 }
 
+/* ---- all ports */
+
+/* Adds a list to what stays with this machine.  Returns false if it is none, or too long. */
+static bool leave(struct pq_conf_forward *f, const char *text)
+{
+    struct ranges r;
+    if (!read_ranges(text, &r) || f->n_not_taken + r.n > RANGES_MAX)
+        return false;
+    struct pq_range *v = realloc(f->not_taken, (f->n_not_taken + r.n) * sizeof *v);
+    if (!v)
+        return false;
+    f->not_taken = v;
+    memcpy(v + f->n_not_taken, r.v, r.n * sizeof *v);
+    f->n_not_taken += r.n;
+    return true;
+}
+
+static void check_except(struct pq_check *k, struct pq_conf_forward *f, unsigned nth)
+{
+    const struct pq_conf_list *l = &f->except_text;
+    if (!l->set || l->bare)
+        leave(f, EXCEPT_USUAL);
+    for (unsigned i = 0; i < l->n; i++)
+        if (!leave(f, l->v[i]))
+            pq_conf_say(k->m, true, f->line,
+                        "forward[%u].except: '%s' is no list of ports such as 22,8000-8100, of at "
+                        "most %d parts together",
+                        nth, l->v[i], RANGES_MAX);
+}
+
+/* One socket for each protocol and IP version takes them. */
+static void check_all(struct pq_check *k, struct pq_conf_forward *f, unsigned nth,
+                      const struct ranges *to)
+{
+    static const char *const inside[] = {"127.0.0.1", "::1"};
+    if (to->ports > 1)
+        pq_conf_say(k->m, true, f->line,
+                    "forward[%u].target: has %u ports; with listen: all say one, or none where "
+                    "they are the same",
+                    nth, to->ports);
+    check_except(k, f, nth);
+    for (int i = 0; i < 4; i++) {
+        struct pq_conf_port p = {
+            .entry = nth, .all = true, .udp = i & 1, .port = to->ports == 1 ? to->v[0].from : 0};
+        pq_addr_parse_ip(&p.addr, inside[i / 2]);
+        if ((p.udp ? f->udp : f->tcp) &&
+            (k->c->n_ports == PQ_CONF_PORTS_MAX || !add_port(k->c, &p)))
+            pq_conf_say(k->m, true, f->line, "forward[%u].listen: more than %d ports to listen on",
+                        nth, PQ_CONF_PORTS_MAX);
+    }
+}
+
+static bool is_all(const struct pq_conf_forward *f)
+{
+    return f->listen_text.n == 1 && strcmp(f->listen_text.v[0], ALL_PORTS) == 0;
+}
+
 static void check_forward(struct pq_check *k, unsigned nth)
 {
     struct pq_conf_forward *f = &k->c->forward[nth];
@@ -291,6 +348,19 @@ static void check_forward(struct pq_check *k, unsigned nth)
     const bool ok = check_forward_target(k, f, target, &to);
     struct spread s = {.nth = nth, .to = ok ? &to : NULL};
     bool any = false;
+    if (pq_is_set(f->name) && strlen(f->name) > FORWARD_MAX_LEN)
+        pq_conf_say(k->m, true, f->line, "forward[%u].name: is longer than %d bytes", nth,
+                    FORWARD_MAX_LEN);
+    f->all = is_all(f);
+    if (f->all && ok)
+        check_all(k, f, nth, &to);
+    if (f->all)
+        return;
+    if (f->except_text.set)
+        pq_conf_say(k->m, true, f->line,
+                    "forward[%u].except: is of use only with listen: all; leave the ports out of "
+                    "listen",
+                    nth);
     for (unsigned i = 0; i < f->listen_text.n; i++) {
         any = any || *f->listen_text.v[i];
         if (*f->listen_text.v[i])
@@ -303,9 +373,6 @@ static void check_forward(struct pq_check *k, unsigned nth)
                     "%s: has %u ports, but listen has %u; say as many, or one for all of them, or "
                     "none where they are the same",
                     target, to.ports, s.ports);
-    if (pq_is_set(f->name) && strlen(f->name) > FORWARD_MAX_LEN)
-        pq_conf_say(k->m, true, f->line, "forward[%u].name: is longer than %d bytes", nth,
-                    FORWARD_MAX_LEN);
 }
 
 /* ---- no two listeners at one place: several workers share a port, so the kernel would not notice
@@ -351,6 +418,13 @@ static void check_twice(struct pq_check *k)
         const struct place *a = &v[i - 1], *b = &v[i];
         if (a->udp != b->udp || !pq_addr_eq(&a->addr, &b->addr))
             continue;
+        if (!b->addr.port) {
+            if (pq_addr_is4(&b->addr)) /* once for both IP versions */
+                pq_conf_say(k->m, true, c->forward[b->entry].line,
+                            "forward[%u].listen: forward[%u] has all ports for %s already",
+                            b->entry, a->entry, b->udp ? "udp" : "tcp");
+            continue;
+        }
         pq_conf_say(k->m, true, b->forward ? c->forward[b->entry].line : c->socks5[b->entry].line,
                     "%s[%u].listen: %s[%u] already listens there, on port %u",
                     b->forward ? "forward" : "socks5", b->entry, a->forward ? "forward" : "socks5",

@@ -73,17 +73,21 @@ struct pq_conf_user {        /* of a server */
 
 struct pq_conf_forward {
     char *name, *target; /* as written */
-    struct pq_conf_list listen_text, protocol_text;
+    struct pq_conf_list listen_text, protocol_text, except_text;
     int line;
     bool tcp, udp;
+    bool all;                   /* listens on all ports of all addresses ... */
+    struct pq_range *not_taken; /* ... but for these; malloc'ed */
+    unsigned n_not_taken;
     char *host; /* of the target: a name or an address without brackets; malloc'ed */
 };
 
 struct pq_conf_port {    /* one socket of a forward */
     unsigned entry;      /* index in `forward` */
     bool udp;            /* else TCP */
-    struct pq_addr addr; /* where it listens */
-    uint16_t port;       /* of the target */
+    bool all;            /* of all ports: one socket for each IP version and protocol */
+    struct pq_addr addr; /* where it listens; `all`: inside, on any port (0) */
+    uint16_t port;       /* of the target; 0: the one that was asked */
 };
 
 struct pq_conf_side {        /* network.ipv4 or network.ipv6 */

@@ -70,6 +70,8 @@ static const struct pq_key keys[] = {
     STR("forward[].target", offsetof(struct pq_conf_forward, target)),
     TEXTS("forward[].protocol", offsetof(struct pq_conf_forward, protocol_text), KEY_TEXT_OR_TEXTS,
           2),
+    TEXTS("forward[].except", offsetof(struct pq_conf_forward, except_text), KEY_TEXT_OR_TEXTS,
+          PQ_CONF_LISTEN_MAX),
     {"users", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
     STR("users[].name", offsetof(struct pq_conf_user, name)),
     STR("users[].public_key", offsetof(struct pq_conf_user, public_key)),

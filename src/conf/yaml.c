@@ -541,6 +541,7 @@ void pq_conf_free(struct pq_conf *c)
     for (unsigned i = 0; i < c->n_forward; i++) {
         pq_keys_free("forward[].", &c->forward[i]);
         free(c->forward[i].host);
+        free(c->forward[i].not_taken);
     }
     free(c->forward);
     free(c->port);

@@ -21,9 +21,10 @@ static void on_connection(uv_stream_t *listener, int status)
     uv_tcp_t *tcp = pq_listen_accept(listener, status);
     if (!tcp)
         return;
-    struct pq_relay *r = pq_relay_new(f);
+    const uint16_t port = fw->port ? fw->port : pq_listen_port_of(tcp);
+    struct pq_relay *r = port ? pq_relay_new(f) : NULL;
     struct pq_stream *st =
-        r ? f->open(f->open_ctx, PQ_REQ_TCP, fw->host, fw->port, &pq_relay_events, r) : NULL;
+        r ? f->open(f->open_ctx, PQ_REQ_TCP, fw->host, port, &pq_relay_events, r) : NULL;
     if (!st) {
         if (r)
             pq_relay_close(r, true);
@@ -65,11 +66,17 @@ int pq_forward_open(struct pq_forward **out, struct pq_front *front,
         *out = NULL;
         return PQ_ENOMEM;
     }
-    int e =
-        pq_listen(&fw->listener, front->loop, fw, &conf->listen, conf->share_port, on_connection);
+    const struct pq_listen_conf lc = {
+        .addr = conf->listen, .share_port = conf->share_port, .transparent = conf->transparent};
+    int e = pq_listen(&fw->listener, front->loop, fw, &lc, on_connection);
     if (e)
         pq_forward_close(out);
     return e;
+}
+
+uint16_t pq_forward_port(const struct pq_forward *fw)
+{
+    return pq_listen_port_of(&fw->listener.tcp);
 }
 
 void pq_forward_close(struct pq_forward **fw)

@@ -13,20 +13,28 @@
 #define LOG_PERIOD  (10 * PQ_SEC)
 #define FILES_SPARE 8
 
-static int bound_socket(const struct pq_addr *addr, bool share_port)
+static int set_transparent(int fd, bool is4)
+{
+    const int one = 1;
+    return setsockopt(fd, is4 ? IPPROTO_IP : IPPROTO_IPV6, is4 ? IP_TRANSPARENT : IPV6_TRANSPARENT,
+                      &one, sizeof one);
+}
+
+static int bound_socket(const struct pq_listen_conf *c)
 {
     struct sockaddr_storage ss;
-    socklen_t len = pq_addr_to_sock(addr, &ss);
+    socklen_t len = pq_addr_to_sock(&c->addr, &ss);
     int one = 1, off = 0;
     int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (share_port)
+    if (c->share_port)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     if (ss.ss_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, (struct sockaddr *)&ss, len)) {
+    if ((c->transparent && set_transparent(fd, ss.ss_family == AF_INET)) ||
+        bind(fd, (struct sockaddr *)&ss, len)) {
         int e = -errno;
         close(fd);
         return e;
@@ -34,13 +42,13 @@ static int bound_socket(const struct pq_addr *addr, bool share_port)
     return fd;
 }
 
-int pq_listen(struct pq_listener *l, uv_loop_t *loop, void *owner, const struct pq_addr *addr,
-              bool share_port, uv_connection_cb on_connection)
+int pq_listen(struct pq_listener *l, uv_loop_t *loop, void *owner,
+              const struct pq_listen_conf *conf, uv_connection_cb on_connection)
 {
     *l = (struct pq_listener){.open = 1};
     uv_tcp_init(loop, &l->tcp);
     l->tcp.data = owner;
-    int fd = bound_socket(addr, share_port);
+    int fd = bound_socket(conf);
     if (fd < 0)
         return fd;
     int e = uv_tcp_open(&l->tcp, fd);
@@ -49,6 +57,16 @@ int pq_listen(struct pq_listener *l, uv_loop_t *loop, void *owner, const struct 
         return e;
     }
     return uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+}
+
+uint16_t pq_listen_port_of(const uv_tcp_t *tcp)
+{
+    struct sockaddr_storage ss;
+    struct pq_addr a;
+    int len = sizeof ss;
+    const bool ok = uv_tcp_getsockname(tcp, (struct sockaddr *)&ss, &len) == 0 &&
+                    pq_addr_from_sock(&a, (struct sockaddr *)&ss) == 0;
+    return ok ? a.port : 0;
 }
 
 static void release(struct pq_listener *l)

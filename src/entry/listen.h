@@ -17,12 +17,20 @@ struct pq_listener { /* embedded in what its owner knows of it */
     uv_close_cb closed;
 };
 
+struct pq_listen_conf {
+    struct pq_addr addr; /* "[::]" takes IPv4 too */
+    bool share_port;     /* several workers listen there, and the kernel spreads the connections */
+    bool transparent;    /* it takes what is for other addresses and ports (os/tproxy.h) */
+};
+
 /* Opens, binds and listens; `on_connection` is told of each connection, with l->tcp, whose data is
- * `owner`.  `share_port`: several workers listen on the same port, and the kernel spreads the
- * connections.  "[::]" takes IPv4 too.  Returns 0 or -errno (-EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
- * -EMFILE ...); the listener is the caller's to close in both cases. */
-int pq_listen(struct pq_listener *l, uv_loop_t *loop, void *owner, const struct pq_addr *addr,
-              bool share_port, uv_connection_cb on_connection);
+ * `owner`.  Returns 0 or -errno (-EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EMFILE, `transparent`:
+ * -EPERM ...); the listener is the caller's to close in both cases. */
+int pq_listen(struct pq_listener *l, uv_loop_t *loop, void *owner,
+              const struct pq_listen_conf *conf, uv_connection_cb on_connection);
+
+/* The port at this end of a connection, or of a listener; 0: it is gone. */
+uint16_t pq_listen_port_of(const uv_tcp_t *tcp);
 
 /* Takes the connection that `on_connection` was told of: a malloc'ed handle, tuned (pq_tcp_tune),
  * not reading.  Returns NULL if there is none after all, or memory is short: then the connection is

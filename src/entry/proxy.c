@@ -222,7 +222,8 @@ int pq_proxy_open(struct pq_proxy **out, struct pq_front *front, const struct pq
     p->handles = 1;
     pq_list_init(&p->talks);
     pq_list_init(&p->waiting);
-    int e = pq_listen(&p->listener, front->loop, p, &conf->listen, conf->share_port, on_connection);
+    const struct pq_listen_conf lc = {.addr = conf->listen, .share_port = conf->share_port};
+    int e = pq_listen(&p->listener, front->loop, p, &lc, on_connection);
     if (e)
         pq_proxy_close(out);
     return e;

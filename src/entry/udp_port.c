@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "header/socks.h"
 #include "relay/udp_flow.h"
+#include "wire/csum.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -27,7 +28,8 @@ struct pq_udp_port {
 
 struct ends { /* of a datagram that came in */
     struct pq_addr peer;
-    struct pq_addr own; /* to which address of this host, if it could be several; else zeros */
+    struct pq_addr own; /* to which address of this host, if it could be several; else zeros; its
+                           port if it could be any, else 0 */
     uint32_t via;       /* the interface, if one of both is of no use without it; else 0 */
 };
 
@@ -59,7 +61,7 @@ static void on_over(struct pq_udp_flow *f)
 
 union control {
     struct cmsghdr align;
-    uint8_t space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    uint8_t space[CMSG_SPACE(sizeof(struct sockaddr_in6))];
 };
 
 /* Names the address that a datagram is to leave from: where the other end has sent its own, or it
@@ -81,6 +83,37 @@ static void set_source(const struct local_flow *l, struct msghdr *m, union contr
     m->msg_controllen = CMSG_SPACE(len);
 }
 
+#define UDP_HEAD 8
+
+/* Sends from the address and the port that the other end has sent to. */
+static ssize_t answer(const struct local_flow *l, struct pq_view v)
+{
+    const struct pq_addr *from = &l->ends.own;
+    struct pq_addr to = l->ends.peer;
+    const size_t len = UDP_HEAD + v.n, alen = pq_addr_is4(&to) ? 4 : 16;
+    uint8_t head[UDP_HEAD] = {0}, pseudo[4] = {0, IPPROTO_UDP};
+    pq_put_be16(head, from->port);
+    pq_put_be16(head + 2, to.port);
+    pq_put_be16(head + 4, (uint16_t)len);
+    pq_put_be16(pseudo + 2, (uint16_t)len);
+    uint64_t sum = pq_csum_add(0, pseudo, sizeof pseudo);
+    sum = pq_csum_add(sum, from->ip + 16 - alen, alen);
+    sum = pq_csum_add(sum, to.ip + 16 - alen, alen);
+    sum = pq_csum_add(sum, head, sizeof head);
+    uint16_t csum = pq_csum_fold(pq_csum_add(sum, v.p, v.n));
+    csum = csum ? csum : 0xffff; /* 0 would be none */
+    memcpy(head + 6, &csum, sizeof csum);
+
+    struct sockaddr_storage ss;
+    union control ctl;
+    struct iovec parts[2] = {{head, sizeof head}, {(void *)v.p, v.n}};
+    struct msghdr m = {.msg_name = &ss, .msg_iov = parts, .msg_iovlen = 2};
+    to.port = 0; /* a protocol's number, to such a socket */
+    m.msg_namelen = pq_addr_to_sock(&to, &ss);
+    set_source(l, &m, &ctl);
+    return sendmsg(l->port->conf.answer, &m, 0);
+}
+
 /* From the tunnel to the local side: in an association behind the header that the target was named
  * with. */
 static void on_deliver(struct pq_udp_flow *f, struct pq_view v)
@@ -90,6 +123,11 @@ static void on_deliver(struct pq_udp_flow *f, struct pq_view v)
     union control ctl;
     struct iovec parts[2] = {{l->key, l->key_len}, {(void *)v.p, v.n}};
     const bool forward = l->port->host != NULL;
+    if (l->port->conf.transparent) {
+        if (answer(l, v) < 0)
+            f->front->udp_dropped++;
+        return;
+    }
     struct msghdr m = {.msg_name = &ss, .msg_iov = parts + forward, .msg_iovlen = forward ? 1 : 2};
     m.msg_namelen = pq_addr_to_sock(&l->ends.peer, &ss);
     if (!pq_addr_is_any(&l->ends.own))
@@ -190,12 +228,15 @@ static void forward(struct pq_udp_port *p, const struct ends *ends, struct pq_vi
 
 static void from_sender(struct pq_udp_port *p, const struct ends *e, struct pq_view v)
 {
-    uint8_t key[38];
+    uint8_t key[40];
     memcpy(key, e->peer.ip, 16);
     memcpy(key + 16, e->own.ip, 16);
     memcpy(key + 32, &e->via, 4);
     pq_put_be16(key + 36, e->peer.port);
-    forward(p, e, (struct pq_view){key, sizeof key}, p->host, p->conf.port, v);
+    pq_put_be16(key + 38, e->own.port);
+    const uint16_t port = p->conf.port ? p->conf.port : e->own.port;
+    if (port)
+        forward(p, e, (struct pq_view){key, sizeof key}, p->host, port, v);
 }
 
 /* Only the program that asked for the association is served: its address, and its port as soon as
@@ -224,7 +265,8 @@ static bool is_link_local(const struct pq_addr *a)
     return a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
 }
 
-/* Where a datagram was sent to.  The options that tell are set if the port has all addresses. */
+/* Where a datagram was sent to.  The options that tell are set if the port has all addresses, or
+ * takes what is for others. */
 static void find_own(struct ends *e, struct msghdr *m)
 {
     struct in_pktinfo four;
@@ -238,6 +280,11 @@ static void find_own(struct ends *e, struct msghdr *m)
             pq_addr_set6(&e->own, six.ipi6_addr.s6_addr, 0);
             if (is_link_local(&e->own) || is_link_local(&e->peer))
                 e->via = six.ipi6_ifindex;
+        } else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_ORIGDSTADDR) ||
+                   (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_ORIGDSTADDR)) {
+            struct sockaddr_storage ss = {0};
+            memcpy(&ss, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+            pq_addr_from_sock(&e->own, (struct sockaddr *)&ss);
         }
     }
 }
@@ -293,6 +340,13 @@ static socklen_t bind_addr(const struct pq_udp_port_conf *c, struct sockaddr_sto
     return len;
 }
 
+static int set_transparent(int fd, bool is4)
+{
+    const int level = is4 ? IPPROTO_IP : IPPROTO_IPV6, one = 1;
+    return setsockopt(fd, level, is4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &one, sizeof one) ||
+           setsockopt(fd, level, is4 ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &one, sizeof one);
+}
+
 static int bound_fd(const struct pq_udp_port_conf *c)
 {
     struct sockaddr_storage ss;
@@ -315,7 +369,8 @@ static int bound_fd(const struct pq_udp_port_conf *c)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size))
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    if (bind(fd, (struct sockaddr *)&ss, len)) {
+    if ((c->transparent && set_transparent(fd, ss.ss_family == AF_INET)) ||
+        bind(fd, (struct sockaddr *)&ss, len)) {
         int e = -errno;
         close(fd);
         return e;
@@ -334,13 +389,21 @@ int pq_udp_port_retarget(struct pq_udp_port *p, const char *host, uint16_t port)
     return 0;
 }
 
+static void close_answer(const struct pq_udp_port_conf *c)
+{
+    if (c->transparent)
+        close(c->answer);
+}
+
 int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
                      const struct pq_udp_port_conf *conf)
 {
     *out = NULL;
     int fd = bound_fd(conf);
-    if (fd < 0)
+    if (fd < 0) {
+        close_answer(conf);
         return fd;
+    }
     struct pq_udp_port *p = calloc(1, sizeof *p);
     int e = p ? 0 : PQ_ENOMEM;
     if (p && conf->host)
@@ -352,6 +415,7 @@ int pq_udp_port_open(struct pq_udp_port **out, struct pq_front *front,
             free(p->host);
         free(p);
         close(fd);
+        close_answer(conf);
         return e;
     }
     p->front = front;
@@ -394,5 +458,6 @@ void pq_udp_port_close(struct pq_udp_port **pp)
     pq_hash_fini(&p->flows);
     uv_close((uv_handle_t *)&p->poll, on_closed);
     close(p->fd);
+    close_answer(&p->conf);
     *pp = NULL;
 }

@@ -13,7 +13,11 @@ struct pq_udp_port_conf {
     uint32_t scope;      /* the interface of a link-local address, else 0 */
     bool share_port;     /* several workers have it */
     const char *host;    /* forward: the target, copied; NULL = association */
-    uint16_t port;
+    uint16_t port;       /* 0: the one that the datagram was meant for, with ... */
+    /* ... forward: takes what is for other addresses and ports; answers leave from these by
+     * `answer` (both: os/tproxy.h), which the port owns from the call on, whatever comes of it. */
+    bool transparent;
+    int answer;
     struct pq_addr owner; /* association: only from this address; port 0 = of the first datagram */
 };
 

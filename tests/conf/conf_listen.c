@@ -71,6 +71,74 @@ static void bad_forward_lists(void **state)
     }
 }
 
+/* All ports, but for some. */
+static void all_ports(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys,
+            *want; /* sockets: protocol, IP version > port of the target; exceptions */
+    } v[] = {
+        {"listen: all, target: h, protocol: tcp", "t4>0 t6>0 22-22"},
+        {"listen: [all], target: 'h:443', protocol: udp, except: null", "u4>443 u6>443 22-22"},
+        {"listen: all, target: h, protocol: 'tcp,udp', except: '22,8000-8100'",
+         "t4>0 u4>0 t6>0 u6>0 22-22 8000-8100"},
+        {"listen: all, target: h, protocol: tcp, except: [2222, '1-9,11']",
+         "t4>0 t6>0 2222-2222 1-9 11-11"},
+        {"listen: all, target: h, protocol: tcp, except: []", "t4>0 t6>0"},
+    };
+    for (size_t i = 0; i < COUNT_OF(v); i++) {
+        struct parsed p;
+        char text[512], got[256] = "";
+        snprintf(text, sizeof text, CLIENT "forward:\n  - {%s}\n", v[i].keys);
+        parse(&p, text);
+        expect_clean(&p);
+        for (unsigned k = 0; k < p.c.n_ports; k++) {
+            const struct pq_conf_port *q = &p.c.port[k];
+            assert_true(q->all && q->addr.port == 0);
+            snprintf(got + strlen(got), sizeof got - strlen(got), "%s%c%c>%u", k ? " " : "",
+                     q->udp ? 'u' : 't', pq_addr_is4(&q->addr) ? '4' : '6', q->port);
+        }
+        const struct pq_conf_forward *f = &p.c.forward[0];
+        for (unsigned k = 0; k < f->n_not_taken; k++)
+            snprintf(got + strlen(got), sizeof got - strlen(got), " %u-%u", f->not_taken[k].from,
+                     f->not_taken[k].to);
+        assert_string_equal(got, v[i].want);
+        release(&p);
+    }
+}
+
+static void bad_all_ports(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *entries, *part;
+    } v[] = {
+        {"{listen: all, target: 'h:1-2', protocol: tcp}", "forward[0].target: has 2 ports; with"},
+        {"{listen: all, target: h, protocol: tcp, except: x}", "forward[0].except: 'x' is no list"},
+        {"{listen: all, target: h, protocol: tcp, except: '9-8'}", "forward[0].except: "},
+        {"{listen: all, target: h, protocol: tcp, except: ''}", "forward[0].except: '' is no list"},
+        {"{listen: ':1', target: h, protocol: tcp, except: 2}",
+         "forward[0].except: is of use only"},
+        {"{listen: [all, ':1'], target: h, protocol: tcp}", "forward[0].listen: 'all' "},
+        {"{listen: all, target: h, protocol: tcp}\n"
+         "  - {listen: all, target: i, protocol: 'tcp,udp'}",
+         "forward[1].listen: forward[0] has all ports for tcp already"},
+    };
+    for (size_t i = 0; i < COUNT_OF(v); i++) {
+        char text[512];
+        snprintf(text, sizeof text, CLIENT "forward:\n  - %s\n", v[i].entries);
+        one_error(text, 5 + (strchr(v[i].entries, '\n') != NULL), v[i].part);
+    }
+    char text[1024];
+    int n = snprintf(text, sizeof text,
+                     CLIENT "forward:\n  - {listen: all, target: h, protocol: tcp, except: '1");
+    for (int i = 0; i < 64; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, ",%d", 3 + 2 * i);
+    snprintf(text + n, sizeof text - (size_t)n, "'}\n");
+    one_error(text, 5, "of at most 64 parts");
+}
+
 /* A thousand are read at once; of a thousand wrong ones a bounded number is told, all are counted.
  */
 static void thousand_forwards(void **state)
@@ -134,10 +202,9 @@ static void status_keys(void **state)
 int conf_listen(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward_lists),
-        cmocka_unit_test(bad_forward_lists),
-        cmocka_unit_test(thousand_forwards),
-        cmocka_unit_test(status_keys),
+        cmocka_unit_test(forward_lists),     cmocka_unit_test(bad_forward_lists),
+        cmocka_unit_test(all_ports),         cmocka_unit_test(bad_all_ports),
+        cmocka_unit_test(thousand_forwards), cmocka_unit_test(status_keys),
     };
     return ut_run(tests);
 }

@@ -39,16 +39,12 @@ static void on_connection(uv_stream_t *s, int status)
 
 static void open_listener(struct listener *l)
 {
-    struct pq_addr a;
-    struct sockaddr_storage ss;
-    int len = sizeof ss;
+    struct pq_listen_conf c = {0};
     *l = (struct listener){0};
     fw_init(&l->w);
-    assert_int_equal(pq_addr_parse_ip(&a, "127.0.0.1"), 0);
-    assert_int_equal(pq_listen(&l->l, &l->w.loop, l, &a, false, on_connection), 0);
-    assert_int_equal(uv_tcp_getsockname(&l->l.tcp, (struct sockaddr *)&ss, &len), 0);
-    pq_addr_from_sock(&a, (struct sockaddr *)&ss);
-    l->port = a.port;
+    assert_int_equal(pq_addr_parse_ip(&c.addr, "127.0.0.1"), 0);
+    assert_int_equal(pq_listen(&l->l, &l->w.loop, l, &c, on_connection), 0);
+    l->port = pq_listen_port_of(&l->l.tcp);
 }
 
 static void on_closed(uv_handle_t *h)

@@ -14,6 +14,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +208,19 @@ void pq_nft_if_name(struct pq_nft_batch *b, bool incoming, bool is, const char *
     compare(b, is ? NFT_CMP_EQ : NFT_CMP_NEQ, padded, sizeof padded);
 }
 
+void pq_nft_if_family(struct pq_nft_batch *b, bool is4)
+{
+    const uint8_t proto = is4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
+    meta(b, NFT_META_NFPROTO);
+    compare(b, NFT_CMP_EQ, &proto, sizeof proto);
+}
+
+void pq_nft_if_proto(struct pq_nft_batch *b, uint8_t ipproto)
+{
+    meta(b, NFT_META_L4PROTO);
+    compare(b, NFT_CMP_EQ, &ipproto, sizeof ipproto);
+}
+
 void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a)
 {
     const bool is4 = pq_addr_is4(a);
@@ -215,9 +229,7 @@ void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a
         meta(b, NFT_META_PROTOCOL);
         compare(b, NFT_CMP_EQ, &type_be, sizeof type_be);
     } else {
-        const uint8_t proto = is4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
-        meta(b, NFT_META_NFPROTO);
-        compare(b, NFT_CMP_EQ, &proto, sizeof proto);
+        pq_nft_if_family(b, is4);
     }
     const uint32_t len = is4 ? 4 : 16, from = is4 ? 12 : 8;
     payload(b, NFT_PAYLOAD_NETWORK_HEADER, from + (source ? 0 : len), len);
@@ -226,9 +238,7 @@ void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a
 
 void pq_nft_if_tcp(struct pq_nft_batch *b)
 {
-    const uint8_t tcp = IPPROTO_TCP;
-    meta(b, NFT_META_L4PROTO);
-    compare(b, NFT_CMP_EQ, &tcp, sizeof tcp);
+    pq_nft_if_proto(b, IPPROTO_TCP);
 }
 
 void pq_nft_if_sport(struct pq_nft_batch *b, uint16_t port)
@@ -246,6 +256,42 @@ void pq_nft_if_dport_is_ours(struct pq_nft_batch *b)
     pq_nl_put_str(&b->out, NFTA_LOOKUP_SET, PORTS);
     put32(b, NFTA_LOOKUP_SET_ID, 1);
     expr_end(b, e);
+}
+
+void pq_nft_if_dport(struct pq_nft_batch *b, uint16_t from, uint16_t to)
+{
+    const uint16_t from_be = htons(from), to_be = htons(to);
+    payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
+    compare(b, NFT_CMP_GTE, &from_be, sizeof from_be);
+    compare(b, NFT_CMP_LTE, &to_be, sizeof to_be);
+}
+
+void pq_nft_if_elsewhere(struct pq_nft_batch *b)
+{
+    const uint32_t local = RTN_LOCAL;
+    struct expr e = expr_begin(b, "fib");
+    put32(b, NFTA_FIB_DREG, NFT_REG_1);
+    put32(b, NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+    put32(b, NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+    expr_end(b, e);
+    compare(b, NFT_CMP_NEQ, &local, sizeof local);
+}
+
+void pq_nft_if_link_local6(struct pq_nft_batch *b)
+{
+    const uint8_t first = 0xfe; /* of fe80::/10; what else begins so is of no use */
+    payload(b, NFT_PAYLOAD_NETWORK_HEADER, 24, 1);
+    compare(b, NFT_CMP_EQ, &first, sizeof first);
+}
+
+void pq_nft_if_socket(struct pq_nft_batch *b)
+{
+    const uint8_t no = 0;
+    struct expr e = expr_begin(b, "socket");
+    put32(b, NFTA_SOCKET_KEY, NFT_SOCKET_TRANSPARENT);
+    put32(b, NFTA_SOCKET_DREG, NFT_REG_1);
+    expr_end(b, e);
+    compare(b, NFT_CMP_EQ, &no, sizeof no);
 }
 
 /* A value, or a verdict, into a register.  Returns the place of what is to be put inside. */
@@ -269,13 +315,30 @@ void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v)
     expr_end(b, e);
 }
 
+static void load(struct pq_nft_batch *b, uint32_t reg, const void *p, size_t n)
+{
+    struct expr e;
+    const size_t data = immediate(b, reg, &e);
+    pq_nl_put(&b->out, NFTA_DATA_VALUE, p, n);
+    pq_nl_nest_end(&b->out, data);
+    expr_end(b, e);
+}
+
 static void load_port(struct pq_nft_batch *b, uint32_t reg, uint16_t port)
 {
     const uint16_t be = htons(port);
-    struct expr e;
-    const size_t data = immediate(b, reg, &e);
-    pq_nl_put(&b->out, NFTA_DATA_VALUE, &be, sizeof be);
-    pq_nl_nest_end(&b->out, data);
+    load(b, reg, &be, sizeof be);
+}
+
+void pq_nft_then_tproxy(struct pq_nft_batch *b, const struct pq_addr *to)
+{
+    const bool is4 = pq_addr_is4(to);
+    load(b, NFT_REG_1, is4 ? pq_addr_v4(to) : to->ip, is4 ? 4 : 16);
+    load_port(b, NFT_REG_2, to->port);
+    struct expr e = expr_begin(b, "tproxy");
+    put32(b, NFTA_TPROXY_FAMILY, is4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+    put32(b, NFTA_TPROXY_REG_ADDR, NFT_REG_1);
+    put32(b, NFTA_TPROXY_REG_PORT, NFT_REG_2);
     expr_end(b, e);
 }
 

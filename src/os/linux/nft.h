@@ -60,8 +60,18 @@ void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a
 void pq_nft_if_tcp(struct pq_nft_batch *b);
 void pq_nft_if_sport(struct pq_nft_batch *b, uint16_t port); /* behind if_tcp */
 void pq_nft_if_dport_is_ours(struct pq_nft_batch *b);        /* in `ports`; behind if_tcp */
+void pq_nft_if_family(struct pq_nft_batch *b, bool is4);     /* family inet */
+void pq_nft_if_proto(struct pq_nft_batch *b, uint8_t ipproto);
+void pq_nft_if_dport(struct pq_nft_batch *b, uint16_t from, uint16_t to); /* behind if_proto */
+void pq_nft_if_elsewhere(struct pq_nft_batch *b);   /* to no (unicast) address of this machine */
+void pq_nft_if_link_local6(struct pq_nft_batch *b); /* destination; behind if_family */
+/* There is a socket for the packet, a connection's or one that listens, without IP_TRANSPARENT. */
+void pq_nft_if_socket(struct pq_nft_batch *b);
 void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v);
 void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high); /* 0: any port */
+/* Gives the packet to the socket of its connection, or the one that listens at `to`, if they have
+ * IP_TRANSPARENT; its addresses stay.  Behind if_family and if_proto. */
+void pq_nft_then_tproxy(struct pq_nft_batch *b, const struct pq_addr *to);
 
 /* Sends the batch and waits for the kernel's word.  Returns 0, -EPERM, or PQ_ENOTSUP (refused, or
  * more than PQ_NFT_BATCH bytes). */
