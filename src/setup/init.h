@@ -30,7 +30,9 @@ struct pq_init_opts {
     const char *link;  /* text of the link; never NULL there */
     const char *socks; /* where the proxy listens; NULL: a free port of 127.0.0.1 from 1080 on */
     bool tun;
-    const char *ports;  /* bridge */
+    const char *ports;  /* bridge, or ... */
+    bool all_ports;     /* ... all of them, ... */
+    const char *except; /* ... but for these; NULL: 22 */
     const char *target; /* bridge; NULL: 127.0.0.1, of the server */
     const char *listen; /* bridge: address to listen on; NULL: all */
 };

@@ -21,6 +21,7 @@
 #define CLIENT_READY "session to " /* in the client's log */
 #define POLL_MS      50
 #define BUSY_SHOWN   8
+#define EXCEPT       "22"
 
 struct client_setup {
     struct pq_setup s;
@@ -126,6 +127,29 @@ static bool try_port(void *ctx, uint16_t port)
     return true;
 }
 
+static bool read_except(struct client_setup *v)
+{
+    const struct pq_init_opts *o = v->s.o;
+    char why[160];
+    if (o->ports || o->listen) {
+        pq_setup_say("--all-ports: is for all ports of all addresses; leave %s out",
+                     o->ports ? "--ports" : "--listen");
+        return false;
+    }
+    if (o->except && pq_ports_read(o->except, v->tcp, v->udp, why)) {
+        pq_setup_say("--except: %s", why);
+        return false;
+    }
+    if (*v->udp) {
+        pq_setup_say("--except: is for TCP and UDP alike; leave /udp out");
+        return false;
+    }
+    v->plan.ports = "all";
+    v->plan.except = o->except ? o->except : EXCEPT;
+    v->tcp[0] = 0;
+    return true;
+}
+
 static bool read_ports(struct client_setup *v)
 {
     const struct pq_init_opts *o = v->s.o;
@@ -133,10 +157,12 @@ static bool read_ports(struct client_setup *v)
     struct busy busy = {0};
     v->plan.target = o->target ? o->target : "127.0.0.1";
     v->plan.listen = o->listen;
-    if (!o->ports) {
-        pq_setup_say(
-            "bridge: --ports says which ports of this machine lead through the tunnel, such as "
-            "--ports 443,2053,8000-8100");
+    if (o->all_ports)
+        return read_except(v);
+    if (!o->ports || o->except) {
+        pq_setup_say(o->ports ? "--except: is of use with --all-ports only"
+                              : "bridge: --ports says which ports of this machine lead through "
+                                "the tunnel, such as --ports 443,2053,8000-8100, or --all-ports");
         return false;
     }
     if (pq_ports_read(o->ports, v->tcp, v->udp, why)) {
@@ -226,7 +252,8 @@ static void check_target(const struct client_setup *v)
     char target[PQ_LINK_TEXT + 16];
     double rtt;
     int result;
-    const char *port = v->tcp;
+    const bool all = v->plan.except != NULL;
+    const char *port = all ? "443" : v->tcp;
     if (!*port)
         return;
     snprintf(target, sizeof target, strchr(v->plan.target, ':') ? "[%s]:%.*s" : "%s:%.*s",
@@ -238,7 +265,9 @@ static void check_target(const struct client_setup *v)
                "  paqet init server --force --bridge %s\n"
                "or add to \"allow:\" in its /etc/paqet/server.yaml, and restart it:\n"
                "  - \"%s\"\n",
-               target, v->s.o->ports, target);
+               target, all ? "all" : v->s.o->ports, target);
+    else if (result > 0 && all)
+        return; /* no port is meant more than others */
     else if (result > 0)
         printf(
             "NOTE: from the server nothing answers at %s yet: start there what is to be reached\n",
@@ -282,7 +311,12 @@ static bool start(struct client_setup *v)
 static void print_use(const struct client_setup *v)
 {
     char addr[PQ_ADDR_STRLEN];
-    if (v->plan.ports) {
+    if (v->plan.except) {
+        printf("\nAll ports of this machine, TCP and UDP, lead to the same ones of %s, as the "
+               "server sees it, but for %s\n"
+               "and those that a program of this machine listens on.\n",
+               v->plan.target, v->plan.except);
+    } else if (v->plan.ports) {
         printf(
             "\nThe ports %s of this machine lead to the same ones of %s, as the server sees it.\n",
             v->s.o->ports, v->plan.target);

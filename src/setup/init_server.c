@@ -438,8 +438,9 @@ static void print_links(const struct pq_server_setup *v)
         printf("\nTo send all of that machine through the tunnel, put --tun behind it.\n");
     if (v->plan.bridge)
         printf("\nOr a bridge, whose ports lead to those of this machine:\n\n"
-               "  sudo ./paqet init bridge '%s' --ports %s\n",
-               link, strcmp(v->plan.bridge, "all") ? v->plan.bridge : "443,8000-8100");
+               "  sudo ./paqet init bridge '%s' %s%s\n",
+               link, strcmp(v->plan.bridge, "all") ? "--ports " : "--all-ports",
+               strcmp(v->plan.bridge, "all") ? v->plan.bridge : "");
     printf("\nA firewall in front of this machine (the provider's panel, say) must let TCP to port "
            "%u in.\n"
            "The links are kept in %s/links; \"paqet link\" shows them again.\n",

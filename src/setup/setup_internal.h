@@ -150,7 +150,8 @@ struct pq_client_plan {
     bool tun;
     char tun_name[16];
     const char *listen, *target, *ports; /* bridge, if ports is not NULL; normalized lists: */
-    const char *tcp, *udp;               /* "443,8000-8100"; "" = none */
+    const char *tcp, *udp;               /* "443,8000-8100"; "" = none; or, ... */
+    const char *except;                  /* ... if not NULL, all ports but these */
 };
 
 char *pq_yaml_client(const struct pq_client_plan *p);

@@ -195,6 +195,15 @@ static void put_forwards(FILE *f, const struct pq_client_plan *p)
 {
     const char *const lists[] = {p->tcp, p->udp}, *const names[] = {"tcp", "udp"};
     const bool six = strchr(p->target, ':') != NULL;
+    if (p->except) {
+        fputs("forward: # all ports of this machine lead to the same ones of the target, but for\n"
+              "         # \"except\", and those that a program of this machine listens on\n"
+              "  - listen: all\n",
+              f);
+        fprintf(f, six ? "    target: \"[%s]\"\n" : "    target: \"%s\"\n", p->target);
+        fprintf(f, "    protocol: tcp,udp\n    except: \"%s\"\n", p->except);
+        return;
+    }
     fputs("forward: # these ports of this machine lead to the same ones of the target\n", f);
     for (int i = 0; i < 2; i++) {
         if (!*lists[i])

@@ -168,6 +168,31 @@ def test_setup_bridge() -> None:
 
 
 @test()
+def test_setup_bridge_all() -> None:
+    """All ports of one server lead to those of another, but for exceptions."""
+    with Lab(third=True) as lab:
+        server, client = Machine(lab.s), Machine(lab.c)
+        lab.origin(8080)
+        lab.origin(8099)
+        arguments = ("--address", lab.s.ip4)
+        bridge = ("--all-ports", "--except", "22,8099")
+        said = client.check("init", "bridge", link_in(server.check("init", "server", *arguments)), *bridge)
+        expect("rules do not allow 127.0.0.1:443" in said, f"it says: {said}")
+        said = server.check("init", "server", "--force", *arguments, "--bridge", "all")
+        expect("--all-ports" in said, f"no advice: {said}")
+        link = link_in(said)
+        said = client.check("init", "bridge", link, *bridge, "--force")
+        expect("but for 22,8099" in said and "allow" not in said, f"it says: {said}")
+        for port, want in ((8080, "1000"), (8099, "0")):
+            argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{size_download}"]
+            size = lab.x.run([*argv, f"http://{lab.c.ip4}:{port}/1000"]).stdout
+            expect(size == want, f"port {port}: {size} bytes")
+        for wrong in (("--ports", "1", "--except", "1"), ("--all-ports", "--ports", "1"), ("--all-ports", "--except", "1/udp")):
+            result = client.run("init", "bridge", link, "--name", "other", *wrong)
+            expect(result.returncode == 1 and wrong[-2] in result.stderr, f"{wrong}: {result.stderr}")
+
+
+@test()
 def test_setup_silence() -> None:
     """Nobody answers: all is installed, what it may be is said, and the exit code tells."""
     with Lab() as lab:
