@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* http.h - metrics and health over HTTP, by libmicrohttpd, in the loop of the main thread. */
+/* http.h - the status page, its data, metrics and health over HTTP, by libmicrohttpd, in the loop
+ * of the main thread. */
 #ifndef PQ_APP_HTTP_H
 #define PQ_APP_HTTP_H
 #include "app/app.h"

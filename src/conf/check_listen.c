@@ -3,6 +3,7 @@
 #include "conf/conf_internal.h"
 
 #include "base/err.h"
+#include "os/local.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 #define FORWARD_MAX_LEN 64  /* of the name of a forward */
 #define PATH_LEN        40
 #define TOKEN_MIN_LEN   16
-#define RANGES_MAX      64 /* of one list of ports */
+#define TOKEN_MAX_LEN   200 /* it goes through forms for passwords, too */
+#define RANGES_MAX      64  /* of one list of ports */
 #define ALL_PORTS       "all"
 #define EXCEPT_USUAL    "22" /* of listen: all */
 
@@ -433,6 +435,11 @@ static void check_twice(struct pq_check *k)
     free(v);
 }
 
+static bool is_near(const struct pq_addr *a)
+{
+    return pq_addr_is4(a) ? pq_addr_v4(a)[0] == 127 : a->ip[15] == 1;
+}
+
 /* The page: for others than programs of this machine only with a word that they have to know. */
 static void check_status(struct pq_check *k)
 {
@@ -441,16 +448,19 @@ static void check_status(struct pq_check *k)
     const int line = pq_key_line(k->lines, path);
     if (!pq_is_set(c->status_listen))
         return;
-    if (!pq_check_listen(k, path, line, c->status_listen, &c->status_addr))
+    if (*c->status_listen == '/')
+        c->status_path = c->status_listen;
+    else if (!pq_check_listen(k, path, line, c->status_listen, &c->status_addr))
         return;
 #ifndef PQ_WITH_HTTP
     PQ_FAIL(k, path,
             "status.listen: this build is without libmicrohttpd; leave it out, and use "
             "'paqet status'");
 #endif
-    const struct pq_addr *a = &c->status_addr;
-    const bool near = pq_addr_is4(a) ? pq_addr_v4(a)[0] == 127 : a->ip[15] == 1;
-    if (!pq_is_set(c->status_token) && !near)
+    if (c->status_path && strlen(c->status_path) > PQ_LOCAL_PATH_MAX)
+        PQ_FAIL(k, path, "status.listen: is longer than the %d bytes that a socket's path may have",
+                PQ_LOCAL_PATH_MAX);
+    if (!pq_is_set(c->status_token) && !c->status_path && !is_near(&c->status_addr))
         PQ_FAIL(k, path,
                 "status.listen: '%s' can be reached from elsewhere: set status.token, or "
                 "use 127.0.0.1",
@@ -460,6 +470,8 @@ static void check_status(struct pq_check *k)
                 "status.token: is shorter than %d characters; 'paqet secret' "
                 "makes one",
                 TOKEN_MIN_LEN);
+    if (pq_is_set(c->status_token) && strlen(c->status_token) > TOKEN_MAX_LEN)
+        PQ_FAIL(k, "status.token", "status.token: is longer than %d characters", TOKEN_MAX_LEN);
     c->has_status = true;
 }
 

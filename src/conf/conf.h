@@ -162,7 +162,8 @@ struct pq_conf {
     bool fec_auto;
     struct pq_flags local_flag, remote_flag;
     bool has_status;            /* there is a page about what the program does, ... */
-    struct pq_addr status_addr; /* ... here */
+    struct pq_addr status_addr; /* ... here, or ... */
+    const char *status_path;    /* ... at this Unix socket; status_listen, or NULL */
     struct pq_conf_port *port;  /* of all forwards; malloc'ed */
     unsigned n_ports;
     uint16_t own_port; /* server: the port; client: fixed port, or 0 */

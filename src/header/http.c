@@ -219,22 +219,23 @@ static size_t base64_decode(struct pq_view v, uint8_t *out, size_t cap)
     return n;
 }
 
-/* Reads "Basic BASE64(user:password)" (RFC 7617); anything else counts as no credentials. */
-static void read_auth(struct pq_http_request *out, struct pq_view value)
+bool pq_http_read_basic(const char *value, size_t n, char user[PQ_HTTP_SECRET_MAX + 1],
+                        char pass[PQ_HTTP_SECRET_MAX + 1])
 {
     uint8_t plain[2 * PQ_HTTP_SECRET_MAX + 1];
-    if (!is(cut(&value, ' '), "Basic"))
-        return;
-    struct pq_view pass = {plain, base64_decode(trim(value), plain, sizeof plain)};
-    if (!pass.n || memchr(plain, 0, pass.n) || !memchr(plain, ':', pass.n))
-        return;
-    struct pq_view user = cut(&pass, ':');
-    if (user.n > PQ_HTTP_SECRET_MAX || pass.n > PQ_HTTP_SECRET_MAX)
-        return;
-    memcpy(out->user, user.p, user.n);
-    memcpy(out->pass, pass.p, pass.n);
-    out->user[user.n] = out->pass[pass.n] = 0;
-    out->has_auth = true;
+    struct pq_view v = {(const uint8_t *)value, n};
+    if (!is(cut(&v, ' '), "Basic"))
+        return false;
+    struct pq_view p = {plain, base64_decode(trim(v), plain, sizeof plain)};
+    if (!p.n || memchr(plain, 0, p.n) || !memchr(plain, ':', p.n))
+        return false;
+    struct pq_view u = cut(&p, ':');
+    if (u.n > PQ_HTTP_SECRET_MAX || p.n > PQ_HTTP_SECRET_MAX)
+        return false;
+    memcpy(user, u.p, u.n);
+    memcpy(pass, p.p, p.n);
+    user[u.n] = pass[p.n] = 0;
+    return true;
 }
 
 struct seen { /* what the header lines have said so far */
@@ -272,7 +273,7 @@ static int read_field(struct pq_http_request *out, struct seen *seen, struct pq_
             return refuse(out, 400, "Transfer-Encoding is not chunked");
     } else if (is(name, "Proxy-Authorization")) {
         seen->auth++;
-        read_auth(out, value);
+        out->has_auth = pq_http_read_basic((const char *)value.p, value.n, out->user, out->pass);
     } else if (is(name, "Connection")) {
         seen->upgrade |= list_has(value, "upgrade", 7);
     } else if (is(name, "Upgrade")) {

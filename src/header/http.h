@@ -36,6 +36,11 @@ struct pq_http_request {
     const char *why; /* static storage */
 };
 
+/* Reads the value of a field "Basic BASE64(user:password)" (RFC 7617), n bytes.  Returns false if
+ * it is another one, malformed or too long; user and pass are NUL-terminated. */
+bool pq_http_read_basic(const char *value, size_t n, char user[PQ_HTTP_SECRET_MAX + 1],
+                        char pass[PQ_HTTP_SECRET_MAX + 1]);
+
 /* Reads a request's head from all bytes so far: CONNECT host:port, or a plain request that names
  * its target in full (http://host[:port]/path).  Returns 0 (complete; *used set), PQ_EMORE, or
  * PQ_EPROTO (out->status and out->why set). */

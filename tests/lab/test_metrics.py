@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -77,6 +78,15 @@ def read_metrics(text: str) -> dict[str, float]:
     return values
 
 
+def check_by_promtool(text: str) -> None:
+    """A second opinion, where Prometheus is installed."""
+    promtool = shutil.which("promtool")
+    if promtool:
+        argv = [promtool, "check", "metrics"]
+        result = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=20, check=False)
+        expect(result.returncode == 0, f"promtool: {result.stdout} {result.stderr}")
+
+
 @test()
 def test_metrics() -> None:
     need_http()
@@ -104,6 +114,8 @@ def test_metrics() -> None:
         expect(paqet.KEY not in before, "a secret")
         result = lab.s.run(["curl", "-s", "-m", "5", f"http://127.0.0.1:{PORT}/metrics"])
         at_server = read_metrics(result.stdout)
+        check_by_promtool(before)
+        check_by_promtool(result.stdout)
         expect("paqet_sessions_max" in at_server and at_server["paqet_sessions"] == 1, result.stdout)
         expect(client.alive(), "the client")
 
@@ -141,7 +153,7 @@ def test_metrics_hostile() -> None:
         expect(get(lab, "/metrics", method="HEAD") == (200, ""), "HEAD")
         body = "Content-Length: 1000000\r\n\r\n" + "x" * 1000000
         expect(b"405" in talk(lab, f"POST /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n{body}".encode())[:20], "body")
-        for path in ("/", "/metrics/", "//metrics", "/../metrics", "/%2e%2e/etc/passwd"):
+        for path in ("/x", "/metrics/", "//metrics", "/../metrics", "/%2e%2e/etc/passwd"):
             expect(get(lab, path)[0] == 404, path)
         for host, code in (("evil.example", 403), (f"evil.example:{PORT}", 403), ("x" * 5000, 403),
                            (f"localhost:{PORT}", 200), ("[::1]:80", 200), ("192.0.2.1", 200)):
@@ -175,7 +187,7 @@ def test_metrics_token() -> None:
         refused = paqet.start(lab.c, "open", paqet.client_config(lab, Settings(extra=everywhere)))
         expect(refused.wait(10) == 1 and "set status.token" in refused.log(), refused.log())
         client = paqet.start_client(lab, Settings(extra=f"{everywhere}  token: {TOKEN}\n"))
-        client.wait_log("metrics at", 5)
+        client.wait_log("status page at", 5)
         for headers in ((), ("Authorization: Bearer x",), (f"Authorization: Basic {TOKEN}",),
                         (f"Authorization: Bearer {TOKEN}x",), (f"X-Token: {TOKEN}",)):
             for path in ("/metrics", "/healthz", "/"):
