@@ -226,7 +226,7 @@ int pq_app_open_io(struct pq_app *app, struct pq_pktio **out)
 static void firewall_missing(const struct pq_app *app, int e)
 {
     char advice[512];
-    uint16_t port = app->conf->own_port;
+    const uint16_t port = app->conf->own_port;
     pq_firewall_advice(&app->fw_conf, port, advice, sizeof advice);
     PQ_LOG(PQ_LOG_WARN,
            "no firewall rule could be made (nftables: %s): the kernel will answer the "
@@ -252,11 +252,11 @@ void pq_app_open_firewall(struct pq_app *app)
 void pq_app_set_server(struct pq_app *app, unsigned i, const struct pq_addr *a)
 {
     pthread_mutex_lock(&app->fw_lock);
-    app->fw_conf.server[i] = *a;
+    app->fw_conf.server[i].addr = *a;
     pthread_mutex_unlock(&app->fw_lock);
 }
 
-void pq_app_set_servers(struct pq_app *app, const struct pq_addr *v, unsigned n)
+void pq_app_set_servers(struct pq_app *app, const struct pq_firewall_server *v, unsigned n)
 {
     char ifname[sizeof app->fw_conf.ifname];
     pthread_mutex_lock(&app->fw_lock);

@@ -53,12 +53,12 @@ void pq_app_open_firewall(struct pq_app *app);
 void pq_app_set_server(struct pq_app *app, unsigned i, const struct pq_addr *a);
 
 /* A client has these servers, and no others, from now on. */
-void pq_app_set_servers(struct pq_app *app, const struct pq_addr *v, unsigned n);
+void pq_app_set_servers(struct pq_app *app, const struct pq_firewall_server *v, unsigned n);
 
 /* Covers the ports on another interface, too; on failure says what to do.  From any worker. */
 void pq_app_move_firewall(struct pq_app *app, const char *ifname);
 
-/* Covers one port, or one less; from any worker. */
+/* Client: covers one own port, or one less; from any worker. */
 void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on);
 
 /* Waits for `seconds`.  Returns false if a signal that ends the program has come meanwhile.  Before

@@ -38,15 +38,20 @@ struct lease { /* what a session holds until it has ended: its port; user data o
     pq_ns since;          /* when the session was made */
     struct own_port port; /* in use, ... */
     struct own_port next; /* ... to be tried, ... */
+    uint16_t tried;       /* the server's port with it */
     struct own_port last; /* ... and left: what comes late must not reach the kernel's TCP */
 };
 
-struct known {             /* what has been found out of a server */
-    enum pq_family family; /* NONE until a probe has told */
-    uint32_t abilities;    /* as its last PONG said */
-    bool answered;         /* it has said of itself what it is */
-    bool upgrades;         /* it went over to our own wire once, and will always do so [12.5] */
-    bool connects;         /* look: auto: the next session begins with a handshake [12.9] */
+#define LEFT_MAX 16
+
+struct known {               /* what has been found out of a server */
+    enum pq_family family;   /* NONE until a probe has told */
+    uint32_t abilities;      /* as its last PONG said */
+    bool answered;           /* it has said of itself what it is */
+    bool upgrades;           /* it went over to our own wire once, and will always do so [12.5] */
+    bool connects;           /* look: auto: the next session begins with a handshake [12.9] */
+    uint16_t left[LEFT_MAX]; /* ports of it where nothing came through any more ... */
+    unsigned n_left;         /* ... so many so far; the last ones are kept */
 };
 
 #define WAYS_MAX (PQ_CONF_SERVERS_MAX * PQ_SERVER_ADDRS)
@@ -84,9 +89,9 @@ struct client_worker {
     bool stopping;
 };
 
-struct server_way { /* one address of a server */
-    unsigned conf;  /* whose: index in conf->server */
-    struct pq_addr addr;
+struct server_way {      /* one address of a server */
+    unsigned conf;       /* whose: index in conf->server */
+    struct pq_addr addr; /* with the server's first port */
     struct pq_path path;
 };
 
@@ -144,6 +149,10 @@ int pq_client_find_ways(struct client *cl);
  * or PQ_EAGAIN (there may be one later). */
 int pq_client_plan_ways(const struct client *cl, const struct pq_conf *c, struct client_ways *ways,
                         void (*say)(void *ctx, const char *why), void *ctx);
+
+/* What the firewall has to know of n ways to servers of `c`. */
+void pq_client_firewall(const struct pq_conf *c, const struct server_way *v, unsigned n,
+                        struct pq_firewall_server *out);
 
 /* The first way to the n-th server, counted around. */
 unsigned pq_client_way_of_server(struct client *cl, unsigned n);

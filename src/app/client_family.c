@@ -269,9 +269,10 @@ static const struct pq_stream_events probe_events = {on_probe_data, on_probe_flu
 
 void pq_client_forget(struct client_worker *cw, unsigned server)
 {
-    const struct known *k = &cw->known[server];
-    cw->known[server] = (struct known){
-        .family = cw->cl->app.conf->header, .upgrades = k->upgrades, .connects = k->connects};
+    struct known *k = &cw->known[server];
+    k->family = cw->cl->app.conf->header;
+    k->abilities = 0;
+    k->answered = false;
 }
 
 /* Opens the stream of a probe and asks on it.  Returns the stream, or NULL: memory is short, or the

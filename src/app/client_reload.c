@@ -102,15 +102,14 @@ static void say_bye(struct servers *g)
 static void change_servers(struct servers *g)
 {
     struct client *cl = g->cl;
-    struct pq_addr addrs[WAYS_MAX];
+    struct pq_firewall_server servers[WAYS_MAX];
     map_ways(g);
     for (unsigned i = 0; i < cl->app.n_workers; i++)
         change_worker(g, cl->cw[i]);
     memcpy(cl->way, g->ways.v, sizeof cl->way);
     cl->n_ways = g->ways.n;
-    for (unsigned i = 0; i < cl->n_ways; i++)
-        addrs[i] = cl->way[i].addr;
-    pq_app_set_servers(&cl->app, addrs, cl->n_ways);
+    pq_client_firewall(g->next, cl->way, cl->n_ways, servers);
+    pq_app_set_servers(&cl->app, servers, cl->n_ways);
     for (unsigned i = 0; i < cl->app.n_workers && cl->app.conf->spread; i++)
         for (unsigned k = 0; k < cl->cw[i]->n_links; k++)
             if (!cl->cw[i]->links[k].ses)

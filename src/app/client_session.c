@@ -18,15 +18,15 @@
 
 /* ---- sessions */
 
-static void add_port(const struct own_port *p, uint16_t ports[PQ_IO_PORTS_MAX], size_t *n)
+static void add_port(const struct own_port *p, struct pq_range ports[PQ_IO_PORTS_MAX], size_t *n)
 {
     if (p->n && *n < PQ_IO_PORTS_MAX)
-        ports[(*n)++] = p->n;
+        ports[(*n)++] = (struct pq_range){p->n, p->n};
 }
 
 static int set_filter(struct client_worker *cw)
 {
-    uint16_t ports[PQ_IO_PORTS_MAX];
+    struct pq_range ports[PQ_IO_PORTS_MAX];
     size_t n = 0;
     for (struct pq_list *i = cw->leases.prev; i != &cw->leases; i = i->prev) {
         const struct lease *l = PQ_OF(i, struct lease, node);
@@ -80,6 +80,45 @@ static int take_port(struct client_worker *cw, struct own_port *p)
     p->n = n;
     pq_app_cover_port(&cw->cl->app, n, true);
     return 0;
+}
+
+/* ---- the server's ports, where it has several */
+
+/* Whether it is one of the last ones where nothing came through; of few ports not all are. */
+static bool is_left(const struct known *k, const struct pq_range *r, uint16_t port)
+{
+    unsigned n = pq_range_size(r) / 2;
+    n = n < LEFT_MAX ? n : LEFT_MAX;
+    n = n < k->n_left ? n : k->n_left;
+    for (unsigned i = 1; i <= n; i++)
+        if (k->left[(k->n_left - i) % LEFT_MAX] == port)
+            return true;
+    return false;
+}
+
+static void note_left(struct client_worker *cw, const struct lease *l, uint16_t port)
+{
+    struct known *k = &cw->known[l->server];
+    k->left[k->n_left++ % LEFT_MAX] = port;
+}
+
+static bool has_several(const struct client_worker *cw, const struct server_way *way)
+{
+    return pq_range_size(&cw->cl->app.conf->server[way->conf].ports) > 1;
+}
+
+static uint16_t pick_server_port(struct client_worker *cw, const struct server_way *way,
+                                 const struct lease *l)
+{
+    const struct pq_range *r = &cw->cl->app.conf->server[way->conf].ports;
+    const unsigned n = (unsigned)(r->to - r->from) + 1;
+    uint16_t port = r->from;
+    for (int i = 0; i < PORT_TRIES; i++) {
+        port = (uint16_t)(r->from + pq_rng_u32(&cw->w.rng) % n);
+        if (!is_left(&cw->known[l->server], r, port))
+            break;
+    }
+    return port;
 }
 
 /* Ends sessions that were replaced and carry nothing more. */
@@ -147,6 +186,7 @@ int pq_client_connect(struct link *k)
     e = set_filter(cw);
     const struct pq_conf_server *server = &cw->cl->app.conf->server[way.conf];
     struct pq_flow_conf fc;
+    way.addr.port = pick_server_port(cw, &way, l);
     fill_flow(cw, &way, l->port.n, &fc);
     l->by_keys = server->has_key;
     l->connects = server->has_key &&
@@ -165,7 +205,7 @@ int pq_client_connect(struct link *k)
     cw->w.did.opened++;
     end_replaced(cw);
     char to[PQ_ADDR_STRLEN];
-    PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&way.addr, to), l->port.n);
+    PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&fc.peer, to), l->port.n);
     pq_client_greet(l, k->ses);
     uv_timer_start(&k->timer, on_greet_limit, GREET_MAX / PQ_MS, 0);
     return 0;
@@ -215,6 +255,8 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     w->did.ended++;
     if (err == PQ_ETIMEOUT && k->ses == ses)
         change_look(l);
+    if (err == PQ_ETIMEOUT)
+        note_left(cw, l, pq_session_peer(ses)->port);
     lease_free(l);
     if (k->ses != ses)
         return; /* it had been replaced */
@@ -254,26 +296,33 @@ static void on_secured(void *ctx, struct pq_session *ses)
     pq_client_secured(l, ses);
 }
 
-/* Another port, and the way as it is now: the address may be another, too. */
+/* Another port of ours, and of the server if it has several; and the way as it is now: our address
+ * may be another, too. */
 static bool on_move(void *ctx, struct pq_session *ses, struct pq_flow_conf *fc)
 {
     struct pq_worker *w = ctx;
     struct client_worker *cw = w->role;
     struct lease *l = pq_session_user(ses);
     struct server_way way;
-    if (cw->cl->app.conf->own_port || cw->stopping)
-        return false;
+    char to[PQ_ADDR_STRLEN];
+    const bool fixed = cw->cl->app.conf->own_port != 0;
     pq_client_renew_way(cw, l->server, &way);
+    if (cw->stopping || (fixed && !has_several(cw, &way)))
+        return false;
     way.addr = *pq_session_peer(ses);
+    note_left(cw, l, way.addr.port);
+    way.addr.port = pick_server_port(cw, &way, l);
     free_port(cw, &l->last);
-    if (take_port(cw, &l->next))
+    if (!fixed && take_port(cw, &l->next))
         return false;
     if (set_filter(cw)) {
         free_port(cw, &l->next);
         return false;
     }
-    fill_flow(cw, &way, l->next.n, fc);
-    PQ_LOG(PQ_LOG_DEBUG, "trying port %u in place of %u", l->next.n, l->port.n);
+    l->tried = way.addr.port;
+    fill_flow(cw, &way, fixed ? l->port.n : l->next.n, fc);
+    PQ_LOG(PQ_LOG_DEBUG, "trying port %u in place of %u, to %s", fc->local.port, l->port.n,
+           pq_addr_str(&fc->peer, to));
     return true;
 }
 
@@ -282,9 +331,15 @@ static void on_moved(void *ctx, struct pq_session *ses, bool ok)
     struct pq_worker *w = ctx;
     struct client_worker *cw = w->role;
     struct lease *l = pq_session_user(ses);
+    char to[PQ_ADDR_STRLEN];
     if (ok) {
         w->did.moved++;
-        PQ_LOG(PQ_LOG_INFO, "the session from port %u goes on from port %u", l->port.n, l->next.n);
+        PQ_LOG(PQ_LOG_INFO, "the session from port %u goes on from port %u, to %s", l->port.n,
+               l->next.n ? l->next.n : l->port.n, pq_addr_str(pq_session_peer(ses), to));
+    } else {
+        note_left(cw, l, l->tried);
+    }
+    if (ok && l->next.n) {
         l->last = l->port;
         l->port = l->next;
         l->next.n = 0;
@@ -334,6 +389,7 @@ static void give_up(struct link *k, const char *why)
     struct pq_session *old = k->ses;
     const struct lease *l = pq_session_user(old);
     PQ_LOG(PQ_LOG_WARN, "the server %s: opening a fresh session", why);
+    note_left(cw, l, pq_session_peer(old)->port);
     if (!l->greeted)
         pq_client_forget(cw, l->server);
     change_look(l);

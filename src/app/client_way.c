@@ -77,6 +77,13 @@ static int find_all(struct client *cl, bool again)
     return e;
 }
 
+void pq_client_firewall(const struct pq_conf *c, const struct server_way *v, unsigned n,
+                        struct pq_firewall_server *out)
+{
+    for (unsigned i = 0; i < n; i++)
+        out[i] = (struct pq_firewall_server){v[i].addr, c->server[v[i].conf].ports};
+}
+
 int pq_client_find_ways(struct client *cl)
 {
     struct pq_app *app = &cl->app;
@@ -93,8 +100,8 @@ int pq_client_find_ways(struct client *cl)
     memcpy(app->fw_conf.ifname, app->path.iface.name, sizeof app->fw_conf.ifname);
     app->hub.link_mtu = app->path.iface.mtu;
     app->fw_conf.client = true;
-    for (unsigned i = 0; i < cl->n_ways; i++)
-        app->fw_conf.server[app->fw_conf.n_servers++] = cl->way[i].addr;
+    app->fw_conf.n_servers = cl->n_ways;
+    pq_client_firewall(cl->app.conf, cl->way, cl->n_ways, app->fw_conf.server);
     return 0;
 }
 

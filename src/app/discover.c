@@ -235,11 +235,11 @@ int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
     struct addrinfo *res = NULL;
     *n = 1;
     if (pq_addr_parse_ip(&out[0], s->host) == 0) {
-        out[0].port = s->port;
+        out[0].port = s->ports.from;
         return 0;
     }
     int e = getaddrinfo(s->host, NULL, &hints, &res);
-    *n = e ? 0 : pq_discover_addrs(c, res, s->port, out);
+    *n = e ? 0 : pq_discover_addrs(c, res, s->ports.from, out);
     if (e)
         snprintf(why, PQ_WHY_LEN, "server.addr: the name '%s' cannot be resolved (%s)", s->host,
                  gai_strerror(e));

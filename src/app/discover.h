@@ -28,9 +28,10 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq
  * router's MAC may stay unknown: it is learned from the packets. */
 int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ_WHY_LEN]);
 
-/* The addresses of a server, at least one: that of its text, or those of its name, which is looked
- * up: IPv4 first, as in the Go programs; where only one IP version is configured, those alone.
- * Returns 0, or with the reason in `why` PQ_EINVAL, or PQ_EAGAIN (no name server answers). */
+/* The addresses of a server, with its first port, at least one: that of its text, or those of its
+ * name, which is looked up: IPv4 first, as in the Go programs; where only one IP version is
+ * configured, those alone. Returns 0, or with the reason in `why` PQ_EINVAL, or PQ_EAGAIN (no name
+ * server answers). */
 int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
                         struct pq_addr out[PQ_SERVER_ADDRS], unsigned *n, char why[PQ_WHY_LEN]);
 

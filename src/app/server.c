@@ -194,7 +194,7 @@ static int open_workers(struct server *s)
         pq_targets_use(&s->targets, &s->w[i]->front);
         pq_server_watch(s, s->w[i]);
     }
-    const uint16_t none = 0;
+    const struct pq_range none = {0, 0};
     for (unsigned i = 0; i < app->n_workers && app->n_workers > 1; i++) {
         int e = pq_pktio_set_ports(s->w[i]->io, &none, 0);
         if (e) {
@@ -207,32 +207,37 @@ static int open_workers(struct server *s)
     return 0;
 }
 
-static int open_port(struct server *s)
+static int hold_ports(struct server *s)
 {
-    uint16_t port = s->app.conf->own_port;
-    int e = pq_port_reserve(&s->port, port);
+    const struct pq_range *r = &s->app.conf->own_ports;
+    char why[PQ_WHY_LEN];
+    int e = pq_server_ports_hold(&s->ports, r, why);
     if (e == -EACCES) {
         PQ_LOG(PQ_LOG_WARN,
                "port %u could not be reserved (no CAP_NET_BIND_SERVICE): another "
                "program could take it too",
-               port);
+               r->from);
         e = 0;
     }
-    if (e) {
-        pq_say("port %u %s; choose another one for listen.addr and network.*.addr", port,
-               e == -EADDRINUSE ? "is in use by another program (another paqet server?)"
-                                : pq_strerror(e));
-        return e;
-    }
-    pq_app_cover_port(&s->app, port, true);
+    if (e)
+        pq_say("%s: %s", pq_range_size(r) > 1 ? "listen.addr" : "listen.addr, network.*.addr", why);
+    return e;
+}
+
+static int open_ports(struct server *s)
+{
+    const struct pq_range *r = &s->app.conf->own_ports;
+    char text[PQ_RANGE_STRLEN];
     for (unsigned i = 0; i < s->app.n_workers; i++) {
-        e = pq_pktio_set_ports(s->w[i]->io, &port, 1);
+        int e = pq_pktio_set_ports(s->w[i]->io, r, 1);
         if (e) {
-            pq_say("the packet filter for port %u was refused: %s", port, pq_strerror(e));
+            pq_say("the packet filter for port %s was refused: %s", pq_range_str(r, text),
+                   pq_strerror(e));
             return e;
         }
     }
-    PQ_LOG(PQ_LOG_INFO, "listening on port %u of %s", port, s->app.path.iface.name);
+    PQ_LOG(PQ_LOG_INFO, "listening on port %s of %s", pq_range_str(r, text),
+           s->app.path.iface.name);
     return 0;
 }
 
@@ -249,7 +254,7 @@ static void close_all(struct server *s)
     pq_app_tun_close(&s->tun);
     free(s->tun_users);
     pq_targets_free(&s->targets);
-    pq_port_release(&s->port);
+    pq_ports_release(&s->ports);
     pq_server_keys_close(&s->keys);
     pq_replay_free(&s->replay);
     pq_homes_free(&s->homes);
@@ -293,7 +298,7 @@ int pq_server_run(struct pq_conf *c, const char *file)
 {
     static struct server s;
     char why[PQ_WHY_LEN];
-    s.port.fd4 = s.port.fd6 = -1;
+    s.ports.port.fd4 = s.ports.port.fd6 = s.ports.mark = -1;
     pthread_mutex_init(&s.link_lock, NULL);
     if (pq_app_init(&s.app, c, file) || make_common(&s)) {
         close_all(&s);
@@ -310,19 +315,21 @@ int pq_server_run(struct pq_conf *c, const char *file)
         pq_say("%s", why);
     } else if (!e) {
         s.app.hub.link_mtu = s.app.path.iface.mtu;
+        s.app.fw_conf.ports = c->own_ports;
         memcpy(s.app.fw_conf.ifname, s.app.path.iface.name, sizeof s.app.fw_conf.ifname);
         pq_server_note_own(&s);
+        e = hold_ports(&s);
+    }
+    if (!e)
         e = pq_server_keys_open(&s.keys, &s.app, on_saved, &s);
-    }
-    if (!e) {
+    if (!e)
         e = open_workers(&s);
-    }
     if (!e) {
         pq_app_open_firewall(&s.app);
         e = open_tun(&s);
     }
     if (!e)
-        e = open_port(&s);
+        e = open_ports(&s);
     int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(&s.app, s.w, s.app.n_workers);
     close_all(&s);
     return code;

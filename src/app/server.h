@@ -5,10 +5,10 @@
 #define PQ_APP_SERVER_H
 #include "app/app.h"
 #include "app/server_keys.h"
+#include "app/server_ports.h"
 #include "app/tun.h"
 #include "conf/targets.h"
 #include "exit/tun_server.h"
-#include "os/port.h"
 
 #define SERVER_WORKERS_MAX 64
 #define SERVER_OWN_MAX     1024
@@ -23,7 +23,7 @@ struct server_watch { /* of one worker */
 
 struct server {
     struct pq_app app;
-    struct pq_port port;
+    struct pq_port_hold ports;
     struct pq_app_tun tun;
     struct pq_net tun_nets[PQ_CONF_ROUTES_MAX + 2]; /* where clients' inner addresses are */
     struct pq_tun_user *tun_users;                  /* malloc'ed */

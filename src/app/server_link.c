@@ -120,11 +120,10 @@ static bool renew_path(struct server *s)
 static bool reopen(struct server *s, struct pq_worker *w)
 {
     struct pq_pktio *io;
-    const uint16_t port = s->app.conf->own_port;
     if (pq_app_open_io(&s->app, &io))
         return false;
     pq_worker_change_io(w, io);
-    return pq_pktio_set_ports(w->io, &port, 1) == 0;
+    return pq_pktio_set_ports(w->io, &s->app.conf->own_ports, 1) == 0;
 }
 
 bool pq_server_renew_link(struct server *s, struct pq_worker *w)

@@ -56,7 +56,7 @@ static void open_nat(struct pq_app_tun *t, const struct pq_conf *c)
                pq_strerror(e));
     else if (e > 0)
         PQ_LOG(PQ_LOG_INFO, "tun.masquerade: forwarding of packets was switched on");
-    e = pq_masquerade_open(&t->nat, t->dev.name, c->own_port, c->tun.has4, c->tun.has6);
+    e = pq_masquerade_open(&t->nat, t->dev.name, &c->own_ports, c->tun.has4, c->tun.has6);
     if (e)
         PQ_LOG(PQ_LOG_WARN,
                "tun.masquerade: no rule could be made (nftables: %s): without one, answers do not "

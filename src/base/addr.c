@@ -107,20 +107,14 @@ int pq_addr_from_sock(struct pq_addr *a, const struct sockaddr *sa)
     return PQ_EINVAL;
 }
 
-static int parse_port(const char *s, uint16_t *port)
+/* A number of 1 to 5 digits, at most 65535.  Returns what follows it, or NULL. */
+static const char *parse_port(const char *s, uint16_t *port)
 {
-    unsigned v = 0;
-    if (!*s || strlen(s) > 5)
-        return PQ_EINVAL;
-    for (; *s; s++) {
-        if (*s < '0' || *s > '9')
-            return PQ_EINVAL;
-        v = v * 10 + (unsigned)(*s - '0');
-    }
-    if (v > 65535)
-        return PQ_EINVAL;
+    unsigned v = 0, n = 0;
+    for (; n < 6 && s[n] >= '0' && s[n] <= '9'; n++)
+        v = v * 10 + (unsigned)(s[n] - '0');
     *port = (uint16_t)v;
-    return 0;
+    return n && n < 6 && v <= UINT16_MAX ? s + n : NULL;
 }
 
 int pq_net_parse(struct pq_net *n, const char *text)
@@ -170,7 +164,16 @@ bool pq_net_is_edge(const struct pq_net *n, const struct pq_addr *a)
     return zeros || ones;
 }
 
-int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port)
+const char *pq_range_str(const struct pq_range *r, char buf[PQ_RANGE_STRLEN])
+{
+    if (r->to > r->from)
+        snprintf(buf, PQ_RANGE_STRLEN, "%u-%u", r->from, r->to);
+    else
+        snprintf(buf, PQ_RANGE_STRLEN, "%u", r->from);
+    return buf;
+}
+
+int pq_hostports_split(const char *text, char *host, size_t cap, struct pq_range *ports)
 {
     const char *h = text, *colon = strrchr(text, ':');
     if (!colon)
@@ -186,11 +189,27 @@ int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port)
     }
     if (n >= cap)
         return PQ_EINVAL;
-    uint16_t p;
-    if (parse_port(colon + 1, &p))
+    struct pq_range r;
+    const char *end = parse_port(colon + 1, &r.from);
+    r.to = r.from;
+    if (end && *end == '-' && r.from)
+        end = parse_port(end + 1, &r.to);
+    if (!end || *end || r.to < r.from)
         return PQ_EINVAL;
     memcpy(host, h, n);
     host[n] = 0;
-    *port = p;
+    *ports = r;
     return 0;
+}
+
+int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port)
+{
+    struct pq_range r;
+    const char *colon = strrchr(text, ':');
+    if (!colon || strchr(colon, '-'))
+        return PQ_EINVAL;
+    const int e = pq_hostports_split(text, host, cap, &r);
+    if (!e)
+        *port = r.from;
+    return e;
 }

@@ -59,11 +59,29 @@ bool pq_net_has(const struct pq_net *n, const struct pq_addr *a);
  * these.  Never for networks of one or two addresses. */
 bool pq_net_is_edge(const struct pq_net *n, const struct pq_addr *a);
 
-struct pq_range { /* of ports */
-    uint16_t from, to;
+struct pq_range {      /* of ports: one, or several that follow each other */
+    uint16_t from, to; /* both 0: none */
 };
+
+static inline unsigned pq_range_size(const struct pq_range *r)
+{
+    return r->from ? (unsigned)(r->to - r->from) + 1 : 0;
+}
+
+static inline bool pq_range_has(const struct pq_range *r, uint16_t port)
+{
+    return r->from && port >= r->from && port <= r->to;
+}
+
+/* Writes "20000" or "20000-20100", NUL-terminated.  Returns buf. */
+#define PQ_RANGE_STRLEN 12
+const char *pq_range_str(const struct pq_range *r, char buf[PQ_RANGE_STRLEN]);
 
 /* Splits "host:port" or "[v6]:port"; the host is written to host[cap] (empty allowed).
  * Returns 0 or PQ_EINVAL (no port, not a number, above 65535, host too long). */
 int pq_hostport_split(const char *text, char *host, size_t cap, uint16_t *port);
+
+/* The same where "first-last" may stand for the port; a first port of 0 only alone, and last is not
+ * below it. */
+int pq_hostports_split(const char *text, char *host, size_t cap, struct pq_range *ports);
 #endif

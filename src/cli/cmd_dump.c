@@ -57,10 +57,10 @@ static void show(const struct pq_frame *f, uint16_t link_len)
     fflush(stdout);
 }
 
-static int dump(struct pq_pktio *io, uint16_t port)
+static int dump(struct pq_pktio *io, const struct pq_range *ports)
 {
     struct pq_frame frames[BATCH];
-    int e = pq_pktio_set_ports(io, &port, 1);
+    int e = pq_pktio_set_ports(io, ports, 1);
     if (e) {
         pq_say("dump: the packet filter was refused: %s", pq_strerror(e));
         return 1;
@@ -80,7 +80,7 @@ static int dump(struct pq_pktio *io, uint16_t port)
 }
 
 /* Interface and port of a server's configuration, as family B's dump takes them. */
-static int from_conf(const char *path, char ifname[16], long *port)
+static int from_conf(const char *path, char ifname[16], struct pq_range *ports)
 {
     struct pq_conf c;
     struct pq_path way;
@@ -94,17 +94,18 @@ static int from_conf(const char *path, char ifname[16], long *port)
         pq_say("%s", why);
     else
         memcpy(ifname, way.iface.name, 16);
-    *port = c.own_port;
+    *ports = c.own_ports;
     pq_conf_free(&c);
     return e ? 1 : 0;
 }
 
-/* 0 if the text is no port. */
-static long read_port(const char *text)
+/* 0 if the text is no port, nor a range of them. */
+static struct pq_range read_ports(const char *text)
 {
-    char *end;
-    long v = strtol(text, &end, 10);
-    return *text && !*end && v > 0 && v <= 65535 ? v : 0;
+    char full[32], host[2];
+    struct pq_range r;
+    snprintf(full, sizeof full, ":%.20s", text);
+    return pq_hostports_split(full, host, sizeof host, &r) ? (struct pq_range){0, 0} : r;
 }
 
 int pq_cmd_dump(int argc, char **argv)
@@ -117,26 +118,26 @@ int pq_cmd_dump(int argc, char **argv)
     struct pq_app app = {.conf = &none, .n_workers = 1};
     struct pq_pktio *io;
     const char *path = NULL;
-    long port = 0;
+    struct pq_range ports = {0, 0};
     for (int o; (o = getopt_long(argc, argv, "c:i:p:", opts, NULL)) != -1;) {
         if (o == 'c')
             path = optarg;
         else if (o == 'i')
             snprintf(app.path.iface.name, sizeof app.path.iface.name, "%s", optarg);
         else if (o == 'p')
-            port = read_port(optarg);
+            ports = read_ports(optarg);
         else if (o == '?')
             return 1; /* snaplen and promisc of the Go program are accepted: all is shown */
     }
-    if (path && from_conf(path, app.path.iface.name, &port))
+    if (path && from_conf(path, app.path.iface.name, &ports))
         return 1;
-    if (port < 1 || port > 65535 || !*app.path.iface.name) {
+    if (!ports.from || !*app.path.iface.name) {
         pq_say("dump: say which packets: -i INTERFACE -p PORT, or -c FILE of a server");
         return 1;
     }
     if (pq_app_open_io(&app, &io))
         return 1;
-    int code = dump(io, (uint16_t)port);
+    int code = dump(io, &ports);
     pq_pktio_close(&io);
     return code;
 }

@@ -114,10 +114,11 @@ static int fail(const char *fmt, const char *word)
 
 static int take_port(struct pq_init_opts *o)
 {
-    char *end;
-    o->port = strtol(optarg, &end, 10);
-    if (*optarg < '0' || *optarg > '9' || *end || o->port < 1 || o->port > 65535)
-        return fail("--port: '%s' is no port from 1 to 65535", optarg);
+    char text[32], host[2];
+    snprintf(text, sizeof text, ":%.20s", optarg);
+    if (pq_hostports_split(text, host, sizeof host, &o->server_ports) || !o->server_ports.from)
+        return fail("--port: '%s' is no port from 1 to 65535, nor a range such as 20000-20100",
+                    optarg);
     return 0;
 }
 

@@ -101,7 +101,7 @@ static void print_quoted(const char *text)
 static int print_client(const struct wanted *w, const struct pq_conf *c)
 {
     uint8_t pub[PQ_CONF_KEY_LEN];
-    char text[HEX_LEN];
+    char text[HEX_LEN], ports[PQ_RANGE_STRLEN];
     if (pq_crypt_global_init() || pq_x25519_public(c->secret, pub))
         return fail("libgcrypt cannot compute the server's public key%s", "");
     hex(pub, text);
@@ -110,11 +110,11 @@ static int print_client(const struct wanted *w, const struct pq_conf *c)
            "socks5:\n"
            "  - listen: 127.0.0.1:1080\n"
            "server:\n"
-           "  addr: ADDRESS-OF-THE-SERVER:%u\n"
+           "  addr: ADDRESS-OF-THE-SERVER:%s\n"
            "  public_key: \"%s\"\n"
            "transport:\n"
            "  protocol: kcp\n",
-           w->name, w->name, c->own_port, text);
+           w->name, w->name, pq_range_str(&c->own_ports, ports), text);
     hex(w->secret, text);
     if (w->made)
         printf("  private_key: \"%s\"\n", text);

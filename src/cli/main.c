@@ -27,7 +27,7 @@ static const struct command {
      "      --no-service      write the files, start nothing\n"
      "      --remove [NAME]   take back what init did, all of it or that configuration\n"
      "init server:\n"
-     "  -p, --port PORT       a free one is chosen\n"
+     "  -p, --port PORT       or a range: 20000-20100; a free one is chosen\n"
      "      --address HOST    that clients use: the public one behind NAT; up to 4 times\n"
      "  -i, --interface NAME  the one of the default route\n"
      "      --user NAME       a link for each; again for more\n"
@@ -105,7 +105,7 @@ static const struct command {
      "      --payload TEXT    the same, and what it carries\n"},
     {"dump", pq_cmd_dump, "dump -i INTERFACE -p PORT: show the payload of packets to a port",
      "  -i, --interface NAME   where they come in\n"
-     "  -p, --port PORT        that they go to\n"
+     "  -p, --port PORT        that they go to, or a range of them\n"
      "  -c, --config FILE      both of a server's configuration\n"},
     {"version", pq_cmd_version, "show version and build", ""},
 };

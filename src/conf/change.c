@@ -120,6 +120,7 @@ bool pq_conf_same_rules(const struct pq_conf *a, const struct pq_conf *b)
 
 bool pq_conf_same_server(const struct pq_conf_server *a, const struct pq_conf_server *b)
 {
-    return a->port == b->port && strcmp(a->host, b->host) == 0 && a->has_key == b->has_key &&
+    return a->ports.from == b->ports.from && a->ports.to == b->ports.to &&
+           strcmp(a->host, b->host) == 0 && a->has_key == b->has_key &&
            (!a->has_key || memcmp(a->key, b->key, sizeof a->key) == 0);
 }

@@ -21,13 +21,35 @@ static const char *login_keys(const char *path)
                                               : "; it takes no login";
 }
 
+/* What stands before an '@' may be a password, which is not to be shown. */
+static bool has_login(struct pq_check *k, const char *path, int line, const char *text)
+{
+    if (strchr(text, '@'))
+        pq_conf_say(k->m, true, line, "%s: must be host:port alone%s", path, login_keys(path));
+    return strchr(text, '@') != NULL;
+}
+
+bool pq_check_hostports(struct pq_check *k, const char *path, int line, const char *text,
+                        char host[PQ_HOST_LEN], struct pq_range *ports)
+{
+    if (has_login(k, path, line, text))
+        return false;
+    const bool bad = pq_hostports_split(text, host, PQ_HOST_LEN, ports) || !ports->from;
+    if (bad)
+        pq_conf_say(k->m, true, line,
+                    "%s: '%s' is not host:port with a port from 1 to 65535, or a range such as "
+                    "host:20000-20100 (IPv6 addresses need brackets: [::1]:1080)",
+                    path, text);
+    else if (pq_range_size(ports) > PQ_CONF_RANGE_MAX)
+        pq_conf_say(k->m, true, line, "%s: more than %d ports", path, PQ_CONF_RANGE_MAX);
+    return !bad;
+}
+
 bool pq_check_hostport(struct pq_check *k, const char *path, int line, const char *text,
                        char host[PQ_HOST_LEN], uint16_t *port, unsigned min)
 {
-    if (strchr(text, '@')) { /* perhaps with a password: not to be shown */
-        pq_conf_say(k->m, true, line, "%s: must be host:port alone%s", path, login_keys(path));
+    if (has_login(k, path, line, text))
         return false;
-    }
     if (pq_hostport_split(text, host, PQ_HOST_LEN, port)) {
         pq_conf_say(k->m, true, line,
                     "%s: '%s' is not host:port (IPv6 addresses need brackets: [::1]:1080)", path,
@@ -367,7 +389,7 @@ static void check_one_server(struct pq_check *k, struct pq_conf_server *s, const
                     "%s: is missing; the server's address and port, for example "
                     "203.0.113.7:9999",
                     path);
-    else if (pq_check_hostport(k, path, line, s->addr, s->host, &s->port, 1) && !*s->host)
+    else if (pq_check_hostports(k, path, line, s->addr, s->host, &s->ports) && !*s->host)
         pq_conf_say(k->m, true, line, "%s: '%s' has no host", path, s->addr);
 }
 
@@ -403,17 +425,22 @@ static void check_server(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
     char host[PQ_HOST_LEN];
-    uint16_t port = 0;
+    struct pq_range ports = {0, 0};
     if (pq_is_set(c->listen))
-        pq_check_hostport(k, "listen.addr", pq_key_line(k->lines, "listen.addr"), c->listen, host,
-                          &port, 1);
-    if (c->own_port && port && c->own_port != port)
+        pq_check_hostports(k, "listen.addr", pq_key_line(k->lines, "listen.addr"), c->listen, host,
+                           &ports);
+    if (c->own_port && pq_range_size(&ports) > 1)
+        PQ_FAIL(k, "listen.addr",
+                "listen.addr: is a range of ports, but network.ipv4.addr or ipv6.addr says %u: "
+                "give port 0 there, or a single port here",
+                c->own_port);
+    else if (c->own_port && ports.from && c->own_port != ports.from)
         PQ_WARN(k, "listen.addr",
                 "listen.addr: its port %u is not used; the port of network.ipv4.addr "
                 "or ipv6.addr, %u, decides",
-                port, c->own_port);
-    if (!c->own_port)
-        c->own_port = port;
+                ports.from, c->own_port);
+    c->own_ports = c->own_port ? (struct pq_range){c->own_port, c->own_port} : ports;
+    c->own_port = c->own_ports.from;
     if (!c->own_port && !pq_is_set(c->listen))
         PQ_FAIL(k, "listen.addr", "listen.addr: is missing; for example :9999");
 }

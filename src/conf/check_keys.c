@@ -29,9 +29,13 @@ static void check_servers(struct pq_check *k)
     char path[40];
     for (unsigned i = 0; i < c->n_servers; i++) {
         struct pq_conf_server *s = &c->server[i];
-        if (!pq_is_set(s->public_key))
-            continue;
         snprintf(path, sizeof path, i ? "servers[%u].public_key" : "server.public_key", i - 1);
+        if (!pq_is_set(s->public_key)) {
+            if (pq_range_size(&s->ports) > 1)
+                pq_conf_say(k->m, true, s->line ? s->line : pq_key_line(k->lines, "server.addr"),
+                            "%s: is missing; a range of ports is only for servers with keys", path);
+            continue;
+        }
         s->has_key = read_key(k, path, s->line ? s->line : pq_key_line(k->lines, path),
                               s->public_key, s->key);
         if (s->has_key && c->classic_wire)
@@ -103,6 +107,10 @@ static void check_server(struct pq_check *k)
         PQ_FAIL(k, c->require_keys ? "transport.require" : "users",
                 "transport.private_key: is missing, but %s; paqet secret --pair makes a pair",
                 c->require_keys ? "transport.require asks for keys" : "there are users");
+    if (pq_range_size(&c->own_ports) > 1 && !c->require_keys)
+        PQ_FAIL(k, "listen.addr",
+                "listen.addr: a range of ports is only for clients with keys: set "
+                "transport.require: keys, or listen on one port");
     if (c->has_secret && c->classic_wire)
         PQ_FAIL(k, "transport.wire",
                 "transport.wire: classic has no keys, but transport.private_key is there: leave "

@@ -24,7 +24,8 @@
 #define PQ_CONF_ROUTES_MAX    64
 #define PQ_CONF_USERS_MAX     4096
 #define PQ_CONF_USER_NETS_MAX 16
-#define PQ_CONF_KEY_LEN       32 /* bytes of a public or private key */
+#define PQ_CONF_KEY_LEN       32    /* bytes of a public or private key */
+#define PQ_CONF_RANGE_MAX     32768 /* ports of a server */
 #define PQ_CONF_MSGS_MAX      64
 #define PQ_WHY_LEN            512 /* of a text that says why something cannot be made */
 
@@ -43,7 +44,7 @@ struct pq_conf_server { /* of a client: server.addr, or an entry of servers[] */
     char *public_key;
     int line;
     char host[256];
-    uint16_t port;
+    struct pq_range ports; /* several: sessions begin at any of them, and go on at others */
     bool has_key;
     uint8_t key[PQ_CONF_KEY_LEN]; /* public */
 };
@@ -166,8 +167,9 @@ struct pq_conf {
     const char *status_path;    /* ... at this Unix socket; status_listen, or NULL */
     struct pq_conf_port *port;  /* of all forwards; malloc'ed */
     unsigned n_ports;
-    uint16_t own_port; /* server: the port; client: fixed port, or 0 */
-    bool has_secret;   /* transport.private_key is there ... */
+    uint16_t own_port;         /* server: the port, or the first; client: fixed port, or 0 */
+    struct pq_range own_ports; /* server: all that it listens on */
+    bool has_secret;           /* transport.private_key is there ... */
     uint8_t secret[PQ_CONF_KEY_LEN];
     bool require_keys; /* ... and nothing else is served */
     bool classic_wire; /* no wire of our own */

@@ -95,6 +95,10 @@ static inline bool pq_is_set(const char *s)
 bool pq_check_hostport(struct pq_check *k, const char *path, int line, const char *text,
                        char host[PQ_HOST_LEN], uint16_t *port, unsigned min);
 
+/* The same where a range may stand for the port, which is 1 at least. */
+bool pq_check_hostports(struct pq_check *k, const char *path, int line, const char *text,
+                        char host[PQ_HOST_LEN], struct pq_range *ports);
+
 /* Where something listens: an empty host is every IPv4 address.  Returns false if something is
  * wrong, which was said. */
 bool pq_check_listen(struct pq_check *k, const char *path, int line, const char *text,

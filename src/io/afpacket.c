@@ -237,7 +237,7 @@ static int afp_send(struct pq_pktio *io, const struct pq_slot *slots, size_t n)
 
 /* ---- opening */
 
-static int attach_filter(int fd, const uint16_t *ports, size_t n)
+static int attach_filter(int fd, const struct pq_range *ports, size_t n)
 {
     struct sock_filter prog[PQ_FILTER_MAX];
     struct sock_fprog fp = {.len = (unsigned short)pq_filter_build(prog, ports, n), .filter = prog};
@@ -268,7 +268,7 @@ static int join_fanout(int fd, int *group)
 }
 
 /* The socket is bound (and so starts to see packets) only once it has a filter. */
-static int afp_set_ports(struct pq_pktio *io, const uint16_t *ports, size_t n)
+static int afp_set_ports(struct pq_pktio *io, const struct pq_range *ports, size_t n)
 {
     struct afp *a = (struct afp *)io;
     if (n > PQ_IO_PORTS_MAX)

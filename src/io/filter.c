@@ -9,7 +9,8 @@
 #define NET(off)  ((uint32_t)(SKF_NET_OFF + (off)))
 #define AUX(what) ((uint32_t)(SKF_AD_OFF + (what)))
 
-size_t pq_filter_build(struct sock_filter prog[PQ_FILTER_MAX], const uint16_t *ports, size_t n)
+size_t pq_filter_build(struct sock_filter prog[PQ_FILTER_MAX], const struct pq_range *ports,
+                       size_t n)
 {
     static const struct sock_filter head[] = {
         /* 0 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, AUX(SKF_AD_PKTTYPE)),
@@ -35,7 +36,13 @@ size_t pq_filter_build(struct sock_filter prog[PQ_FILTER_MAX], const uint16_t *p
     for (; len < sizeof head / sizeof head[0]; len++)
         prog[len] = head[len];
     for (size_t i = 0; i < n; i++) {
-        prog[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ports[i], 0, 1);
+        const uint16_t first = ports[i].from, last = ports[i].to;
+        if (first == last) {
+            prog[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, first, 0, 1);
+        } else {
+            prog[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, first, 0, 2);
+            prog[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, last, 1, 0);
+        }
         prog[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
     }
     prog[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);

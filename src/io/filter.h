@@ -3,12 +3,15 @@
  * fragments or IPv6 without extension headers.  For io/ and its test. */
 #ifndef PQ_IO_FILTER_H
 #define PQ_IO_FILTER_H
+#include "base/addr.h"
+
 #include <linux/filter.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define PQ_FILTER_MAX (32 + 2 * 256)
+#define PQ_FILTER_MAX (32 + 3 * 256)
 
-/* Writes the program for n ports (0 = refuse all); returns its length. */
-size_t pq_filter_build(struct sock_filter prog[PQ_FILTER_MAX], const uint16_t *ports, size_t n);
+/* Writes the program for n ports or ranges of them (0 = refuse all); returns its length. */
+size_t pq_filter_build(struct sock_filter prog[PQ_FILTER_MAX], const struct pq_range *ports,
+                       size_t n);
 #endif

@@ -18,7 +18,7 @@ struct mem {
     uint64_t dropped;
 };
 
-static int mem_set_ports(struct pq_pktio *io, const uint16_t *ports, size_t n)
+static int mem_set_ports(struct pq_pktio *io, const struct pq_range *ports, size_t n)
 {
     (void)io;
     (void)ports;

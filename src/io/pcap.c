@@ -79,16 +79,16 @@ static int load(struct lib *l)
     return 0;
 }
 
-static int pc_set_ports(struct pq_pktio *io, const uint16_t *ports, size_t n)
+static int pc_set_ports(struct pq_pktio *io, const struct pq_range *ports, size_t n)
 {
     struct pc *c = (struct pc *)io;
-    char text[64 + 16 * PQ_IO_PORTS_MAX] = "tcp and (";
+    char text[64 + 32 * PQ_IO_PORTS_MAX] = "tcp and (", range[PQ_RANGE_STRLEN];
     size_t len = strlen(text);
     if (!n || n > PQ_IO_PORTS_MAX)
         return PQ_EINVAL;
     for (size_t i = 0; i < n; i++)
-        len += (size_t)snprintf(text + len, sizeof text - len, "%sdst port %u", i ? " or " : "",
-                                ports[i]);
+        len += (size_t)snprintf(text + len, sizeof text - len, "%sdst portrange %s",
+                                i ? " or " : "", pq_range_str(&ports[i], range));
     snprintf(text + len, sizeof text - len, ")");
     struct bpf_program prog;
     if (c->lib.compile(c->p, &prog, text, 1, PCAP_NETMASK_UNKNOWN))

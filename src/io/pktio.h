@@ -3,13 +3,14 @@
  * Knows: frames, rings, filters.  Does not know: what is in a frame.  One worker's thread. */
 #ifndef PQ_IO_PKTIO_H
 #define PQ_IO_PKTIO_H
+#include "base/addr.h"
 #include "base/err.h"
 #include "base/slot.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define PQ_IO_PORTS_MAX 256 /* destination ports of one filter */
+#define PQ_IO_PORTS_MAX 256 /* destination ports of one filter, or ranges of them */
 #define PQ_IO_RUN_SLOTS 64  /* datagrams of one run */
 
 struct pq_pktio_conf {
@@ -27,7 +28,7 @@ struct pq_pktio_stats {
 struct pq_pktio;
 
 struct pq_pktio_ops {
-    int (*set_ports)(struct pq_pktio *io, const uint16_t *ports, size_t n);
+    int (*set_ports)(struct pq_pktio *io, const struct pq_range *ports, size_t n);
     size_t (*recv)(struct pq_pktio *io, struct pq_frame *frames, size_t max);
     void (*release)(struct pq_pktio *io);
     int (*send)(struct pq_pktio *io, const struct pq_slot *slots, size_t n);
@@ -57,9 +58,9 @@ int pq_pcap_open(struct pq_pktio **out, const struct pq_pktio_conf *conf);
  * Returns 0 or -errno. */
 int pq_mem_open(struct pq_pktio *out[2], size_t frames);
 
-/* Replaces the filter: TCP to one of these ports, incoming.  Returns 0, -errno or PQ_EINVAL (more
- * than PQ_IO_PORTS_MAX). */
-static inline int pq_pktio_set_ports(struct pq_pktio *io, const uint16_t *ports, size_t n)
+/* Replaces the filter: TCP to one of these ports or ranges, incoming.  Returns 0, -errno or
+ * PQ_EINVAL (more than PQ_IO_PORTS_MAX). */
+static inline int pq_pktio_set_ports(struct pq_pktio *io, const struct pq_range *ports, size_t n)
 {
     return io->ops->set_ports(io, ports, n);
 }

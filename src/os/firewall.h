@@ -15,25 +15,30 @@ struct pq_firewall;
 struct pq_firewall_conf {
     char ifname[16];
     bool client;
-    struct pq_addr server[PQ_FIREWALL_SERVERS]; /* client: only packets from these are dropped */
+    struct pq_firewall_server { /* client: only packets from these are dropped ... */
+        struct pq_addr addr;    /* its port does not matter */
+        struct pq_range ports;
+    } server[PQ_FIREWALL_SERVERS];
     unsigned n_servers;
+    struct pq_range ports;               /* ... and, server, only those to these ports */
     struct pq_addr own[PQ_FIREWALL_OWN]; /* server: addresses that packets for us go to; what this
                                             machine forwards to others stays alone */
     unsigned n_own;                      /* 0: not known, all of the port is ours */
 };
 
-/* Makes the table, without any port yet: netdev ingress, or else inet prerouting at priority -350.
- * Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (kernel or build without nftables) or
- * PQ_ENOMEM; *out is NULL on error. */
+/* Makes the table, at a client without any own port yet: netdev ingress, or else inet prerouting at
+ * priority -350. Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (kernel or build without
+ * nftables) or PQ_ENOMEM; *out is NULL on error. */
 int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf);
 
-/* Covers conf->ifname, too, with the same ports.  The interface of before stays covered, since
- * packets may still come in there; an older one does not.  Returns 0 or PQ_ENOTSUP (the kernel
- * refused: nothing has changed). */
+/* Covers conf->ifname, too, at a client with the same own ports.  The interface of before stays
+ * covered, since packets may still come in there; an older one does not.  Returns 0 or PQ_ENOTSUP
+ * (the kernel refused: nothing has changed). */
 int pq_firewall_move(struct pq_firewall *f, const struct pq_firewall_conf *conf);
 
-/* Covers one more own port, or one less.  The latter only after 90 s, since a server that has not
- * heard the end of a session goes on sending.  Returns 0 or PQ_ENOTSUP (the kernel refused). */
+/* Client: covers one more own port, or one less.  The latter only after 90 s, since a server that
+ * has not heard the end of a session goes on sending.  Returns 0 or PQ_ENOTSUP (the kernel
+ * refused). */
 int pq_firewall_add(struct pq_firewall *f, uint16_t port);
 int pq_firewall_remove(struct pq_firewall *f, uint16_t port);
 
@@ -43,6 +48,7 @@ const char *pq_firewall_kind(const struct pq_firewall *f);
 /* Removes the table and frees.  Sets *f to NULL; NULL does nothing. */
 void pq_firewall_close(struct pq_firewall **f);
 
-/* Writes the commands that a user would type instead, one a line, NUL-terminated, into buf. */
+/* Writes the commands that a user would type instead, one a line, NUL-terminated, into buf; `port`
+ * is the client's, 0 = a number that he has to choose. */
 void pq_firewall_advice(const struct pq_firewall_conf *conf, uint16_t port, char *buf, size_t cap);
 #endif

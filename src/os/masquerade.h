@@ -3,20 +3,22 @@
  * kernel, and source addresses replaced by the server's own.  Blocking; for start-up. */
 #ifndef PQ_OS_MASQUERADE_H
 #define PQ_OS_MASQUERADE_H
+#include "base/addr.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct pq_masquerade;
 
 /* Packets that came in from the device `tun_name` and leave through another get the address of that
- * other interface, and never the TCP port `own_port`, whose answers would be taken for the tunnel's
- * packets.  The rules stand in tables of our own, as in firewall.h: the kernel removes them
- * with this process (Linux 5.12), or the next start does.  No filter is opened: where the machine's
- * firewall refuses to forward, its owner must allow the device there.
- * Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (kernel without nftables NAT, or before
- * 5.7, which cannot tell there where a packet came from) or PQ_ENOMEM; *out is NULL on error. */
-int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name, uint16_t own_port, bool v4,
-                       bool v6);
+ * other interface, and never one of the TCP ports `own_ports`, whose answers would be taken for the
+ * tunnel's packets.  The rules stand in tables of our own, as in firewall.h: the kernel removes
+ * them with this process (Linux 5.12), or the next start does.  No filter is opened: where the
+ * machine's firewall refuses to forward, its owner must allow the device there. Returns 0, -EPERM
+ * (CAP_NET_ADMIN is missing), PQ_ENOTSUP (kernel without nftables NAT, or before 5.7, which cannot
+ * tell there where a packet came from) or PQ_ENOMEM; *out is NULL on error. */
+int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name,
+                       const struct pq_range *own_ports, bool v4, bool v6);
 
 /* Removes the tables and frees.  Sets *m to NULL; NULL does nothing. */
 void pq_masquerade_close(struct pq_masquerade **m);

@@ -110,13 +110,13 @@ static int open_all(struct listener *l, struct pq_conf *c, char why[PQ_WHY_LEN])
         e = pq_app_open_io(&l->app, &l->io);
     if (e)
         return e;
-    const uint16_t port = c->own_port;
+    const struct pq_range ports = c->own_ports;
     pq_rng_init(&l->rng);
     l->app.hub.link_len = l->io->link_len;
     l->app.hub.splits = l->io->splits;
     l->app.hub.learn_mac = true;
     e = pq_hub_new(&l->hub, &l->app.hub, &events, l, &l->rng, pq_clock());
-    return e ? e : pq_pktio_set_ports(l->io, &port, 1);
+    return e ? e : pq_pktio_set_ports(l->io, &ports, 1);
 }
 
 static void close_all(struct listener *l)
@@ -219,7 +219,8 @@ void pq_check_arrivals(struct pq_conf *c, unsigned seconds, struct pq_findings *
     struct listener *l = calloc(1, sizeof *l);
     if (!l)
         return;
-    const uint16_t port = c->own_port;
+    char ports[PQ_RANGE_STRLEN];
+    pq_range_str(&c->own_ports, ports);
     if (open_all(l, c, why)) {
         pq_finding_add(f, PQ_FINDING_BAD, "arrivals", NULL, "%s", why);
     } else {
@@ -235,7 +236,7 @@ void pq_check_arrivals(struct pq_conf *c, unsigned seconds, struct pq_findings *
                            "was a client asking meanwhile (paqet ping there)? then something "
                            "before this machine keeps TCP to the "
                            "port out: the provider's firewall, or the way",
-                           "no packet came to port %u in %u s", port, seconds);
+                           "no packet came to port %s in %u s", ports, seconds);
     }
     close_all(l);
     explicit_bzero(l, sizeof *l);

@@ -3,8 +3,8 @@
 #include "setup/check.h"
 
 #include "app/discover.h"
+#include "app/server_ports.h"
 #include "base/err.h"
-#include "os/port.h"
 #include "os/process.h"
 #include "os/service.h"
 
@@ -130,21 +130,23 @@ static void check_way(const struct pq_conf *c, const struct pq_conf_server *s,
 static void check_server_port(const struct pq_conf *c, struct pq_findings *f)
 {
     struct pq_path path;
-    struct pq_port held;
+    struct pq_port_hold held;
+    char ports[PQ_RANGE_STRLEN];
     char why[PQ_WHY_LEN];
     if (pq_discover_server(c, &path, why)) {
         BAD(f, "interface", NULL, "%s", why);
         return;
     }
     check_interface(&path.iface, f);
-    const int e = pq_port_reserve(&held, c->own_port);
+    const int e = pq_server_ports_hold(&held, &c->own_ports, why);
     if (!e)
-        pq_port_release(&held);
+        pq_ports_release(&held);
+    pq_range_str(&c->own_ports, ports);
     if (e == -EADDRINUSE)
-        OK(f, "port", "somebody has %u: the server, if it runs", c->own_port);
+        OK(f, "port", "somebody has %s: the server, if it runs", ports);
     else if (!e)
         NOTE(f, "port", "start it: systemctl start paqet@server, say",
-             "%u is free: the server does not run", c->own_port);
+             "%s is free: the server does not run", ports);
     if (c->open_rules)
         NOTE(f, "rules", "allow: public",
              "clients reach everything, this machine's own 127.0.0.1 included");

@@ -4,6 +4,8 @@
  * the program's only thread.  docs/setup.md is the user's side of it. */
 #ifndef PQ_SETUP_INIT_H
 #define PQ_SETUP_INIT_H
+#include "base/addr.h"
+
 #include <stdbool.h>
 
 #define PQ_SETUP_FOLDER    "/etc/paqet"
@@ -22,7 +24,7 @@ struct pq_init_opts {
     unsigned n_addresses;
     const char *user[PQ_SETUP_USERS]; /* none: one, "user" */
     unsigned n_users;
-    long port; /* 0: a free one is chosen */
+    struct pq_range server_ports; /* none: a free one is chosen */
     bool no_tun;
     const char *bridge; /* ports of this machine's own that clients may reach; "all"; NULL: none */
     bool qr;            /* print the code even where the output is no terminal */

@@ -2,12 +2,12 @@
 /* init_server.c - a server: what it needs to know is found out, what it needs to have is made. */
 #include "setup/server_setup.h"
 
+#include "app/server_ports.h"
 #include "app/state.h"
 #include "base/err.h"
 #include "base/rng.h"
 #include "noise/noise.h"
 #include "os/netinfo.h"
-#include "os/port.h"
 #include "os/tundev.h"
 #include "tunnel/syns.h"
 
@@ -106,26 +106,24 @@ static bool find_addresses(struct pq_server_setup *v)
     return true;
 }
 
-static bool find_port(struct pq_server_setup *v)
+static bool find_ports(struct pq_server_setup *v)
 {
-    const long wanted = v->s.o->port;
-    struct pq_port held;
-    if (!wanted) {
-        v->plan.port = pq_ports_choose();
-        if (!v->plan.port)
+    const struct pq_range *wanted = &v->s.o->server_ports;
+    struct pq_port_hold held;
+    char why[PQ_WHY_LEN];
+    v->plan.ports = *wanted;
+    if (!wanted->from) {
+        v->plan.ports.from = v->plan.ports.to = pq_ports_choose();
+        if (!v->plan.ports.from)
             pq_setup_say("no free port was found; choose one: --port");
-        return v->plan.port != 0;
+        return v->plan.ports.from != 0;
     }
-    v->plan.port = (uint16_t)wanted;
-    const int e = pq_port_reserve(&held, v->plan.port);
+    const int e = pq_server_ports_hold(&held, wanted, why);
     if (!e)
-        pq_port_release(&held);
+        pq_ports_release(&held);
     /* without the right to bind it is not known; the server will see */
     if (e && !(e == -EACCES && v->s.o->dry_run)) {
-        pq_setup_say("--port: %ld %s", wanted,
-                     e == -EADDRINUSE
-                         ? "is in use by another program; choose another one, or leave it out"
-                         : pq_strerror(e));
+        pq_setup_say("--port: %s", why);
         return false;
     }
     return true;
@@ -272,7 +270,7 @@ void pq_server_link(const struct pq_server_setup *v, unsigned user, struct pq_se
     for (unsigned i = 0; i < v->n_addresses; i++) {
         struct pq_link_server *s = &l->server[i];
         memcpy(s->host, v->address[i], sizeof s->host);
-        s->port = p->port;
+        s->ports = p->ports;
         s->has_key = true;
         memcpy(s->key, p->public_key, sizeof s->key);
     }
@@ -346,7 +344,7 @@ static bool write_syns(struct pq_server_setup *v)
     bool ok = f && pq_syns_write(syns, f);
     ok = f && fclose(f) == 0 && ok;
     pq_syns_free(&syns);
-    snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u.syns", v->plan.port);
+    snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u.syns", v->plan.ports.from);
     ok = ok && pq_setup_write(&v->s, path, text, len, true);
     free(text);
     return ok;
@@ -369,8 +367,8 @@ static bool write_state(struct pq_server_setup *v)
     bool ok = f && pq_stamps_write(stamps, f, &ticket);
     ok = f && fclose(f) == 0 && ok;
     pq_stamps_free(&stamps);
-    snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u", v->plan.port);
-    snprintf(lock, sizeof lock, PQ_STATE_FOLDER "/stamps-%u.lock", v->plan.port);
+    snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u", v->plan.ports.from);
+    snprintf(lock, sizeof lock, PQ_STATE_FOLDER "/stamps-%u.lock", v->plan.ports.from);
     ok = ok && pq_setup_folder(&v->s, PQ_STATE_FOLDER, 0700, true) &&
          pq_setup_write(&v->s, path, text, len, true) && pq_setup_write(&v->s, lock, "", 0, true) &&
          write_syns(v);
@@ -407,20 +405,22 @@ static bool start(struct pq_server_setup *v)
 
 static void print_found(const struct pq_server_setup *v)
 {
-    printf("interface %s, address %s, port %u", v->path.iface.name, v->address[0], v->plan.port);
+    char ports[PQ_RANGE_STRLEN];
+    pq_range_str(&v->plan.ports, ports);
+    printf("interface %s, address %s, port %s", v->path.iface.name, v->address[0], ports);
     if (v->plan.tun)
         printf(", network of a TUN device 10.%u.%u.0/24", v->plan.tun4_net[1], v->plan.tun4_net[2]);
     printf("\n");
     if (v->private_address)
         printf("NOTE: %s is a private address, which only machines of the same network reach. "
                "Behind NAT say the public\n"
-               "one with --address, and have TCP to port %u forwarded to this machine.\n",
-               v->address[0], v->plan.port);
+               "one with --address, and have TCP to port %s forwarded to this machine.\n",
+               v->address[0], ports);
 }
 
 static void print_links(const struct pq_server_setup *v)
 {
-    char text[PQ_LINK_MAX];
+    char text[PQ_LINK_MAX], ports[PQ_RANGE_STRLEN];
     const bool terminal = isatty(STDOUT_FILENO), code = terminal || v->s.o->qr;
     for (unsigned i = 0; i < v->plan.n_users; i++) {
         if (!make_link(v, i, text))
@@ -442,9 +442,9 @@ static void print_links(const struct pq_server_setup *v)
                link, strcmp(v->plan.bridge, "all") ? "--ports " : "--all-ports",
                strcmp(v->plan.bridge, "all") ? v->plan.bridge : "");
     printf("\nA firewall in front of this machine (the provider's panel, say) must let TCP to port "
-           "%u in.\n"
+           "%s in.\n"
            "The links are kept in %s/links; \"paqet link\" shows them again.\n",
-           v->plan.port, v->s.o->folder);
+           pq_range_str(&v->plan.ports, ports), v->s.o->folder);
     explicit_bzero(text, sizeof text);
 }
 
@@ -480,7 +480,7 @@ static int run(struct pq_server_setup *v)
     char link[PQ_LINK_MAX];
     if (!name_users(v) || !read_bridge(v) || !pq_setup_may_write(&v->s))
         return 1;
-    if (!pq_setup_displace(&v->s) || !find_addresses(v) || !find_port(v) || !make_keys(v) ||
+    if (!pq_setup_displace(&v->s) || !find_addresses(v) || !find_ports(v) || !make_keys(v) ||
         !make_link(v, 0, link)) {
         pq_setup_undo(&v->s);
         return 1;

@@ -63,10 +63,10 @@ static void read_server(struct reader *r, const char *text, size_t n)
     struct pq_link_server *s = &l->server[l->n_servers];
     if (!pq_percent_read(text, n, false, one, sizeof one)) {
         FAIL(r, "server %u: it is not text, or too long", l->n_servers + 1);
-    } else if (pq_hostport_split(one, s->host, sizeof s->host, &s->port) || !s->port) {
+    } else if (pq_hostports_split(one, s->host, sizeof s->host, &s->ports) || !s->ports.from) {
         FAIL(r,
-             "server %u: '%.80s' is not HOST:PORT with a port from 1 to 65535; was the link cut "
-             "off?",
+             "server %u: '%.80s' is not HOST:PORT with a port from 1 to 65535, or a range; was the "
+             "link cut off?",
              l->n_servers + 1, one);
     } else if (!is_host(s->host)) {
         FAIL(r, "server %u: '%.80s' is neither a name nor an address", l->n_servers + 1, s->host);
@@ -342,6 +342,10 @@ static void complete(struct reader *r)
         memcpy(l->block, own ? "aes-128-gcm" : "aes", own ? sizeof "aes-128-gcm" : sizeof "aes");
     if (!r->has_key && !pq_cipher_from_name(l->block, &c) && pq_cipher_needs_key(c))
         FAIL(r, "%s: the key is missing; was the link cut off?", own ? "k" : "key");
+    for (unsigned i = 0; !r->keys && i < l->n_servers; i++)
+        if (pq_range_size(&l->server[i].ports) > 1)
+            FAIL(r, "server %u: a range of ports is only for servers with a public key (%s)", i + 1,
+                 own ? "s" : "which such links have not");
     for (unsigned i = 1; r->keys == 1 && i < l->n_servers; i++) { /* one for all */
         memcpy(l->server[i].key, l->server[0].key, sizeof l->server[i].key);
         l->server[i].has_key = l->server[0].has_key;

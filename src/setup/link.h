@@ -22,7 +22,7 @@ enum pq_link_format {
 
 struct pq_link_server {
     char host[PQ_LINK_TEXT]; /* a name or an address without brackets */
-    uint16_t port;
+    struct pq_range ports;
     bool has_key;
     uint8_t key[PQ_LINK_KEY_LEN]; /* public */
 };

@@ -35,7 +35,7 @@ int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup
     for (unsigned i = 0; i < c->n_servers; i++) {
         struct pq_link_server *s = &l->server[i];
         snprintf(s->host, sizeof s->host, "%s", c->server[i].host);
-        s->port = c->server[i].port;
+        s->ports = c->server[i].ports;
         s->has_key = c->server[i].has_key;
         memcpy(s->key, c->server[i].key, sizeof s->key);
         if (s->has_key != c->server[0].has_key) {

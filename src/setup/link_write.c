@@ -64,7 +64,8 @@ static void put_key(struct writer *w, const char *name, const uint8_t key[PQ_LIN
 
 static void put_server(struct writer *w, const struct pq_link_server *s)
 {
-    put(w, strchr(s->host, ':') ? "[%s]:%u" : "%s:%u", s->host, s->port);
+    char ports[PQ_RANGE_STRLEN];
+    put(w, strchr(s->host, ':') ? "[%s]:%s" : "%s:%s", s->host, pq_range_str(&s->ports, ports));
 }
 
 /* K as 32 bytes, if it is written as their 64 digits. */

@@ -126,7 +126,7 @@ void pq_setup_undo_entry(const struct pq_made_entry *e, const char *folder);
 #define PQ_SETUP_KEYS 32
 
 struct pq_server_plan {
-    uint16_t port;
+    struct pq_range ports;
     const char *ifname; /* NULL: found at each start */
     char key[2 * PQ_SETUP_KEYS + 1];
     uint8_t secret[PQ_SETUP_KEYS], public_key[PQ_SETUP_KEYS];

@@ -148,7 +148,9 @@ char *pq_yaml_server(const struct pq_server_plan *p)
     struct text t;
     if (!begin(&t, "server"))
         return NULL;
-    fprintf(t.f, "role: server\nlog:\n  level: info\nlisten:\n  addr: \":%u\"\n", p->port);
+    char ports[PQ_RANGE_STRLEN];
+    fprintf(t.f, "role: server\nlog:\n  level: info\nlisten:\n  addr: \":%s\"\n",
+            pq_range_str(&p->ports, ports));
     if (p->ifname) {
         fputs("network:\n", t.f);
         put(t.f, "  interface", p->ifname);
@@ -171,8 +173,9 @@ char *pq_yaml_server(const struct pq_server_plan *p)
 
 static void put_server(FILE *f, const char *indent, const struct pq_link_server *s)
 {
-    fprintf(f, strchr(s->host, ':') ? "addr: \"[%s]:%u\"\n" : "addr: \"%s:%u\"\n", s->host,
-            s->port);
+    char ports[PQ_RANGE_STRLEN];
+    fprintf(f, strchr(s->host, ':') ? "addr: \"[%s]:%s\"\n" : "addr: \"%s:%s\"\n", s->host,
+            pq_range_str(&s->ports, ports));
     if (s->has_key) {
         fputs(indent, f);
         put_hex(f, "public_key", s->key);

@@ -139,10 +139,10 @@ static void differs(void **state)
     parse(&b, "role: client\nserver: {addr: 'h:2'}\ntransport: {kcp: {key: other, mtu: 1200}}\n"
               "socks5: [{listen: ':7'}]\n");
     pq_conf_swap_live(&a.c, &b.c);
-    assert_int_equal(a.c.server[0].port, 2);
+    assert_int_equal(a.c.server[0].ports.from, 2);
     assert_int_equal(a.c.n_socks5, 1);
     assert_int_equal(a.c.kcp.mtu, 1350); /* stays */
-    assert_int_equal(b.c.server[0].port, 1);
+    assert_int_equal(b.c.server[0].ports.from, 1);
     release(&b);
     release(&a);
 }

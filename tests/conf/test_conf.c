@@ -13,7 +13,7 @@ static void minimal(void **state)
     expect_clean(&p);
     assert_int_equal(p.c.role, PQ_ROLE_CLIENT);
     assert_string_equal(p.c.server[0].host, "203.0.113.7");
-    assert_int_equal(p.c.server[0].port, 9999);
+    assert_int_equal(p.c.server[0].ports.from, 9999);
     assert_int_equal(p.c.own_port, 0);
     assert_int_equal(p.c.n_socks5, 1);
     assert_int_equal(p.c.socks5[0].addr.port, 1080);
@@ -199,6 +199,49 @@ static void nulls(void **state)
     one_error("role: null\nserver: {addr: 'x:1'}\nsocks5: [{listen: ':1'}]\n"
               "transport: {kcp: {key: k}}\n",
               -1, "role: ");
+}
+
+#define HEX_KEY "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* Several ports of a server: only with keys, and only where one place says which. */
+static void port_ranges(void **state)
+{
+    (void)state;
+    static const char own[] = "role: server\nallow: public\n"
+                              "users: [{name: a, public_key: " HEX_KEY "}]\n"
+                              "transport:\n  private_key: " HEX_KEY "\n  require: keys\n"
+                              "  kcp: {key: " SECRET ", block: aes-128-gcm}\n";
+    static const struct {
+        const char *listen, *says;
+    } bad[] = {
+        {"':20100-20000'", "listen.addr: "},  {"':0-5'", "listen.addr: "},
+        {"':1,2'", "listen.addr: "},          {"':20000-65536'", "listen.addr: "},
+        {"':1000-33768'", "more than 32768"}, {"':1-2'\nnetwork: {ipv4: {addr: ':7'}}", "says 7"}};
+    struct parsed p;
+    char text[1024];
+    snprintf(text, sizeof text, "%slisten:\n  addr: ':20000-20100'\n", own);
+    parse(&p, text);
+    assert_int_equal(p.e, 0);
+    assert_int_equal(p.c.own_port, 20000);
+    assert_int_equal(p.c.own_ports.to, 20100);
+    release(&p);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        snprintf(text, sizeof text, "%slisten:\n  addr: %s\n", own, bad[i].listen);
+        one_error(text, 9, bad[i].says);
+    }
+    one_error("role: server\nallow: public\nlisten: {addr: ':1-2'}\n"
+              "transport: {kcp: {key: " SECRET ", block: aes-128-gcm}}\n",
+              3, "listen.addr: a range of ports is only for clients with keys");
+    static const char client[] = "role: client\nsocks5: [{listen: ':1080'}]\n"
+                                 "transport: {kcp: {key: " SECRET ", block: aes-128-gcm}}\n"
+                                 "server:\n  addr: 'h:20000-20100'\n";
+    snprintf(text, sizeof text, "%s  public_key: " HEX_KEY "\n", client);
+    parse(&p, text);
+    assert_int_equal(p.e, 0);
+    assert_int_equal(p.c.server[0].ports.from, 20000);
+    assert_int_equal(p.c.server[0].ports.to, 20100);
+    release(&p);
+    one_error(client, 5, "server.public_key: is missing; a range of ports");
 }
 
 static void ports(void **state)
@@ -501,12 +544,12 @@ static void too_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(minimal),  cmocka_unit_test(defaults),    cmocka_unit_test(family_a),
-        cmocka_unit_test(family_b), cmocka_unit_test(examples),    cmocka_unit_test(keys_of_later),
-        cmocka_unit_test(nulls),    cmocka_unit_test(ports),       cmocka_unit_test(macs),
-        cmocka_unit_test(buffers),  cmocka_unit_test(all_at_once), cmocka_unit_test(one_by_one),
-        cmocka_unit_test(repeated), cmocka_unit_test(unknown),     cmocka_unit_test(secrets),
-        cmocka_unit_test(printing), cmocka_unit_test(too_many),
+        cmocka_unit_test(minimal),    cmocka_unit_test(defaults), cmocka_unit_test(family_a),
+        cmocka_unit_test(family_b),   cmocka_unit_test(examples), cmocka_unit_test(keys_of_later),
+        cmocka_unit_test(nulls),      cmocka_unit_test(ports),    cmocka_unit_test(port_ranges),
+        cmocka_unit_test(macs),       cmocka_unit_test(buffers),  cmocka_unit_test(all_at_once),
+        cmocka_unit_test(one_by_one), cmocka_unit_test(repeated), cmocka_unit_test(unknown),
+        cmocka_unit_test(secrets),    cmocka_unit_test(printing), cmocka_unit_test(too_many),
     };
     int failed = ut_run(tests);
     return failed + conf_scalar() + conf_front() + conf_edit() + conf_listen() + conf_fuzz();

@@ -18,7 +18,8 @@ static void write_again(const struct pq_setup_link *l, enum pq_link_format forma
     FUZZ_CHECK(again.n_servers == (format == PQ_LINK_OWN ? l->n_servers : 1));
     FUZZ_CHECK(strcmp(again.key, l->key) == 0 && strcmp(again.name, l->name) == 0);
     FUZZ_CHECK(strcmp(again.server[0].host, l->server[0].host) == 0);
-    FUZZ_CHECK(strcmp(again.block, l->block) == 0 && again.server[0].port == l->server[0].port);
+    FUZZ_CHECK(strcmp(again.block, l->block) == 0 &&
+               again.server[0].ports.to == l->server[0].ports.to);
     if (format == PQ_LINK_OWN)
         FUZZ_CHECK(again.has_secret == l->has_secret &&
                    memcmp(again.secret, l->secret, sizeof l->secret) == 0 &&
@@ -43,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     if (!e) {
         FUZZ_CHECK(l.n_servers >= 1 && l.n_servers <= PQ_LINK_SERVERS && *l.block);
         for (unsigned i = 0; i < l.n_servers; i++)
-            FUZZ_CHECK(*l.server[i].host && l.server[i].port);
+            FUZZ_CHECK(*l.server[i].host && l.server[i].ports.from);
         write_again(&l, PQ_LINK_OWN);
         write_again(&l, PQ_LINK_QUERY);
     }

@@ -49,6 +49,9 @@ static void host_port(const char *text)
         int e = pq_hostport_split(text, host, caps[i], &port);
         FUZZ_CHECK(e == 0 || e == PQ_EINVAL);
         FUZZ_CHECK(e || memchr(host, 0, caps[i]));
+        struct pq_range r;
+        int ranges = pq_hostports_split(text, host, caps[i], &r);
+        FUZZ_CHECK(e ? ranges || r.to >= r.from : !ranges && r.from == port);
         FUZZ_CHECK(!before || (e == 0 && strcmp(host, before) == 0)); /* more room: the same */
         free(before);
         before = e ? NULL : host;

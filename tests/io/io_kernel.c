@@ -43,7 +43,7 @@ static struct lan *lan_open(void)
     static struct lan l;
     static const uint8_t ip[2][4] = {{192, 0, 2, 1}, {192, 0, 2, 2}};
     struct pq_pktio_conf a = {.ifname = "pqa"}, b = {.ifname = "pqb"};
-    const uint16_t port = PORT;
+    const struct pq_range port = {PORT, PORT};
     if (!have_lan)
         skip();
     assert_int_equal(pq_afpacket_open(&l.a, &a), 0);
@@ -121,7 +121,7 @@ static void ten_thousand(void **state)
     struct pq_frame f[4]; /* what an end sends itself does not come back */
     assert_int_equal(pq_pktio_recv(l->a, f, 4), 0);
     pq_pktio_release(l->a);
-    const uint16_t other = PORT + 1; /* and with another filter nothing comes */
+    const struct pq_range other = {PORT + 1, PORT + 9}; /* and with another filter nothing comes */
     assert_int_equal(pq_pktio_set_ports(l->b, &other, 1), 0);
     make(l, &s[0], 0, 1);
     assert_int_equal(pq_pktio_send(l->a, s, 1), 1);

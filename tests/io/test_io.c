@@ -32,7 +32,7 @@ static void mem_pair(void **state)
     for (unsigned i = 0; i < 7; i++)
         assert_int_equal(f[i].p[0], 5 + i);
     pq_pktio_release(io[1]);
-    uint16_t ports[PQ_IO_PORTS_MAX + 1] = {1};
+    struct pq_range ports[PQ_IO_PORTS_MAX + 1] = {{1, 1}};
     assert_int_equal(pq_pktio_set_ports(io[0], ports, PQ_IO_PORTS_MAX), 0);
     assert_int_equal(pq_pktio_set_ports(io[0], ports, PQ_IO_PORTS_MAX + 1), PQ_EINVAL);
     pq_pktio_close(&io[0]);
@@ -65,8 +65,12 @@ static bool load(const struct pkt *k, uint32_t at, unsigned size, uint32_t *out)
 
 static uint32_t run_jump(const struct sock_filter *f, uint32_t a)
 {
-    bool yes = BPF_OP(f->code) == BPF_JEQ ? a == f->k : (a & f->k) != 0;
-    assert_true(BPF_OP(f->code) == BPF_JEQ || BPF_OP(f->code) == BPF_JSET);
+    const unsigned op = BPF_OP(f->code);
+    bool yes = op == BPF_JEQ   ? a == f->k
+               : op == BPF_JGE ? a >= f->k
+               : op == BPF_JGT ? a > f->k
+                               : (a & f->k) != 0;
+    assert_true(op == BPF_JEQ || op == BPF_JGE || op == BPF_JGT || op == BPF_JSET);
     return yes ? f->jt : f->jf;
 }
 
@@ -132,9 +136,9 @@ static void filter(void **state)
 {
     (void)state;
     static struct sock_filter prog[PQ_FILTER_MAX];
-    static uint16_t ports[PQ_IO_PORTS_MAX];
+    static struct pq_range ports[PQ_IO_PORTS_MAX];
     for (unsigned i = 0; i < PQ_IO_PORTS_MAX; i++)
-        ports[i] = (uint16_t)(40000 + 3 * i);
+        ports[i].from = ports[i].to = (uint16_t)(40000 + 3 * i);
     static const size_t counts[] = {0, 1, 2, PQ_IO_PORTS_MAX};
     for (size_t c = 0; c < COUNT_OF(counts); c++) {
         size_t n = pq_filter_build(prog, ports, counts[c]);
@@ -157,12 +161,31 @@ static void filter(void **state)
     }
 }
 
+/* Ranges take two comparisons, however many ports they have. */
+static void filter_ranges(void **state)
+{
+    (void)state;
+    static struct sock_filter prog[PQ_FILTER_MAX];
+    static const struct pq_range ports[] = {{7, 7}, {20000, 20100}, {300, 301}, {65000, 65535}};
+    static struct pq_range most[PQ_IO_PORTS_MAX];
+    const size_t n = pq_filter_build(prog, ports, COUNT_OF(ports));
+    for (unsigned port = 0; port <= UINT16_MAX; port++) {
+        const bool mine = port == 7 || (port >= 20000 && port <= 20100) || port == 300 ||
+                          port == 301 || port >= 65000;
+        struct pkt k = packet(port & 1, 6, (uint16_t)port, 0);
+        assert_true((run(prog, n, &k) >= 65536) == mine);
+    }
+    for (unsigned i = 0; i < PQ_IO_PORTS_MAX; i++)
+        most[i] = (struct pq_range){(uint16_t)(100 * i + 1), (uint16_t)(100 * i + 50)};
+    assert_true(pq_filter_build(prog, most, PQ_IO_PORTS_MAX) <= PQ_FILTER_MAX);
+}
+
 static void filter_rest(void **state)
 {
     (void)state;
     static struct sock_filter prog[PQ_FILTER_MAX];
     const uint16_t port = 9999;
-    size_t n = pq_filter_build(prog, &port, 1);
+    size_t n = pq_filter_build(prog, &(struct pq_range){port, port}, 1);
     static const uint16_t frags[] = {0x2000, 0x0001, 0x1fff, 0x6000, 0x3000};
     for (size_t i = 0; i < COUNT_OF(frags); i++) {
         struct pkt k = packet(false, 6, port, 0);
@@ -195,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mem_pair),
         cmocka_unit_test(filter),
+        cmocka_unit_test(filter_ranges),
         cmocka_unit_test(filter_rest),
     };
     int failed = ut_run(tests);

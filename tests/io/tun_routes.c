@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static const struct pq_range own = {PORT, PORT};
+
 static const char *const keep_text[] = {HERE4, HERE6};
 
 /* A device with both default routes. */
@@ -181,7 +183,7 @@ static void killed(void **state)
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* should an assertion end the test */
         struct pq_masquerade *m;
         bool ok =
-            open_client(&d, why) == 0 && pq_masquerade_open(&m, d.name, PORT, true, true) == 0;
+            open_client(&d, why) == 0 && pq_masquerade_open(&m, d.name, &own, true, true) == 0;
         ssize_t n = write(ready[1], ok ? "y" : "n", 1);
         pause();
         _exit(n != 1);
@@ -406,26 +408,28 @@ static void masquerade(void **state)
     assert_true(round_trip(&d, false, "10.9.0.2")); /* without: as it is */
     assert_true(round_trip(&d, true, "fd09::2"));
     assert_true(net_sh("conntrack -F >/dev/null 2>&1 || true"));
-    assert_int_equal(pq_masquerade_open(&m, d.name, PORT, true, true), 0);
+    assert_int_equal(pq_masquerade_open(&m, d.name, &own, true, true), 0);
     assert_true(round_trip(&d, false, HERE4));
     assert_true(round_trip(&d, true, HERE6));
     pq_masquerade_close(&m);
     assert_null(m);
     assert_false(net_sh("nft list ruleset | grep -q paqet"));
     static const struct {
-        uint16_t own;
+        struct pq_range own;
         const char *others;
-    } ports[] = {{1, "1024-65535"},     {1023, "1024-65535"},   {1024, "1025-65535"},
-                 {9999, "10000-65535"}, {33279, "33280-65535"}, {33280, "1024-33279"},
-                 {65535, "1024-65534"}};
+    } ports[] = {{{1, 1}, "1024-65535"},          {{1023, 1023}, "1024-65535"},
+                 {{1024, 1024}, "1025-65535"},    {{9999, 9999}, "10000-65535"},
+                 {{33279, 33279}, "33280-65535"}, {{33280, 33280}, "1024-33279"},
+                 {{65535, 65535}, "1024-65534"},  {{1000, 2000}, "2001-65535"},
+                 {{20000, 20100}, "20101-65535"}, {{28000, 50000}, "1024-27999"}};
     for (size_t i = 0; i < COUNT_OF(ports); i++) {
-        assert_int_equal(pq_masquerade_open(&m, d.name, ports[i].own, true, true), 0);
+        assert_int_equal(pq_masquerade_open(&m, d.name, &ports[i].own, true, true), 0);
         /* without /etc/protocols nft knows TCP as 6 */
         assert_true(
             net_sh("nft list ruleset | grep -qE '(tcp|6) masquerade to :%s'", ports[i].others));
         pq_masquerade_close(&m);
     }
-    assert_int_equal(pq_masquerade_open(&m, d.name, PORT, true, false), 0); /* IPv4 alone */
+    assert_int_equal(pq_masquerade_open(&m, d.name, &own, true, false), 0); /* IPv4 alone */
     assert_true(net_sh("nft list tables | grep -q 'ip paqet'"));
     assert_false(net_sh("nft list tables | grep -q 'ip6 paqet'"));
     pq_masquerade_close(&m);

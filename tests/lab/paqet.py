@@ -56,6 +56,7 @@ class Settings:
     network: bool = True  # false: no network block, paqet finds out by itself
     socks5: str = ""  # more lines under the entry of "socks5:", indented by four blanks
     server: str = ""  # client: lines instead of the "server:" block
+    listen: str = ""  # server: ports instead of PORT; not with `network`
     level: str = "info"
     control: bool = False  # a control socket, see control_path()
 
@@ -101,7 +102,7 @@ def transport_block(settings: Settings) -> str:
 
 
 def server_config(lab: Lab, settings: Settings) -> str:
-    text = f'role: "server"\nlog:\n  level: "{settings.level}"\nlisten:\n  addr: ":{PORT}"\n'
+    text = f'role: "server"\nlog:\n  level: "{settings.level}"\nlisten:\n  addr: ":{settings.listen or PORT}"\n'
     text += control_line(lab, "server", settings)
     if settings.network:
         text += network_block(lab.s, lab.c, PORT, settings)

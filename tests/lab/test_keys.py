@@ -38,6 +38,7 @@ class Keys:
 
     lab: Lab
     require: bool = True
+    ports: str = ""  # of the server; else PORT
     server: tuple[str, str] = field(default_factory=pair)
     ali: tuple[str, str] = field(default_factory=pair)
     sara: tuple[str, str] = field(default_factory=pair)
@@ -61,11 +62,12 @@ class Keys:
             f"  - {{name: ali, public_key: {self.ali[1]}{ali}}}\n"
             f"  - {{name: sara, public_key: {self.sara[1]}{sara}}}\n"
         )
+        options = {"listen": self.ports, "network": not self.ports} | options
         return Settings(block=GCM, transport=transport, extra=users, level="debug", **options)
 
     def client_settings(self, key: str | None = None, ip6: bool = False, **options: object) -> Settings:
         address = f"[{self.lab.s.ip6}]" if ip6 else self.lab.s.ip4
-        server = f'server:\n  addr: "{address}:{PORT}"\n  public_key: {self.server[1]}\n'
+        server = f'server:\n  addr: "{address}:{self.ports or PORT}"\n  public_key: {self.server[1]}\n'
         transport = f"  private_key: {key or self.ali[0]}\n"
         return Settings(block=GCM, server=server, transport=transport, ip6=ip6, **options)
 

@@ -109,11 +109,14 @@ def check_shown_again(server: Machine, link: str) -> None:
 
 @test()
 def test_setup_whole_machine() -> None:
-    """--tun: programs that know of no proxy; and the link comes by file and by standard input."""
+    """--tun: programs that know of no proxy; and the link comes by file and by standard input. The
+    server has a range of ports."""
     with Lab(third=True) as lab:
         make_internet(lab)
         server, client = Machine(lab.s), Machine(lab.c)
-        link = link_in(server.check("init", "server", "--address", lab.s.ip4, "--user", "ali", "--user", "sara"))
+        ports = ("--port", "20000-20100")
+        link = link_in(server.check("init", "server", "--address", lab.s.ip4, *ports, "--user", "ali", "--user", "sara"))
+        expect(f"{lab.s.ip4}:20000-20100?" in link, f"not with all ports: {link}")
         client.check("init", "client", "-", "--tun", text=f"\n{link}\n")
         wait_until(lambda: fetch(lab) == "1000", 10, "a page without a proxy")
         client.check("init", "--remove", "client")

@@ -71,6 +71,48 @@ static void hostport_capacity(void **state)
     assert_int_equal(pq_hostport_split(":1", host, 0, &port), PQ_EINVAL);
 }
 
+static void port_ranges(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *host;
+        uint16_t first, last;
+    } good[] = {
+        {"example.com:443", "example.com", 443, 443},
+        {":0", "", 0, 0},
+        {"a-b.example:20000-20100", "a-b.example", 20000, 20100},
+        {"[2001:db8::1]:1-65535", "2001:db8::1", 1, 65535},
+        {"1.2.3.4:7-7", "1.2.3.4", 7, 7},
+    };
+    static const char *const bad[] = {
+        "a:5-4",   "a:0-9",  "a:1-",   "a:-1",       "a:1-2-3", "a:1-65536", "a:1--2",   "a:1,2",
+        "a:1-2,3", "a-1:2x", "a:1 -2", "a:1-000002", "::1-2",   "1-2",       "[::1]1-2", "a:1-2 "};
+    char host[64], text[PQ_RANGE_STRLEN];
+    struct pq_range r = {7, 9};
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        assert_int_equal(pq_hostports_split(good[i].text, host, sizeof host, &r), 0);
+        assert_string_equal(host, good[i].host);
+        assert_int_equal(r.from, good[i].first);
+        assert_int_equal(r.to, good[i].last);
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        if (pq_hostports_split(bad[i], host, sizeof host, &r) != PQ_EINVAL)
+            fail_msg("\"%s\" was taken", bad[i]);
+    uint16_t port = 5;
+    assert_int_equal(pq_hostport_split("a:1-2", host, sizeof host, &port), PQ_EINVAL);
+    assert_int_equal(port, 5);
+    r = (struct pq_range){20000, 20100};
+    assert_string_equal(pq_range_str(&r, text), "20000-20100");
+    assert_int_equal(pq_range_size(&r), 101);
+    assert_true(pq_range_has(&r, 20000) && pq_range_has(&r, 20100));
+    assert_false(pq_range_has(&r, 19999) || pq_range_has(&r, 20101));
+    r = (struct pq_range){10000, 65535};
+    assert_string_equal(pq_range_str(&r, text), "10000-65535");
+    r = (struct pq_range){0, 0};
+    assert_int_equal(pq_range_size(&r), 0);
+    assert_false(pq_range_has(&r, 0));
+}
+
 static void addr_text(void **state)
 {
     (void)state;
@@ -466,6 +508,7 @@ int main(void)
         cmocka_unit_test(hostport_good),
         cmocka_unit_test(hostport_bad),
         cmocka_unit_test(hostport_capacity),
+        cmocka_unit_test(port_ranges),
         cmocka_unit_test(addr_text),
         cmocka_unit_test(addr_compare),
         cmocka_unit_test(net_members),

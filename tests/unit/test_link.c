@@ -92,6 +92,7 @@ static void own(void **state)
         "&t=10.9.8.2/24&t=fd01::2/64#my%20server",
         "paqet://v1/[2001:db8::1]:443,a.example:8443?key=a%20%26%20b&s=" S43 "&s=" U43 "&u=" U43
         "&b=aes&m=fast2&l=classic&mtu=1200&conn=3&fec=10/3&lf=PA%2CA&rf=S",
+        "paqet://v1/a.example:20000-20100,[2001:db8::1]:7?k=" K43 "&s=" S43,
         "paqet://v1/a.example:1?b=none",
     };
     for (size_t i = 0; i < COUNT_OF(same); i++) {
@@ -102,7 +103,8 @@ static void own(void **state)
     }
     read_ok(same[1], &l, 0);
     assert_string_equal(l.server[0].host, "203.0.113.7");
-    assert_int_equal(l.server[0].port, 23571);
+    assert_int_equal(l.server[0].ports.from, 23571);
+    assert_int_equal(l.server[0].ports.to, 23571);
     assert_true(l.server[0].has_key && l.has_secret);
     assert_int_equal(l.server[0].key[0], 0x20);
     assert_int_equal(l.secret[31], 0x5f);
@@ -184,6 +186,9 @@ static void mistakes(void **state)
         {"paqet://v2/a:1?k=" K43, "version v2", 1},
         {"paqet://v1/a:0?k=" K43, "port from 1", 1},
         {"paqet://v1/a:70000?k=" K43, "port from 1", 1},
+        {"paqet://v1/a:2-1?k=" K43 "&s=" S43, "or a range", 1},
+        {"paqet://v1/a:1-9?k=" K43, "only for servers with a public key", 1},
+        {"paqet://a:1-9?key=x", "only for servers with a public key", 1},
         {"paqet://v1/?k=" K43, "HOST:PORT", 1},
         {"paqet://v1/a b:1?k=" K43, "neither a name nor", 1},
         {"paqet://v1/a:1?k=short", "k: the key", 1},

@@ -111,7 +111,7 @@ static void plan_server(struct pq_server_plan *p)
 {
     static const uint8_t net6[16] = {0xfd, 1, 2, 3, 4, 5, 6, 7};
     *p = (struct pq_server_plan){
-        .port = 23571, .n_users = 2, .tun = true, .tun6 = true, .tun_name = "paqet7"};
+        .ports = {20000, 20100}, .n_users = 2, .tun = true, .tun6 = true, .tun_name = "paqet7"};
     memcpy(p->tun4_net, (const uint8_t[4]){10, 99, 8, 0}, 4);
     memcpy(p->tun6_net, net6, sizeof net6);
     for (unsigned i = 0; i < PQ_SETUP_KEYS; i++)
@@ -131,7 +131,8 @@ static void server_text(void **state)
     plan_server(&p);
     load(&c, pq_yaml_server(&p));
     assert_int_equal(c.role, PQ_ROLE_SERVER);
-    assert_int_equal(c.own_port, 23571);
+    assert_int_equal(c.own_ports.from, 20000);
+    assert_int_equal(c.own_ports.to, 20100);
     assert_true(c.require_keys && c.has_secret && !c.open_rules && c.tun.masquerade);
     assert_memory_equal(c.secret, p.secret, sizeof c.secret);
     assert_string_equal(c.kcp.key, p.key);

@@ -49,16 +49,15 @@ static const char *const chain_names[2] = {"in0", "in1"};
 /* The rules: what is dropped of all that comes in for one of our ports. */
 static void add_rules(struct pq_nft_batch *b, const char *chain, const struct pq_firewall_conf *c)
 {
-    const struct pq_addr *addrs = c->client ? c->server : c->own;
     const unsigned n = c->client ? c->n_servers : c->n_own;
     for (unsigned i = 0; i < n || (i == 0 && !c->client); i++) {
         pq_nft_rule(b, chain);
         if (i < n)
-            pq_nft_if_addr(b, c->client, &addrs[i]);
+            pq_nft_if_addr(b, c->client, c->client ? &c->server[i].addr : &c->own[i]);
         pq_nft_if_tcp(b);
+        pq_nft_if_port(b, c->client, c->client ? &c->server[i].ports : &c->ports);
         if (c->client)
-            pq_nft_if_sport(b, addrs[i].port);
-        pq_nft_if_dport_is_ours(b);
+            pq_nft_if_dport_is_ours(b);
         pq_nft_then(b, PQ_NFT_DROP);
     }
 }
@@ -79,7 +78,8 @@ static int add_chain(struct pq_firewall *f, const struct pq_firewall_conf *c, un
     if (anew)
         pq_nft_del_chain(b, chain.name);
     pq_nft_add_table(b, v->owner);
-    pq_nft_add_ports(b);
+    if (c->client)
+        pq_nft_add_ports(b);
     pq_nft_add_chain(b, &chain);
     if (!netdev) {
         pq_nft_rule(b, chain.name);
@@ -166,15 +166,28 @@ void pq_firewall_close(struct pq_firewall **fp)
     *fp = NULL;
 }
 
+/* As iptables writes ports. */
+static const char *ports_text(const struct pq_range *r, char buf[PQ_RANGE_STRLEN])
+{
+    char *dash = strchr(pq_range_str(r, buf), '-');
+    if (dash)
+        *dash = ':';
+    return buf;
+}
+
 void pq_firewall_advice(const struct pq_firewall_conf *c, uint16_t port, char *buf, size_t cap)
 {
     char match[PQ_ADDR_STRLEN + 32] = "", ip[PQ_ADDR_STRLEN];
-    bool is4 = !c->client || pq_addr_is4(&c->server[0]);
+    char number[PQ_RANGE_STRLEN] = "PORT", from[PQ_RANGE_STRLEN];
+    const struct pq_firewall_server *s = &c->server[0];
+    bool is4 = !c->client || pq_addr_is4(&s->addr);
     if (c->client)
-        snprintf(match, sizeof match, "-s %s --sport %u ", pq_addr_ip_str(&c->server[0], ip),
-                 c->server[0].port);
-    char number[16];
-    snprintf(number, sizeof number, port ? "%u" : "PORT", port);
+        snprintf(match, sizeof match, "-s %s --sport %s ", pq_addr_ip_str(&s->addr, ip),
+                 ports_text(&s->ports, from));
+    if (!c->client)
+        ports_text(&c->ports, number);
+    else if (port)
+        snprintf(number, sizeof number, "%u", port);
     const char *tool = is4 ? "iptables" : "ip6tables";
     snprintf(buf, cap,
              "%s -t raw -I PREROUTING -i %s -p tcp %s--dport %s -j DROP\n"

@@ -26,13 +26,18 @@ struct pq_masquerade {
     uint16_t low, high; /* ports for TCP */
 };
 
-/* The larger part of the usable ports, beside our own. */
-static void choose_ports(struct pq_masquerade *m, uint16_t own)
+/* The larger part of the usable ports, below our own or above. */
+static void choose_ports(struct pq_masquerade *m, const struct pq_range *own)
 {
     const uint16_t first = 1024, last = 65535;
-    const bool below = own > (first + last) / 2;
-    m->low = below || own < first ? first : (uint16_t)(own + 1);
-    m->high = below ? (uint16_t)(own - 1) : last;
+    const unsigned below = own->from > first ? own->from - (unsigned)first : 0;
+    const unsigned above = last - (unsigned)own->to;
+    m->low = first;
+    m->high = last;
+    if (below >= above)
+        m->high = (uint16_t)(own->from - 1);
+    else if (own->to >= first)
+        m->low = (uint16_t)(own->to + 1);
 }
 
 /* Postrouting knows the incoming interface from Linux 5.7 on; before, the rule would never match.
@@ -96,8 +101,8 @@ static int install(struct pq_masquerade *m, bool v4, bool v6, bool owner)
     return e4 ? e4 : e6;
 }
 
-int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name, uint16_t own_port, bool v4,
-                       bool v6)
+int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name,
+                       const struct pq_range *own_ports, bool v4, bool v6)
 {
     *out = NULL;
     if (!kernel_can())
@@ -111,7 +116,7 @@ int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name, uint16_
         return e;
     }
     snprintf(m->tun, sizeof m->tun, "%s", tun_name);
-    choose_ports(m, own_port);
+    choose_ports(m, own_ports);
     e = install(m, v4, v6, true);
     if (e)
         e = install(m, v4, v6, false);

@@ -241,11 +241,14 @@ void pq_nft_if_tcp(struct pq_nft_batch *b)
     pq_nft_if_proto(b, IPPROTO_TCP);
 }
 
-void pq_nft_if_sport(struct pq_nft_batch *b, uint16_t port)
+void pq_nft_if_port(struct pq_nft_batch *b, bool source, const struct pq_range *ports)
 {
-    const uint16_t be = htons(port);
-    payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2);
-    compare(b, NFT_CMP_EQ, &be, sizeof be);
+    const uint16_t first = htons(ports->from), last = htons(ports->to);
+    const bool one = ports->from == ports->to;
+    payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, source ? 0 : 2, 2);
+    compare(b, one ? NFT_CMP_EQ : NFT_CMP_GTE, &first, sizeof first);
+    if (!one)
+        compare(b, NFT_CMP_LTE, &last, sizeof last);
 }
 
 void pq_nft_if_dport_is_ours(struct pq_nft_batch *b)
@@ -256,14 +259,6 @@ void pq_nft_if_dport_is_ours(struct pq_nft_batch *b)
     pq_nl_put_str(&b->out, NFTA_LOOKUP_SET, PORTS);
     put32(b, NFTA_LOOKUP_SET_ID, 1);
     expr_end(b, e);
-}
-
-void pq_nft_if_dport(struct pq_nft_batch *b, uint16_t from, uint16_t to)
-{
-    const uint16_t from_be = htons(from), to_be = htons(to);
-    payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
-    compare(b, NFT_CMP_GTE, &from_be, sizeof from_be);
-    compare(b, NFT_CMP_LTE, &to_be, sizeof to_be);
 }
 
 void pq_nft_if_elsewhere(struct pq_nft_batch *b)

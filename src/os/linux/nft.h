@@ -58,11 +58,11 @@ void pq_nft_rule(struct pq_nft_batch *b, const char *chain);
 void pq_nft_if_name(struct pq_nft_batch *b, bool incoming, bool is, const char *name);
 void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a);
 void pq_nft_if_tcp(struct pq_nft_batch *b);
-void pq_nft_if_sport(struct pq_nft_batch *b, uint16_t port); /* behind if_tcp */
-void pq_nft_if_dport_is_ours(struct pq_nft_batch *b);        /* in `ports`; behind if_tcp */
-void pq_nft_if_family(struct pq_nft_batch *b, bool is4);     /* family inet */
+void pq_nft_if_dport_is_ours(struct pq_nft_batch *b);    /* in `ports`; behind if_tcp */
+void pq_nft_if_family(struct pq_nft_batch *b, bool is4); /* family inet */
 void pq_nft_if_proto(struct pq_nft_batch *b, uint8_t ipproto);
-void pq_nft_if_dport(struct pq_nft_batch *b, uint16_t from, uint16_t to); /* behind if_proto */
+/* The source port, or the destination port, is one of these; behind if_tcp or if_proto. */
+void pq_nft_if_port(struct pq_nft_batch *b, bool source, const struct pq_range *ports);
 void pq_nft_if_elsewhere(struct pq_nft_batch *b);   /* to no (unicast) address of this machine */
 void pq_nft_if_link_local6(struct pq_nft_batch *b); /* destination; behind if_family */
 /* There is a socket for the packet, a connection's or one that listens, without IP_TRANSPARENT. */

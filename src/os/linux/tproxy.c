@@ -27,7 +27,7 @@ static void leave_alone(struct pq_nft_batch *b, const char *chain, uint8_t ippro
     for (unsigned i = 0; i < s->n_not_taken; i++) {
         pq_nft_rule(b, chain);
         pq_nft_if_proto(b, ipproto);
-        pq_nft_if_dport(b, s->not_taken[i].from, s->not_taken[i].to);
+        pq_nft_if_port(b, false, &s->not_taken[i]);
         pq_nft_then(b, PQ_NFT_ACCEPT);
     }
 }
