@@ -315,6 +315,7 @@ class Lab:
         self.x = Host(self, "x", 3)
         self.middle = Host(self, "w", 9)  # the switch or the WAN
         self.wan: Process | None = None
+        self.boxes: dict[str, int] = {}
         self.hosts = [self.c, self.s] + ([self.x] if third else [])
         Lab.open_labs.append(self)
         try:
@@ -393,10 +394,12 @@ class Lab:
         self.wan.wait_log("^ready", 5)
 
     def stop_wan(self) -> list[dict]:
-        """Ends the WAN; its counters, client to server first."""
+        """Ends the WAN; the counters of its links, client to server first. Those of its boxes are in
+        self.boxes."""
         assert self.wan
         self.wan.stop()
-        return json.loads(self.wan.log().splitlines()[-1])
+        *links, self.boxes = json.loads(self.wan.log().splitlines()[-1])
+        return links
 
     def check_alive(self) -> None:
         """A Failure if a program has ended that nobody asked to."""

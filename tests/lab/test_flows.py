@@ -7,12 +7,14 @@ import contextlib
 import functools
 import re
 import time
+from collections.abc import Iterator
 
 import paqet
 import udp
 from case import add, expect, test
 from lab import Lab, Process, wait_until
 from test_keys import Keys
+from test_move import CABLE, WIFI, Roads
 from test_survive import expect_download, start_download
 
 MB = 1_000_000
@@ -24,31 +26,45 @@ def expect_one_session(server: Process) -> None:
     expect("gone" not in server.log(), f"the session ended: {server.log()}")
 
 
+@contextlib.contextmanager
+def lives_on(lab: Lab, limit: float) -> Iterator[None]:
+    """Ten idle connections and a UDP flow live through what happens inside."""
+    echoes = [paqet.Echo(lab) for _ in range(10)]
+    with udp.Association(lab) as association:
+        target = udp.address("127.0.0.1", udp.ECHO)
+        association.ask(target, b"before")
+        yield
+        for echo in echoes:
+            echo.check()
+        answered = False
+        end = time.monotonic() + limit
+        while not answered and time.monotonic() < end:  # UDP is not repeated: a flow may just have died
+            with contextlib.suppress(TimeoutError):
+                answered = association.ask(target, b"after", 1) == b"after"
+        expect(answered, "the UDP flow is broken")
+
+
+def goes_on(lab: Lab, keys: Keys, megabytes: int, moves: int, limit: float, **client: object) -> Process:
+    """A download, ten idle connections and a UDP flow go on through so many moves, in one session.
+    Returns the client."""
+    lab.origin()
+    udp.start_echo(lab)
+    server = keys.start_server()
+    process = keys.start_client(**client)
+    paqet.wait_working(lab)
+    with lives_on(lab, 10):
+        download = start_download(lab, megabytes * MB, patience=8)
+        wait_until(lambda: process.log().count(MOVED) >= moves, limit, f"{moves} moves")
+        expect_download(download, limit)
+    expect_one_session(server)
+    return process
+
+
 def flow_dies(kill: list[str], megabytes: int, limit: int) -> None:
-    """A download, ten idle connections and a UDP flow go on through six deaths."""
     with Lab(wan=["--delay", "30", "--rate", "20", *kill]) as lab:
-        keys = Keys(lab)
-        lab.origin()
-        udp.start_echo(lab)
-        server = keys.start_server()
-        client = keys.start_client()
-        paqet.wait_working(lab)
-        echoes = [paqet.Echo(lab) for _ in range(10)]
-        with udp.Association(lab) as association:
-            target = udp.address("127.0.0.1", udp.ECHO)
-            association.ask(target, b"before")
-            download = start_download(lab, megabytes * MB, patience=5)
-            wait_until(lambda: client.log().count(MOVED) >= 6, limit, "six moves")
-            expect_download(download, limit)
-            for echo in echoes:
-                echo.check()
-            answered = False
-            for _ in range(10):  # UDP is not repeated: the last flow may just have died
-                with contextlib.suppress(TimeoutError):
-                    answered = answered or association.ask(target, b"after", 1) == b"after"
-            expect(answered, "the UDP flow is broken")
-        expect_one_session(server)
-        killed = sum(link["killed"] for link in lab.stop_wan())
+        goes_on(lab, Keys(lab), megabytes, 6, limit)
+        lab.stop_wan()
+        killed = lab.boxes["killed"] + lab.boxes["killed_back"]
         expect(killed > 10, f"only {killed} packets were killed")
 
 
@@ -94,3 +110,59 @@ def test_flow_is_alive_and_stays() -> None:
         time.sleep(8)
         echo.check()
         expect(MOVED not in client.log(), f"it has moved: {client.log()}")
+
+
+# ---- other boxes
+
+
+def nat_rebinds(ms: int, megabytes: int, moves: int) -> None:
+    """What the client's port is shown as changes, and what comes for the old one leads nowhere."""
+    with Lab(wan=["--delay", "30", "--rate", "20", "--nat-ms", str(ms)]) as lab:
+        goes_on(lab, Keys(lab), megabytes, moves, 60)
+        lab.stop_wan()
+        expect(lab.boxes["bindings"] > moves, f"the NAT did nothing: {lab.boxes}")
+
+
+add("flow_behind_a_nat_that_rebinds", functools.partial(nat_rebinds, 2500, 4, 2), timed=True)
+add("flow_behind_a_nat_that_rebinds_long", functools.partial(nat_rebinds, 5000, 60, 6), limit=120, full=True)
+
+
+def diverted(every: int, megabytes: int) -> None:
+    """Some of the client's datagrams come from another address: it does not get the download, nor
+    stop it."""
+    other = "10.77.0.66"
+    box = ["--divert", str(every), "--divert-from", other]
+    with Lab(wan=["--delay", "20", "--rate", "40", *box]) as lab:
+        client = goes_on(lab, Keys(lab), megabytes, 0, 60)
+        lab.stop_wan()
+        came, went = lab.boxes["diverted"], lab.boxes["to_elsewhere"]
+        expect(came > 1000, f"only {came} bytes came from elsewhere")
+        expect(went <= 3 * came, f"{came} bytes came from {other}, {went} went there")
+        expect(MOVED not in client.log(), f"it has moved: {client.log()}")
+
+
+add("flow_diverted", functools.partial(diverted, 100, 12), timed=True)
+add("flow_diverted_often", functools.partial(diverted, 3, 60), limit=120, full=True)
+
+
+@test(timed=True)
+def test_flow_changes_interface() -> None:
+    """Another network of the client, with another address: nothing that has begun breaks."""
+    with Roads() as lab:
+        keys = Keys(lab)
+        lab.origin()
+        udp.start_echo(lab)
+        server = paqet.start_server(lab, keys.server_settings(network=False))
+        client = keys.start_client(network=False)
+        paqet.wait_working(lab)
+        with lives_on(lab, 10):
+            download = start_download(lab, 100_000 * MB, patience=8)
+            for old, new in ((WIFI, CABLE), (CABLE, WIFI)):
+                count = client.log().count(MOVED)
+                lab.change(old, new)
+                wait_until(lambda: client.log().count(MOVED) > count, 6, "a move")
+                expect(f"{new.own}:" in server.log(), f"the server never heard {new.own}")
+            time.sleep(1)
+            expect(download.alive(), f"the download ended: {download.last_lines()}")
+            download.stop()
+        expect_one_session(server)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 import socket
+from functools import partial
 
 import paqet
-from case import expect, test
+from case import add, expect, test
 from lab import Host, Lab, Process, wait_until
-from test_flows import MB, MOVED, expect_one_session
+from test_flows import MB, MOVED, expect_one_session, goes_on
 from test_kernel import expect_refusal
 from test_keys import Keys
 from test_survive import expect_download, start_download
@@ -65,6 +66,27 @@ def test_ports_hop() -> None:
 @test(timed=True)
 def test_ports_hop_by_connections() -> None:
     hops("connect", 4)
+
+
+def blocked(rate: int, megabytes: int, moves: int) -> None:
+    """The server's ports are blocked one after the other, each 1.5 s after its first packet."""
+    box = ["--kill-by", "server", "--kill-ms", "1500"]
+    with Lab(wan=["--delay", "20", "--rate", str(rate), *box]) as lab:
+        client = goes_on(lab, Keys(lab, ports=RANGE), megabytes, moves, 60, network=False)
+        expect_hopped(client, moves + 1)
+
+
+add("ports_blocked", partial(blocked, 20, 4, 2), timed=True)
+add("ports_blocked_long", partial(blocked, 8, 40, 15), limit=120, full=True)
+
+
+@test(timed=True)
+def test_ports_fixed_client_port() -> None:
+    """Where only one port of the client may be used, the server's alone change."""
+    with Lab(wan=["--delay", "20", "--kill-by", "server", "--kill-ms", "1500"]) as lab:
+        client = goes_on(lab, Keys(lab, ports=RANGE), 1, 2, 20, client_port=41000)
+        expect_hopped(client, 3)
+        expect(client.log().count("goes on from port 41000, to") >= 2, f"from another port: {client.log()}")
 
 
 @test()
