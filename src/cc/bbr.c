@@ -13,6 +13,9 @@
  * have, less to drain what that queued, for some rounds if need be.  Every ten seconds in which
  * min_rtt was not seen again, half of the path is left empty for a round trip.
  *
+ * Where the RTT becomes longer from one round to the next, two rounds show whether as much as
+ * before comes through: then it is another path, else a queue.
+ *
  * At the start the window doubles in each round until packets begin to wait or the rate no longer
  * grows; then the queue is drained. */
 #include "cc/cc.h"
@@ -25,6 +28,7 @@
 #define RTT_WINDOW    (10 * PQ_SEC)
 #define RATE_WINDOW   PQ_SEC /* of one of the rounds, while there is too little to send */
 #define STEP_WINDOW   (300 * PQ_MS)
+#define STEP_ROUNDS   2
 #define PROBE_FULL    9           /* of 8: the gain that probes a path which is known to be full */
 #define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
 #define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
@@ -128,17 +132,27 @@ static bool is_longer(const struct pq_cc *c, pq_ns before)
            c->bbr.last_rtt + c->bbr.min_rtt / 16 >= before;
 }
 
-/* Queues grow, other ways begin at once; the round in which one does sees both. */
+/* Queues grow, other ways begin at once; the round in which one does sees both, and the next one
+ * too if both directions have become longer. */
 static void note_step(struct pq_cc *c, pq_ns before)
 {
     const pq_ns least = c->bbr.min_rtt + pq_ns_max(c->bbr.min_rtt / 8, QUEUE_MIN);
     const bool goes_on = c->bbr.step_round + 1 == c->bbr.round && c->bbr.last_rtt > c->bbr.step_rtt;
-    if (c->bbr.last_rtt == PQ_NEVER || (before > least && !goes_on) ||
+    if (!c->bbr.filled || c->bbr.last_rtt == PQ_NEVER || (before > least && !goes_on) ||
         c->bbr.last_rtt < c->bbr.min_rtt + c->bbr.min_rtt / 4)
         return;
     c->bbr.step_rtt = c->bbr.last_rtt;
-    if (!goes_on)
-        c->bbr.step_round = c->bbr.round;
+    if (goes_on)
+        return;
+    c->bbr.step_round = c->bbr.round;
+    c->bbr.step_full = rate_of(c);
+}
+
+/* The RTT has become longer just now: STEP_ROUNDS show what it is.  In the first, cwnd may still
+ * have been that of the shorter path. */
+static bool has_stepped(const struct pq_cc *c)
+{
+    return c->bbr.step_rtt && c->bbr.round - c->bbr.step_round <= STEP_ROUNDS;
 }
 
 /* Whether the RTT is what it became at once some rounds ago. */
@@ -150,12 +164,26 @@ static bool is_step(const struct pq_cc *c)
            off <= c->bbr.min_rtt / 16;
 }
 
+/* As much as ever has arrived in a round after the step, and nothing waited longer than at its
+ * begin: no queue, neither ours nor of others, does that. */
+static bool is_other_path(const struct pq_cc *c, pq_ns before, bool app_limited)
+{
+    const uint64_t now = c->bbr.rate[c->bbr.rate_round % PQ_CC_ROUNDS];
+    return has_stepped(c) && !app_limited && c->bbr.last_rtt <= before + c->bbr.min_rtt / 16 &&
+           now >= c->bbr.step_full - c->bbr.step_full / 8;
+}
+
 static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_ns now)
 {
     const pq_ns before = c->bbr.last_rtt;
     c->bbr.last_rtt = c->bbr.round_rtt;
     c->bbr.round_rtt = PQ_NEVER;
     note_step(c, before);
+    if (is_other_path(c, before, app_limited)) {
+        c->bbr.min_rtt = c->bbr.last_rtt;
+        c->bbr.min_rtt_at = now;
+        c->bbr.step_rtt = 0;
+    }
     if (is_longer(c, before) && !c->bbr.probe_until &&
         now > c->bbr.min_rtt_at + (is_step(c) ? STEP_WINDOW : RTT_WINDOW / 2))
         c->bbr.probe_until = now + 2 * c->bbr.last_rtt + 2 * SLACK; /* it looks */
@@ -238,6 +266,11 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
 {
     if (!c->bbr.filled)
         return;
+    if (has_stepped(c)) {
+        c->bbr.phase = PHASE_DRAIN + 1;
+        c->bbr.drained = 0;
+        return;
+    }
     bool drain = c->bbr.phase == PHASE_DRAIN || c->bbr.phase == PHASE_START;
     bool queued = in_flight > in(send_rate(c), c->bbr.min_rtt + SLACK) + MIN_CWND;
     if (drain && queued && ++c->bbr.drained < DRAIN_ROUNDS)
@@ -247,7 +280,8 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
     if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 16)
         restart(c);
     c->bbr.phase = (uint8_t)(drain ? PHASE_DRAIN + 1 : (c->bbr.phase + 1) % PHASE_START);
-    const bool may = c->bbr.phase == PHASE_AGAIN || c->bbr.round - c->bbr.step_round <= 1;
+    const bool may =
+        c->bbr.phase == PHASE_AGAIN || c->bbr.round == c->bbr.step_round + STEP_ROUNDS + 1;
     if (!drain && may && c->bbr.min_rtt >= PACED_RTT && round_waited(c))
         c->bbr.phase = PHASE_DRAIN; /* once a cycle: others may keep the queue */
     if (c->bbr.phase == PHASE_PROBE) {
@@ -261,7 +295,8 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
 {
     static const uint8_t gain[PHASES] = {10, 6, 8, 8, 8, 8, 8, 8, 4};
     unsigned g = c->bbr.phase == PHASE_PROBE && c->bbr.felt ? PROBE_FULL : gain[c->bbr.phase];
-    uint64_t rate = send_rate(c), bdp = in(rate, c->bbr.min_rtt);
+    uint64_t rate = send_rate(c);
+    uint64_t bdp = in(rate, has_stepped(c) ? c->bbr.step_rtt : c->bbr.min_rtt);
     uint64_t want = bdp * g / 8 + in(rate, SLACK) + extra_of(c) + MIN_CWND;
     bool paced = c->bbr.min_rtt >= PACED_RTT;
     c->pace = 0;
@@ -303,7 +338,7 @@ static void bbr_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
     c->bbr.round_acked += s->acked;
     c->bbr.round_lost += s->lost;
     note_extra(c, s->acked, rate_of(c), now);
-    const bool unused = s->app_limited && s->in_flight + s->acked < c->cwnd;
+    const bool unused = s->app_limited && 2 * (s->in_flight + s->acked + s->lost) < c->cwnd;
     set_cwnd(c, unused ? 0 : s->acked);
 }
 
@@ -314,6 +349,11 @@ static void bbr_event(struct pq_cc *c, uint32_t in_flight)
 }
 
 static const struct pq_cc_ops bbr_ops = {bbr_acked, bbr_event, bbr_event};
+
+pq_ns pq_cc_min_rtt(const struct pq_cc *c)
+{
+    return c->ops == &bbr_ops && c->bbr.filled ? c->bbr.min_rtt : 0;
+}
 
 void pq_cc_init_bbr(struct pq_cc *c)
 {

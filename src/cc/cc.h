@@ -57,7 +57,8 @@ struct pq_cc {
             uint32_t recent;              /* how many the last ones are */
             pq_ns round_rtt, last_rtt;    /* smallest of this round, and of the one before */
             pq_ns step_rtt;      /* what the RTT has become from one round to the next ... */
-            uint32_t step_round; /* ... then */
+            uint32_t step_round; /* ... then, ... */
+            uint64_t step_full;  /* ... and the rate before */
             pq_ns probe_until;   /* not 0: the queue is being emptied to see min_rtt */
             pq_ns epoch;
             uint32_t epoch_acked;
@@ -72,4 +73,8 @@ struct pq_cc {
 void pq_cc_init_none(struct pq_cc *c);
 void pq_cc_init_reno(struct pq_cc *c, uint32_t resend);
 void pq_cc_init_bbr(struct pq_cc *c);
+
+/* The RTT of the path without a queue, or 0: not known, since too little has been sent, or to this
+ * controller never. */
+pq_ns pq_cc_min_rtt(const struct pq_cc *c);
 #endif

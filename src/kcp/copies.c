@@ -18,7 +18,8 @@
 #define LOSS_MUCH   40  /* from here on there are two copies */
 #define BACKOFF_MAX 2   /* time-outs in a row */
 #define LOSS_SPAN   64  /* transmissions between two measurements */
-#define LATER_PART  16  /* of the RTT */
+#define LEAST_SPAN  PQ_SEC
+#define LATER_PART  16 /* of the RTT */
 #define LATER_MIN   (5 * PQ_MS)
 #define LATER_MAX   (20 * PQ_MS)
 #define COPY_RATE   8000 /* bytes a second */
@@ -66,9 +67,27 @@ static void note(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns later, pq_n
             (struct pq_kcp_again){.sn = s->sn, .id = s->id, .at = now + later};
 }
 
+/* The RTT of the path as it is now; one that has become longer is known after two spans. */
+static pq_ns least_rtt(const struct pq_kcp *k)
+{
+    const pq_ns known = pq_cc_min_rtt(&k->cc);
+    return known ? known : pq_ns_min(k->least_rtt, k->least_before);
+}
+
+static void note_rtt(struct pq_kcp *k, pq_ns now)
+{
+    if (now >= k->least_at + LEAST_SPAN) {
+        k->least_before = k->least_rtt ? k->least_rtt : k->srtt;
+        k->least_rtt = k->srtt;
+        k->least_at = now;
+    }
+    k->least_rtt = pq_ns_min(k->least_rtt, k->srtt);
+}
+
 bool pq_copies_pay(const struct pq_kcp *k)
 {
-    const bool queue = k->srtt > k->min_rtt + k->min_rtt / 2 + LATER_MIN;
+    const pq_ns least = least_rtt(k);
+    const bool queue = k->srtt > least + least / 2 + LATER_MIN;
     return k->lean && !queue && (k->loss >= LOSS_MIN || k->loss_in >= LOSS_MIN);
 }
 
@@ -91,6 +110,7 @@ static pq_ns later(const struct pq_kcp *k)
 void pq_copies_sent(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now)
 {
     earn(k, s->len, now);
+    note_rtt(k, now);
     const bool small = s->len <= PQ_COPY_SMALL && k->lean;
     if (!k->ours || k->backoff > (small ? BACKOFF_MAX : 0)) /* it may have fallen silent */
         return;

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* test_cc.c - the model of the path (cc/bbr.c) alone: one sender that always has something to send,
+ * one queue, every packet acknowledged.  What the queue has no room for, and a part of the rest, is
+ * lost.  The path changes while it is used. */
+#include "cc/cc.h"
+#include "unit.h"
+
+#define RING 65536 /* packets in flight, at most; a power of two */
+#define STEP PQ_MS
+
+struct sent {
+    pq_ns at, first_sent, delivered_at;
+    uint32_t delivered; /* when it was sent */
+    pq_ns back;         /* its acknowledgement, or the time at which it is missed */
+    bool lost;
+};
+
+struct path {
+    struct pq_cc cc;
+    pq_ns now;
+    pq_ns rtt;     /* of the empty path */
+    double rate;   /* packets a second */
+    pq_ns queue;   /* the longest wait */
+    unsigned loss; /* per thousand, in front of the queue */
+    pq_ns busy;    /* the queue is empty then */
+    pq_ns pace_at, first_sent, delivered_at;
+    uint32_t delivered, in_flight;
+    uint32_t first, end; /* of the ring */
+    struct sent ring[RING];
+    uint64_t arrived; /* since the last look */
+    pq_ns wait;       /* the longest of them */
+    uint64_t seed;
+};
+
+static void begin(struct path *p, double rate, pq_ns rtt)
+{
+    memset(p, 0, sizeof *p);
+    pq_cc_init_bbr(&p->cc);
+    p->now = p->busy = p->pace_at = p->first_sent = p->delivered_at = 1000 * PQ_SEC;
+    p->rate = rate;
+    p->rtt = rtt;
+    p->queue = 200 * PQ_MS;
+    p->seed = 7;
+}
+
+static void transmit(struct path *p)
+{
+    struct sent *s = &p->ring[p->end++ % RING];
+    *s = (struct sent){p->now, p->first_sent, p->delivered_at, p->delivered, 0, false};
+    p->in_flight++;
+    const pq_ns wait = p->busy > p->now ? p->busy - p->now : 0;
+    s->lost = ut_below(&p->seed, 1000) < p->loss || wait > p->queue;
+    if (!s->lost)
+        p->busy = p->now + wait + (pq_ns)(1e9 / p->rate);
+    s->back = p->now + wait + p->rtt;
+    p->wait = pq_ns_max(p->wait, wait);
+}
+
+static void acknowledge(struct path *p)
+{
+    struct pq_cc_sample x = {0};
+    while (p->first != p->end) {
+        const struct sent *s = &p->ring[p->first % RING];
+        if (s->back > p->now)
+            break;
+        p->first++;
+        p->in_flight--;
+        if (s->lost) {
+            x.lost++;
+            continue;
+        }
+        x.rtt = s->back - s->at;
+        x.acked++;
+        x.prior = s->delivered;
+        x.interval = pq_ns_max(p->now - s->delivered_at, s->at - s->first_sent);
+        p->first_sent = s->at;
+        p->delivered++;
+        p->delivered_at = p->now;
+        p->arrived++;
+    }
+    if (!x.acked)
+        return;
+    x.delivered = p->delivered;
+    x.in_flight = p->in_flight;
+    p->cc.ops->acked(&p->cc, &x, p->now);
+}
+
+/* Packets a second that arrive in the time from now on. */
+static double run(struct path *p, pq_ns time)
+{
+    const pq_ns until = p->now + time;
+    p->arrived = 0;
+    p->wait = 0;
+    while (p->now < until) {
+        p->now += STEP;
+        acknowledge(p);
+        while (p->in_flight < p->cc.cwnd && (!p->cc.pace || p->pace_at <= p->now)) {
+            transmit(p);
+            assert_true(p->end - p->first <= RING);
+            if (p->cc.pace)
+                p->pace_at = pq_ns_max(p->pace_at, p->now - 2 * STEP) + PQ_SEC / p->cc.pace;
+        }
+    }
+    return (double)p->arrived * PQ_SEC / (double)time;
+}
+
+static struct path path;
+
+static void fills_a_path_and_leaves_its_queue_empty(void **state)
+{
+    (void)state;
+    static const double rates[] = {500, 5000, 15000};
+    static const unsigned rtts[] = {10, 100, 250};
+    for (size_t i = 0; i < COUNT_OF(rates) * COUNT_OF(rtts); i++) {
+        begin(&path, rates[i / 3], rtts[i % 3] * PQ_MS);
+        run(&path, 3 * PQ_SEC);
+        const double got = run(&path, 5 * PQ_SEC);
+        printf("%5.0f packets/s, %3u ms: %5.0f, longest wait %.1f ms\n", path.rate, rtts[i % 3],
+               got, (double)path.wait / PQ_MS);
+        assert_true(got > 0.9 * path.rate);
+        assert_true(path.wait < path.rtt / 2 + 15 * PQ_MS);
+    }
+}
+
+static void loss_of_the_path_does_not_slow_it(void **state)
+{
+    (void)state;
+    for (path.loss = 0; path.loss <= 300; path.loss += 100) {
+        const unsigned loss = path.loss;
+        begin(&path, 10000, 100 * PQ_MS);
+        path.loss = loss;
+        run(&path, 3 * PQ_SEC);
+        const double got = run(&path, 5 * PQ_SEC);
+        printf("loss %u per thousand: %.0f of %.0f\n", loss, got, path.rate);
+        assert_true(got > 0.88 * path.rate);
+    }
+}
+
+/* Another way, and longer: it is known for one, and nothing is held back. */
+static void a_longer_way_is_taken_for_one(void **state)
+{
+    (void)state;
+    for (unsigned longer = 140; longer <= 300; longer += 40) {
+        begin(&path, 8000, 80 * PQ_MS);
+        run(&path, 5 * PQ_SEC);
+        path.rtt = longer * PQ_MS;
+        run(&path, 3 * path.rtt);
+        const double got = run(&path, PQ_SEC);
+        printf("80 -> %u ms: %.0f of %.0f in the next second\n", longer, got, path.rate);
+        assert_true(got > 0.93 * path.rate);
+        assert_true(pq_cc_min_rtt(&path.cc) >= path.rtt);
+    }
+}
+
+/* A path that carries less all at once looks like a longer one for a while: the queue must go. */
+static void a_narrower_way_is_not_taken_for_a_longer_one(void **state)
+{
+    (void)state;
+    for (unsigned part = 2; part <= 4; part++) {
+        begin(&path, 8000, 80 * PQ_MS);
+        run(&path, 5 * PQ_SEC);
+        path.rate = 8000.0 / part;
+        run(&path, 5 * PQ_SEC); /* ten rounds through a full queue */
+        const double got = run(&path, 2 * PQ_SEC);
+        printf("1/%u of the rate: %.0f of %.0f, waits %.1f ms at most\n", part, got, path.rate,
+               (double)path.wait / PQ_MS);
+        assert_true(got > 0.85 * path.rate);
+        assert_true(path.wait < 60 * PQ_MS);
+        assert_true(pq_cc_min_rtt(&path.cc) < 90 * PQ_MS);
+    }
+}
+
+/* Somebody else's packets fill the queue, all at once and for some seconds. */
+static void the_queue_of_others_is_not_the_path(void **state)
+{
+    (void)state;
+    begin(&path, 8000, 80 * PQ_MS);
+    run(&path, 5 * PQ_SEC);
+    for (unsigned i = 0; i < 3000; i++) { /* half of what arrives at the queue is not ours */
+        path.busy = pq_ns_max(path.busy, path.now) + (i < 40 ? 3 * PQ_MS : PQ_MS / 2);
+        run(&path, PQ_MS);
+    }
+    run(&path, 3 * PQ_SEC);
+    const double got = run(&path, 2 * PQ_SEC);
+    printf("afterwards: %.0f of %.0f, waits %.1f ms at most\n", got, path.rate,
+           (double)path.wait / PQ_MS);
+    assert_true(got > 0.9 * path.rate);
+    assert_true(pq_cc_min_rtt(&path.cc) < 90 * PQ_MS);
+    assert_true(path.wait < 60 * PQ_MS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cc[] = {
+        cmocka_unit_test(fills_a_path_and_leaves_its_queue_empty),
+        cmocka_unit_test(loss_of_the_path_does_not_slow_it),
+        cmocka_unit_test(a_longer_way_is_taken_for_one),
+        cmocka_unit_test(a_narrower_way_is_not_taken_for_a_longer_one),
+        cmocka_unit_test(the_queue_of_others_is_not_the_path),
+    };
+    return ut_run(cc);
+}
