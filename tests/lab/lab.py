@@ -174,7 +174,7 @@ class Host:
     def __init__(self, lab: Lab, letter: str, number: int):
         self.lab = lab
         self.letter = letter
-        self.namespace = f"{PREFIX}{os.getpid()}{letter}"
+        self.namespace = f"{PREFIX}{os.getpid()}{lab.name}{letter}"
         self.device = f"{letter}0"
         self.mac = f"02:00:00:00:00:{number:02x}"
         self.ip4 = f"10.77.0.{number}"
@@ -302,11 +302,13 @@ class Host:
 class Lab:
     open_labs: list[Lab] = []
 
-    def __init__(self, third: bool = False, wan: list[str] | None = None):
+    def __init__(self, third: bool = False, wan: list[str] | None = None, name: str = ""):
+        """`name`: small letters, for a program that has several labs at once."""
         if third and wan is not None:
             raise ValueError("a third host and a WAN at once are not supported")
         self.folder = Path(tempfile.mkdtemp(prefix="paqet-lab-"))
         self.folder.chmod(0o755)
+        self.name = name
         self.files = 0
         self.processes: list[Process] = []
         self.last: list[Callable[[], None]] = []
@@ -482,7 +484,7 @@ def remove_leftovers() -> None:
     for folder, remove in (("/run/netns", remove_namespace), ("/etc/netns", remove_names)):
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(folder):
-                owner = re.fullmatch(rf"{PREFIX}(\d+)[csxw]", name)
+                owner = re.fullmatch(rf"{PREFIX}(\d+)[a-z]*[csxw]", name)
                 if owner and not Path("/proc", owner[1]).exists():
                     remove(name)
 
