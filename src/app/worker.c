@@ -13,6 +13,7 @@
 #define TX_TURN    1024  /* packets of one turn */
 #define RETRY      PQ_MS /* after the interface's queue was full */
 #define LOG_PERIOD (60 * PQ_SEC)
+#define LEAVE_MAX  PQ_SEC /* for connections to end both ways when the program does */
 
 #define NAP       (300 * PQ_US) /* so long frames are left to gather ... */
 #define NAP_AFTER 32            /* ... after so many turns ... */
@@ -136,12 +137,17 @@ static void nap(struct pq_worker *w)
     w->received = false;
 }
 
+static void end_when_left(struct pq_worker *w);
+
 static void on_check(uv_check_t *c)
 {
     struct pq_worker *w = c->data;
     w->now = pq_clock();
     drain(w);
-    nap(w);
+    if (w->leave_by)
+        end_when_left(w);
+    else
+        nap(w);
 }
 
 /* ---- in: kernel -> sessions */
@@ -290,17 +296,8 @@ static void say_bye(void *ctx, struct pq_session *s)
     pq_session_bye(s);
 }
 
-static void on_stop(uv_async_t *a)
+static void close_handles(struct pq_worker *w)
 {
-    struct pq_worker *w = a->data;
-    w->now = pq_clock();
-    if (w->on_stop)
-        w->on_stop(w);
-    pq_front_stop(&w->front);
-    pq_hub_each(w->hub, say_bye, NULL);
-    drain(w); /* what streams still had to say, and that this is the end */
-    pq_hub_leave(w->hub);
-    drain(w);
     close_polls(w);
     uv_close((uv_handle_t *)&w->alarm, NULL);
     uv_close((uv_handle_t *)&w->prepare, NULL);
@@ -308,6 +305,35 @@ static void on_stop(uv_async_t *a)
     uv_close((uv_handle_t *)&w->idle, NULL);
     uv_close((uv_handle_t *)&w->stop, NULL);
     uv_close((uv_handle_t *)&w->woken, NULL);
+    uv_close((uv_handle_t *)&w->leaving, NULL);
+}
+
+static void on_leaving(uv_timer_t *t)
+{
+    (void)t; /* on_check finds that it is time */
+}
+
+/* Connections end both ways, if their other ends still answer [12.9]. */
+static void end_when_left(struct pq_worker *w)
+{
+    if ((pq_hub_left(w->hub) || w->now >= w->leave_by) && !uv_is_closing((uv_handle_t *)&w->stop))
+        close_handles(w);
+}
+
+static void on_stop(uv_async_t *a)
+{
+    struct pq_worker *w = a->data;
+    if (w->leave_by)
+        return;
+    w->now = pq_clock();
+    if (w->on_stop)
+        w->on_stop(w);
+    pq_front_stop(&w->front);
+    pq_hub_each(w->hub, say_bye, NULL);
+    drain(w); /* what streams still had to say, and that this is the end */
+    pq_hub_leave(w->hub);
+    w->leave_by = w->now + LEAVE_MAX;
+    uv_timer_start(&w->leaving, on_leaving, LEAVE_MAX / PQ_MS, 0);
 }
 
 /* Stands still if that is asked for.  What there is to send goes out in this turn: on_check. */
@@ -340,6 +366,7 @@ static int open_handles(struct pq_worker *w)
         return e;
     uv_unref(
         (uv_handle_t *)&w->handed); /* open to the end: others may still send when this one stops */
+    uv_timer_init(&w->loop, &w->leaving);
     uv_prepare_init(&w->loop, &w->prepare);
     uv_check_init(&w->loop, &w->check);
     uv_idle_init(&w->loop, &w->idle);

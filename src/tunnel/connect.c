@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* connect.c - sessions of our own wire whose packets look like a TCP connection from its SYN on:
- * what a SYN proves and who has called, before there is a session; handshakes, acknowledgements
- * without data and ends of connections on their way [12.9].  How one connection counts is in
- * wire/connect.c. */
+ * what a SYN proves and who has called, before there is a session; handshakes and acknowledgements
+ * without data on their way [12.9].  How one connection counts is in wire/connect.c, how it ends in
+ * leave.c. */
 #include "tunnel/tunnel_internal.h"
 
 #include <stdlib.h>
 
 #define CALLERS_MAX 256 /* connections of a worker that have no session yet, for ... */
 #define CALLER_WAIT PQ_HALF_WAIT
-#define LEAVING_MAX 1024 /* ends that wait to go out */
 #define LINK_MTU    1500
 #define REPEAT_MIN  (200 * PQ_MS) /* the last datagram goes again while nothing else may */
 #define REPEATS_MAX 6             /* doublings of that */
@@ -29,11 +28,6 @@ struct pq_caller { /* server: a connection that has no session yet */
     pq_ns opened;
     uint8_t syn[SYN_MAX]; /* the frame of the SYN, for another worker; ... */
     uint32_t syn_len;     /* ... 0: there is none */
-};
-
-struct pq_leaving { /* a connection that ends */
-    struct pq_list node;
-    struct pq_flow flow;
 };
 
 /* ---- what a SYN proves */
@@ -115,6 +109,7 @@ static void draw_lead(struct pq_hub *h, struct pq_flow *f)
 void pq_connect_begin(struct pq_hub *h, struct pq_flow *f, pq_ns now)
 {
     const struct pq_connect_conf c = host_of(h, f);
+    pq_leave_again(h, f);
     pq_connect_client(f, &c, now);
     draw_lead(h, f);
 }
@@ -281,7 +276,7 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     if (kind != PQ_TCP_SYN) {
         if (c)
             pq_connect_bare(&c->flow, seg);
-        return c ? PQ_DROP_NONE : take_elsewhere(h, seg);
+        return c || pq_leave_take(h, seg, now) ? PQ_DROP_NONE : take_elsewhere(h, seg);
     }
     if (c && seg->seq + 1 == c->flow.st.ack)
         return call_again(c, seg);
@@ -289,6 +284,7 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
         return PQ_DROP_NO_PAYLOAD;
     if (c)
         caller_free(c); /* it has begun anew from the same port */
+    pq_leave_forget(h, &seg->src, &seg->dst);
     return call(h, seg, first, now);
 }
 
@@ -320,43 +316,11 @@ pq_ns pq_connect_deadline(const struct pq_hub *h)
     return c->opened + CALLER_WAIT; /* NOLINT(clang-analyzer-unix.Malloc): as in pq_list_pop */
 }
 
-/* ---- ends */
-
-void pq_connect_leave(struct pq_hub *h, struct pq_flow *f)
-{
-    if (f->look != PQ_LOOK_CONNECT || f->conn.state != PQ_CONNECT_OPEN || f->conn.gone ||
-        h->n_leaving >= LEAVING_MAX)
-        return;
-    struct pq_leaving *l = malloc(sizeof *l);
-    if (!l)
-        return;
-    l->flow = *f;
-    f->conn.gone = true;
-    h->n_leaving++;
-    pq_list_init(&l->node);
-    pq_list_push(&h->leaving, &l->node);
-}
-
-static void leave(void *ctx, struct pq_session *s)
-{
-    pq_connect_leave(ctx, &s->flow);
-}
-
-void pq_hub_leave(struct pq_hub *h)
-{
-    pq_hub_each(h, leave, h);
-}
-
 /* ---- on their way */
-
-static void note_out(struct pq_hub *h)
-{
-    h->stats.tx_packets++;
-}
 
 bool pq_connect_ready(const struct pq_hub *h)
 {
-    return !pq_list_empty(&h->called) || !pq_list_empty(&h->leaving);
+    return !pq_list_empty(&h->called);
 }
 
 size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
@@ -367,14 +331,7 @@ size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns 
         struct pq_caller *c = PQ_OF(i, struct pq_caller, waiting);
         pq_connect_answer(&c->flow, &slots[done++], now);
         c->answered = true;
-        note_out(h);
-    }
-    while (done < n && (i = pq_list_pop(&h->leaving))) {
-        struct pq_leaving *l = PQ_OF(i, struct pq_leaving, node);
-        pq_connect_reset(&l->flow, &slots[done++], now);
-        h->n_leaving--;
-        free(l);
-        note_out(h);
+        h->stats.tx_packets++;
     }
     return done;
 }
@@ -411,7 +368,7 @@ static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *sl
             pq_connect_proof(s->syn_key, pq_flow_tsval(f, at), h->ev->wall(h->ctx) / PQ_SYN_SLOT);
     }
     pq_connect_ask(f, slot, first, at);
-    note_out(h);
+    h->stats.tx_packets++;
     return true;
 }
 
@@ -422,7 +379,7 @@ size_t pq_connect_head(struct pq_session *s, struct pq_flow *f, struct pq_slot *
     if (!f->conn.finish)
         return 0;
     pq_connect_ack(f, slot, now);
-    note_out(s->hub);
+    s->hub->stats.tx_packets++;
     return 1;
 }
 
@@ -473,7 +430,7 @@ static void repeat(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     s->flow.st.seq = seq;
     t->due = now + (pq_ns_max(REPEAT_MIN, 2 * pq_kcp_srtt(s->kcp)) << t->n);
     t->n += t->n < REPEATS_MAX;
-    note_out(s->hub);
+    s->hub->stats.tx_packets++;
 }
 
 size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now)
@@ -487,7 +444,7 @@ size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     if (pq_connect_ack_at(&s->flow, now) > now)
         return 0;
     pq_connect_ack(&s->flow, slot, now);
-    note_out(s->hub);
+    s->hub->stats.tx_packets++;
     return 1;
 }
 
@@ -516,8 +473,9 @@ static bool is_shared(const struct pq_session *s)
 
 void pq_connect_end(struct pq_session *s)
 {
+    const bool in_order = s->dead == PQ_ECLOSED || s->dead == PQ_EREPLACED;
     if (!s->away && !is_shared(s))
-        pq_connect_leave(s->hub, &s->flow);
+        pq_leave(s->hub, &s->flow, in_order);
     pq_mask_free(&s->syn_key);
     free(s->stalled.copy);
 }
@@ -527,8 +485,6 @@ void pq_connect_fini(struct pq_hub *h)
     struct pq_list *i;
     while ((i = pq_list_pop(&h->callers)))
         caller_free(PQ_OF(i, struct pq_caller, node));
-    while ((i = pq_list_pop(&h->leaving)))
-        free(PQ_OF(i, struct pq_leaving, node));
     pq_hash_fini(&h->by_caller);
     pq_mask_free(&h->syn_key);
     pq_syns_free(&h->own_syns);

@@ -26,6 +26,7 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     pq_list_init(&h->callers);
     pq_list_init(&h->called);
     pq_list_init(&h->leaving);
+    pq_list_init(&h->parting);
     h->hash_seed = h->conf.smux.hash_seed = pq_rng_u64(rng) | 1;
     pq_list_init(&h->sessions);
     pq_list_init(&h->half);
@@ -52,6 +53,7 @@ void pq_hub_free(struct pq_hub **hp)
     while (!pq_list_empty(&h->sessions))
         pq_session_end_now(PQ_OF(h->sessions.next, struct pq_session, node), PQ_ECLOSED);
     h->t->hub_fini(h);
+    pq_leave_fini(h);
     pq_hash_fini(&h->by_peer);
     pq_heap_fini(&h->timers);
     pq_pool_fini(&h->blocks);
@@ -63,7 +65,8 @@ void pq_hub_free(struct pq_hub **hp)
 void pq_hub_tick(struct pq_hub *h, pq_ns now)
 {
     struct pq_heap_node *n;
-    while ((n = pq_heap_top(&h->timers)) && n->at <= now) {
+    pq_leave_tick(h, now);
+    while (!h->left && (n = pq_heap_top(&h->timers)) && n->at <= now) {
         struct pq_session *s = PQ_OF(n, struct pq_session, timer);
         int e = h->t->tick(s, now);
         if (s->half && now >= s->opened + PQ_HALF_WAIT)
@@ -75,13 +78,15 @@ void pq_hub_tick(struct pq_hub *h, pq_ns now)
         pq_heap_remove(&h->timers, n); /* set again after the pull */
         pq_session_wake(s);
     }
-    h->t->hub_tick(h, now);
+    if (!h->left)
+        h->t->hub_tick(h, now);
 }
 
 pq_ns pq_hub_deadline(const struct pq_hub *h)
 {
     struct pq_heap_node *n = pq_heap_top(&h->timers);
-    return pq_ns_min(n ? n->at : PQ_NEVER, h->t->hub_deadline(h));
+    const pq_ns ends = pq_leave_deadline(h);
+    return h->left ? ends : pq_ns_min(pq_ns_min(n ? n->at : PQ_NEVER, ends), h->t->hub_deadline(h));
 }
 
 void pq_hub_no_runs(struct pq_hub *h)
@@ -170,8 +175,12 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
     if (d == PQ_DROP_SHORT_FRAME && f->len < f->wire_len)
         d = PQ_DROP_TRUNCATED;
     h->frame = f;
-    if (d == PQ_DROP_NO_PAYLOAD && h->shake)
+    if (h->left && (!d || d == PQ_DROP_NO_PAYLOAD)) { /* only ends of connections go on */
+        pq_leave_take(h, &seg, now);
+        d = PQ_DROP_NO_SESSION;
+    } else if (d == PQ_DROP_NO_PAYLOAD && h->shake) {
         d = pq_connect_take(h, &seg, now);
+    }
     if (d) {
         h->stats.drops[d]++;
         h->frame = NULL;
@@ -266,7 +275,10 @@ static bool goes_out(const struct pq_session *s)
 
 size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 {
-    size_t done = h->t->hub_pull(h, slots, n, now);
+    size_t done = pq_leave_pull(h, slots, n, now);
+    if (h->left)
+        return done;
+    done += h->t->hub_pull(h, slots + done, n - done, now);
     h->busy = true;
     while (done < n && !pq_list_empty(&h->ready)) {
         struct pq_session *s = PQ_OF(pq_list_pop(&h->ready), struct pq_session, ready);
@@ -289,5 +301,5 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 
 bool pq_hub_ready(const struct pq_hub *h)
 {
-    return !pq_list_empty(&h->ready) || h->t->hub_ready(h);
+    return pq_leave_ready(h) || (!h->left && (!pq_list_empty(&h->ready) || h->t->hub_ready(h)));
 }

@@ -262,9 +262,12 @@ pq_ns pq_session_asked(const struct pq_session *s);
  * next pull. */
 void pq_session_bye(struct pq_session *s);
 
-/* No session sends anything more: tells the paths so, where they have seen a connection begin.  The
- * next pull has the packets. */
+/* Nothing goes on any more but that the paths are told so, where they have seen a connection begin:
+ * the next pulls have the packets. */
 void pq_hub_leave(struct pq_hub *h);
+
+/* Whether all ends of connections have been acknowledged. */
+bool pq_hub_left(const struct pq_hub *h);
 
 /* Calls fn for each session; fn may end the one it is given. */
 void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), void *ctx);

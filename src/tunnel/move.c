@@ -63,7 +63,7 @@ void pq_move_end(struct pq_session *s)
 {
     pq_session_leave(s, &s->other);
     if (s->path)
-        pq_connect_leave(s->hub, &s->path->flow);
+        pq_leave(s->hub, &s->path->flow, true);
     free(s->path);
     s->path = NULL;
 }

@@ -199,6 +199,7 @@ void pq_session_end_now(struct pq_session *s, int err)
 {
     struct pq_hub *h = s->hub;
     const bool was_busy = h->busy;
+    s->dead = err;
     h->busy = true;  /* owners of streams may end sessions, this one too */
     pq_hub_flush(h); /* streams have not looked yet at bytes in its buffers */
     struct pq_list *n;

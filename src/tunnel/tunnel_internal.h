@@ -212,8 +212,12 @@ struct pq_hub {
     struct pq_list callers, called; /* server: connections without a session; to be answered */
     struct pq_hash by_caller;
     size_t n_callers;
-    struct pq_list leaving; /* connections that end */
+    struct pq_list leaving,
+        parting; /* connections that end, the oldest first; what is to be sent */
+    struct pq_hash by_leaving;
+    struct pq_heap leaving_due;
     size_t n_leaving;
+    bool left;               /* all of them do, and nothing else goes on */
     struct pq_mask *syn_key; /* server; NULL: no SYN is answered */
     struct pq_syns *syns, *own_syns;
     pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
@@ -348,9 +352,8 @@ bool pq_connect_claim(struct pq_hub *h, const struct pq_addr *peer, const struct
                       struct pq_flow *out);
 void pq_connect_tick(struct pq_hub *h, pq_ns now);
 pq_ns pq_connect_deadline(const struct pq_hub *h);
-void pq_connect_leave(struct pq_hub *h, struct pq_flow *f); /* tells the path that it is over */
 bool pq_connect_ready(const struct pq_hub *h);
-/* Answers to SYNs, and ends. */
+/* Answers to SYNs. */
 size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now);
 /* What has to go before the flow's first data: a SYN, or the end of the handshake.  0 or 1. */
 size_t pq_connect_head(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now);
@@ -369,6 +372,22 @@ enum pq_drop pq_kcp_session_input(struct pq_hub *h, const struct pq_segment *seg
 size_t pq_kcp_session_pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now);
 size_t pq_kcp_session_turn(const struct pq_session *s);
 pq_ns pq_kcp_session_deadline(struct pq_session *s, pq_ns now);
+
+/* leave.c: ends of connections, for who watches them */
+/* Nothing more is sent over the flow: FIN, which is answered and acknowledged; or else a reset. */
+void pq_leave(struct pq_hub *h, struct pq_flow *f, bool in_order);
+/* Whether a segment without data is of one that ends here. */
+bool pq_leave_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);
+/* Another connection begins from there; or this side begins one, on the flow's addresses: what
+ * ended there is over at once. */
+void pq_leave_forget(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local);
+void pq_leave_again(struct pq_hub *h, const struct pq_flow *f);
+bool pq_leave_ready(const struct pq_hub *h);
+size_t pq_leave_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now);
+void pq_leave_tick(struct pq_hub *h, pq_ns now);
+pq_ns pq_leave_deadline(const struct pq_hub *h);
+void pq_leave_fini(struct pq_hub *h);
+
 bool pq_session_fits(const struct pq_session *s); /* its datagrams, what the flow allows */
 /* Datagrams are no longer than the peer's MSS allows: begins anew if they would be. */
 void pq_session_fit(struct pq_session *s, pq_ns now);

@@ -3,7 +3,9 @@
 
 #include "wire/flow.h"
 
-#define ACK_EACH    PQ_MS /* from what was sent last to an acknowledgement without data, ... */
+#define ACK_NEAR                                                                                   \
+    PQ_MS /* from what was sent last to an acknowledgement without data on short paths, ... */
+#define NEAR        3            /* ... of so many ms; on others one goes for each batch; ... */
 #define ACK_LATEST  (40 * PQ_MS) /* ... after a lone segment, as Linux does, ... */
 #define ACK_SLOW    (16 * PQ_MS) /* ... once something queues on the way, ... */
 #define SLOW_MORE   10  /* ms: a round trip of half as much more than the least, and that */
@@ -242,6 +244,11 @@ bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s)
         c->gone = c->gone || s->seq == f->st.ack;
         return false;
     }
+    if (s->flags & PQ_TCP_FIN) {
+        c->closing = true;
+        c->fin_at = s->seq;
+        c->fin_ts = s->tsval;
+    }
     if (s->flags & PQ_TCP_SYN && !c->sure && note_answer(c, s))
         return false;
     if (s->flags & PQ_TCP_SYN) { /* the acknowledgement of his SYN+ACK was lost */
@@ -308,7 +315,8 @@ static void note_rtt(struct pq_connect *c, uint32_t rtt)
     if (!c->rtt_min || rtt + 1 < c->rtt_min)
         c->rtt_min = rtt + 1;
     const bool slow = rtt + 1 > c->rtt_min + c->rtt_min / 2 + SLOW_MORE;
-    c->pause = slow ? ACK_SLOW : pq_ns_max(c->pause - c->pause / FASTER, ACK_EACH);
+    const pq_ns least = c->rtt_min <= NEAR ? ACK_NEAR : 0;
+    c->pause = slow ? ACK_SLOW : pq_ns_max(c->pause - c->pause / FASTER, least);
 }
 
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
@@ -339,4 +347,31 @@ void pq_connect_ack(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 void pq_connect_reset(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 {
     forge_bare(f, slot, PQ_TCP_RST | PQ_TCP_ACK, now);
+}
+
+bool pq_connect_fin_came(struct pq_flow *f)
+{
+    struct pq_connect *c = &f->conn;
+    if (!c->closed && c->closing && c->fin_at - f->st.ack <= c->window) {
+        f->st.ack = c->fin_at + 1;
+        if ((int32_t)(c->fin_ts - f->st.ts_echo) > 0)
+            f->st.ts_echo = c->fin_ts;
+        c->closed = true;
+    }
+    return c->closed;
+}
+
+void pq_connect_fin(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
+{
+    struct pq_connect *c = &f->conn;
+    if (!c->fins++)
+        c->fin = f->st.seq;
+    f->st.seq = c->fin;
+    pq_connect_fin_came(f);
+    forge_bare(f, slot, PQ_TCP_FIN | PQ_TCP_ACK, now);
+}
+
+bool pq_connect_fin_acked(const struct pq_flow *f)
+{
+    return f->conn.fins && f->conn.una == f->st.seq;
 }

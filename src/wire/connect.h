@@ -36,8 +36,14 @@ struct pq_connect_conf { /* of this host */
 
 struct pq_connect { /* part of a flow */
     enum pq_connected state;
-    bool gone;    /* the peer has reset it, as it seems: nobody proves that he sends one */
-    bool finish;  /* client: owes the acknowledgement that ends the handshake */
+    bool gone;   /* the peer has reset it, as it seems: nobody proves that he sends one */
+    bool finish; /* client: owes the acknowledgement that ends the handshake */
+    bool
+        closing; /* a FIN has come with the number fin_at: nobody proves who sends one, so it ... */
+    bool closed; /* ... counts once this side ends, too */
+    uint32_t fin_at, fin_ts;
+    uint32_t fin; /* the own one's number, ... */
+    uint8_t fins; /* ... which has gone so many times */
     bool again;   /* owes one, though nothing new has come: the peer repeats himself */
     uint8_t syns; /* that went out */
     uint8_t scale, peer_scale;
@@ -119,7 +125,16 @@ uint32_t pq_connect_room(const struct pq_flow *f);
  * which what is owed has come, if it is not known yet. */
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now);
 
-/* Forge a segment without data into an empty slot: an acknowledgement, or the end. */
+/* Forge a segment without data into an empty slot: an acknowledgement, or that it is over at once.
+ */
 void pq_connect_ack(struct pq_flow *f, struct pq_slot *slot, pq_ns now);
 void pq_connect_reset(struct pq_flow *f, struct pq_slot *slot, pq_ns now);
+
+/* This side sends no more data: forges its FIN, also again.  From the first one on the peer's is
+ * acknowledged, if it is in his window. */
+void pq_connect_fin(struct pq_flow *f, struct pq_slot *slot, pq_ns now);
+
+/* Afterwards: whether the peer has acknowledged it; and the peer's own has come. */
+bool pq_connect_fin_acked(const struct pq_flow *f);
+bool pq_connect_fin_came(struct pq_flow *f);
 #endif

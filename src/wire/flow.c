@@ -104,6 +104,18 @@ bool pq_flow_is_from(const struct pq_flow *f, const struct pq_addr *a)
     return is4 ? memcmp(ip + 12, pq_addr_v4(a), 4) == 0 : memcmp(ip + 8, a->ip, 16) == 0;
 }
 
+void pq_flow_ends(const struct pq_flow *f, struct pq_addr *local, struct pq_addr *peer)
+{
+    const uint8_t *ip = f->head + f->link_len;
+    if (f->ip_len == PQ_IP4_LEN) {
+        pq_addr_set4(local, ip + 12, f->sport);
+        pq_addr_set4(peer, ip + 16, f->dport);
+    } else {
+        pq_addr_set6(local, ip + 8, f->sport);
+        pq_addr_set6(peer, ip + 24, f->dport);
+    }
+}
+
 /* ---- what is in the TCP header */
 
 struct numbers {
@@ -169,7 +181,7 @@ static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, p
     out->mss = c->mss;
     out->scale = c->scale;
     f->st.sent = true;
-    f->st.seq += (uint32_t)bytes + syn;
+    f->st.seq += (uint32_t)bytes + (flags & (PQ_TCP_SYN | PQ_TCP_FIN) ? 1 : 0);
     pq_connect_sent(f, out->tsval, now);
 }
 

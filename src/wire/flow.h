@@ -78,6 +78,9 @@ void pq_flow_set_link(struct pq_flow *f, const struct pq_flow_conf *conf);
 /* Whether the flow's packets bear this source address (its port does not matter). */
 bool pq_flow_is_from(const struct pq_flow *f, const struct pq_addr *a);
 
+/* The addresses and ports that its packets bear. */
+void pq_flow_ends(const struct pq_flow *f, struct pq_addr *local, struct pq_addr *peer);
+
 /* Notes a segment of the peer that has proven to be its own: what is sent back acknowledges it. */
 void pq_flow_heard(struct pq_flow *f, const struct pq_segment *s);
 

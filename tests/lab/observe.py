@@ -224,8 +224,9 @@ def run_ours(look: str, work: Work) -> Seen:
         both = (look_settings(look, work.ip6),) * 2
         ours, theirs = connect_settings(lab, work.ip6) if look == "connect" else both
         server = paqet.start_server(lab, ours)
-        paqet.start_client(lab, theirs)
+        client = paqet.start_client(lab, theirs)
         browse_tunnel(lab, seen)
+        client.stop()
         finish(lab, tap, seen, server)
     return seen
 

@@ -13,7 +13,7 @@ import paqet
 from case import Skip, add, best_of, expect, test
 from lab import Lab
 from observe import MB, Seen, Work
-from packets import PSH
+from packets import FIN, PSH
 from paqet import Settings
 
 WORK = Work(pages=10, download=8 * MB)
@@ -120,13 +120,16 @@ def look_connect(work: Work) -> None:
         for key in ("jumps", "altered", "repeats", "acks_backwards"):
             expect(side[key] == 0, f"{name}: {key} {side[key]}")
         expect(side["tsecr_known"] == 100, f"{name}: TSecr known: {side['tsecr_known']:.1f} %")
-        expect(side["without_payload"] > 0, f"{name}: no acknowledgement without data")
         expect(990 < side["tsval_rate"] < 1010, f"{name}: TSval steps {side['tsval_rate']} / s")
-    for name, at, up in (("up", seen.client, True), ("down", seen.server, False)):
-        first = figures.first_payloads(at, up)
+    for name, at, is_up in (("up", seen.client, True), ("down", seen.server, False)):
+        first = figures.first_payloads(at, is_up)
         expect(first["suspect"] == 0, f"{name}: the fully-encrypted rule knows it")
+    expect(up["without_payload"] > 20, f"bare acknowledgements: {up['without_payload']:.0f} %")
+    expect(down["without_payload"] > 0, "the server never acknowledges without data")
     psh = psh_of_download(seen)
     expect(psh < 50, f"PSH in {psh:.0f} % of the download")
+    ends = [packet.up for packet in seen.server if packet.flags & FIN]
+    expect(sorted(set(ends)) == [False, True] and len(ends) <= 4, f"FIN: {ends}")
 
 
 for _name, _work in (("", WORK), ("_ipv6", Work(WORK.pages, WORK.download, ip6=True))):

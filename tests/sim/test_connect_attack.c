@@ -154,12 +154,97 @@ static void clock_was_ahead(void **state)
     pq_syns_free(&s);
 }
 
+/* Clocks differ by at most half a slot. */
+static void clocks(void **state)
+{
+    (void)state;
+    static const int off[] = {0, -59900, 59900, -180100, 180100};
+    for (unsigned i = 0; i < 5; i++) {
+        struct world_conf c = connecting(10 * PQ_MS);
+        struct world *w = world_new(&c, ut_seed("clocks"));
+        pq_session_end(w->ses, PQ_ECLOSED);
+        /* what is older than its start it does not take */
+        world_run(w, WORLD_T0 + 60 * PQ_SEC, NULL);
+        w->end[CLIENT].wall_off = off[i];
+        world_connect(w, 40001);
+        world_run(w, w->now + PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].secured, i < 3);
+        finish(w);
+    }
+}
+
+/* ---- ends */
+
+static bool is_over(const struct world *w)
+{
+    return !w->end[CLIENT].hub->n_leaving && !w->end[SERVER].hub->n_leaving;
+}
+
+/* A FIN that somebody on the line puts in ends nothing, and is not acknowledged; of a connection
+ * that has ended it gets some answers, but not any number of them. */
+static uint64_t put_fin(struct world *w, uint32_t seq)
+{
+    const struct pq_flow *f = &w->ses->flow;
+    struct pq_slot slot = {.buf = calloc(1, PQ_SLOT_SIZE), .off = PQ_SLOT_HEAD};
+    struct pq_flow forger = *f;
+    const uint64_t before = w->end[SERVER].packets;
+    assert_non_null(slot.buf);
+    forger.st.seq = seq;
+    pq_connect_fin(&forger, &slot, w->now);
+    world_inject(w, SERVER, slot.buf + slot.off, slot.len, 0);
+    world_run(w, w->now + 5 * PQ_MS, NULL);
+    free(slot.buf);
+    return w->end[SERVER].packets - before;
+}
+
+static void foreign_fins(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed("foreign FINs"));
+    w->end[CLIENT].stays = true;
+    world_run(w, WORLD_T0 + PQ_SEC, NULL);
+    assert_int_equal(put_fin(w, w->ses->flow.st.seq), 0);
+    world_open(w, 100000, 100000);
+    assert_true(world_run(w, w->now + 10 * PQ_SEC, world_closed));
+    world_check(w);
+    struct pq_hub *server = w->end[SERVER].hub;
+    pq_session_end(PQ_OF(server->sessions.next, struct pq_session, node), PQ_ECLOSED);
+    w->end[SERVER].out.conf.cut = true;
+    uint64_t answers = 0;
+    for (unsigned i = 0; i < 100; i++)
+        answers += put_fin(w, w->ses->flow.st.seq + i);
+    assert_in_range(answers, 1, 4 + 8);
+    finish(w);
+}
+
+static void ends_are_bounded(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed("bounded ends"));
+    world_run(w, WORLD_T0 + PQ_SEC, NULL);
+    struct pq_hub *client = w->end[CLIENT].hub;
+    for (uint16_t i = 0; i < 3000; i++) {
+        struct pq_flow f = w->ses->flow;
+        f.sport = i;
+        pq_leave(client, &f, true);
+        assert_true(client->n_leaving <= 1024);
+    }
+    assert_int_equal(client->n_leaving, 1024);
+    assert_true(world_run(w, w->now + 20 * PQ_SEC, is_over));
+    finish(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clocks),
         cmocka_unit_test(forged_answers),
         cmocka_unit_test(no_configured_flags),
         cmocka_unit_test(clock_was_ahead),
+        cmocka_unit_test(foreign_fins),
+        cmocka_unit_test(ends_are_bounded),
     };
     if (pq_crypt_global_init())
         return 1;
