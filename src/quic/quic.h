@@ -78,15 +78,16 @@ struct pq_quic_why {
 struct pq_quic_events {
     /* ---- of the end; ctx is that of pq_quic_end_new */
 
-    /* Server: a connection begins that may be answered, if the peer proves itself.  Returns the
-     * `user` of its events, or NULL: it is not wanted, and nothing is answered. */
+    /* Server: a connection begins, whose first datagram is as it should be.  Returns the `user` of
+     * its events, or NULL: it is not wanted, and nothing is answered. */
     void *(*accept)(void *ctx, struct pq_quic *q, const struct pq_quic_path *path);
     /* Server: whether an opening with this id was there before; remembers it [13.3].  In common for
      * all ends.  NULL: each end has a small memory of its own. */
     bool (*seen)(void *ctx, struct pq_view id);
-    /* Server: the PSK of who says to be `identity`, 32 bytes.  Returns false for nobody.  NULL: all
-     * have the PSK that is made of the key [13.1]. */
-    bool (*psk)(void *user, struct pq_view identity, uint8_t psk[PQ_QUIC_PSK_LEN]);
+    /* Server: the PSK of who says to be `identity`, 32 bytes; as a rule right before `accept`.
+     * Returns false for nobody.  NULL: all have the PSK that is made of the key [13.1]. */
+    bool (*psk)(void *ctx, struct pq_quic *q, struct pq_view identity,
+                uint8_t psk[PQ_QUIC_PSK_LEN]);
     /* More bytes came than fit into the memory of a batch: use what was delivered. */
     void (*flush)(void *ctx);
 
@@ -98,7 +99,8 @@ struct pq_quic_events {
     /* The connection has ended.  No more events of it or its streams.  The owner calls
      * pq_quic_free, outside of events. */
     void (*closed)(void *user, const struct pq_quic_why *why);
-    /* The peer opened a stream.  Returns the `user` of its events, NULL: it is reset. */
+    /* The peer opened a stream, which must not be closed inside.  Returns the `user` of its events;
+     * NULL: it is reset. */
     void *(*open)(void *user, struct pq_quic_stream *st);
     /* A datagram came, borrowed for the call. */
     void (*datagram)(void *user, struct pq_view v);
@@ -114,8 +116,9 @@ struct pq_quic_events {
     /* The peer has given its half up, nothing more comes; some of it may be missing.  RESET_STREAM.
      */
     void (*reset)(void *st_user, uint64_t code);
-    /* The peer reads no more: what is sent goes nowhere, and was dropped.  STOP_SENDING. */
-    void (*stop)(void *st_user, uint64_t code);
+    /* The peer reads no more: what is sent goes nowhere, and what was queued has been dropped. This
+     * is noticed when something is to be sent.  STOP_SENDING. */
+    void (*stop)(void *st_user);
     /* pq_quic_stream_room is above 0 again after it was 0. */
     void (*room)(void *st_user);
     /* n more bytes of what was sent have been acknowledged.  May be NULL. */

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_cc.c - ngtcp2 has no place for a congestion controller of somebody else.  But its callbacks
+ * for keys see each packet in plain text: `encrypt` the number of one that goes out and whether it
+ * asks for an acknowledgement, `decrypt` the ACK frames.  That is all a controller needs, and
+ * while ngtcp2's own window is open, what is not written does not go.
+ *
+ * cc/bbr.c does not slow down for losses.  On long paths this is what it is for; below PACED_RTT
+ * they come from a receiver, or a queue, that is too slow, and KCP's window of the peer, which
+ * keeps that away there, has no counterpart here.  So there the packets in flight are bounded, too:
+ * a quarter less when a round has lost more than the path always loses, an eighth more when not. */
+#include "quic/quic_cc.h"
+
+#include <stdlib.h>
+
+#define RECORDS_MIN   64
+#define RECORDS_MAX   65536 /* more than PQ_CC_CWND_MAX with the holes in between */
+#define REMEMBERED    64    /* lost ones that may still turn out to have arrived */
+#define REORDERED     3     /* later ones that have arrived: it is lost (RFC 9002 6.1.1) */
+#define BURST         PQ_MS /* pacing may be late by so much and make up for it */
+#define SHORT_RTT     (5 * PQ_MS)
+#define ROUND_SAMPLE  50 /* packets that tell of the loss of a round, at least */
+#define LOSS_NOTABLE  20 /* of 1024 */
+#define WINDOW_LEAST  16
+#define FRAME_PADDING 0x00
+#define FRAME_PING    0x01
+#define FRAME_ACK     0x02
+#define FRAME_ACK_ECN 0x03
+
+enum { UNKNOWN, FLIGHT, LOST };
+
+void quic_cc_init(struct quic_cc *c)
+{
+    *c = (struct quic_cc){.largest = -1, .most = UINT32_MAX};
+    pq_cc_init_bbr(&c->cc);
+}
+
+void quic_cc_fini(struct quic_cc *c)
+{
+    free(c->r);
+    c->r = NULL;
+}
+
+/* A variable-length integer (RFC 9000 16). */
+static uint64_t varint(struct pq_rd *r)
+{
+    const uint8_t first = pq_rd_u8(r);
+    uint64_t v = first & 0x3f;
+    for (unsigned more = (1U << (first >> 6)) - 1; more; more--)
+        v = v << 8 | pq_rd_u8(r);
+    return v;
+}
+
+static void skip(struct pq_rd *r, uint8_t most)
+{
+    while (!r->bad && r->p < r->end && *r->p <= most)
+        r->p++;
+}
+
+static bool at_ack(const struct pq_rd *r)
+{
+    return r->p < r->end && (*r->p == FRAME_ACK || *r->p == FRAME_ACK_ECN);
+}
+
+static void skip_ack(struct pq_rd *r)
+{
+    const bool ecn = pq_rd_u8(r) == FRAME_ACK_ECN;
+    varint(r);
+    varint(r);
+    uint64_t numbers = varint(r) * 2 + 1;
+    numbers += ecn ? 3 : 0;
+    while (numbers-- && !r->bad)
+        varint(r);
+}
+
+/* Whether a packet holds more than padding and acknowledgements (RFC 9002 2). */
+static bool is_eliciting(struct pq_view v)
+{
+    struct pq_rd r = pq_rd_init(v.p, v.n);
+    for (;;) {
+        skip(&r, FRAME_PADDING);
+        if (!at_ack(&r))
+            return pq_rd_left(&r) > 0;
+        skip_ack(&r);
+    }
+}
+
+/* ---- what was sent */
+
+static struct quic_record *record(const struct quic_cc *c, int64_t n)
+{
+    return &c->r[(uint64_t)n & (c->cap - 1)];
+}
+
+/* Makes room for packet n.  Returns false if there is none: it is not followed. */
+static bool make_room(struct quic_cc *c, int64_t n)
+{
+    uint32_t cap = c->cap ? c->cap : RECORDS_MIN;
+    while (n - c->first >= cap && cap < RECORDS_MAX)
+        cap *= 2;
+    if (n - c->first >= cap)
+        return false;
+    if (cap == c->cap)
+        return true;
+    struct quic_record *r = calloc(cap, sizeof *r);
+    if (!r)
+        return false;
+    for (int64_t i = c->first; i < c->next; i++)
+        r[(uint64_t)i & (cap - 1)] = *record(c, i);
+    free(c->r);
+    c->r = r;
+    c->cap = cap;
+    return true;
+}
+
+/* The number in the header is cut; it is the next one that ends so. */
+static int64_t whole_number(const struct quic_cc *c, struct pq_view head)
+{
+    const unsigned n = (head.p[0] & 3) + 1U;
+    uint32_t cut = 0;
+    for (unsigned i = 0; i < n; i++)
+        cut = cut << 8 | head.p[head.n - n + i];
+    const int64_t span = INT64_C(1) << 8 * n;
+    const int64_t pn = (c->next & ~(span - 1)) | cut;
+    return pn < c->next ? pn + span : pn;
+}
+
+void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames, pq_ns now)
+{
+    const int64_t pn = whole_number(c, head);
+    const bool eliciting = is_eliciting(frames);
+    if (!c->flight) /* nothing before it matters any more */
+        c->first = c->next = eliciting ? pn : pn + 1;
+    if (!eliciting && !c->flight)
+        return;
+    if (!make_room(c, pn)) {
+        c->probes -= c->probes > 0;
+        return;
+    }
+    for (; c->next <= pn; c->next++) /* numbers may be left out */
+        record(c, c->next)->state = UNKNOWN;
+    if (!eliciting)
+        return;
+    if (!c->flight)
+        c->first_sent = c->delivered_at = now;
+    *record(c, pn) = (struct quic_record){.sent = now,
+                                          .delivered_at = c->delivered_at,
+                                          .first_sent = c->first_sent,
+                                          .delivered = c->delivered,
+                                          .state = FLIGHT,
+                                          .app_limited = c->app_limited};
+    c->flight++;
+    c->sent++;
+    c->probes -= c->probes > 0;
+    if (c->cc.pace)
+        c->pace_at = pq_ns_max(c->pace_at + BURST, now) - BURST + PQ_SEC / c->cc.pace;
+}
+
+/* ---- what has arrived */
+
+static void was_acked(struct quic_cc *c, int64_t n, pq_ns now)
+{
+    struct quic_record *r = record(c, n);
+    if (r->state == UNKNOWN)
+        return;
+    c->flight -= r->state == FLIGHT;
+    c->delivered++;
+    c->delivered_at = now;
+    c->acked++;
+    c->sample.acked++;
+    if (n > c->largest) {
+        c->sample.prior = r->delivered;
+        c->sample.interval = pq_ns_max(now - r->delivered_at, r->sent - r->first_sent);
+        c->sample.app_limited = r->app_limited;
+        c->first_sent = r->sent;
+    }
+    r->state = UNKNOWN;
+}
+
+static void note_rtt(struct quic_cc *c, int64_t n, pq_ns now)
+{
+    const struct quic_record *r = record(c, n);
+    if (n <= c->largest || r->state == UNKNOWN)
+        return;
+    const pq_ns rtt = now > r->sent ? now - r->sent : 1;
+    c->sample.rtt = c->latest = rtt;
+    c->min_rtt = c->min_rtt ? pq_ns_min(c->min_rtt, rtt) : rtt;
+    c->srtt = c->srtt ? c->srtt - c->srtt / 8 + rtt / 8 : rtt;
+}
+
+/* Those before the largest which are overdue (RFC 9002 6.1). */
+static void find_lost(struct quic_cc *c, pq_ns now)
+{
+    const pq_ns late = pq_ns_max(c->latest, c->srtt) * 9 / 8;
+    int64_t i = c->first;
+    for (; i <= c->largest; i++) {
+        struct quic_record *r = record(c, i);
+        if (r->state != FLIGHT)
+            continue;
+        if (c->largest - i < REORDERED && now < r->sent + late)
+            break;
+        r->state = LOST;
+        c->flight--;
+        c->lost++;
+        c->sample.lost++;
+    }
+    if (i - REMEMBERED > c->first)
+        c->first = i - REMEMBERED;
+}
+
+/* An ACK frame (RFC 9000 19.3), of numbers that were sent. */
+static void take_ack(struct quic_cc *c, struct pq_rd *r, pq_ns now)
+{
+    pq_rd_u8(r);
+    const uint64_t top = varint(r);
+    varint(r); /* the delay: it is part of the path */
+    uint64_t more = varint(r), len = varint(r);
+    if (r->bad || top >= (uint64_t)c->next || (int64_t)top < c->first)
+        return;
+    int64_t hi = (int64_t)top;
+    note_rtt(c, hi, now);
+    for (;;) {
+        const int64_t lo = len < (uint64_t)(hi - c->first) ? hi - (int64_t)len : c->first;
+        for (int64_t i = hi; i >= lo; i--)
+            was_acked(c, i, now);
+        const uint64_t gap = varint(r) + 2;
+        len = varint(r);
+        if (!more-- || r->bad || gap > (uint64_t)(lo - c->first))
+            break;
+        hi = lo - (int64_t)gap;
+    }
+    if ((int64_t)top > c->largest)
+        c->largest = (int64_t)top;
+    find_lost(c, now);
+}
+
+void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now)
+{
+    struct pq_rd r = pq_rd_init(frames.p, frames.n);
+    skip(&r, FRAME_PING);
+    if (at_ack(&r)) /* it is the first in packets of ngtcp2 and of quic-go */
+        take_ack(c, &r, now);
+    c->ack_due = c->ack_due || is_eliciting(frames);
+}
+
+/* ---- short paths */
+
+static uint16_t usual_loss(const struct quic_cc *c)
+{
+    uint16_t least = UINT16_MAX;
+    for (unsigned i = 0; i < sizeof c->loss / sizeof c->loss[0]; i++)
+        least = c->loss[i] < least ? c->loss[i] : least;
+    return least;
+}
+
+static void bound_short(struct quic_cc *c)
+{
+    c->round_acked += c->sample.acked;
+    c->round_lost += c->sample.lost;
+    const uint32_t all = c->round_acked + c->round_lost;
+    if ((int32_t)(c->delivered - c->round_end) < 0 || all < ROUND_SAMPLE)
+        return;
+    const uint16_t loss = (uint16_t)((uint64_t)c->round_lost * 1024 / all);
+    c->loss[c->rounds++ % (sizeof c->loss / sizeof c->loss[0])] = loss;
+    if (c->min_rtt >= SHORT_RTT) {
+        c->most = UINT32_MAX;
+    } else if (loss > usual_loss(c) + LOSS_NOTABLE) {
+        const uint32_t was = c->most < c->cc.cwnd ? c->most : c->cc.cwnd;
+        c->most = was * 3 / 4 > WINDOW_LEAST ? was * 3 / 4 : WINDOW_LEAST;
+    } else if (c->most < c->cc.cwnd) {
+        c->most += c->most / 8;
+    }
+    c->round_acked = c->round_lost = 0;
+    c->round_end = c->delivered + c->flight;
+}
+
+static uint32_t window(const struct quic_cc *c)
+{
+    return c->most < c->cc.cwnd ? c->most : c->cc.cwnd;
+}
+
+/* ---- what may go */
+
+void quic_cc_report(struct quic_cc *c, pq_ns now)
+{
+    if (!c->sample.acked)
+        return;
+    if (c->app_limited && (int32_t)(c->delivered - c->limited_until) >= 0)
+        c->app_limited = false;
+    c->sample.delivered = c->delivered;
+    c->sample.in_flight = c->flight;
+    c->cc.ops->acked(&c->cc, &c->sample, now);
+    bound_short(c);
+    c->sample = (struct pq_cc_sample){0};
+}
+
+bool quic_cc_may_send(const struct quic_cc *c, pq_ns now)
+{
+    if (c->probes)
+        return true;
+    return c->flight < window(c) && c->next - c->first < RECORDS_MAX &&
+           (!c->cc.pace || now >= c->pace_at);
+}
+
+pq_ns quic_cc_next(const struct quic_cc *c)
+{
+    return c->flight < window(c) ? c->pace_at : PQ_NEVER;
+}
+
+void quic_cc_idle(struct quic_cc *c)
+{
+    c->app_limited = true;
+    c->limited_until = c->delivered + c->flight + 1;
+}
+
+pq_ns quic_cc_waits_since(const struct quic_cc *c)
+{
+    for (int64_t i = c->first; c->flight && i < c->next; i++)
+        if (record(c, i)->state == FLIGHT)
+            return record(c, i)->sent;
+    return 0;
+}

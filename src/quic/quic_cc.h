@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_cc.h - how much of a connection may be in flight, decided by src/cc while ngtcp2 keeps its
+ * own window open: the plain text of packets tells what was sent and what has arrived [13.6].
+ * Knows: packet numbers, ACK frames.  Does not know: ngtcp2. */
+#ifndef PQ_QUIC_QUIC_CC_H
+#define PQ_QUIC_QUIC_CC_H
+#include "base/bytes.h"
+#include "cc/cc.h"
+
+struct quic_record { /* one packet that asks for an acknowledgement */
+    pq_ns sent, delivered_at, first_sent;
+    uint32_t delivered;
+    uint8_t state;
+    bool app_limited;
+};
+
+struct quic_cc {
+    struct pq_cc cc;
+    struct pq_cc_sample sample; /* since the last report */
+    struct quic_record *r;      /* packet n is r[n & (cap - 1)] */
+    uint32_t cap;
+    int64_t first, next; /* numbers: the oldest that is remembered, one behind the newest */
+    int64_t largest;     /* acknowledged; -1 = none */
+    uint32_t flight, delivered, limited_until;
+    bool app_limited;
+    pq_ns delivered_at, first_sent, pace_at;
+    pq_ns srtt, latest, min_rtt;
+    unsigned probes; /* packets that may go whatever the window says */
+    bool ack_due;    /* something has come that asks for an acknowledgement */
+    uint64_t sent, acked, lost;
+
+    /* short paths: packets in flight beyond which somebody drops */
+    uint32_t most;
+    uint32_t round_end, round_acked, round_lost;
+    uint16_t loss[16]; /* of 1024, of the last rounds */
+    unsigned rounds;
+};
+
+void quic_cc_init(struct quic_cc *c);
+void quic_cc_fini(struct quic_cc *c);
+
+/* A 1-RTT packet was made: its header before it was masked, its frames. */
+void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames, pq_ns now);
+
+/* A 1-RTT packet came that is authentic: its frames. */
+void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now);
+
+/* The batch is over. */
+void quic_cc_report(struct quic_cc *c, pq_ns now);
+
+/* Whether one more packet may go; when pacing lets the next go, or PQ_NEVER while the window is
+ * full; notes that there was nothing to send although it could have gone. */
+bool quic_cc_may_send(const struct quic_cc *c, pq_ns now);
+pq_ns quic_cc_next(const struct quic_cc *c);
+void quic_cc_idle(struct quic_cc *c);
+
+/* Since when the oldest packet waits for its acknowledgement; 0 = none does. */
+pq_ns quic_cc_waits_since(const struct quic_cc *c);
+#endif

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_in.c - what ngtcp2 has found in datagrams becomes events.  Its one buffer of plain text is
+ * used again with the next packet, so bytes of streams are copied into the memory of the batch. */
+#include "quic/quic_internal.h"
+
+#include <stdlib.h>
+
+/* The callbacks for keys are not told whose they are. */
+static _Thread_local struct pq_quic *current;
+
+void pq_quic_enter(struct pq_quic *q, pq_ns now)
+{
+    q->now = now;
+    current = q;
+}
+
+void pq_quic_leave(struct pq_quic *q)
+{
+    (void)q;
+    current = NULL;
+}
+
+/* ---- keys; how many arguments there are is ngtcp2's choice */
+
+/* NOLINTNEXTLINE(readability-function-size) */
+static int encrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *ctx,
+                   const uint8_t *plain, size_t n, const uint8_t *nonce, size_t n_nonce,
+                   const uint8_t *head, size_t n_head)
+{
+    if (current && !(head[0] & 0x80))
+        quic_cc_sent(&current->cc, (struct pq_view){head, n_head}, (struct pq_view){plain, n},
+                     current->now);
+    return ngtcp2_crypto_encrypt_cb(to, aead, ctx, plain, n, nonce, n_nonce, head, n_head);
+}
+
+/* NOLINTNEXTLINE(readability-function-size) */
+static int decrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *ctx,
+                   const uint8_t *sealed, size_t n, const uint8_t *nonce, size_t n_nonce,
+                   const uint8_t *head, size_t n_head)
+{
+    int r = ngtcp2_crypto_decrypt_cb(to, aead, ctx, sealed, n, nonce, n_nonce, head, n_head);
+    if (r || !current)
+        return r;
+    current->heard = current->now;
+    if (!(head[0] & 0x80))
+        quic_cc_received(&current->cc, (struct pq_view){to, n - aead->max_overhead}, current->now);
+    return 0;
+}
+
+static void random_bytes(uint8_t *to, size_t n, const ngtcp2_rand_ctx *ctx)
+{
+    pq_rng_fill(ctx->native_handle, to, n);
+}
+
+/* ---- handshake */
+
+static int recv_crypto(ngtcp2_conn *conn, ngtcp2_encryption_level level, uint64_t at,
+                       const uint8_t *p, size_t n, void *user)
+{
+    const struct pq_quic *q = user;
+    if (!q->tls) /* tickets, which nobody uses */
+        return 0;
+    return ngtcp2_crypto_recv_crypto_data_cb(conn, level, at, p, n, user);
+}
+
+static int on_completed(ngtcp2_conn *conn, void *user)
+{
+    struct pq_quic *q = user;
+    (void)conn;
+    pq_quic_proven(q);
+    return 0;
+}
+
+static int on_confirmed(ngtcp2_conn *conn, void *user)
+{
+    struct pq_quic *q = user;
+    (void)conn;
+    q->confirmed = true;
+    return 0;
+}
+
+/* ---- ids */
+
+static int new_id(ngtcp2_conn *conn, ngtcp2_cid *id, uint8_t *token, size_t n, void *user)
+{
+    struct pq_quic *q = user;
+    (void)conn;
+    if (n != PQ_QUIC_ID_LEN)
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    pq_quic_new_id(q->e, id);
+    pq_rng_fill(q->e->rng, token, NGTCP2_STATELESS_RESET_TOKENLEN); /* which is never used */
+    return pq_quic_add_id(q, id->data, id->datalen) ? NGTCP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+static int remove_id(ngtcp2_conn *conn, const ngtcp2_cid *id, void *user)
+{
+    (void)conn;
+    pq_quic_drop_id(user, id->data, id->datalen);
+    return 0;
+}
+
+/* ---- the memory of a batch */
+
+static uint8_t *arena_room(struct pq_quic_end *e, size_t n)
+{
+    struct quic_block *b = e->filling;
+    if (b && b->used + n <= ARENA_BLOCK)
+        return b->data + b->used;
+    if (b && b->next) { /* of an earlier batch */
+        e->filling = b->next;
+        e->filling->used = 0;
+        return e->filling->data;
+    }
+    if (e->n_blocks == ARENA_MAX) {
+        e->ev->flush(e->ctx);
+        pq_quic_rx_done(e);
+        return e->filling->data;
+    }
+    struct quic_block *add = malloc(sizeof *add);
+    if (!add)
+        return NULL;
+    add->next = NULL;
+    add->used = 0;
+    if (b)
+        b->next = add;
+    else
+        e->arena = add;
+    e->filling = add;
+    e->n_blocks++;
+    return add->data;
+}
+
+void pq_quic_rx_done(struct pq_quic_end *e)
+{
+    e->filling = e->arena;
+    if (e->arena)
+        e->arena->used = 0;
+}
+
+/* ---- streams */
+
+static void give(struct pq_quic_stream *st, const uint8_t *p, size_t n)
+{
+    struct pq_quic *q = st->q;
+    struct pq_quic_end *e = q->e;
+    while (n && st->user && !q->over) {
+        const size_t k = n < ARENA_BLOCK / 2 ? n : ARENA_BLOCK / 2;
+        uint8_t *to = arena_room(e, k);
+        if (!to) {
+            q->broken = PQ_ENOMEM;
+            return;
+        }
+        memcpy(to, p, k);
+        e->filling->used += k;
+        st->unread += k;
+        q->in += k;
+        e->ev->data(st->user, (struct pq_view){to, k});
+        p += k;
+        n -= k;
+    }
+    if (n) /* nobody wants the rest */
+        ngtcp2_conn_extend_max_offset(q->conn, n);
+}
+
+static void end_of(struct pq_quic_stream *st)
+{
+    if (st->ended)
+        return;
+    st->ended = true;
+    if (st->user && !st->q->over)
+        st->q->e->ev->eof(st->user);
+}
+
+static int on_open(ngtcp2_conn *conn, int64_t id, void *user)
+{
+    struct pq_quic *q = user;
+    struct pq_quic_stream *st = pq_quic_stream_new(q, id);
+    if (!st)
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    st->remote = true;
+    ngtcp2_conn_set_stream_user_data(conn, id, st);
+    if (!q->over)
+        st->user = q->e->ev->open(q->user, st);
+    if (!st->user)
+        pq_quic_stream_abort(st, QUIC_REFUSED);
+    return 0;
+}
+
+/* NOLINTNEXTLINE(readability-function-size) */
+static int on_data(ngtcp2_conn *conn, uint32_t flags, int64_t id, uint64_t at, const uint8_t *p,
+                   size_t n, void *user, void *stream)
+{
+    (void)conn;
+    (void)id;
+    (void)at;
+    (void)user;
+    struct pq_quic_stream *st = stream;
+    if (!st)
+        return 0;
+    give(st, p, n);
+    if (flags & NGTCP2_STREAM_DATA_FLAG_FIN)
+        end_of(st);
+    return 0;
+}
+
+static int on_acked(ngtcp2_conn *conn, int64_t id, uint64_t at, uint64_t n, void *user,
+                    void *stream)
+{
+    (void)conn;
+    (void)id;
+    (void)at;
+    (void)user;
+    struct pq_quic_stream *st = stream;
+    if (st)
+        pq_quic_was_acked(st, n);
+    return 0;
+}
+
+static int on_reset(ngtcp2_conn *conn, int64_t id, uint64_t size, uint64_t code, void *user,
+                    void *stream)
+{
+    (void)conn;
+    (void)id;
+    (void)size;
+    (void)user;
+    struct pq_quic_stream *st = stream;
+    if (!st || st->ended)
+        return 0;
+    st->ended = true;
+    if (st->user && !st->q->over)
+        st->q->e->ev->reset(st->user, code);
+    return 0;
+}
+
+static int on_close(ngtcp2_conn *conn, uint32_t flags, int64_t id, uint64_t code, void *user,
+                    void *stream)
+{
+    (void)conn;
+    (void)flags;
+    (void)id;
+    (void)code;
+    (void)user;
+    struct pq_quic_stream *st = stream;
+    if (st)
+        pq_quic_was_closed(st);
+    return 0;
+}
+
+static int on_window(ngtcp2_conn *conn, int64_t id, uint64_t most, void *user, void *stream)
+{
+    (void)conn;
+    (void)id;
+    (void)most;
+    (void)user;
+    struct pq_quic_stream *st = stream;
+    if (!st)
+        return 0;
+    st->blocked = false;
+    pq_quic_schedule(st);
+    return 0;
+}
+
+static int on_datagram(ngtcp2_conn *conn, uint32_t flags, const uint8_t *p, size_t n, void *user)
+{
+    const struct pq_quic *q = user;
+    (void)conn;
+    (void)flags;
+    if (!q->over)
+        q->e->ev->datagram(q->user, (struct pq_view){p, n});
+    return 0;
+}
+
+const ngtcp2_callbacks pq_quic_callbacks = {
+    .client_initial = ngtcp2_crypto_client_initial_cb,
+    .recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
+    .recv_crypto_data = recv_crypto,
+    .handshake_completed = on_completed,
+    .handshake_confirmed = on_confirmed,
+    .recv_retry = ngtcp2_crypto_recv_retry_cb,
+    .encrypt = encrypt,
+    .decrypt = decrypt,
+    .hp_mask = ngtcp2_crypto_hp_mask_cb,
+    .update_key = ngtcp2_crypto_update_key_cb,
+    .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+    .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
+    .rand = random_bytes,
+    .get_new_connection_id = new_id,
+    .remove_connection_id = remove_id,
+    .get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
+    .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+    .stream_open = on_open,
+    .recv_stream_data = on_data,
+    .acked_stream_data_offset = on_acked,
+    .stream_reset = on_reset,
+    .stream_close = on_close,
+    .extend_max_stream_data = on_window,
+    .recv_datagram = on_datagram};
+
+/* ---- a datagram of a connection */
+
+static void look_at_path(struct pq_quic *q)
+{
+    const ngtcp2_path *is = ngtcp2_conn_get_path(q->conn);
+    struct quic_raw_path raw;
+    if (is->remote.addrlen != sizeof raw.remote || is->local.addrlen != sizeof raw.local)
+        return;
+    memcpy(&raw.local, is->local.addr, sizeof raw.local);
+    memcpy(&raw.remote, is->remote.addr, sizeof raw.remote);
+    if (memcmp(&raw, &q->path, sizeof raw) == 0)
+        return;
+    q->path = raw;
+    struct pq_quic_path path;
+    pq_quic_from_raw(&path, &raw);
+    if (!q->over && q->e->ev->path)
+        q->e->ev->path(q->user, &path);
+}
+
+enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const uint8_t *p, size_t n,
+                          pq_ns now)
+{
+    if (q->gone || q->close_owed)
+        return PQ_DROP_NO_SESSION;
+    const ngtcp2_path path = pq_quic_ngtcp2_path(raw);
+    const ngtcp2_pkt_info info = {0};
+    const pq_ns heard = q->heard;
+    q->heard = 0;
+    pq_quic_enter(q, now);
+    int r = ngtcp2_conn_read_pkt(q->conn, &path, &info, p, n, now);
+    pq_quic_leave(q);
+    const bool good = q->heard != 0;
+    q->heard = good ? now : heard;
+    r = r ? r : q->broken ? NGTCP2_ERR_NOMEM : 0;
+    if (r) {
+        pq_quic_fail(q, r);
+        return q->ready ? PQ_DROP_NONE : PQ_DROP_HANDSHAKE;
+    }
+    look_at_path(q);
+    return good ? PQ_DROP_NONE : PQ_DROP_AUTH;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_internal.h - the state of an end and of a connection; for quic*.c and their tests only. */
+#ifndef PQ_QUIC_QUIC_INTERNAL_H
+#define PQ_QUIC_QUIC_INTERNAL_H
+#include "base/hash.h"
+#include "base/list.h"
+#include "quic/compat.h"
+#include "quic/quic.h"
+#include "quic/quic_cc.h"
+#include "quic/quic_seal.h"
+
+#include <gnutls/crypto.h>
+#include <netinet/in.h>
+
+#define QUIC_IDS_MAX 64    /* ids under which a connection is found */
+#define ARENA_BLOCK  65536 /* bytes of a block of received data ... */
+#define ARENA_MAX    16    /* ... of which there are so many */
+#define ANSWERS_MAX  16    /* Retry packets that wait */
+#define QUIC_REFUSED 1     /* application code: the stream is not wanted */
+
+struct quic_id { /* one id under which datagrams of a connection come */
+    struct pq_hash_node node;
+    struct pq_list of; /* in q->ids */
+    struct pq_quic *q;
+    uint8_t n, id[NGTCP2_MAX_CIDLEN];
+};
+
+struct quic_block {
+    struct quic_block *next;
+    size_t used;
+    uint8_t data[ARENA_BLOCK];
+};
+
+struct quic_answer {
+    struct pq_quic_path path;
+    uint8_t n, p[255];
+};
+
+struct quic_raw_path { /* as ngtcp2 has it: IPv4 in its mapped form, too */
+    struct sockaddr_in6 local, remote;
+};
+
+struct quic_window { /* what the peer may send before it is granted more */
+    uint64_t size, most, used;
+    pq_ns since; /* when `used` was 0 */
+};
+
+struct pq_quic_end {
+    struct pq_quic_conf conf;
+    const struct pq_quic_events *ev;
+    void *ctx;
+    struct pq_chunks *chunks;
+    struct pq_rng *rng;
+    char *server_name;
+
+    bool keyed; /* there is a key, and these are made of it */
+    struct pq_quic_keys keys;
+    struct pq_quic_seal tx, rx; /* the outer seal */
+    uint8_t retry_key[32];
+
+    gnutls_priority_t with_key, plain;
+    gnutls_psk_server_credentials_t psk_server;
+    gnutls_psk_client_credentials_t psk_client;
+    gnutls_certificate_credentials_t cert;
+
+    uint64_t hash_seed;
+    struct pq_hash ids;
+    struct pq_list conns, half; /* all; those whose handshake is not done, oldest first */
+    size_t n_conns, n_half;
+    struct quic_seen *seen;
+
+    struct quic_block *arena, *filling; /* all blocks; the one that is being filled */
+    size_t n_blocks;
+    struct quic_answer answers[ANSWERS_MAX];
+    unsigned first_answer, n_answers;
+};
+
+struct pq_quic_stream {
+    struct pq_quic *q;
+    void *user;          /* NULL: closed by the user, or never his */
+    struct pq_list node; /* in q->streams */
+    struct pq_hash_node by_id;
+    struct pq_list turn; /* in one of q's lists while it has something to send and may */
+    int64_t id;
+
+    struct pq_chunkq out;  /* not acknowledged yet */
+    struct pq_chunk *next; /* the first of them with bytes that were not sent, ... */
+    size_t next_at;        /* ... which begin here */
+    size_t acked;          /* bytes of the first that were acknowledged */
+    size_t unsent, unacked;
+    size_t waiting; /* chunks that were not sent to the end */
+    size_t budget;  /* bytes that it may still send in this turn */
+
+    size_t unread; /* bytes that the user has been given and not used */
+    struct quic_window window;
+    bool served;  /* since it last had nothing to send */
+    bool full;    /* room was 0: the room event is owed */
+    bool blocked; /* the peer's window for it is used up */
+    bool corked;
+    bool fin, fin_sent; /* nothing follows what is queued */
+    bool stopped;       /* the peer reads no more, or it was reset */
+    bool ended;         /* the peer's half */
+    bool gone;          /* ngtcp2 has forgotten it */
+    bool remote;        /* the peer opened it */
+};
+
+struct pq_quic {
+    struct pq_quic_end *e;
+    void *user;
+    struct pq_list node, in_half;
+    ngtcp2_conn *conn;
+    ngtcp2_crypto_conn_ref ref;
+    gnutls_session_t tls;
+    gnutls_psk_client_credentials_t psk; /* of this connection alone */
+    struct quic_raw_path path;
+
+    struct pq_list ids;
+    size_t n_ids;
+    ngtcp2_cid odcid; /* server: what the client made up; n = 0: not registered */
+
+    bool plain;      /* without the key */
+    bool ready;      /* the handshake is done */
+    bool confirmed;  /* no long headers any more */
+    bool over;       /* no more events */
+    bool gone;       /* nothing more to send either */
+    bool close_owed; /* CONNECTION_CLOSE goes out with the next pull */
+    int broken;      /* memory was short inside an event */
+    ngtcp2_ccerr error;
+
+    struct pq_list streams;
+    struct pq_hash by_id;
+    size_t n_streams, n_own;    /* all; those that this side has opened */
+    struct pq_list opening;     /* they have no number yet */
+    struct pq_list fresh, turn; /* as in smux: those that had nothing to send before, first */
+    struct pq_list starved;     /* the connection's window is used up */
+    unsigned fresh_run;         /* how many of the fresh ones in a row */
+    size_t queue_max;
+    struct pq_chunkq dgrams;
+    bool dgram_turn;
+
+    struct quic_window window;
+    struct quic_cc cc;
+    bool driven; /* by cc; else ngtcp2 decides alone */
+    pq_ns now, heard, asked;
+    uint64_t in, out, dgrams_lost;
+    char cipher[32];
+};
+
+/* quic.c */
+void pq_quic_end_with(struct pq_quic *q, int err); /* says so to the user, once */
+void pq_quic_fail(struct pq_quic *q, int liberr);  /* ngtcp2 has returned an error */
+int pq_quic_start(struct pq_quic *q, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid, pq_ns now);
+struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *path, bool plain,
+                             pq_ns now);
+void pq_quic_to_raw(struct quic_raw_path *r, const struct pq_quic_path *p);
+void pq_quic_from_raw(struct pq_quic_path *p, const struct quic_raw_path *r);
+ngtcp2_path pq_quic_ngtcp2_path(struct quic_raw_path *r);
+void pq_quic_proven(struct pq_quic *q); /* the handshake is done */
+
+/* quic_in.c */
+extern const ngtcp2_callbacks pq_quic_callbacks;
+enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *path, const uint8_t *p, size_t n,
+                          pq_ns now);
+void pq_quic_enter(struct pq_quic *q, pq_ns now); /* around each call that may need keys */
+void pq_quic_leave(struct pq_quic *q);
+
+/* quic_tls.c */
+int pq_quic_tls_end(struct pq_quic_end *e);
+void pq_quic_tls_end_free(struct pq_quic_end *e);
+int pq_quic_tls(struct pq_quic *q, const struct pq_quic_peer *who);
+void pq_quic_tls_free(struct pq_quic *q);
+
+/* quic_route.c */
+int pq_quic_add_id(struct pq_quic *q, const uint8_t *p, size_t n);
+void pq_quic_drop_id(struct pq_quic *q, const uint8_t *p, size_t n);
+void pq_quic_new_id(struct pq_quic_end *e, ngtcp2_cid *id);
+
+/* quic_stream.c */
+struct pq_quic_stream *pq_quic_stream_new(struct pq_quic *q, int64_t id);
+void pq_quic_stream_free(struct pq_quic_stream *st);
+void pq_quic_schedule(struct pq_quic_stream *st);
+void pq_quic_bind(struct pq_quic *q); /* gives numbers to those that wait for one */
+void pq_quic_was_sent(struct pq_quic_stream *st, size_t n);
+void pq_quic_was_acked(struct pq_quic_stream *st, size_t n);
+void pq_quic_was_stopped(struct pq_quic_stream *st); /* what is queued goes nowhere */
+void pq_quic_was_closed(struct pq_quic_stream *st);  /* by ngtcp2 */
+
+/* quic_seal.c */
+struct quic_seen;
+#endif

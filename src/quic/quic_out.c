@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_out.c - one datagram at a time: datagrams of the user and streams in turn, as many of them
+ * as fit.  Streams that had nothing to send before go first, eight at most in a row, then one that
+ * sends much has its turn of 16 KB, or of 4 ms on a slow path: others wait behind it. */
+#include "quic/quic_internal.h"
+
+#define TURN       16384
+#define TURN_LEAST 2920
+#define TURN_MS    4
+#define FRESH_RUN  8
+#define VECS       8
+#define FRAME_HEAD 24 /* of a packet with a DATAGRAM frame at most, but for the peer's id */
+
+/* ---- whose turn it is */
+
+static size_t turn_size(const struct pq_quic *q)
+{
+    if (!q->driven || !q->cc.cc.pace)
+        return TURN;
+    const uint64_t n = q->cc.cc.pace * q->e->conf.size * TURN_MS / 1000;
+    return n > TURN ? TURN : n < TURN_LEAST ? TURN_LEAST : (size_t)n;
+}
+
+static struct pq_quic_stream *next_stream(struct pq_quic *q)
+{
+    struct pq_quic_stream *st = NULL;
+    if (!pq_list_empty(&q->fresh) && (pq_list_empty(&q->turn) || q->fresh_run < FRESH_RUN)) {
+        st = PQ_OF(pq_list_pop(&q->fresh), struct pq_quic_stream, turn);
+        st->served = true;
+        st->budget = 0;
+        q->fresh_run++;
+        pq_list_insert_before(q->turn.next, &st->turn);
+    } else if (!pq_list_empty(&q->turn)) {
+        st = PQ_OF(q->turn.next, struct pq_quic_stream, turn);
+        q->fresh_run = 0;
+    }
+    if (st && !st->budget)
+        st->budget = turn_size(q);
+    return st;
+}
+
+static void had_turn(struct pq_quic_stream *st)
+{
+    if (pq_list_empty(&st->turn))
+        return;
+    if (!st->unsent && (!st->fin || st->fin_sent)) {
+        pq_list_remove(&st->turn);
+        st->served = false;
+        st->budget = 0;
+    } else if (!st->budget) {
+        pq_list_remove(&st->turn);
+        pq_list_push(&st->q->turn, &st->turn);
+    }
+}
+
+/* Either the peer's window for this stream is used up, or the one of the connection. */
+static void is_blocked(struct pq_quic_stream *st)
+{
+    struct pq_quic *q = st->q;
+    pq_list_remove(&st->turn);
+    st->blocked = !ngtcp2_conn_get_max_stream_data_left(q->conn, st->id);
+    if (!st->blocked)
+        pq_list_push(&q->starved, &st->turn);
+}
+
+static void feed_starved(struct pq_quic *q)
+{
+    if (pq_list_empty(&q->starved) || !ngtcp2_conn_get_max_data_left(q->conn))
+        return;
+    struct pq_list *n;
+    while ((n = pq_list_pop(&q->starved)))
+        pq_list_push(&q->turn, n);
+}
+
+/* ---- a packet */
+
+struct packet {
+    uint8_t *buf;
+    size_t cap;
+    ngtcp2_path_storage path;
+    ngtcp2_pkt_info info;
+    bool begun; /* it has frames and may have more */
+};
+
+enum step { AGAIN, DONE };
+
+/* Takes what of a stream fits.  *n is the length of the packet if it is DONE. */
+static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_stream *st,
+                            ngtcp2_ssize *n)
+{
+    ngtcp2_vec v[VECS];
+    size_t count = 0, bytes = 0, at = st->next_at;
+    for (struct pq_chunk *c = st->next; c && count < VECS && bytes < k->cap; c = c->next, at = 0) {
+        v[count++] = (ngtcp2_vec){pq_chunk_data(c) + at, c->len - at};
+        bytes += c->len - at;
+    }
+    const bool fin = st->fin && bytes == st->unsent;
+    const uint32_t flags =
+        NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U);
+    ngtcp2_ssize taken = -1;
+    *n = ngtcp2_conn_writev_stream(q->conn, &k->path.path, &k->info, k->buf, k->cap, &taken, flags,
+                                   st->id, v, count, q->now);
+    if (*n == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
+        is_blocked(st);
+        return AGAIN;
+    }
+    if (*n == NGTCP2_ERR_STREAM_SHUT_WR || *n == NGTCP2_ERR_STREAM_NOT_FOUND) {
+        pq_quic_was_stopped(st); /* ngtcp2 tells it so only */
+        if (st->user && !q->over)
+            q->e->ev->stop(st->user);
+        return AGAIN;
+    }
+    if (taken >= 0) {
+        st->fin_sent = st->fin_sent || (fin && (size_t)taken == bytes);
+        pq_quic_was_sent(st, (size_t)taken);
+        had_turn(st);
+    }
+    k->begun = *n == NGTCP2_ERR_WRITE_MORE;
+    return k->begun ? AGAIN : DONE;
+}
+
+static enum step put_datagram(struct pq_quic *q, struct packet *k, ngtcp2_ssize *n)
+{
+    struct pq_chunk *c = q->dgrams.head;
+    const ngtcp2_vec v = {pq_chunk_data(c), c->len};
+    int accepted = 0;
+    *n = ngtcp2_conn_writev_datagram(q->conn, &k->path.path, &k->info, k->buf, k->cap, &accepted,
+                                     NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &v, 1, q->now);
+    const bool never = *n == NGTCP2_ERR_INVALID_STATE || *n == NGTCP2_ERR_INVALID_ARGUMENT;
+    if (accepted || never) {
+        pq_chunk_free(pq_chunkq_pop(&q->dgrams));
+        q->dgrams_lost += never;
+        q->dgram_turn = false;
+    }
+    k->begun = *n == NGTCP2_ERR_WRITE_MORE;
+    return k->begun || never ? AGAIN : DONE;
+}
+
+static ngtcp2_ssize fill(struct pq_quic *q, struct packet *k)
+{
+    ngtcp2_ssize n = 0;
+    for (;;) {
+        struct pq_quic_stream *st = next_stream(q);
+        const bool datagram = q->dgrams.n && (q->dgram_turn || !st);
+        if (!datagram && !st)
+            break;
+        if (!datagram)
+            q->dgram_turn = true; /* one frame each */
+        if ((datagram ? put_datagram(q, k, &n) : put_stream(q, k, st, &n)) == DONE)
+            return n;
+    }
+    return ngtcp2_conn_write_pkt(q->conn, &k->path.path, &k->info, k->buf, k->cap, q->now);
+}
+
+/* ---- what goes out */
+
+static bool sealed(const struct pq_quic *q)
+{
+    return !q->plain && !q->confirmed;
+}
+
+static size_t finish(struct pq_quic *q, struct packet *k, size_t n, struct pq_quic_path *path)
+{
+    struct quic_raw_path raw;
+    memcpy(&raw.local, k->path.path.local.addr, sizeof raw.local);
+    memcpy(&raw.remote, k->path.path.remote.addr, sizeof raw.remote);
+    pq_quic_from_raw(path, &raw);
+    if (!q->ready && !q->asked)
+        q->asked = q->now;
+    if (q->plain || !(k->buf[0] & 0x80))
+        return n;
+    if (n > (size_t)q->e->conf.size - PQ_QUIC_SEAL)
+        return 0;
+    return pq_quic_seal_put(&q->e->tx, k->buf, n, q->e->rng);
+}
+
+static ngtcp2_ssize write_close(struct pq_quic *q, struct packet *k)
+{
+    q->gone = true;
+    q->close_owed = false;
+    return ngtcp2_conn_write_connection_close(q->conn, &k->path.path, &k->info, k->buf, k->cap,
+                                              &q->error, q->now);
+}
+
+static ngtcp2_ssize write_packet(struct pq_quic *q, struct packet *k)
+{
+    if (q->close_owed)
+        return write_close(q, k);
+    const bool open = !q->driven || !q->ready || quic_cc_may_send(&q->cc, q->now);
+    if (open && q->ready)
+        return fill(q, k);
+    if (!open && !q->cc.ack_due)
+        return 0;
+    q->cc.ack_due = false; /* acknowledgements do not wait for our window */
+    return ngtcp2_conn_write_pkt(q->conn, &k->path.path, &k->info, k->buf, k->cap, q->now);
+}
+
+size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, pq_ns now)
+{
+    q->now = now;
+    if (q->gone)
+        return 0;
+    if (q->confirmed && q->tls)
+        pq_quic_tls_free(q); /* of no use any more, and large */
+    struct packet k = {.buf = buf, .cap = q->e->conf.size};
+    k.cap -= sealed(q) ? PQ_QUIC_SEAL : 0;
+    ngtcp2_path_storage_zero(&k.path);
+    quic_cc_report(&q->cc, now);
+    pq_quic_enter(q, now);
+    if (q->ready && !q->close_owed) {
+        pq_quic_bind(q);
+        feed_starved(q);
+    }
+    const bool closing = q->close_owed;
+    const ngtcp2_ssize n = write_packet(q, &k);
+    pq_quic_leave(q);
+    if (n > 0)
+        return finish(q, &k, (size_t)n, path);
+    if (n < 0 && !closing)
+        pq_quic_fail(q, (int)n);
+    else if (!n && q->driven && q->ready && quic_cc_may_send(&q->cc, now))
+        quic_cc_idle(&q->cc);
+    return 0;
+}
+
+/* ---- datagrams of the user, and moving */
+
+size_t pq_quic_datagram_max(const struct pq_quic *q)
+{
+    if (!q->ready)
+        return 0;
+    const ngtcp2_transport_params *p = ngtcp2_conn_get_remote_transport_params(q->conn);
+    const size_t id = ngtcp2_conn_get_dcid(q->conn)->datalen;
+    uint64_t most = q->e->conf.size - (sealed(q) ? (uint64_t)PQ_QUIC_SEAL : 0) - FRAME_HEAD - id;
+    if (!p || p->max_datagram_frame_size < 4)
+        return 0;
+    if (most > p->max_udp_payload_size - FRAME_HEAD - id)
+        most = p->max_udp_payload_size - FRAME_HEAD - id;
+    return most < p->max_datagram_frame_size - 3 ? most : p->max_datagram_frame_size - 3;
+}
+
+int pq_quic_datagram(struct pq_quic *q, struct pq_chunk *c)
+{
+    int r = 0;
+    if (q->over)
+        r = PQ_ECLOSED;
+    else if (c->len > pq_quic_datagram_max(q))
+        r = PQ_EINVAL;
+    else if (q->dgrams.n >= PQ_QUIC_DGRAMS_MAX)
+        r = PQ_EAGAIN;
+    if (r)
+        pq_chunk_free(c);
+    else
+        pq_chunkq_push(&q->dgrams, c);
+    q->dgrams_lost += r == PQ_EAGAIN;
+    return r;
+}
+
+int pq_quic_move(struct pq_quic *q, const struct pq_quic_path *path, pq_ns now)
+{
+    if (!q->ready || q->over || !q->e->conf.client)
+        return PQ_EAGAIN;
+    struct quic_raw_path raw;
+    pq_quic_to_raw(&raw, path);
+    const ngtcp2_path to = pq_quic_ngtcp2_path(&raw);
+    pq_quic_enter(q, now);
+    const int r = ngtcp2_conn_initiate_immediate_migration(q->conn, &to, now);
+    pq_quic_leave(q);
+    if (r)
+        return PQ_EAGAIN;
+    q->path = raw;
+    return 0;
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_stream.c - streams as their users see them: what waits to be sent, what has been, the end.
+ * ngtcp2 points into the chunks until their bytes are acknowledged, or it has closed the stream. */
+#include "quic/quic_internal.h"
+
+#include <stdlib.h>
+
+#define WINDOW_RTTS 8
+#define JOIN_MAX    512 /* bytes that are moved to the chunk before them if there is room */
+
+static uint64_t hash_of(int64_t id)
+{
+    return ((uint64_t)id >> 2) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+struct pq_quic_stream *pq_quic_stream_new(struct pq_quic *q, int64_t id)
+{
+    struct pq_quic_stream *st = calloc(1, sizeof *st);
+    if (!st)
+        return NULL;
+    st->q = q;
+    st->id = id;
+    st->window = (struct quic_window){
+        .size = q->e->conf.stream_window, .most = q->e->conf.stream_window_max, .since = q->now};
+    pq_list_init(&st->turn);
+    if (id >= 0 && pq_hash_add(&q->by_id, &st->by_id, hash_of(id))) {
+        free(st);
+        return NULL;
+    }
+    pq_list_push(&q->streams, &st->node);
+    q->n_streams++;
+    return st;
+}
+
+void pq_quic_stream_free(struct pq_quic_stream *st)
+{
+    struct pq_quic *q = st->q;
+    if (st->id >= 0)
+        pq_hash_remove(&q->by_id, &st->by_id);
+    pq_list_remove(&st->node);
+    pq_list_remove(&st->turn);
+    pq_chunkq_clear(&st->out);
+    q->n_streams--;
+    q->n_own -= !st->remote;
+    free(st);
+}
+
+/* Neither ngtcp2 nor its user knows it any more: the peer may open another. */
+static void release(struct pq_quic_stream *st)
+{
+    struct pq_quic *q = st->q;
+    if (st->remote)
+        ngtcp2_conn_extend_max_streams_bidi(q->conn, 1);
+    pq_quic_stream_free(st);
+}
+
+static bool has_work(const struct pq_quic_stream *st)
+{
+    return st->unsent || (st->fin && !st->fin_sent);
+}
+
+void pq_quic_schedule(struct pq_quic_stream *st)
+{
+    struct pq_quic *q = st->q;
+    if (st->id < 0 || !pq_list_empty(&st->turn))
+        return;
+    if (!st->corked && !st->stopped && !st->gone && !st->blocked && has_work(st))
+        pq_list_push(st->served ? &q->turn : &q->fresh, &st->turn);
+}
+
+/* ---- numbers */
+
+static void stop_reading(struct pq_quic_stream *st, uint64_t code)
+{
+    if (!st->ended && !st->gone)
+        pq_ngtcp2_stop(st->q->conn, st->id, code);
+}
+
+void pq_quic_bind(struct pq_quic *q)
+{
+    while (!pq_list_empty(&q->opening) && ngtcp2_conn_get_streams_bidi_left(q->conn)) {
+        struct pq_quic_stream *st = PQ_OF(q->opening.next, struct pq_quic_stream, turn);
+        int64_t id;
+        if (ngtcp2_conn_open_bidi_stream(q->conn, &id, st))
+            return;
+        pq_list_remove(&st->turn);
+        if (pq_hash_add(&q->by_id, &st->by_id, hash_of(id)))
+            q->broken = PQ_ENOMEM;
+        st->id = id;
+        if (!st->user)
+            stop_reading(st, 0);
+        pq_quic_schedule(st);
+    }
+}
+
+struct pq_quic_stream *pq_quic_open(struct pq_quic *q, void *user)
+{
+    if (q->over || q->n_own >= q->e->conf.max_streams)
+        return NULL;
+    struct pq_quic_stream *st = pq_quic_stream_new(q, -1);
+    if (!st)
+        return NULL;
+    st->user = user;
+    q->n_own++;
+    pq_list_push(&q->opening, &st->turn);
+    return st;
+}
+
+int64_t pq_quic_stream_id(const struct pq_quic_stream *st)
+{
+    return st->id;
+}
+
+void *pq_quic_find(struct pq_quic *q, int64_t id)
+{
+    struct pq_hash_node *n = pq_hash_find(&q->by_id, hash_of(id));
+    return n ? PQ_OF(n, struct pq_quic_stream, by_id)->user : NULL;
+}
+
+/* ---- out */
+
+static bool join(struct pq_quic_stream *st, struct pq_chunk *c)
+{
+    struct pq_chunk *last = st->unsent ? st->out.tail : NULL;
+    if (!last || c->len > JOIN_MAX || pq_chunk_room(last) < c->len)
+        return false;
+    memcpy(pq_chunk_data(last) + last->len, pq_chunk_data(c), c->len);
+    last->len += c->len;
+    st->out.bytes += c->len;
+    st->unsent += c->len;
+    pq_chunk_free(c);
+    return true;
+}
+
+static void append(struct pq_quic_stream *st, struct pq_chunk *c)
+{
+    if (join(st, c))
+        return;
+    if (!st->next) {
+        st->next = c;
+        st->next_at = 0;
+    }
+    st->unsent += c->len;
+    st->waiting++;
+    pq_chunkq_push(&st->out, c);
+}
+
+int pq_quic_stream_send(struct pq_quic_stream *st, struct pq_chunk *c)
+{
+    if (st->q->over || st->stopped || st->gone || st->fin) {
+        pq_chunk_free(c);
+        return PQ_ECLOSED;
+    }
+    if (c->len)
+        append(st, c);
+    else
+        pq_chunk_free(c);
+    pq_quic_schedule(st);
+    return 0;
+}
+
+size_t pq_quic_stream_room(struct pq_quic_stream *st)
+{
+    const size_t most = st->q->queue_max;
+    if (st->unsent >= most)
+        st->full = true;
+    return st->full ? 0 : most - st->unsent;
+}
+
+size_t pq_quic_stream_waiting(const struct pq_quic_stream *st)
+{
+    return st->waiting;
+}
+
+size_t pq_quic_stream_unacked(const struct pq_quic_stream *st)
+{
+    return st->unacked;
+}
+
+void pq_quic_stream_cork(struct pq_quic_stream *st)
+{
+    st->corked = true;
+    if (st->id >= 0) {
+        pq_list_remove(&st->turn);
+        st->served = false;
+    }
+}
+
+bool pq_quic_stream_corked(const struct pq_quic_stream *st)
+{
+    return st->corked;
+}
+
+void pq_quic_stream_uncork(struct pq_quic_stream *st, struct pq_chunk *first)
+{
+    st->corked = false;
+    if (first && (st->stopped || st->gone || !first->len)) {
+        pq_chunk_free(first);
+    } else if (first) {
+        st->unsent += first->len;
+        st->waiting++;
+        st->next = first;
+        st->next_at = 0;
+        pq_chunkq_unshift(&st->out, first);
+    }
+    pq_quic_schedule(st);
+}
+
+void pq_quic_was_sent(struct pq_quic_stream *st, size_t n)
+{
+    st->unsent -= n;
+    st->unacked += n;
+    st->q->out += n;
+    st->budget -= n < st->budget ? n : st->budget;
+    while (st->next && n >= st->next->len - st->next_at) {
+        n -= st->next->len - st->next_at;
+        st->next = st->next->next;
+        st->next_at = 0;
+        st->waiting--;
+    }
+    st->next_at += n;
+    if (!st->full || st->unsent > st->q->queue_max / 2)
+        return;
+    st->full = false;
+    if (st->user && !st->q->over && !st->fin)
+        st->q->e->ev->room(st->user);
+}
+
+void pq_quic_was_acked(struct pq_quic_stream *st, size_t n)
+{
+    const struct pq_quic_events *ev = st->q->e->ev;
+    const size_t all = n;
+    st->unacked -= n;
+    n += st->acked;
+    while (st->out.head && st->out.head != st->next && n >= st->out.head->len) {
+        n -= st->out.head->len;
+        pq_chunk_free(pq_chunkq_pop(&st->out));
+    }
+    st->acked = n;
+    if (st->user && !st->q->over && ev->acked && all)
+        ev->acked(st->user, all);
+}
+
+/* Chunks of which ngtcp2 knows stay. */
+static void drop_unsent(struct pq_quic_stream *st)
+{
+    struct pq_chunkq keep = {0};
+    if (!st->unsent)
+        return;
+    const struct pq_chunk *until = st->next_at ? st->next->next : st->next;
+    while (st->out.head && st->out.head != until)
+        pq_chunkq_push(&keep, pq_chunkq_pop(&st->out));
+    pq_chunkq_clear(&st->out);
+    st->out = keep;
+    st->next = NULL;
+    st->next_at = st->unsent = st->waiting = 0;
+}
+
+void pq_quic_was_stopped(struct pq_quic_stream *st)
+{
+    st->stopped = true;
+    drop_unsent(st);
+    if (st->id >= 0)
+        pq_list_remove(&st->turn);
+}
+
+void pq_quic_was_closed(struct pq_quic_stream *st)
+{
+    st->gone = true;
+    pq_list_remove(&st->turn);
+    pq_chunkq_clear(&st->out);
+    st->next = NULL;
+    st->next_at = st->acked = st->unsent = st->unacked = st->waiting = 0;
+    const bool cut = !st->stopped && !st->fin_sent;
+    st->stopped = true;
+    if (!st->user)
+        release(st);
+    else if (cut && !st->q->over) /* the peer did not read to an end */
+        st->q->e->ev->stop(st->user);
+}
+
+/* ---- in, and the end */
+
+static pq_ns rtt_of(const struct pq_quic *q)
+{
+    ngtcp2_conn_info info;
+    ngtcp2_conn_get_conn_info(q->conn, &info);
+    return info.smoothed_rtt;
+}
+
+/* n bytes were used up: how many more the peer may send.  Twice the window, if half of it was used
+ * within eight round trips: what waits behind losses has to fit, yet a stream that nobody reads
+ * holds little. */
+static uint64_t grant(const struct pq_quic *q, struct quic_window *w, size_t n)
+{
+    w->used += n;
+    if (w->used < w->size / 2)
+        return n;
+    uint64_t more = 0;
+    if (w->size < w->most && q->now - w->since < WINDOW_RTTS * rtt_of(q))
+        more = w->size < w->most - w->size ? w->size : w->most - w->size;
+    w->size += more;
+    w->used = 0;
+    w->since = q->now;
+    return n + more;
+}
+
+void pq_quic_stream_consumed(struct pq_quic_stream *st, size_t n)
+{
+    struct pq_quic *q = st->q;
+    n = n < st->unread ? n : st->unread;
+    st->unread -= n;
+    if (q->over)
+        return;
+    if (!st->gone)
+        ngtcp2_conn_extend_max_stream_offset(q->conn, st->id, grant(q, &st->window, n));
+    ngtcp2_conn_extend_max_offset(q->conn, grant(q, &q->window, n));
+}
+
+void pq_quic_stream_finish(struct pq_quic_stream *st)
+{
+    st->fin = true;
+    pq_quic_schedule(st);
+}
+
+/* What the user had and has not used is used up for the connection. */
+static void leave(struct pq_quic_stream *st)
+{
+    st->user = NULL;
+    if (st->unread)
+        ngtcp2_conn_extend_max_offset(st->q->conn, st->unread);
+    st->unread = 0;
+}
+
+void pq_quic_stream_close(struct pq_quic_stream *st)
+{
+    leave(st);
+    if (st->q->over)
+        return;
+    if (st->gone) {
+        release(st);
+        return;
+    }
+    st->corked = false;
+    if (st->id >= 0)
+        stop_reading(st, 0);
+    pq_quic_stream_finish(st);
+}
+
+void pq_quic_stream_abort(struct pq_quic_stream *st, uint64_t code)
+{
+    leave(st);
+    if (st->q->over)
+        return;
+    if (st->gone || st->id < 0) {
+        release(st);
+        return;
+    }
+    pq_quic_was_stopped(st);
+    pq_ngtcp2_reset(st->q->conn, st->id, code);
+    stop_reading(st, code);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_tls.c - how the two ends of a handshake show who they are: an external PSK made of the
+ * common key, both ways, and proven to the server before it has sent one byte [13.1]; or, plain,
+ * a certificate that says nothing [7.2]. */
+#include "quic/quic_internal.h"
+
+#include <gnutls/x509.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define IDENTITY "paqet1"
+#define ALPN     "paqet-quic"
+#define COMMON                                                                                     \
+    "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:%DISABLE_TLS13_COMPAT_MODE" /* no more than needed  \
+                                                                            */
+#define WITH_KEY                                                                                   \
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-"         \
+    "POLY1305:" COMMON
+#define PLAIN                                                                                      \
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-"               \
+    "POLY1305:" COMMON
+#define YEAR (365 * 86400L)
+
+static ngtcp2_conn *conn_of(ngtcp2_crypto_conn_ref *ref)
+{
+    const struct pq_quic *q = ref->user_data;
+    return q->conn;
+}
+
+/* Of a server: the PSK of who says to be `name`. */
+static int find_psk(gnutls_session_t tls, const gnutls_datum_t *name, gnutls_datum_t *key)
+{
+    const ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(tls);
+    struct pq_quic *q = ref->user_data;
+    const struct pq_quic_end *e = q->e;
+    uint8_t psk[PQ_QUIC_PSK_LEN];
+    if (name->size == sizeof IDENTITY - 1 && !memcmp(name->data, IDENTITY, name->size) &&
+        !e->ev->psk)
+        memcpy(psk, e->keys.psk, sizeof psk);
+    else if (!e->ev->psk || !e->ev->psk(e->ctx, q, (struct pq_view){name->data, name->size}, psk))
+        return -1;
+    key->data = gnutls_malloc(sizeof psk);
+    key->size = sizeof psk;
+    if (key->data)
+        memcpy(key->data, psk, sizeof psk);
+    explicit_bzero(psk, sizeof psk);
+    return key->data ? 0 : -1;
+}
+
+static int set_psk(gnutls_psk_client_credentials_t c, struct pq_view identity, const uint8_t *psk)
+{
+    const gnutls_datum_t name = {(uint8_t *)(uintptr_t)identity.p, (unsigned)identity.n};
+    const gnutls_datum_t key = {(uint8_t *)(uintptr_t)psk, PQ_QUIC_PSK_LEN};
+    return gnutls_psk_set_client_credentials2(c, &name, &key, GNUTLS_PSK_KEY_RAW);
+}
+
+/* A certificate of its own for a server, as A's: new at each start, without a name [7.2]. */
+static int make_certificate(gnutls_certificate_credentials_t to)
+{
+    gnutls_x509_privkey_t key = NULL;
+    gnutls_x509_crt_t crt = NULL;
+    const uint8_t serial = 1;
+    const time_t now = time(NULL);
+    const unsigned bits = GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1);
+    int e = gnutls_x509_privkey_init(&key);
+    e = e ? e : gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA, bits, 0);
+    e = e ? e : gnutls_x509_crt_init(&crt);
+    e = e ? e : gnutls_x509_crt_set_version(crt, 3);
+    e = e ? e : gnutls_x509_crt_set_serial(crt, &serial, sizeof serial);
+    e = e ? e : gnutls_x509_crt_set_activation_time(crt, now - 3600);
+    e = e ? e : gnutls_x509_crt_set_expiration_time(crt, now + YEAR);
+    e = e ? e : gnutls_x509_crt_set_key(crt, key);
+    e = e ? e : gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA256, 0);
+    e = e ? e : gnutls_certificate_set_x509_key(to, &crt, 1, key);
+    if (crt)
+        gnutls_x509_crt_deinit(crt);
+    if (key)
+        gnutls_x509_privkey_deinit(key);
+    return e;
+}
+
+static int prepare_keyed(struct pq_quic_end *e)
+{
+    const struct pq_view name = {(const uint8_t *)IDENTITY, sizeof IDENTITY - 1};
+    int r = gnutls_priority_init(&e->with_key, WITH_KEY, NULL);
+    if (!e->conf.client) {
+        r = r ? r : gnutls_psk_allocate_server_credentials(&e->psk_server);
+        if (!r)
+            gnutls_psk_set_server_credentials_function2(e->psk_server, find_psk);
+        return r;
+    }
+    r = r ? r : gnutls_psk_allocate_client_credentials(&e->psk_client);
+    return r ? r : set_psk(e->psk_client, name, e->keys.psk);
+}
+
+static int prepare_plain(struct pq_quic_end *e)
+{
+    int r = gnutls_priority_init(&e->plain, PLAIN, NULL);
+    r = r ? r : gnutls_certificate_allocate_credentials(&e->cert);
+    if (!r && !e->conf.client)
+        r = make_certificate(e->cert);
+    if (!r && e->conf.client && e->conf.verify) {
+        const int n = gnutls_certificate_set_x509_system_trust(e->cert);
+        r = n < 0 ? n : 0;
+    }
+    return r;
+}
+
+int pq_quic_tls_end(struct pq_quic_end *e)
+{
+    int r = e->keyed ? prepare_keyed(e) : 0;
+    if (!r && (e->conf.open || !e->keyed))
+        r = prepare_plain(e);
+    return r ? PQ_ENOTSUP : 0;
+}
+
+void pq_quic_tls_end_free(struct pq_quic_end *e)
+{
+    if (e->with_key)
+        gnutls_priority_deinit(e->with_key);
+    if (e->plain)
+        gnutls_priority_deinit(e->plain);
+    if (e->psk_server)
+        gnutls_psk_free_server_credentials(e->psk_server);
+    if (e->psk_client)
+        gnutls_psk_free_client_credentials(e->psk_client);
+    if (e->cert)
+        gnutls_certificate_free_credentials(e->cert);
+}
+
+static int own_psk(struct pq_quic *q, const struct pq_quic_peer *who)
+{
+    int r = gnutls_psk_allocate_client_credentials(&q->psk);
+    return r ? r : set_psk(q->psk, who->identity, who->psk);
+}
+
+static int credentials(struct pq_quic *q, const struct pq_quic_peer *who)
+{
+    struct pq_quic_end *e = q->e;
+    if (q->plain)
+        return gnutls_credentials_set(q->tls, GNUTLS_CRD_CERTIFICATE, e->cert);
+    if (!e->conf.client)
+        return gnutls_credentials_set(q->tls, GNUTLS_CRD_PSK, e->psk_server);
+    int r = who && who->identity.n ? own_psk(q, who) : 0;
+    return r ? r : gnutls_credentials_set(q->tls, GNUTLS_CRD_PSK, q->psk ? q->psk : e->psk_client);
+}
+
+/* What a plain client says and looks at beyond that. */
+static int name_server(struct pq_quic *q)
+{
+    const struct pq_quic_end *e = q->e;
+    const char *name = e->server_name;
+    int r = name ? gnutls_server_name_set(q->tls, GNUTLS_NAME_DNS, name, strlen(name)) : 0;
+    if (!r && e->conf.verify)
+        gnutls_session_set_verify_cert(q->tls, name, 0);
+    return r;
+}
+
+int pq_quic_tls(struct pq_quic *q, const struct pq_quic_peer *who)
+{
+    const struct pq_quic_end *e = q->e;
+    const bool client = e->conf.client;
+    const gnutls_datum_t alpn = {(uint8_t *)(uintptr_t)ALPN, sizeof ALPN - 1};
+    if (gnutls_init(&q->tls, (client ? GNUTLS_CLIENT : GNUTLS_SERVER) | GNUTLS_NO_AUTO_SEND_TICKET |
+                                 GNUTLS_NO_END_OF_EARLY_DATA))
+        return PQ_ENOMEM;
+    int r = gnutls_priority_set(q->tls, q->plain ? e->plain : e->with_key);
+    if (!r)
+        r = client ? ngtcp2_crypto_gnutls_configure_client_session(q->tls)
+                   : ngtcp2_crypto_gnutls_configure_server_session(q->tls);
+    q->ref = (ngtcp2_crypto_conn_ref){conn_of, q};
+    gnutls_session_set_ptr(q->tls, &q->ref);
+    r = r ? r : credentials(q, who);
+    r = r ? r : gnutls_alpn_set_protocols(q->tls, &alpn, 1, GNUTLS_ALPN_MANDATORY);
+    if (!r && client && q->plain)
+        r = name_server(q);
+    return r ? PQ_ENOTSUP : 0;
+}
+
+void pq_quic_tls_free(struct pq_quic *q)
+{
+    if (q->tls)
+        gnutls_deinit(q->tls);
+    if (q->psk)
+        gnutls_psk_free_client_credentials(q->psk);
+    q->tls = NULL;
+    q->psk = NULL;
+}

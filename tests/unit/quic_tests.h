@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_tests.h - the parts of test_quic. */
+#ifndef PQ_TESTS_QUIC_TESTS_H
+#define PQ_TESTS_QUIC_TESTS_H
+
+int quic_streams_tests(void);
+#endif
