@@ -145,6 +145,15 @@ static void raise_limits(void)
     }
 }
 
+unsigned pq_app_udp_flows_max(const struct pq_app *app)
+{
+    struct rlimit r;
+    rlim_t most = (rlim_t)app->conf->max_udp_flows;
+    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_max / 2 / app->n_workers < most)
+        most = r.rlim_max / 2 / app->n_workers;
+    return most ? (unsigned)most : 1;
+}
+
 int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file)
 {
     raise_limits();

@@ -46,6 +46,9 @@ void pq_app_fini(struct pq_app *app);
 /* Opens the packet backend for one worker; says why not.  Returns 0 or an error. */
 int pq_app_open_io(struct pq_app *app, struct pq_pktio **out);
 
+/* UDP flows of a worker: as configured, but no more than half of the files that may be open. */
+unsigned pq_app_udp_flows_max(const struct pq_app *app);
+
 /* Makes the firewall table; on failure says what to do instead and goes on without. */
 void pq_app_open_firewall(struct pq_app *app);
 

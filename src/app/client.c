@@ -56,7 +56,10 @@ static int open_worker(struct client *cl, unsigned id)
     cw->w.front.open = pq_client_open;
     cw->w.front.alive = pq_client_alive;
     cw->w.front.open_ctx = cw;
-    cw->w.front.max_udp_flows = (unsigned)cl->app.conf->max_udp_flows;
+    cw->w.front.max_udp_flows = pq_app_udp_flows_max(&cl->app);
+    cw->w.front.split = cl->app.conf->split;
+    if (cl->app.conf->tun.enabled)
+        cw->w.front.outgoing = &cl->beside;
     cw->n_links = count_links(cl, id);
     cw->links = calloc(cw->n_links, sizeof *cw->links);
     if (!cw->links)
@@ -114,6 +117,7 @@ static int run(struct pq_conf *c, const char *file, const struct pq_probe_conf *
     struct client_listened listened;
     char why[PQ_WHY_LEN];
     cl.probe.conf = probe;
+    cl.beside = (struct pq_outgoing){.mark = PQ_ROUTE_MARK};
     pq_tundev_sweep(); /* what a killed client has left may be in the way to a name server */
     int e = pq_app_init(&cl.app, c, file);
     if (cl.app.n_workers > (unsigned)c->conn)

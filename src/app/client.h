@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "os/port.h"
 #include "os/tproxy.h"
+#include "relay/outgoing.h"
 
 struct client_worker;
 
@@ -106,7 +107,8 @@ struct client {
     struct server_way way[WAYS_MAX]; /* in the order of the servers, of their addresses then */
     unsigned n_ways;
     struct pq_app_tun tun;
-    struct pq_probe probe; /* its conf is NULL in a client that serves */
+    struct pq_outgoing beside; /* what goes directly, not into that device */
+    struct pq_probe probe;     /* its conf is NULL in a client that serves */
     struct client_worker *cw[64];
     struct client_listener *listeners; /* sorted */
     unsigned n_listeners;

@@ -140,6 +140,18 @@ static void check_spread(const struct servers *g, struct pq_news *news)
         pq_news_add(news, PQ_NEWS_RESTART, "servers, for a session to each of them at once");
 }
 
+static void tell_rules(const struct pq_split *now, const struct pq_split *before,
+                       struct pq_news *news)
+{
+    struct pq_target_count c;
+    unsigned n;
+    pq_split_count(now, &n, &c);
+    if (now || before)
+        pq_news_add(news, PQ_NEWS_CHANGED,
+                    "rules: %u, with %zu names and %zu networks from lists; for what begins now", n,
+                    c.names, c.networks);
+}
+
 int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news)
 {
     struct client *cl = PQ_OF(app, struct client, app);
@@ -161,6 +173,8 @@ int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *n
         }
         if (!e)
             pq_conf_swap_live(app->own_conf, next);
+        for (unsigned i = 0; i < app->n_workers; i++)
+            cl->cw[i]->w.front.split = app->conf->split;
         pq_app_resume(app);
         if (e)
             pq_news_add(news, PQ_NEWS_ERROR, "%s", why);
@@ -168,6 +182,8 @@ int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *n
     if (!e && (done.opened || done.closed))
         pq_news_add(news, PQ_NEWS_CHANGED, "listening: %u new, %u closed, %u as before",
                     done.opened, done.closed, done.stayed);
+    if (!e)
+        tell_rules(app->conf->split, next->split, news);
     if (!e && servers)
         check_spread(g, news);
     if (!e && servers)

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define NAME_LEN (PQ_ADDR_STRLEN + 80)
 
@@ -156,16 +155,6 @@ static void on_too_long(struct pq_worker *w)
     pq_server_renew_link(w->role, w);
 }
 
-/* Each flow takes a descriptor, and connections need some too. */
-static unsigned udp_flows_max(const struct pq_app *app)
-{
-    struct rlimit r;
-    rlim_t most = (rlim_t)app->conf->max_udp_flows;
-    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_max / 2 / app->n_workers < most)
-        most = r.rlim_max / 2 / app->n_workers;
-    return most ? (unsigned)most : 1;
-}
-
 /* ---- life */
 
 /* All workers join the fanout group before the port opens, so that no session starts on a worker
@@ -186,7 +175,7 @@ static int open_workers(struct server *s)
         e = pq_worker_init(s->w[i], i, io, &app->hub, &hub_events, s);
         s->w[i]->on_stop = on_stop;
         s->w[i]->on_too_long = on_too_long;
-        s->w[i]->front.max_udp_flows = udp_flows_max(app);
+        s->w[i]->front.max_udp_flows = pq_app_udp_flows_max(app);
         if (e) {
             pq_say("a worker could not be started: %s", pq_strerror(e));
             return e;

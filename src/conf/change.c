@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* What can change: the key itself and what is below it. */
-static const char *const live[] = {"log.level", "socks5", "forward", "server",
+static const char *const live[] = {"log.level", "socks5", "forward", "rules", "server",
                                    "servers",   "users",  "allow",   "deny"};
 
 static bool is_live(const char *path)
@@ -97,6 +97,9 @@ void pq_conf_swap_live(struct pq_conf *a, struct pq_conf *b)
     SWAP(n_ports);
     swap_bytes(a->server, b->server, sizeof a->server);
     SWAP(n_servers);
+    SWAP(split_rule);
+    SWAP(n_split);
+    SWAP(split);
     SWAP(user);
     SWAP(n_users);
     SWAP(rules);

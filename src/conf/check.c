@@ -456,6 +456,7 @@ static void check_other_role(struct pq_check *k)
     } v[] = {
         {"socks5", PQ_ROLE_CLIENT, c->n_socks5},
         {"forward", PQ_ROLE_CLIENT, c->n_forward},
+        {"rules", PQ_ROLE_CLIENT, c->n_split},
         {"spread", PQ_ROLE_CLIENT, c->spread},
         {"users", PQ_ROLE_SERVER, c->n_users},
         {"transport.require", PQ_ROLE_SERVER, pq_is_set(c->require)},
@@ -480,6 +481,7 @@ void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct p
     check_control(&k);
     check_other_role(&k);
     pq_conf_check_listeners(&k);
+    pq_conf_check_split(&k);
     pq_conf_check_tun(&k);
     pq_conf_check_exit(&k);
     check_network(&k);

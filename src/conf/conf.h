@@ -8,6 +8,7 @@
 #include "base/flags.h"
 #include "base/log.h"
 #include "crypt/crypt.h"
+#include "entry/split.h"
 #include "header/header.h"
 #include "kcp/kcp.h"
 #include "wire/flow.h"
@@ -21,6 +22,8 @@
 #define PQ_CONF_PORTS_MAX     4096 /* ... and the sockets that they listen on */
 #define PQ_CONF_LISTEN_MAX    64   /* texts of one entry's listen */
 #define PQ_CONF_RULES_MAX     256  /* entries of allow, and of deny */
+#define PQ_CONF_SPLIT_MAX     64   /* rules of a client ... */
+#define PQ_CONF_SPLIT_ENTRIES 1024 /* ... and the entries of one */
 #define PQ_CONF_ROUTES_MAX    64
 #define PQ_CONF_USERS_MAX     4096
 #define PQ_CONF_USER_NETS_MAX 16
@@ -91,6 +94,11 @@ struct pq_conf_port {    /* one socket of a forward */
     uint16_t port;       /* of the target; 0: the one that was asked */
 };
 
+struct pq_conf_split {                         /* client: an entry of `rules` */
+    struct pq_conf_list direct, tunnel, block; /* one of them is there */
+    int line;
+};
+
 struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
     char *addr, *router_mac; /* as written */
     bool has_ip, has_mac;
@@ -137,6 +145,8 @@ struct pq_conf {
     unsigned n_socks5, n_servers;
     struct pq_conf_forward *forward; /* malloc'ed */
     unsigned n_forward;
+    struct pq_conf_split *split_rule; /* malloc'ed */
+    unsigned n_split;
     struct pq_conf_user *user; /* malloc'ed */
     unsigned n_users;
     struct pq_conf_side v4, v6;
@@ -167,6 +177,7 @@ struct pq_conf {
     const char *status_path;    /* ... at this Unix socket; status_listen, or NULL */
     struct pq_conf_port *port;  /* of all forwards; malloc'ed */
     unsigned n_ports;
+    struct pq_split *split;    /* client: what the rules say; NULL: there are none */
     uint16_t own_port;         /* server: the port, or the first; client: fixed port, or 0 */
     struct pq_range own_ports; /* server: all that it listens on */
     bool has_secret;           /* transport.private_key is there ... */
@@ -186,11 +197,11 @@ struct pq_conf_msgs { /* what was wrong, and what was odd */
     unsigned left_out; /* there was no room: warnings first */
 };
 
-/* Reads and checks a file.  *out is owned by the caller (pq_conf_free), also on error.
- * Returns 0, or PQ_EINVAL if `msgs` holds at least one error. */
+/* Reads and checks a file, and the lists that its rules name.  *out is owned by the caller
+ * (pq_conf_free), also on error. Returns 0, or PQ_EINVAL if `msgs` holds at least one error. */
 int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msgs);
 
-/* The same from memory, for tests. */
+/* The same from memory, without the lists. */
 int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs);
 
 /* Calls fn for each key that differs between two configurations and cannot change while the program
@@ -198,8 +209,8 @@ int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_con
 unsigned pq_conf_differ(const struct pq_conf *a, const struct pq_conf *b,
                         void (*fn)(void *ctx, const char *path), void *ctx);
 
-/* Exchanges what can change while it runs: log.level, socks5, forward, servers, users, allow and
- * deny.  Nobody reads either meanwhile. */
+/* Exchanges what can change while it runs: log.level, socks5, forward, rules, servers, users,
+ * allow and deny.  Nobody reads either meanwhile. */
 void pq_conf_swap_live(struct pq_conf *a, struct pq_conf *b);
 
 /* Whether the rules about targets are the same, those of users included who are in both. */

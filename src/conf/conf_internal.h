@@ -75,6 +75,10 @@ struct pq_conf_mark {  /* where the parser has stopped ... */
 int pq_conf_parse_once(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs,
                        struct pq_conf_mark *mark);
 
+/* Makes c->split of the rules, and of the lists that they name, of a configuration at this path;
+ * says what is wrong with the lists. */
+void pq_conf_load_lists(struct pq_conf *c, const char *path, struct pq_conf_msgs *m);
+
 struct pq_check {
     struct pq_conf *c;
     const struct pq_key_lines *lines;
@@ -115,8 +119,9 @@ void pq_check_rules(struct pq_check *k, const char *prefix, int line,
 /* Everything that needs more than one key, or more than a type and a range. */
 void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct pq_conf_msgs *m);
 
-/* Its parts: socks5 and forward; tun; allow, deny and outgoing; our own wire. */
+/* Its parts: socks5 and forward; rules; tun; allow, deny and outgoing; our own wire. */
 void pq_conf_check_listeners(struct pq_check *k);
+void pq_conf_check_split(struct pq_check *k);
 void pq_conf_check_tun(struct pq_check *k);
 void pq_conf_check_exit(struct pq_check *k);
 void pq_conf_check_keys(struct pq_check *k); /* after check_client */

@@ -114,5 +114,6 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
                     "other users of this machine can read the key in it; chmod 600 %s", path);
     explicit_bzero(text, n);
     free(text);
-    return e;
+    pq_conf_load_lists(out, path, msgs);
+    return e || msgs->errors ? PQ_EINVAL : 0;
 }

@@ -277,6 +277,14 @@ static void *next_element(struct walk *w, const char *path, int line)
         v[c->n_forward] = (struct pq_conf_forward){.line = line};
         return &v[c->n_forward++];
     }
+    if (strcmp(path, "rules") == 0 && c->n_split < PQ_CONF_SPLIT_MAX) {
+        struct pq_conf_split *v = realloc(c->split_rule, (c->n_split + 1) * sizeof *v);
+        if (!v)
+            return NULL;
+        c->split_rule = v;
+        v[c->n_split] = (struct pq_conf_split){.line = line};
+        return &v[c->n_split++];
+    }
     if (strcmp(path, "servers") == 0 && c->n_servers < PQ_CONF_SERVERS_MAX) {
         c->server[c->n_servers].line = line;
         return &c->server[c->n_servers++];
@@ -547,6 +555,10 @@ void pq_conf_free(struct pq_conf *c)
     free(c->port);
     for (unsigned i = 1; i < PQ_CONF_SERVERS_MAX; i++) /* the first one is also server.addr */
         pq_keys_free("servers[].", &c->server[i]);
+    for (unsigned i = 0; i < c->n_split; i++)
+        pq_keys_free("rules[].", &c->split_rule[i]);
+    free(c->split_rule);
+    pq_split_free(&c->split);
     pq_conf_drop_users(c);
     explicit_bzero(c->secret, sizeof c->secret);
     pq_keys_free("", c);

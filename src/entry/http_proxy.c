@@ -21,14 +21,16 @@ static void reply(struct pq_talk *t, uint8_t code)
     char buf[PQ_HTTP_ANSWER_MAX];
     switch (code) {
     case PQ_SOCKS_OK:
-        if (!t->no_answer)
+        if (!t->target_answers)
             pq_talk_answer(t, buf, pq_http_write_answer(buf, 200, ""));
         break;
     case PQ_SOCKS_NOT_ALLOWED:
-        refuse(t, 403, "the rules of the paqet server do not allow this target");
+        refuse(t, 403,
+               t->blocked ? "the rules of this paqet client block this target"
+                          : "the rules of the paqet server do not allow this target");
         break;
     case PQ_SOCKS_NO_NETWORK:
-        refuse(t, 502, "the paqet server has no route to the target");
+        refuse(t, 502, "there is no route to the target");
         break;
     case PQ_SOCKS_NO_HOST:
         refuse(t, 504, "the target's name is not known, or it does not answer");
@@ -37,28 +39,28 @@ static void reply(struct pq_talk *t, uint8_t code)
         refuse(t, 502, "the target refused the connection");
         break;
     default:
-        refuse(t, 502, "no connection to the target through the tunnel");
+        refuse(t, 502, "no connection to the target");
     }
 }
 
 /* The target of a plain request ended without a byte. */
-static void no_answer(struct pq_relay *r)
+static void no_answer(struct pq_filter *f)
 {
     char buf[PQ_HTTP_ANSWER_MAX];
     size_t n = pq_http_write_answer(buf, 502, "the connection ended before the target answered");
-    pq_relay_say(r, (const uint8_t *)buf, n);
+    f->ops->to_program(f->side, (const uint8_t *)buf, n);
 }
 
-/* ---- a plain request and its answer, on their way through a relay */
+/* ---- a plain request and its answer, on their way */
 
 struct exchange {
-    struct pq_relay_filter filter; /* first */
-    struct pq_http_body body;      /* of the request */
-    bool websocket;                /* asked for */
-    bool answered;                 /* the answer's head has passed */
-    bool raw;                      /* with a websocket: now everything passes */
-    size_t extra;                  /* bytes behind the request that were dropped */
-    uint8_t *early;                /* ... or, of a websocket, are kept for its answer */
+    struct pq_filter filter;  /* first */
+    struct pq_http_body body; /* of the request */
+    bool websocket;           /* asked for */
+    bool answered;            /* the answer's head has passed */
+    bool raw;                 /* with a websocket: now everything passes */
+    size_t extra;             /* bytes behind the request that were dropped */
+    uint8_t *early;           /* ... or, of a websocket, are kept for its answer */
     size_t n_early;
     uint8_t *head; /* of the answer, as far as it has come */
     size_t n_head;
@@ -71,7 +73,7 @@ static void drop_buffers(struct exchange *x)
     x->early = x->head = NULL;
 }
 
-static void exchange_free(struct pq_relay_filter *f)
+static void exchange_free(struct pq_filter *f)
 {
     struct exchange *x = (struct exchange *)f;
     drop_buffers(x);
@@ -99,61 +101,61 @@ static bool take_extra(struct exchange *x, struct pq_view v)
     return x->extra <= EARLY_MAX && append(&x->early, &x->n_early, v);
 }
 
-static size_t on_request(struct pq_relay *r, struct pq_view v)
+static size_t on_request(struct pq_filter *f, struct pq_view v)
 {
-    struct exchange *x = (struct exchange *)r->filter;
+    struct exchange *x = (struct exchange *)f;
     size_t used = 0;
     if (x->raw)
         return v.n;
     if (pq_http_body_take(&x->body, v.p, v.n, &used) ||
         !take_extra(x, (struct pq_view){v.p + used, v.n - used}))
-        pq_relay_close(r, true);
+        f->ops->reset(f->side);
     else if (x->extra > EXTRA_MAX)
-        uv_read_stop((uv_stream_t *)r->tcp);
+        f->ops->stop_reading(f->side);
     return used;
 }
 
 /* The target agrees to a websocket: lets go what waited for that. */
-static bool switch_over(struct pq_relay *r, struct exchange *x)
+static bool switch_over(struct exchange *x)
 {
-    struct pq_chunk *c =
-        x->n_early ? pq_chunk_copy(pq_stream_chunks(r->st), x->early, x->n_early) : NULL;
-    if (x->n_early && !c)
-        return false;
-    if (c)
-        pq_stream_send(r->st, c); /* if it has ended, the relay will be told */
-    x->raw = true;
-    return true;
+    struct pq_filter *f = &x->filter;
+    x->raw = !x->n_early || f->ops->to_target(f->side, x->early, x->n_early);
+    return x->raw;
+}
+
+static bool say(const struct exchange *x, const uint8_t *p, size_t n)
+{
+    return x->filter.ops->to_program(x->filter.side, p, n);
 }
 
 /* Passes the answer's head on, changed so that the program does not use this connection again, and
  * what is behind it.  used == 0: it has no head that could be changed. */
-static bool pass_head(struct pq_relay *r, const struct exchange *x, size_t used)
+static bool pass_head(const struct exchange *x, size_t used)
 {
     uint8_t *buf = malloc(used + PQ_HTTP_CLOSING_MAX);
-    bool ok = buf && pq_relay_say(r, buf, pq_http_write_closing(x->head, used, buf)) &&
-              pq_relay_say(r, x->head + used, x->n_head - used);
+    bool ok = buf && say(x, buf, pq_http_write_closing(x->head, used, buf)) &&
+              say(x, x->head + used, x->n_head - used);
     free(buf);
     return ok;
 }
 
-static int pass_answer(struct pq_relay *r, struct exchange *x, size_t used, int status)
+static int pass_answer(struct exchange *x, size_t used, int status)
 {
     bool ok;
     x->answered = true;
-    r->no_answer = NULL;
+    x->filter.no_answer = NULL;
     if (status == 101 && x->websocket)
-        ok = switch_over(r, x) && pq_relay_say(r, x->head, x->n_head);
+        ok = switch_over(x) && say(x, x->head, x->n_head);
     else
-        ok = pass_head(r, x, used);
+        ok = pass_head(x, used);
     drop_buffers(x);
     return ok ? 0 : PQ_ENOMEM;
 }
 
 /* Looks for the answer's head, behind those that only say that it will come (1xx). */
-static int on_answer(struct pq_relay *r, struct pq_view v)
+static int on_answer(struct pq_filter *f, struct pq_view v)
 {
-    struct exchange *x = (struct exchange *)r->filter;
+    struct exchange *x = (struct exchange *)f;
     size_t used;
     int status, e = 0;
     if (x->answered)
@@ -162,13 +164,13 @@ static int on_answer(struct pq_relay *r, struct pq_view v)
         return PQ_ENOMEM;
     while (x->n_head && (e = pq_http_read_answer(x->head, x->n_head, &used, &status)) == 0) {
         if (status >= 200 || status == 101)
-            return pass_answer(r, x, used, status);
-        if (!pq_relay_say(r, x->head, used))
+            return pass_answer(x, used, status);
+        if (!say(x, x->head, used))
             return PQ_ENOMEM;
         x->n_head -= used;
         memmove(x->head, x->head + used, x->n_head);
     }
-    return e == PQ_EPROTO ? pass_answer(r, x, 0, 0) : 0;
+    return e == PQ_EPROTO ? pass_answer(x, 0, 0) : 0;
 }
 
 /* What follows the head, `rest`, is looked at already: *own bytes of it are of the request. Returns
@@ -179,7 +181,8 @@ static int exchange_new(struct exchange **out, const struct pq_http_request *req
     struct exchange *x = *out = calloc(1, sizeof *x);
     if (!x)
         return PQ_ENOMEM;
-    x->filter = (struct pq_relay_filter){on_request, on_answer, exchange_free};
+    x->filter = (struct pq_filter){
+        .up = on_request, .down = on_answer, .no_answer = no_answer, .free = exchange_free};
     x->websocket = req->websocket;
     pq_http_body_init(&x->body, req);
     int e = pq_http_body_take(&x->body, rest.p, rest.n, own);
@@ -215,7 +218,7 @@ static bool rewrite(struct pq_talk *t, const struct pq_http_request *req, size_t
     free(t->buf);
     t->buf = buf;
     t->len = t->cap = n + own;
-    t->no_answer = no_answer;
+    t->target_answers = true;
     return true;
 }
 

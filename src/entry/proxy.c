@@ -50,6 +50,9 @@ void pq_talk_end(struct pq_talk *t)
         pq_tcp_close(t->tcp, false);
     t->tcp = NULL;
     t->relay = NULL;
+    if (t->dial)
+        pq_dial_cancel(t->dial);
+    t->dial = NULL;
     if (r) {
         r->gone = NULL;
         r->result = NULL;

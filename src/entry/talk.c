@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "entry/talk.h"
 
+#include "entry/pair.h"
+#include "entry/split.h"
 #include "header/socks.h"
 
 #include <stdlib.h>
@@ -81,20 +83,50 @@ static bool send_buffer(struct pq_talk *t, struct pq_stream *st)
     return true;
 }
 
-static void wait_for_result(struct pq_talk *t)
+static void wait_for_target(struct pq_talk *t)
 {
-    struct pq_relay *r = t->relay;
-    r->result = on_result;
-    r->gone = on_gone;
     uv_read_stop((uv_stream_t *)t->tcp);
-    uv_timer_stop(&t->timer); /* the server has a limit of its own */
+    uv_timer_stop(&t->timer); /* who dials has a limit of its own */
     t->state = PQ_TALK_WAITING;
     t->proxy->n_talks--;
     pq_list_remove(&t->node);
     pq_list_push(&t->proxy->waiting, &t->node);
 }
 
-void pq_talk_connect(struct pq_talk *t, const char *host, uint16_t port)
+/* ---- past the tunnel */
+
+static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
+{
+    struct pq_talk *t = ctx;
+    t->dial = NULL;
+    t->kind->reply(t, pq_dial_result(err));
+    if (!tcp)
+        return;
+    if (!t->tcp) { /* the program does not take the answer */
+        pq_tcp_close(tcp, true);
+        return;
+    }
+    struct pq_front *front = t->proxy->front;
+    struct pq_filter *filter = t->filter;
+    uint8_t *buf = t->buf;
+    const struct pq_view first = {t->buf, t->len};
+    t->filter = NULL;
+    t->buf = NULL;
+    pq_pair_join(front, pq_talk_take_socket(t), tcp, filter, first);
+    free(buf);
+}
+
+static void connect_directly(struct pq_talk *t, const char *host, uint16_t port)
+{
+    wait_for_target(t);
+    struct pq_dial *d = pq_dial_start(t->proxy->front, NULL, host, port, on_dialled, t);
+    if (d)
+        t->dial = d; /* else the callback has come, and t may have gone */
+}
+
+/* ---- through the tunnel */
+
+static void connect_through(struct pq_talk *t, const char *host, uint16_t port)
 {
     struct pq_front *f = t->proxy->front;
     struct pq_relay *r = pq_relay_new(f);
@@ -109,17 +141,34 @@ void pq_talk_connect(struct pq_talk *t, const char *host, uint16_t port)
         return;
     }
     r->want_result = true;
-    r->no_answer = t->no_answer;
-    r->filter = t->filter;
+    if (t->filter)
+        pq_relay_filter(r, t->filter);
     t->filter = NULL;
     r->user = t;
     t->relay = r;
     bool tells = pq_stream_corked(st) || pq_stream_abilities(st) & PQ_ABLE_RESULT;
-    if (tells && (t->proxy->real_reply || t->no_answer)) {
-        wait_for_result(t);
+    if (tells && (t->proxy->real_reply || t->target_answers)) {
+        r->result = on_result;
+        r->gone = on_gone;
+        wait_for_target(t);
         return;
     }
     t->kind->reply(t, PQ_SOCKS_OK);
     if (t->tcp)
         hand_over(t);
+}
+
+void pq_talk_connect(struct pq_talk *t, const char *host, uint16_t port)
+{
+    switch (pq_split_host(t->proxy->front->split, host, port)) {
+    case PQ_WAY_TUNNEL:
+        connect_through(t, host, port);
+        return;
+    case PQ_WAY_DIRECT:
+        connect_directly(t, host, port);
+        return;
+    case PQ_WAY_BLOCK:
+        t->blocked = true;
+        t->kind->reply(t, PQ_SOCKS_NOT_ALLOWED);
+    }
 }

@@ -6,6 +6,7 @@
 #define PQ_ENTRY_TALK_H
 #include "entry/listen.h"
 #include "entry/proxy.h"
+#include "relay/dial.h"
 #include "relay/relay.h"
 
 struct pq_talk;
@@ -24,7 +25,7 @@ extern const struct pq_talk_kind pq_socks5, pq_socks4, pq_http_proxy;
 
 enum pq_talk_state {
     PQ_TALK_ASKING,  /* messages are read */
-    PQ_TALK_WAITING, /* for the server's word on how dialling went [8.4] */
+    PQ_TALK_WAITING, /* for the server's word on how dialling went [8.4], or for that itself */
     PQ_TALK_LEAVING, /* refused: the program is given time to read that */
 };
 
@@ -35,12 +36,13 @@ struct pq_talk {
     uv_tcp_t *tcp; /* NULL once ended or given away */
     uv_timer_t timer;
     enum pq_talk_state state;
-    unsigned step; /* the protocol's own */
-    /* not NULL: success is not reported, for the target itself answers; called if it does not */
-    void (*no_answer)(struct pq_relay *r);
-    struct pq_relay_filter *filter; /* for the relay, which will own it */
-    struct pq_relay *relay;         /* PQ_TALK_WAITING */
-    uint8_t *buf;                   /* malloc'ed; the bytes so far */
+    unsigned step;            /* the protocol's own */
+    bool target_answers;      /* success is not reported, for the target itself answers */
+    struct pq_filter *filter; /* for the connection, which will own it */
+    struct pq_relay *relay;   /* PQ_TALK_WAITING, or ... */
+    struct pq_dial *dial;     /* ... for a target that is reached directly */
+    bool blocked;             /* by the client's own rules */
+    uint8_t *buf;             /* malloc'ed; the bytes so far */
     size_t len, cap;
     size_t junk; /* bytes that came while leaving */
 };
@@ -77,7 +79,8 @@ uv_tcp_t *pq_talk_take_socket(struct pq_talk *t);
 bool pq_talk_wants_password(const struct pq_talk *t);
 bool pq_talk_password_is(const struct pq_talk *t, struct pq_view user, struct pq_view pass);
 
-/* Opens a stream to the target, sends what is in the buffer, reports and turns the socket over to a
- * relay: at once, or when the target has answered, if that is asked for and the server can tell. */
+/* Where the rules say so, connects to the target directly, or refuses.  Else opens a stream to the
+ * target, sends what is in the buffer, reports and turns the socket over to a relay: at once, or
+ * when the target has answered, if that is asked for and the server can tell. */
 void pq_talk_connect(struct pq_talk *t, const char *host, uint16_t port);
 #endif

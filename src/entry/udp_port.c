@@ -2,8 +2,10 @@
 #include "entry/udp_port.h"
 
 #include "base/hash.h"
+#include "entry/split.h"
 #include "header/socks.h"
 #include "relay/udp_flow.h"
+#include "relay/udp_target.h"
 #include "wire/csum.h"
 
 #include <errno.h>
@@ -34,7 +36,9 @@ struct ends { /* of a datagram that came in */
 };
 
 struct local_flow {
-    struct pq_udp_flow flow;
+    struct pq_udp_flow flow;      /* its stream, unless there is ... */
+    struct pq_udp_target *direct; /* ... what goes beside the tunnel ... */
+    bool failed;                  /* ... or cannot: the next datagram begins anew */
     struct pq_udp_port *port;
     struct pq_hash_node by_key;
     pq_ns checked; /* when its session was last known to answer */
@@ -49,6 +53,8 @@ struct local_flow {
 
 static void flow_free(struct local_flow *l)
 {
+    if (l->direct)
+        pq_udp_target_close(l->direct);
     pq_udp_flow_close(&l->flow);
     pq_hash_remove(&l->port->flows, &l->by_key);
     free(l);
@@ -153,10 +159,47 @@ static struct local_flow *flow_find(struct pq_udp_port *p, struct pq_view key, u
     return NULL;
 }
 
-/* Opens a stream for the flow.  Returns false if there is none to be had now. */
+/* ---- beside the tunnel */
+
+static void on_direct(void *ctx, struct pq_view v)
+{
+    struct local_flow *l = ctx;
+    pq_udp_flow_touch(&l->flow);
+    on_deliver(&l->flow, v);
+}
+
+static void on_direct_ready(void *ctx, int err)
+{
+    struct local_flow *l = ctx;
+    l->failed = err != 0;
+    if (err)
+        PQ_LOG(PQ_LOG_DEBUG, "no UDP socket for %s:%u: %s", l->host, l->target_port,
+               pq_front_strerror(err));
+}
+
+static bool connect_directly(struct local_flow *l)
+{
+    static const struct pq_udp_target_events events = {.recv = on_direct, .ready = on_direct_ready};
+    l->direct = pq_udp_target_new(l->port->front, &events, l);
+    if (l->direct)
+        pq_udp_target_start(l->direct, NULL, l->host, l->target_port);
+    return l->direct;
+}
+
+/* ---- the way of a flow */
+
+/* A forward's target is as the server sees it: the rules have no part in that. */
+static enum pq_way way_of(const struct pq_udp_port *p, const char *host, uint16_t port)
+{
+    return p->host ? PQ_WAY_TUNNEL : pq_split_host(p->front->split, host, port);
+}
+
+/* Opens a stream for the flow, or a socket.  Returns false if there is none to be had now. */
 static bool flow_connect(struct local_flow *l)
 {
     struct pq_front *f = l->port->front;
+    if (way_of(l->port, l->host, l->target_port) == PQ_WAY_DIRECT)
+        return connect_directly(l);
     struct pq_stream *st =
         f->open(f->open_ctx, PQ_REQ_UDP, l->host, l->target_port, &pq_udp_flow_events, &l->flow);
     if (!st)
@@ -170,7 +213,8 @@ static struct local_flow *flow_new(struct pq_udp_port *p, const struct ends *end
                                    struct pq_view key, uint64_t hash, const char *host,
                                    uint16_t port)
 {
-    struct local_flow *l = calloc(1, sizeof *l + key.n);
+    const bool blocked = way_of(p, host, port) == PQ_WAY_BLOCK;
+    struct local_flow *l = blocked ? NULL : calloc(1, sizeof *l + key.n);
     if (!l)
         return NULL;
     l->port = p;
@@ -198,6 +242,8 @@ static bool flow_renew(struct local_flow *l)
 {
     struct pq_front *f = l->port->front;
     pq_ns now = uv_hrtime();
+    if (l->direct)
+        return !l->failed;
     if (now < l->checked + ALIVE_CHECK)
         return true;
     l->checked = now;
@@ -218,7 +264,10 @@ static void forward(struct pq_udp_port *p, const struct ends *ends, struct pq_vi
         flow_free(l);
         l = NULL;
     }
-    if (l)
+    if (l && l->direct) {
+        pq_udp_flow_touch(&l->flow);
+        pq_udp_target_send(l->direct, data);
+    } else if (l)
         pq_udp_flow_send(&l->flow, data.p, data.n);
     else
         p->front->udp_dropped++;

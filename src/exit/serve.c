@@ -56,31 +56,6 @@ static struct pq_view rest(const struct serve *s, size_t used)
 
 /* ---- TCP: dial, say how it went if the client wants to know, then relay */
 
-/* The SOCKS5 reply code for an error of dialling (RFC 1928, 6). */
-static uint8_t result_of(int err)
-{
-    if (err <= UV_EAI_ADDRFAMILY && err > UV_EAI_ADDRFAMILY - 100)
-        return 4; /* any error of resolving: the name is not known, or nobody can tell */
-    switch (err) {
-    case 0:
-        return 0;
-    case PQ_EDENIED:
-    case UV_EACCES: /* a rule of an upstream proxy or of the system's firewall */
-    case UV_EPERM:
-        return 2;
-    case UV_ENETUNREACH:
-        return 3;
-    case UV_EHOSTUNREACH:
-    case UV_ETIMEDOUT:
-    case PQ_EAGAIN: /* too many names wait for DNS */
-        return 4;
-    case UV_ECONNREFUSED:
-        return 5;
-    default:
-        return PQ_RESULT_FAILURE;
-    }
-}
-
 static void send_message(struct pq_stream *st, enum pq_family family, const struct pq_request *req)
 {
     struct pq_chunks *chunks = pq_stream_chunks(st);
@@ -96,7 +71,7 @@ static void send_message(struct pq_stream *st, enum pq_family family, const stru
 
 static void send_result(struct pq_stream *st, int err)
 {
-    const struct pq_request req = {.type = PQ_REQ_RESULT, .result = result_of(err)};
+    const struct pq_request req = {.type = PQ_REQ_RESULT, .result = pq_dial_result(err)};
     if (pq_stream_abilities(st) & PQ_ABLE_RESULT)
         send_message(st, PQ_FAMILY_BINARY, &req);
 }

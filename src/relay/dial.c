@@ -213,3 +213,27 @@ void pq_dial_cancel(struct pq_dial *d)
 {
     finish(d, NULL, 0);
 }
+
+uint8_t pq_dial_result(int err)
+{
+    if (err <= UV_EAI_ADDRFAMILY && err > UV_EAI_ADDRFAMILY - 100)
+        return 4; /* any error of resolving: the name is not known, or nobody can tell */
+    switch (err) {
+    case 0:
+        return 0;
+    case PQ_EDENIED:
+    case UV_EACCES: /* a rule of an upstream proxy or of the system's firewall */
+    case UV_EPERM:
+        return 2;
+    case UV_ENETUNREACH:
+        return 3;
+    case UV_EHOSTUNREACH:
+    case UV_ETIMEDOUT:
+    case PQ_EAGAIN: /* too many names wait for DNS */
+        return 4;
+    case UV_ECONNREFUSED:
+        return 5;
+    default:
+        return PQ_RESULT_FAILURE;
+    }
+}

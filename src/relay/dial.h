@@ -27,6 +27,9 @@ struct pq_dial *pq_dial_start(struct pq_front *f, const struct pq_rules *rules, 
 struct pq_dial *pq_dial_start_unruled(struct pq_front *f, const char *host, uint16_t port,
                                       pq_dial_fn done, void *ctx);
 
+/* The reply code of SOCKS5 for an error of pq_dial_fn, or of an upstream proxy; 0 for 0. */
+uint8_t pq_dial_result(int err);
+
 /* Gives up; the callback will not come. */
 void pq_dial_cancel(struct pq_dial *d);
 #endif

@@ -32,6 +32,7 @@ void pq_front_init(struct pq_front *f, uv_loop_t *loop, uint64_t seed)
     pq_list_init(&f->half_closed);
     pq_list_init(&f->udp_flows);
     pq_list_init(&f->associates);
+    pq_list_init(&f->pairs);
     uv_timer_init(loop, &f->second);
     f->second.data = f;
     uv_timer_start(&f->second, on_second, 1000, 1000);

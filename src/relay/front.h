@@ -13,6 +13,7 @@
 struct pq_lookups;
 struct pq_outgoing;
 struct pq_rules;
+struct pq_split;
 struct pq_tun_server;
 
 /* How a client's front gets a stream: TCP or UDP to a target, or TUN (host is "").  Returns the
@@ -36,7 +37,7 @@ struct pq_front {
     const struct pq_rules *rules;       /* server: which targets; NULL: all; but for ... */
     struct pq_rules *const *user_rules; /* ... n users, where theirs are not NULL */
     unsigned n_user_rules;
-    const struct pq_outgoing *outgoing; /* server: the way out; NULL: the system's */
+    const struct pq_outgoing *outgoing; /* the way out; NULL: the system's */
     struct pq_lookups *lookups;         /* names that wait for DNS; NULL before the first one */
     unsigned max_resolving;             /* so many at most */
     pq_open_fn open;                    /* client */
@@ -45,11 +46,14 @@ struct pq_front {
     uint64_t seed;                      /* of hash tables */
     struct pq_list relays;              /* all joined pairs, for the end */
     struct pq_list lingering;           /* closed by us, waiting for the other end's FIN */
-    struct pq_list half_closed; /* one direction has ended: not kept for ever without a byte */
-    struct pq_list udp_flows;   /* the one idle longest first */
-    struct pq_tun_server *tun;  /* server: NULL if there is no device */
-    struct pq_list associates;  /* client: connections that hold a UDP socket */
+    struct pq_list half_closed;   /* one direction has ended: not kept for ever without a byte */
+    struct pq_list udp_flows;     /* the one idle longest first */
+    struct pq_tun_server *tun;    /* server: NULL if there is no device */
+    struct pq_list associates;    /* client: connections that hold a UDP socket */
+    struct pq_list pairs;         /* client: connections that go beside the tunnel */
+    const struct pq_split *split; /* client: what goes where; NULL: all through the tunnel */
     unsigned n_udp_flows, max_udp_flows;
+    size_t udp_waiting;   /* bytes of datagrams whose target is not known yet */
     uint64_t udp_dropped; /* datagrams for which there was no room */
     uv_timer_t second;    /* what has waited too long ends */
     bool stopping;

@@ -12,6 +12,8 @@ int pq_outgoing_apply(const struct pq_outgoing *o, int fd, bool is4)
     const size_t len = strlen(o->ifname);
     if (len && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->ifname, (socklen_t)len))
         return -errno;
+    if (o->mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &o->mark, sizeof o->mark))
+        return -errno;
     if (!(is4 ? o->has4 : o->has6))
         return 0;
     struct pq_addr a = is4 ? o->addr4 : o->addr6;

@@ -248,7 +248,7 @@ static void flush_views(struct pq_relay *r)
 /* Gives bytes of the stream to the filter.  Returns as `down` does. */
 static int filter_down(struct pq_relay *r, struct pq_view v)
 {
-    int e = r->filter ? r->filter->down(r, v) : 1;
+    int e = r->filter ? r->filter->down(r->filter, v) : 1;
     if (!e)
         pq_stream_consumed(r->st, v.n);
     return e;
@@ -312,15 +312,21 @@ static void on_data(void *ctx, struct pq_view v, bool last)
         flush_views(r);
 }
 
+/* Whether the target is still expected to answer. */
+static bool may_answer(const struct pq_relay *r)
+{
+    return r->filter && r->filter->no_answer;
+}
+
 /* Uses what came before an end, or words of our own if nothing came.  Returns false if the relay is
  * closing. */
 static bool flush_before_end(struct pq_relay *r)
 {
     if (!r->closing && r->tcp)
         flush_views(r);
-    if (!r->closing && r->tcp && r->no_answer) {
-        r->no_answer(r);
-        r->no_answer = NULL;
+    if (!r->closing && r->tcp && may_answer(r)) {
+        r->filter->no_answer(r->filter);
+        r->filter->no_answer = NULL;
     }
     return !r->closing;
 }
@@ -398,7 +404,7 @@ static void on_eof(void *ctx)
 static bool filter_up(struct pq_relay *r, struct pq_chunk *c)
 {
     if (r->filter)
-        c->len = (uint32_t)r->filter->up(r, (struct pq_view){pq_chunk_data(c), c->len});
+        c->len = (uint32_t)r->filter->up(r->filter, (struct pq_view){pq_chunk_data(c), c->len});
     if (c->len && !r->closing)
         return true;
     pq_chunk_free(c);
@@ -510,7 +516,7 @@ static void linger(struct pq_relay *r)
 static void on_end(void *ctx, int err)
 {
     struct pq_relay *r = ctx;
-    if (r->tcp && r->no_answer)
+    if (r->tcp && may_answer(r))
         err = 0; /* the program is told in words, which a reset would destroy */
     if (!flush_before_end(r))
         return;

@@ -4,21 +4,12 @@
  * window closed. */
 #ifndef PQ_RELAY_RELAY_H
 #define PQ_RELAY_RELAY_H
+#include "relay/filter.h"
 #include "relay/front.h"
 
 #define PQ_RELAY_VIEWS 16 /* borrowed pieces of one batch that one write takes */
 
 struct pq_relay;
-
-struct pq_relay_filter { /* looks at the bytes of a relay, which owns it */
-    /* Bytes of the socket: how many of them go on to the stream; the others are dropped.  May close
-     * the relay. */
-    size_t (*up)(struct pq_relay *r, struct pq_view v);
-    /* Bytes of the stream.  Returns 1: they go on to the socket as they are, all that follow, too;
-     * 0: it has them, and may have called pq_relay_say instead; or PQ_ENOMEM. */
-    int (*down)(struct pq_relay *r, struct pq_view v);
-    void (*free)(struct pq_relay_filter *f);
-};
 
 struct pq_relay {
     struct pq_front *front;
@@ -39,10 +30,7 @@ struct pq_relay {
     /* client: the server first says how dialling went [8.4]; not NULL: told, 0 = connected, else a
      * SOCKS5 reply code, and decides; NULL: a failure resets the socket */
     void (*result)(struct pq_relay *r, uint8_t code);
-    /* client: not NULL: called if the stream ends; it may pq_relay_say what the program is told.
-     * The filter sets it to NULL when the target has answered */
-    void (*no_answer)(struct pq_relay *r);
-    struct pq_relay_filter *filter; /* NULL: nobody looks at the bytes */
+    struct pq_filter *filter; /* client; NULL: nobody looks at the bytes */
     bool want_result;
     uint8_t head[8]; /* the bytes of the result so far */
     uint8_t n_head;
@@ -60,6 +48,9 @@ struct pq_relay {
  * the stream is kept.  Returns NULL if memory is short (the stream is aborted). */
 struct pq_relay *pq_relay_new(struct pq_front *front);
 void pq_relay_own(struct pq_relay *r, struct pq_stream *st);
+
+/* Has a filter look at the bytes; takes it. */
+void pq_relay_filter(struct pq_relay *r, struct pq_filter *f);
 
 extern const struct pq_stream_events pq_relay_events; /* for pq_open_fn, with the relay as ctx */
 

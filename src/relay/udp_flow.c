@@ -9,7 +9,7 @@ size_t pq_udp_max_of(enum pq_family family, uint32_t abilities)
     return family != PQ_FAMILY_GOB && !abilities ? BINARY_MAX : PQ_UDP_MAX;
 }
 
-static void touch(struct pq_udp_flow *f)
+void pq_udp_flow_touch(struct pq_udp_flow *f)
 {
     f->used = uv_hrtime();
     pq_list_remove(&f->node);
@@ -35,7 +35,7 @@ void pq_udp_flow_init(struct pq_udp_flow *f)
         old->over(old);
     }
     front->n_udp_flows++;
-    touch(f);
+    pq_udp_flow_touch(f);
 }
 
 void pq_udp_flow_own(struct pq_udp_flow *f, struct pq_stream *st, size_t max)
@@ -47,7 +47,7 @@ void pq_udp_flow_own(struct pq_udp_flow *f, struct pq_stream *st, size_t max)
 
 void pq_udp_flow_send(struct pq_udp_flow *f, const void *p, size_t n)
 {
-    touch(f);
+    pq_udp_flow_touch(f);
     struct pq_chunks *chunks = f->st ? pq_stream_chunks(f->st) : NULL;
     struct pq_chunk *c = chunks && n <= PQ_UDP_MAX ? pq_chunk_copy(chunks, p, n) : NULL;
     if (!c || pq_stream_send_datagram(f->st, c))
@@ -124,7 +124,7 @@ static void gather(struct pq_udp_flow *f, struct pq_view v)
 static void on_data(void *ctx, struct pq_view v, bool last)
 {
     struct pq_udp_flow *f = ctx;
-    touch(f);
+    pq_udp_flow_touch(f);
     pq_stream_consumed(f->st, v.n);
     if (last && !f->part && !f->lost) {
         f->deliver(f, v);
@@ -145,7 +145,7 @@ static void on_data(void *ctx, struct pq_view v, bool last)
 static void on_datagram(void *ctx, struct pq_view v)
 {
     struct pq_udp_flow *f = ctx;
-    touch(f);
+    pq_udp_flow_touch(f);
     f->deliver(f, v);
 }
 

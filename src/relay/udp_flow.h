@@ -44,6 +44,9 @@ void pq_udp_flow_send(struct pq_udp_flow *f, const void *p, size_t n);
  * must be used up before the next one is received. */
 void pq_udp_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf);
 
+/* It is in use: for who carries its datagrams in another way. */
+void pq_udp_flow_touch(struct pq_udp_flow *f);
+
 /* Takes it out of everything; the memory is the owner's. */
 void pq_udp_flow_close(struct pq_udp_flow *f);
 

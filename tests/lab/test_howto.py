@@ -9,6 +9,7 @@ import paqet
 from case import expect, test
 from lab import Host, Lab, Process, wait_until
 from roots import Machine
+from test_rules import Service, ask
 
 SITE = "8.8.4.4"  # on the server itself, for devices that reach nothing else there
 
@@ -91,3 +92,36 @@ def test_howto_router() -> None:
         chain = f'type nat hook postrouting priority 100; oifname "{name[1]}" masquerade;'
         lab.c.check(["nft", f"table ip lan {{ chain out {{ {chain} }}; }}"])
         wait_until(lambda: page(device) == "1000", 10, "a page for a device behind the router")
+
+
+def yaml_blocks(name: str) -> list[str]:
+    text = (paqet.ROOT / "docs" / "how-to" / name).read_text()
+    return re.findall(r"(?ms)^```yaml\n(.*?)^```$", text)
+
+
+@test()
+def test_howto_split() -> None:
+    """Some sites go directly: what the page says to append, with its reload, and its lists."""
+    with Lab(third=True) as lab:
+        server, client = Machine(lab.s), Machine(lab.c)
+        ways = ["", ""]
+        for host in (lab.c, lab.s):
+            host.check(["ip", "route", "add", f"{SITE}/32", "via", lab.x.ip4])
+        lab.x.check(["ip", "addr", "add", f"{SITE}/32", "dev", "lo"])
+        site = Service(lab.x, SITE)
+        link = link_in(server.check("init", "server", "--address", lab.s.ip4, "--no-service"))
+        serve(server, "server").wait_log("listening on port", 5)
+        client.check("init", "client", link)
+        conf = client.root / "etc/paqet/client.yaml"
+        before = conf.read_text()
+        (conf.parent / "ads.txt").write_text("ads.example\n")
+        (conf.parent / "sites.txt").write_text("shop.example\n")
+        (conf.parent / "networks.txt").write_text(f"{SITE}/32\n")
+        wait_until(lambda: ask(lab, SITE)[1].endswith(lab.s.ip4.encode()), 15, "the tunnel")
+        for block in yaml_blocks("split.md"):
+            conf.write_text(before + block)
+            said = client.check("reload", "-c", "/etc/paqet/client.yaml")
+            expect("rules: " in said, f"reload says: {said}")
+            ways = [*ways[1:], ask(lab, SITE)[1].decode()]
+        expect(ways[0].endswith(lab.s.ip4) and ways[1].endswith(lab.c.ip4), f"{ways}, {site}")
+        expect(ask(lab, "ads.example")[0] == 2, "not blocked")

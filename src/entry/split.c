@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+#include "entry/split.h"
+
+#include "base/err.h"
+#include "relay/match.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct entry {
+    struct pq_match m;
+    bool other; /* what does not match: `private` */
+};
+
+struct rule {
+    enum pq_way way;
+    struct entry *entry;
+    unsigned n;
+    struct pq_target_set *set; /* NULL: none */
+};
+
+struct pq_split {
+    struct rule *rule;
+    unsigned n;
+};
+
+/* ---- building */
+
+struct pq_split *pq_split_new(void)
+{
+    return calloc(1, sizeof(struct pq_split));
+}
+
+void pq_split_free(struct pq_split **sp)
+{
+    struct pq_split *s = *sp;
+    *sp = NULL;
+    for (unsigned i = 0; s && i < s->n; i++) {
+        for (unsigned k = 0; k < s->rule[i].n; k++)
+            pq_match_free(&s->rule[i].entry[k].m);
+        free(s->rule[i].entry);
+        pq_target_set_free(s->rule[i].set);
+    }
+    if (s)
+        free(s->rule);
+    free(s);
+}
+
+int pq_split_rule(struct pq_split *s, enum pq_way way)
+{
+    struct rule *v = realloc(s->rule, (s->n + 1) * sizeof *v);
+    if (!v)
+        return PQ_ENOMEM;
+    s->rule = v;
+    v[s->n++] = (struct rule){.way = way};
+    return 0;
+}
+
+static int read_entry(struct entry *e, const char *text)
+{
+    static const char private[] = "private", domain[] = "domain:";
+    char public[32];
+    const size_t n = sizeof private - 1, d = sizeof domain - 1;
+    *e = (struct entry){.other = false};
+    if (strncasecmp(text, domain, d) == 0) {
+        int err = pq_match_parse(&e->m, text + d);
+        if (!err && e->m.kind != PQ_MATCH_NAME)
+            err = PQ_EINVAL;
+        e->m.kind = PQ_MATCH_DOMAIN;
+        return err;
+    }
+    if (strncasecmp(text, private, n) == 0 && (!text[n] || text[n] == ':') &&
+        strlen(text + n) < sizeof public - sizeof "public") {
+        e->other = true;
+        snprintf(public, sizeof public, "public%s", text + n);
+        text = public;
+    }
+    return pq_match_parse(&e->m, text);
+}
+
+int pq_split_entry(struct pq_split *s, const char *text)
+{
+    struct rule *r = &s->rule[s->n - 1];
+    struct entry *v = realloc(r->entry, (r->n + 1) * sizeof *v);
+    if (!v)
+        return PQ_ENOMEM;
+    r->entry = v;
+    int e = read_entry(&v[r->n], text);
+    if (e)
+        pq_match_free(&v[r->n].m);
+    else
+        r->n++;
+    return e;
+}
+
+struct pq_target_set *pq_split_set(struct pq_split *s)
+{
+    struct rule *r = &s->rule[s->n - 1];
+    if (!r->set)
+        r->set = pq_target_set_new();
+    return r->set;
+}
+
+void pq_split_seal(struct pq_split *s)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->rule[i].set)
+            pq_target_set_seal(s->rule[i].set);
+}
+
+/* ---- matching */
+
+struct subject {
+    const char *name; /* NULL: an address */
+    size_t len;
+    const struct pq_addr *a; /* of a name the port alone */
+    bool has_port;
+};
+
+static bool fits(const struct entry *e, const struct subject *s)
+{
+    const struct pq_match *m = &e->m;
+    if (!pq_match_port(m, s->a->port, s->has_port))
+        return false;
+    switch (m->kind) {
+    case PQ_MATCH_ANY:
+        return true;
+    case PQ_MATCH_PUBLIC:
+        return !s->name && pq_match_is_public(s->a, NULL, 0) != e->other;
+    case PQ_MATCH_NET:
+        return !s->name && pq_net_has(&m->net, s->a);
+    default:
+        return s->name && pq_match_name(m, s->name, s->len);
+    }
+}
+
+static bool rule_fits(const struct rule *r, const struct subject *s)
+{
+    for (unsigned i = 0; i < r->n; i++)
+        if (fits(&r->entry[i], s))
+            return true;
+    if (!r->set)
+        return false;
+    return s->name ? pq_target_set_has_name(r->set, s->name, s->len)
+                   : pq_target_set_has_addr(r->set, s->a);
+}
+
+static enum pq_way decide(const struct pq_split *s, const struct subject *subject)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        if (rule_fits(&s->rule[i], subject))
+            return s->rule[i].way;
+    return PQ_WAY_TUNNEL;
+}
+
+enum pq_way pq_split_host(const struct pq_split *s, const char *host, uint16_t port)
+{
+    struct pq_addr a = {.port = 0};
+    if (!s)
+        return PQ_WAY_TUNNEL;
+    const bool literal = pq_addr_parse_ip(&a, host) == 0;
+    a.port = port;
+    const struct subject subject = {
+        .name = literal ? NULL : host, .len = pq_match_name_len(host), .a = &a, .has_port = true};
+    return decide(s, &subject);
+}
+
+enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, bool has_port)
+{
+    const struct subject subject = {.a = a, .has_port = has_port};
+    return s ? decide(s, &subject) : PQ_WAY_TUNNEL;
+}
+
+void pq_split_count(const struct pq_split *s, unsigned *rules, struct pq_target_count *out)
+{
+    *out = (struct pq_target_count){.names = 0};
+    *rules = s ? s->n : 0;
+    for (unsigned i = 0; s && i < s->n; i++) {
+        struct pq_target_count c = {.names = 0};
+        if (s->rule[i].set)
+            pq_target_set_count(s->rule[i].set, &c);
+        out->names += c.names;
+        out->networks += c.networks;
+        out->bytes += c.bytes;
+    }
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* split.h - the client's own rules, `rules` of its configuration: what goes through the tunnel,
+ * what directly from this machine, and what nowhere.  The first rule that matches decides; what
+ * none matches goes through the tunnel.  (What a server lets its clients reach is in
+ * relay/rules.h.)
+ *
+ * A rule has entries as in relay/match.h, and also
+ *   private            what is not `public`
+ *   domain:example.com the name itself and those below it; with ports, too
+ * and many names and networks, without ports, in a set (target_set.h).
+ *
+ * Names are compared with the name that was asked for, and networks with addresses that were asked
+ * for: a name is not looked up to find out, since that would tell it to whoever is asked.
+ *
+ * Built by one thread, then read only: any thread.  No system calls. */
+#ifndef PQ_ENTRY_SPLIT_H
+#define PQ_ENTRY_SPLIT_H
+#include "entry/target_set.h"
+
+enum pq_way { PQ_WAY_TUNNEL, PQ_WAY_DIRECT, PQ_WAY_BLOCK };
+
+struct pq_split;
+
+/* Returns NULL if memory is short. */
+struct pq_split *pq_split_new(void);
+void pq_split_free(struct pq_split **s); /* sets it to NULL; NULL does nothing */
+
+/* Begins a rule, behind those that there are.  Returns 0 or PQ_ENOMEM. */
+int pq_split_rule(struct pq_split *s, enum pq_way way);
+
+/* Adds an entry to the last rule.  Returns 0, PQ_EINVAL (it is none) or PQ_ENOMEM. */
+int pq_split_entry(struct pq_split *s, const char *text);
+
+/* The set of the last rule, to be filled; owned by the rules.  Returns NULL if memory is short. */
+struct pq_target_set *pq_split_set(struct pq_split *s);
+
+/* Has to be called after the last rule. */
+void pq_split_seal(struct pq_split *s);
+
+/* Where a target goes.  host: a name, or an address as a text.  s == NULL: through the tunnel. */
+enum pq_way pq_split_host(const struct pq_split *s, const char *host, uint16_t port);
+
+/* The same for a packet; has_port: false for packets without ports, which entries with ports do not
+ * match. */
+enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, bool has_port);
+
+/* What all sets hold. */
+void pq_split_count(const struct pq_split *s, unsigned *rules, struct pq_target_count *out);
+#endif

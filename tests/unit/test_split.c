@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* test_split.c - the client's rules, and the lists that they take. */
+#include "base/err.h"
+#include "entry/split.h"
+#include "unit.h"
+
+#include <stdio.h>
+
+static enum pq_target_line add(struct pq_target_set *s, const char *line)
+{
+    return pq_target_set_add(s, line, strlen(line));
+}
+
+static bool has(const struct pq_target_set *s, const char *what)
+{
+    struct pq_addr a;
+    return pq_addr_parse_ip(&a, what) ? pq_target_set_has_name(s, what, strlen(what))
+                                      : pq_target_set_has_addr(s, &a);
+}
+
+static void lines(void **state)
+{
+    static const struct {
+        const char *line;
+        enum pq_target_line what;
+    } t[] = {
+        {"example.com", PQ_LINE_TAKEN},
+        {" Domain:Example.com:@cn ", PQ_LINE_TAKEN},
+        {"full:www.example.com @ads # more", PQ_LINE_TAKEN},
+        {"ir", PQ_LINE_TAKEN},
+        {"xn--mgba3a4f16a", PQ_LINE_TAKEN},
+        {"+.example.org\r", PQ_LINE_TAKEN},
+        {"keyword:shop", PQ_LINE_TAKEN},
+        {"192.0.2.0/24", PQ_LINE_TAKEN},
+        {"2001:db8::/32", PQ_LINE_TAKEN},
+        {"", PQ_LINE_EMPTY},
+        {"  # comment", PQ_LINE_EMPTY},
+        {"\r", PQ_LINE_EMPTY},
+        {"regexp:^a b#c@[0-9]$", PQ_LINE_REGEXP},
+        {"two words", PQ_LINE_WRONG},
+        {"192.0.2.256", PQ_LINE_WRONG},
+        {"192.0.2.0/33", PQ_LINE_WRONG},
+        {"a..b", PQ_LINE_WRONG},
+        {"example.com.", PQ_LINE_WRONG},
+        {"full:", PQ_LINE_WRONG},
+        {"keyword:", PQ_LINE_WRONG},
+        {"include:cn", PQ_LINE_WRONG},
+        {"http://example.com/", PQ_LINE_WRONG},
+        {"\xc3\xbc.example", PQ_LINE_WRONG},
+    };
+    (void)state;
+    struct pq_target_set *s = pq_target_set_new();
+    for (size_t i = 0; i < COUNT_OF(t); i++)
+        if (add(s, t[i].line) != t[i].what)
+            fail_msg("'%s': not %d", t[i].line, t[i].what);
+    assert_int_equal(pq_target_set_add(s, "a\0b", 3), PQ_LINE_WRONG);
+    pq_target_set_free(s);
+}
+
+static void members(void **state)
+{
+    static const char *const in[] = {"one.example",
+                                     "a.one.example",
+                                     "b.a.ONE.example",
+                                     "full.example",
+                                     "x.below.example",
+                                     "my-kiosk.test",
+                                     "10.0.0.0",
+                                     "10.255.255.255",
+                                     "11.0.0.0",
+                                     "192.0.2.7",
+                                     "255.255.255.255",
+                                     "2001:db8::1",
+                                     "2001:db8:0:ffff:ffff:ffff:ffff:ffff",
+                                     "ffff::"};
+    static const char *const out[] = {"example",       "none.example",     "a.full.example",
+                                      "below.example", "xone.example",     "9.255.255.255",
+                                      "11.0.0.1",      "192.0.2.6",        "192.0.2.8",
+                                      "2001:db8:1::",  "2001:db7:ffff::1", "fffe::"};
+    (void)state;
+    struct pq_target_set *s = pq_target_set_new();
+    static const char *const all[] = {
+        "one.example",   "full:full.example", "*.below.example", "keyword:kiosk", "10.128.0.0/9",
+        "10.0.0.0/9",    "11.0.0.0",          "192.0.2.7",       "10.1.2.0/24",   "255.255.255.255",
+        "2001:db8::/48", "2001:db8:0:1::/64", "ffff::/16"};
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        assert_int_equal(add(s, all[i]), PQ_LINE_TAKEN);
+    pq_target_set_seal(s);
+    for (size_t i = 0; i < COUNT_OF(in); i++)
+        if (!has(s, in[i]))
+            fail_msg("%s is missing", in[i]);
+    for (size_t i = 0; i < COUNT_OF(out); i++)
+        if (has(s, out[i]))
+            fail_msg("%s is in", out[i]);
+    struct pq_target_count c;
+    pq_target_set_count(s, &c);
+    assert_int_equal(c.names, 4);
+    assert_int_equal(c.networks, 5); /* 10/8 and 11.0.0.0 touch */
+    pq_target_set_free(s);
+}
+
+/* 200,000 names and networks: each is found, and no other. */
+static void many(void **state)
+{
+    char text[64];
+    (void)state;
+    struct pq_target_set *s = pq_target_set_new();
+    for (unsigned i = 0; i < 100000; i++) {
+        snprintf(text, sizeof text, "n%u.example", i * 2);
+        assert_int_equal(add(s, text), PQ_LINE_TAKEN);
+        snprintf(text, sizeof text, "%u.%u.%u.0/25", 20 + i / 65536, i / 256 % 256, i % 256);
+        assert_int_equal(add(s, text), PQ_LINE_TAKEN);
+    }
+    pq_target_set_seal(s);
+    for (unsigned i = 0; i < 100000; i++) {
+        snprintf(text, sizeof text, "www.n%u.example", i);
+        assert_int_equal(has(s, text), i % 2 == 0);
+        snprintf(text, sizeof text, "%u.%u.%u.%u", 20 + i / 65536, i / 256 % 256, i % 256,
+                 i % 2 ? 127 : 128);
+        assert_int_equal(has(s, text), i % 2);
+    }
+    struct pq_target_count c;
+    pq_target_set_count(s, &c);
+    assert_int_equal(c.names + c.networks, 200000);
+    assert_true(c.bytes < (size_t)6 << 20);
+    pq_target_set_free(s);
+}
+
+static void bounds(void **state)
+{
+    char text[64];
+    (void)state;
+    struct pq_target_set *s = pq_target_set_new();
+    for (unsigned i = 0; i < PQ_TARGET_KEYWORDS; i++) {
+        snprintf(text, sizeof text, "keyword:word%u", i);
+        assert_int_equal(add(s, text), PQ_LINE_TAKEN);
+    }
+    assert_int_equal(add(s, "keyword:more"), PQ_LINE_MANY);
+    for (unsigned i = 0; i < PQ_TARGET_SET_MAX; i++)
+        assert_int_equal(add(s, "192.0.2.1"), PQ_LINE_TAKEN);
+    assert_int_equal(add(s, "192.0.2.1"), PQ_LINE_MANY);
+    pq_target_set_free(s);
+}
+
+/* ---- rules */
+
+static enum pq_way packet(const struct pq_split *s, const char *ip, uint16_t port)
+{
+    struct pq_addr a;
+    assert_int_equal(pq_addr_parse_ip(&a, ip), 0);
+    a.port = port;
+    return pq_split_addr(s, &a, port);
+}
+
+static void rules(void **state)
+{
+    (void)state;
+    struct pq_split *s = pq_split_new();
+    assert_int_equal(pq_split_rule(s, PQ_WAY_BLOCK), 0);
+    assert_int_equal(pq_split_entry(s, "*:25"), 0);
+    assert_int_equal(pq_split_entry(s, "domain:ads.example:80-443"), 0);
+    assert_int_equal(pq_split_rule(s, PQ_WAY_TUNNEL), 0);
+    assert_int_equal(pq_split_entry(s, "10.1.0.0/16"), 0);
+    assert_int_equal(pq_split_rule(s, PQ_WAY_DIRECT), 0);
+    assert_int_equal(pq_split_entry(s, "Private"), 0);
+    assert_int_equal(pq_split_entry(s, "private:1"), 0);
+    assert_int_equal(pq_split_entry(s, "*.near.example"), 0);
+    assert_int_equal(pq_target_set_add(pq_split_set(s), "ir", 2), PQ_LINE_TAKEN);
+    assert_int_equal(pq_split_rule(s, PQ_WAY_BLOCK), 0);
+    assert_int_equal(pq_split_entry(s, "2001:db8::/32"), 0);
+    static const char *const bad[] = {"private:",      "private:x", "domain:",  "domain:10.0.0.1",
+                                      "domain:public", "privat e",  "list:x.y", "private:1-99999"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        if (pq_split_entry(s, bad[i]) != PQ_EINVAL)
+            fail_msg("'%s' was taken", bad[i]);
+    pq_split_seal(s);
+    assert_int_equal(pq_split_host(s, "a.near.example", 443), PQ_WAY_DIRECT);
+    assert_int_equal(pq_split_host(s, "A.Near.Example.", 443), PQ_WAY_DIRECT);
+    assert_int_equal(pq_split_host(s, "near.example", 443), PQ_WAY_TUNNEL);
+    assert_int_equal(pq_split_host(s, "a.near.example", 25), PQ_WAY_BLOCK);
+    assert_int_equal(pq_split_host(s, "x.ads.example", 443), PQ_WAY_BLOCK);
+    assert_int_equal(pq_split_host(s, "ads.example", 80), PQ_WAY_BLOCK);
+    assert_int_equal(pq_split_host(s, "ads.example", 79), PQ_WAY_TUNNEL);
+    assert_int_equal(pq_split_host(s, "shop.ir", 443), PQ_WAY_DIRECT);
+    assert_int_equal(pq_split_host(s, "10.1.2.3", 443), PQ_WAY_TUNNEL);
+    assert_int_equal(pq_split_host(s, "10.2.2.3", 443), PQ_WAY_DIRECT);
+    assert_int_equal(pq_split_host(s, "::1", 443), PQ_WAY_DIRECT);
+    assert_int_equal(pq_split_host(s, "192.0.2.1", 443), PQ_WAY_DIRECT);
+    assert_int_equal(pq_split_host(s, "8.8.8.8", 443), PQ_WAY_TUNNEL);
+    assert_int_equal(packet(s, "8.8.8.8", 25), PQ_WAY_BLOCK);
+    assert_int_equal(packet(s, "8.8.8.8", 0), PQ_WAY_TUNNEL);
+    assert_int_equal(packet(s, "2001:db8::1", 0), PQ_WAY_DIRECT); /* the first rule that matches */
+    assert_int_equal(packet(NULL, "10.2.2.3", 0), PQ_WAY_TUNNEL);
+    pq_split_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines),  cmocka_unit_test(members), cmocka_unit_test(many),
+        cmocka_unit_test(bounds), cmocka_unit_test(rules),
+    };
+    return ut_run(tests);
+}
