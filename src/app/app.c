@@ -94,6 +94,7 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
     }
     h->fec_auto = c->fec_auto && !h->dshard;
     h->flags = c->local_flag;
+    h->follow_flags = !c->local_flag_text.n;
     h->look = c->look;
     h->ttl4 = pq_host_ttl(true);
     h->ttl6 = pq_host_ttl(false);

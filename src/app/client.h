@@ -22,6 +22,16 @@ struct link { /* one of transport.conn places for a session */
     uv_timer_t timer;       /* reconnect */
 };
 
+enum client_try { /* look: auto: how a session begins; what got no answer is followed by the next */
+                  TRY_PLAUSIBLE,
+                  TRY_CONNECT, /* with a handshake [12.9] */
+                  TRY_ACK, /* with other flags than PSH and ACK, which the server takes over [1.6]
+                            */
+                  TRY_SYN,
+                  TRY_SYN_ACK,
+                  TRIES,
+};
+
 struct own_port {
     struct pq_port reserved;
     uint16_t n; /* 0 = none */
@@ -33,8 +43,8 @@ struct lease { /* what a session holds until it has ended: its port; user data o
     struct pq_session *ses;
     struct pq_list node; /* in cw->leases */
     unsigned server;
-    bool by_keys;         /* with the server's public key: there is no PING */
-    bool connects;        /* it begins with a handshake */
+    bool by_keys; /* with the server's public key: there is no PING */
+    enum client_try how;
     bool greeted;         /* the server has answered the first PING, or has keys with us */
     pq_ns since;          /* when the session was made */
     struct own_port port; /* in use, ... */
@@ -50,7 +60,7 @@ struct known {               /* what has been found out of a server */
     uint32_t abilities;      /* as its last PONG said */
     bool answered;           /* it has said of itself what it is */
     bool upgrades;           /* it went over to our own wire once, and will always do so [12.5] */
-    bool connects;           /* look: auto: the next session begins with a handshake [12.9] */
+    enum client_try how;     /* look: auto: the next session begins so */
     uint16_t left[LEFT_MAX]; /* ports of it where nothing came through any more ... */
     unsigned n_left;         /* ... so many so far; the last ones are kept */
 };

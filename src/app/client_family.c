@@ -81,6 +81,8 @@ static const struct pq_stream_events mute_events = {no_data, no_event, no_event,
 static void send_flags(const struct lease *l, struct pq_session *ses)
 {
     const struct pq_request req = {.type = PQ_REQ_TCPF, .flags = l->cw->cl->app.conf->remote_flag};
+    if (l->how > TRY_CONNECT) /* the server has taken those that pass */
+        return;
     struct pq_stream *st = pq_session_open(ses, &mute_events, NULL);
     struct pq_chunk *c = st ? encode(family_of(known_of(l)), st, &req) : NULL;
     if (c)

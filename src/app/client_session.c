@@ -164,6 +164,33 @@ static void fill_flow(const struct client_worker *cw, const struct server_way *w
     memcpy(fc->peer_mac, way->path.router_mac, 6);
 }
 
+static const struct {
+    const char *what; /* for the log */
+    uint16_t flags;
+} tries[TRIES] = {
+    [TRY_PLAUSIBLE] = {"packets in mid-connection", 0},
+    [TRY_CONNECT] = {"a connection from its handshake on", 0},
+    [TRY_ACK] = {"packets without the flag PSH", PQ_TCP_ACK},
+    [TRY_SYN] = {"packets with the flag SYN alone, as of beginning connections", PQ_TCP_SYN},
+    [TRY_SYN_ACK] = {"packets with the flags SYN and ACK, as of answers to such",
+                     PQ_TCP_SYN | PQ_TCP_ACK},
+};
+
+static enum client_try how_to_begin(const struct client_worker *cw, const struct lease *l)
+{
+    if (!l->by_keys)
+        return TRY_PLAUSIBLE;
+    return cw->cl->app.conf->look == PQ_LOOK_CONNECT ? TRY_CONNECT : cw->known[l->server].how;
+}
+
+/* Flags that are configured stay. */
+static enum client_try next_try(const struct pq_conf *c, enum client_try how)
+{
+    const enum client_try last =
+        c->local_flag_text.n || c->remote_flag_text.n ? TRY_CONNECT : TRY_SYN_ACK;
+    return how >= last ? TRY_PLAUSIBLE : (enum client_try)(how + 1);
+}
+
 int pq_client_connect(struct link *k)
 {
     struct client_worker *cw = k->cw;
@@ -189,9 +216,10 @@ int pq_client_connect(struct link *k)
     way.addr.port = pick_server_port(cw, &way, l);
     fill_flow(cw, &way, l->port.n, &fc);
     l->by_keys = server->has_key;
-    l->connects = server->has_key &&
-                  (cw->cl->app.conf->look == PQ_LOOK_CONNECT || cw->known[l->server].connects);
-    fc.look = l->connects ? PQ_LOOK_CONNECT : cw->cl->app.conf->look;
+    l->how = how_to_begin(cw, l);
+    fc.look = l->how == TRY_CONNECT ? PQ_LOOK_CONNECT : cw->cl->app.conf->look;
+    if (l->how > TRY_CONNECT)
+        fc.flags = (struct pq_flags){{tries[l->how].flags}, 1};
     if (!e)
         e = pq_hub_connect(cw->w.hub, &k->ses, &fc, server->has_key ? server->key : NULL, l,
                            cw->w.now);
@@ -230,9 +258,9 @@ static void change_look(const struct lease *l)
     struct client_worker *cw = l->cw;
     if (!cw->cl->app.conf->auto_look || l->greeted || !l->by_keys)
         return;
-    cw->known[l->server].connects = !l->connects;
-    PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: no answer; trying %s",
-           l->connects ? "packets in mid-connection" : "a connection from its handshake on");
+    struct known *known = &cw->known[l->server];
+    known->how = next_try(cw->cl->app.conf, l->how);
+    PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: no answer; trying %s", tries[known->how].what);
 }
 
 static void on_reconnect(uv_timer_t *t)
@@ -286,13 +314,31 @@ static void on_proven(void *ctx, struct pq_session *ses)
     (void)ses;
 }
 
+static void say_what_passes(enum client_try how)
+{
+    char text[4] = "", *p = text;
+    if (how == TRY_CONNECT) {
+        PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: the server is reached by whole connections; "
+                            "look: connect saves the wait at the start");
+        return;
+    }
+    if (tries[how].flags & PQ_TCP_SYN)
+        *p++ = 'S';
+    if (tries[how].flags & PQ_TCP_ACK)
+        *p++ = 'A';
+    *p = 0;
+    PQ_LOG(PQ_LOG_INFO,
+           "network.tcp.look: auto: the server is reached by %s; look: plausible with "
+           "local_flag: [\"%s\"] and remote_flag: [\"%s\"] saves the wait at the start",
+           tries[how].what, text, how == TRY_SYN ? "SA" : text);
+}
+
 static void on_secured(void *ctx, struct pq_session *ses)
 {
     struct lease *l = pq_session_user(ses);
     (void)ctx;
-    if (l->connects && l->cw->cl->app.conf->auto_look)
-        PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: the server is reached by whole connections; "
-                            "look: connect saves the wait at the start");
+    if (l->how && l->cw->cl->app.conf->auto_look)
+        say_what_passes(l->how);
     pq_client_secured(l, ses);
 }
 

@@ -48,7 +48,8 @@ struct pq_hub_conf {
     struct pq_smux_conf smux; /* client is set */
     uint16_t dshard, pshard;  /* both > 0: sends FEC [3]; reading needs no setting */
     bool fec_auto;            /* copies of lone datagrams while the path loses, to our kind [8.6] */
-    struct pq_flags flags;    /* what this side sends with */
+    struct pq_flags flags;    /* what this side sends with; ... */
+    bool follow_flags;        /* ... server: or as a session with keys begins [1.6] */
     enum pq_look look;        /* of all flows [1.6]; for PQ_LOOK_CONNECT see pq_hub_connect */
     uint32_t rmem;            /* bytes that the host's TCP would let a receive buffer grow to */
     uint32_t turn, turns;     /* client: its number among so many workers */

@@ -195,6 +195,17 @@ static enum pq_drop write_answer(struct pq_hub *h, struct pq_reply *r, struct pq
     return r->answer ? PQ_DROP_NONE : PQ_DROP_FULL;
 }
 
+/* What came through one way will the other: a SYN is answered as such. */
+static struct pq_flags flags_for(const struct pq_hub *h, const struct pq_segment *seg)
+{
+    const uint16_t both = PQ_TCP_SYN | PQ_TCP_ACK;
+    if (h->conf.follow_flags && (seg->flags == PQ_TCP_SYN || seg->flags == both))
+        return (struct pq_flags){{both}, 1};
+    if (h->conf.follow_flags && seg->flags == PQ_TCP_ACK)
+        return (struct pq_flags){{PQ_TCP_ACK}, 1};
+    return h->conf.flags;
+}
+
 /* Where the answer goes, and whether there is room for another session. */
 static enum pq_drop prepare(struct pq_hub *h, struct pq_reply *r, const struct pq_segment *seg,
                             const struct pq_session *s)
@@ -211,7 +222,8 @@ static enum pq_drop prepare(struct pq_hub *h, struct pq_reply *r, const struct p
         r->flow = s->flow; /* one connection, as others see it */
     } else {
         pq_session_flow(h, &r->flow, &fc);
-        pq_flow_set_flags(&r->flow, &h->conf.flags);
+        const struct pq_flags flags = flags_for(h, seg);
+        pq_flow_set_flags(&r->flow, &flags);
     }
     pq_flow_heard(&r->flow, seg);
     r->able = pq_hub_abilities(h);

@@ -166,7 +166,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
     pq_list_init(&s->streams);
     pq_list_push(&h->sessions, &s->node);
     pq_session_flow(h, &s->flow, fc);
-    pq_flow_set_flags(&s->flow, &h->conf.flags);
+    pq_flow_set_flags(&s->flow, fc->flags.n ? &fc->flags : &h->conf.flags);
     int e = h->t->open(s, now);
     if (!e)
         e = pq_session_at(s, &s->tuple, &s->peer, &s->local);

@@ -216,7 +216,7 @@ static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const
 void pq_flow_heard(struct pq_flow *f, const struct pq_segment *s)
 {
     struct pq_flow_state *st = &f->st;
-    const uint32_t end = s->seq + (uint32_t)s->len;
+    const uint32_t end = s->seq + (uint32_t)s->len + (s->flags & PQ_TCP_SYN ? 1 : 0);
     if (f->look == PQ_LOOK_CONNECT)
         pq_connect_settle(f, s);
     if (!st->sent && s->flags & PQ_TCP_ACK)

@@ -31,11 +31,12 @@ struct pq_flow_conf {
     struct pq_addr local, peer;        /* both IPv4 or both IPv6 */
     uint8_t local_mac[6], peer_mac[6]; /* used if link_len is 14 */
     uint16_t link_len;                 /* 14 = Ethernet, 0 = none (tun, ppp) */
-    uint32_t t0;        /* classic: start of the clocks: low 32 bits of the Unix time in ms */
-    enum pq_look look;  /* the rest is not for classic */
-    uint8_t ttl;        /* of the host; 0 = 64 */
-    uint32_t ts_offset; /* of its time stamps to this address */
-    uint64_t seed;      /* random: where numbers begin */
+    uint32_t t0;           /* classic: start of the clocks: low 32 bits of the Unix time in ms */
+    enum pq_look look;     /* the rest is not for classic */
+    uint8_t ttl;           /* of the host; 0 = 64 */
+    uint32_t ts_offset;    /* of its time stamps to this address */
+    uint64_t seed;         /* random: where numbers begin */
+    struct pq_flags flags; /* not for pq_flow_init: n = 0 are those of the configuration */
 };
 
 struct pq_flow_state { /* of a plausible flow */

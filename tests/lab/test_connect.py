@@ -215,6 +215,36 @@ def test_connect_by_itself_when_idle() -> None:
         server.wait_log(r"\(ali\) connected", 8)
 
 
+PASSES = {
+    # what a box on the way drops, of segments with payload or of all; what gets through it
+    "A": "tcp flags & psh == psh drop",
+    "S": "tcp flags & (syn | ack) == ack drop",
+}
+
+
+def finds_flags(flags: str) -> None:
+    """look: auto, where neither plausible packets pass nor connections: other flags do."""
+    with Lab(third=True) as lab:
+        keys = Keys(lab)
+        keys.know_all()
+        lab.origin()
+        rules = "add table bridge box; add chain bridge box f { type filter hook forward priority 0; };"
+        rules += f"add rule bridge box f tcp dport {PORT} {PASSES[flags]};"
+        rules += f"add rule bridge box f tcp sport {PORT} {PASSES[flags]}"
+        lab.middle.check(["nft", rules])
+        start_server(keys)
+        client = start_client(keys, "auto")
+        paqet.seconds_to_work(lab, 20, patience=1)
+        expect(f'local_flag: ["{flags}"]' in client.log(), f"not said: {client.log()}")
+        check_download(lab, 5 * MB)
+        check_upload(lab, 5 * MB)
+
+
+for _flags in PASSES:
+    _run = functools.partial(finds_flags, _flags)
+    add(f"connect_by_itself_with_flags_{_flags}", _run, timed=True)
+
+
 def roams(look: str) -> None:
     """To another interface and address and back: what has begun goes on."""
     with Roads() as lab:
