@@ -155,6 +155,19 @@ unsigned pq_app_udp_flows_max(const struct pq_app *app)
     return most ? (unsigned)most : 1;
 }
 
+static void wipe_text(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+}
+
+int pq_app_derive_before(const struct pq_conf *c, struct pq_hub_conf *h)
+{
+    const char *before = c->role == PQ_ROLE_SERVER ? c->kcp.key_before : NULL;
+    h->has_before = before && *before;
+    return h->has_before ? pq_crypt_derive(before, h->key_before) : 0;
+}
+
 int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file)
 {
     raise_limits();
@@ -173,9 +186,11 @@ int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file)
     const bool key = c->kcp.key && *c->kcp.key;
     if (!e && (key || pq_cipher_needs_key(c->cipher)))
         e = pq_crypt_derive(c->kcp.key, app->hub.key);
+    if (!e)
+        e = pq_app_derive_before(c, &app->hub);
     own_wire(app, key, &rng);
-    if (c->kcp.key)
-        explicit_bzero(c->kcp.key, strlen(c->kcp.key));
+    wipe_text(c->kcp.key);
+    wipe_text(c->kcp.key_before);
     if (e)
         pq_say("the key could not be derived: %s (is libgcrypt in FIPS mode?)", pq_strerror(e));
     return e ? e : try_cipher(app);
@@ -186,6 +201,7 @@ void pq_app_fini(struct pq_app *app)
     pq_firewall_close(&app->fw);
     pthread_mutex_destroy(&app->fw_lock);
     explicit_bzero(app->hub.key, sizeof app->hub.key);
+    explicit_bzero(app->hub.key_before, sizeof app->hub.key_before);
     explicit_bzero(app->secret, sizeof app->secret);
 }
 

@@ -43,6 +43,9 @@ int pq_server_run(struct pq_conf *c, const char *file);
 int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file);
 void pq_app_fini(struct pq_app *app);
 
+/* Fills has_before and key_before.  Returns 0 or PQ_ENOTSUP (the library refuses). */
+int pq_app_derive_before(const struct pq_conf *c, struct pq_hub_conf *h);
+
 /* Opens the packet backend for one worker; says why not.  Returns 0 or an error. */
 int pq_app_open_io(struct pq_app *app, struct pq_pktio **out);
 

@@ -80,7 +80,7 @@ static bool same_key(const struct pq_app *app, const struct pq_conf *next)
 
 static void add_restarts(const struct pq_app *app, const struct pq_conf *next, struct pq_news *news)
 {
-    if (!same_key(app, next))
+    if (app->hub.client && !same_key(app, next)) /* a server takes it over */
         add_restart(news, "transport.kcp.key");
     pq_conf_differ(app->conf, next, add_restart, news);
 }

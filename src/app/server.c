@@ -55,7 +55,8 @@ static void on_proven(void *ctx, struct pq_session *ses)
     struct pq_worker *w = ctx;
     char name[NAME_LEN];
     w->did.opened++;
-    PQ_LOG(PQ_LOG_INFO, "client %s connected", name_of(ctx, ses, name));
+    PQ_LOG(PQ_LOG_INFO, "client %s connected%s", name_of(ctx, ses, name),
+           pq_session_key_before(ses) ? ", with transport.kcp.key_before" : "");
 }
 
 static void on_secured(void *ctx, struct pq_session *ses)

@@ -100,7 +100,40 @@ static void use_users(struct server *s, uint8_t (*keys)[PQ_CONF_KEY_LEN], unsign
     s->keys.users = keys;
 }
 
-struct change { /* all that is made before anything changes */
+/* ---- K, and the one before */
+
+/* What `next` says.  Returns 0 or PQ_ENOTSUP. */
+static int derive(const struct pq_app *app, const struct pq_conf *next, struct pq_hub_conf *keys)
+{
+    const bool there = next->kcp.key && *next->kcp.key;
+    memcpy(keys->key, app->hub.key, sizeof keys->key);
+    int e = there ? pq_crypt_derive(next->kcp.key, keys->key) : 0;
+    return e ? e : pq_app_derive_before(next, keys);
+}
+
+static bool same_keys(const struct pq_hub_conf *a, const struct pq_hub_conf *b)
+{
+    return memcmp(a->key, b->key, sizeof a->key) == 0 && a->has_before == b->has_before &&
+           (!a->has_before || memcmp(a->key_before, b->key_before, sizeof a->key_before) == 0);
+}
+
+/* With the workers paused.  Where memory is short, workers differ until the next reload. */
+static int use_keys(struct server *s, const struct pq_hub_conf *keys)
+{
+    int e = 0;
+    for (unsigned i = 0; !e && i < s->app.n_workers; i++)
+        e = pq_hub_set_keys(s->w[i]->hub, keys->key, keys->has_before ? keys->key_before : NULL);
+    if (e)
+        return e;
+    memcpy(s->app.hub.key, keys->key, sizeof keys->key);
+    memcpy(s->app.hub.key_before, keys->key_before, sizeof keys->key_before);
+    s->app.hub.has_before = keys->has_before;
+    return 0;
+}
+
+struct change {              /* all that is made before anything changes */
+    struct pq_hub_conf conf; /* its keys alone; wiped */
+    bool rekeyed;
     struct pq_conf *next;
     uint8_t (*keys)[PQ_CONF_KEY_LEN]; /* NULL: there are no users, and will be none */
     struct pq_targets targets;
@@ -111,10 +144,16 @@ struct change { /* all that is made before anything changes */
 /* With the workers paused.  Returns 0 or PQ_ENOMEM: then nothing has changed. */
 static int change(struct server *s, struct change *g, struct revoked *r)
 {
-    const int e =
-        g->keys ? pq_stamps_set_users(s->keys.stamps, (const uint8_t(*)[PQ_CONF_KEY_LEN])g->keys,
+    int e = g->keys
+                ? pq_stamps_set_users(s->keys.stamps, (const uint8_t(*)[PQ_CONF_KEY_LEN])g->keys,
                                       g->next->n_users)
                 : 0;
+    if (e)
+        return e;
+    if (!same_keys(&s->app.hub, &g->conf)) {
+        e = use_keys(s, &g->conf);
+        g->rekeyed = !e;
+    }
     if (e)
         return e;
     if (g->keys)
@@ -142,11 +181,17 @@ static int make_keys(const struct pq_conf *next, uint8_t (**out)[PQ_CONF_KEY_LEN
     return *out ? 0 : PQ_ENOMEM;
 }
 
-static void tell(struct pq_news *news, const struct user_change *c, unsigned sessions, bool rules)
+static void tell(const struct pq_app *app, struct pq_news *news, const struct user_change *c,
+                 unsigned sessions, bool rules, bool rekeyed)
 {
     if (c->added || c->removed)
         pq_news_add(news, PQ_NEWS_CHANGED, "users: %u new, %u gone; %u of their sessions ended",
                     c->added, c->removed, sessions);
+    if (rekeyed)
+        pq_news_add(news, PQ_NEWS_CHANGED,
+                    app->hub.has_before ? "transport.kcp.key: holds from now on, and key_before is "
+                                          "accepted, too"
+                                        : "transport.kcp.key: holds from now on, and no other");
     if (rules)
         pq_news_add(news, PQ_NEWS_CHANGED, "allow, deny: new connections follow the new rules");
 }
@@ -184,6 +229,9 @@ int pq_server_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *n
         r.users = (const uint8_t(*)[PQ_CONF_KEY_LEN])g.keys;
         r.n = next->n_users;
     }
+    if (!e && (e = derive(app, next, &g.conf)))
+        pq_news_add(news, PQ_NEWS_ERROR, "transport.kcp.key: cannot be derived: %s",
+                    pq_strerror(e));
     if (!e)
         e = prepare(&g, news);
     if (!e && c.removed) { /* they are told first, as long as they have keys */
@@ -197,9 +245,10 @@ int pq_server_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *n
         pq_app_resume(app);
     }
     pq_targets_free(&g.targets);
+    explicit_bzero(&g.conf, sizeof g.conf);
     free(g.tun);
     free(g.keys);
     if (!e)
-        tell(news, &c, r.sessions, rules);
+        tell(app, news, &c, r.sessions, rules, g.rekeyed);
     return e;
 }

@@ -192,6 +192,8 @@ static void put_session(const struct pq_app *app, struct pq_json *w,
                                                       : "plausible");
     pq_json_bool(w, "ours", s->abilities != 0);
     pq_json_bool(w, "half_open", s->half);
+    if (s->before)
+        pq_json_bool(w, "key_before", true);
     pq_json_real(w, "age_s", seconds(now - s->opened));
     pq_json_real(w, "silent_s", seconds(now > s->heard ? now - s->heard : 0));
     pq_json_uint(w, "moves", s->moves);

@@ -325,6 +325,13 @@ static void check_cipher(struct pq_check *k)
         PQ_WARN(k, "transport.kcp.key",
                 "transport.kcp.key: is short: who records a packet can try such keys one after the "
                 "other; paqet secret makes a good one");
+    if (pq_is_set(c->kcp.key_before) && !pq_is_set(c->kcp.key))
+        PQ_FAIL(
+            k, "transport.kcp.key_before",
+            "transport.kcp.key_before: is accepted besides transport.kcp.key, which is missing");
+    else if (pq_is_set(c->kcp.key_before) && strcmp(c->kcp.key, c->kcp.key_before) == 0)
+        PQ_WARN(k, "transport.kcp.key_before",
+                "transport.kcp.key_before: is the same as transport.kcp.key; leave it out");
     if (is_kcp)
         warn_of_cipher(k);
     if (!pq_cipher_needs_key(c->cipher))
@@ -459,6 +466,7 @@ static void check_other_role(struct pq_check *k)
         {"rules", PQ_ROLE_CLIENT, c->n_split},
         {"spread", PQ_ROLE_CLIENT, c->spread},
         {"users", PQ_ROLE_SERVER, c->n_users},
+        {"transport.kcp.key_before", PQ_ROLE_SERVER, pq_is_set(c->kcp.key_before)},
         {"transport.require", PQ_ROLE_SERVER, pq_is_set(c->require)},
         {"transport.state", PQ_ROLE_SERVER, pq_is_set(c->state)},
         {"server.public_key", PQ_ROLE_CLIENT, pq_is_set(c->server[0].public_key)},

@@ -129,7 +129,7 @@ struct pq_conf_outgoing { /* server: how targets are reached */
 };
 
 struct pq_conf_kcp {
-    char *mode, *block, *key, *congestion, *fec;
+    char *mode, *block, *key, *key_before, *congestion, *fec;
     long nodelay, interval, resend, nocongestion;
     bool wdelay, acknodelay;
     long mtu, rcvwnd, sndwnd, dshard, pshard, smuxbuf, streambuf, smuxkalive, smuxktimeout;
@@ -205,7 +205,7 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
 int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs);
 
 /* Calls fn for each key that differs between two configurations and cannot change while the program
- * runs, transport.kcp.key left out.  Returns how many. */
+ * runs, transport.kcp.key and key_before left out.  Returns how many. */
 unsigned pq_conf_differ(const struct pq_conf *a, const struct pq_conf *b,
                         void (*fn)(void *ctx, const char *path), void *ctx);
 

@@ -144,6 +144,7 @@ static const struct pq_key keys[] = {
     INT("transport.kcp.pshard", AT(kcp.pshard), INT_MIN, INT_MAX, 0),
     STR("transport.kcp.block", AT(kcp.block)),
     STR("transport.kcp.key", AT(kcp.key)),
+    STR("transport.kcp.key_before", AT(kcp.key_before)),
     STR("transport.kcp.fec", AT(kcp.fec)),
     STR("transport.kcp.congestion", AT(kcp.congestion)),
     INT("transport.kcp.smuxbuf", AT(kcp.smuxbuf), 1024, INT_MAX, 67108864),

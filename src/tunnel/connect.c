@@ -34,15 +34,11 @@ struct pq_caller { /* server: a connection that has no session yet */
 
 int pq_connect_init(struct pq_hub *h)
 {
-    const bool can = h->conf.own.on && h->conf.own.secret && h->conf.look != PQ_LOOK_CLASSIC;
     h->syns = h->conf.syns;
-    if (!can || h->conf.client)
+    if (!h->ring[0].syn_key || h->syns)
         return 0;
-    int e = pq_shake_syn(h->shake, NULL, &h->syn_key);
-    if (!e && !h->syns) {
-        e = pq_syns_new(&h->own_syns, h->ev->wall(h->ctx), pq_rng_u64(h->rng));
-        h->syns = h->own_syns;
-    }
+    const int e = pq_syns_new(&h->own_syns, h->ev->wall(h->ctx), pq_rng_u64(h->rng));
+    h->syns = h->own_syns;
     return e;
 }
 
@@ -68,8 +64,9 @@ static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint64_t w
     pq_syns_slots(wall, slots);
     for (unsigned i = 0; i < 2 * PQ_SYNS; i++) {
         *out = (struct proven){slots[i % 2], syn->tsval - pq_syn_after[i / 2]};
-        if (pq_connect_proof(h->syn_key, out->first, out->slot) == syn->seq)
-            return true;
+        for (unsigned k = 0; k < PQ_RINGS && h->ring[k].syn_key; k++)
+            if (pq_connect_proof(h->ring[k].syn_key, out->first, out->slot) == syn->seq)
+                return true;
     }
     return false;
 }
@@ -263,7 +260,7 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     uint32_t first;
     if (!seg->sound) /* a kernel answers none such, either */
         return PQ_DROP_NO_PAYLOAD;
-    if (f && (kind != PQ_TCP_SYN || !h->syn_key)) {
+    if (f && (kind != PQ_TCP_SYN || !h->ring[0].syn_key)) {
         if (pq_connect_bare(f, seg)) {
             if (kind & PQ_TCP_SYN)
                 h->fresh_until = now + CALLER_WAIT;
@@ -280,7 +277,7 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     }
     if (c && seg->seq + 1 == c->flow.st.ack)
         return call_again(c, seg);
-    if (!h->syn_key || !seg->has_ts || !may_answer(h, seg, &first))
+    if (!h->ring[0].syn_key || !seg->has_ts || !may_answer(h, seg, &first))
         return PQ_DROP_NO_PAYLOAD;
     if (c)
         caller_free(c); /* it has begun anew from the same port */
@@ -486,6 +483,5 @@ void pq_connect_fini(struct pq_hub *h)
     while ((i = pq_list_pop(&h->callers)))
         caller_free(PQ_OF(i, struct pq_caller, node));
     pq_hash_fini(&h->by_caller);
-    pq_mask_free(&h->syn_key);
     pq_syns_free(&h->own_syns);
 }

@@ -178,7 +178,7 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
     if (h->left && (!d || d == PQ_DROP_NO_PAYLOAD)) { /* only ends of connections go on */
         pq_leave_take(h, &seg, now);
         d = PQ_DROP_NO_SESSION;
-    } else if (d == PQ_DROP_NO_PAYLOAD && h->shake) {
+    } else if (d == PQ_DROP_NO_PAYLOAD && h->conf.own.on) {
         d = pq_connect_take(h, &seg, now);
     }
     if (d) {

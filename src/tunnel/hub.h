@@ -42,7 +42,9 @@ struct pq_hub_conf {
     bool client;
     enum pq_cipher cipher;
     uint8_t key[PQ_KEY_LEN];
-    uint16_t mtu;             /* bytes of a whole datagram, 50..1500 [4.2] */
+    uint8_t key_before[PQ_KEY_LEN]; /* server: is accepted, too, ... */
+    bool has_before;                /* ... if it is there */
+    uint16_t mtu;                   /* bytes of a whole datagram, 50..1500 [4.2] */
     uint32_t link_mtu;        /* of the interface: bounds mtu for each session; 0 = not known */
     struct pq_kcp_conf kcp;   /* conv and mtu are set for each session */
     struct pq_smux_conf smux; /* client is set */
@@ -122,6 +124,7 @@ struct pq_session_info {
     bool secure;        /* our own wire, ... */
     const char *cipher; /* ... and its; NULL: the configured one */
     bool half;
+    bool before;  /* it began with the key before */
     unsigned who; /* the user, or PQ_NOBODY */
     uint32_t abilities;
     pq_ns opened, heard;
@@ -218,6 +221,14 @@ int pq_session_upgrade(struct pq_session *s, pq_ns now);
  * those who stay are the same; the configuration began with some, too.  Handshakes of others that
  * wait are forgotten, but their sessions live on: see pq_session_revoked. */
 void pq_hub_set_users(struct pq_hub *h, const uint8_t (*users)[32], unsigned n);
+
+/* Server: K is another one from now on, and `before` is accepted, too, if it is not NULL.  Sessions
+ * of the old wire with neither of them end; others, and those of our own wire, go on.  Between two
+ * batches.  Returns 0, PQ_ENOMEM or PQ_ENOTSUP (cipher): then nothing has changed. */
+int pq_hub_set_keys(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN], const uint8_t *before);
+
+/* Server: whether the session began with the key before. */
+bool pq_session_key_before(const struct pq_session *s);
 
 /* Server: whether the session began with a key of a user, and is of none of these n. */
 bool pq_session_revoked(const struct pq_session *s, const uint8_t (*users)[32], unsigned n);

@@ -10,6 +10,7 @@ void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
                                     .secure = s->sec != NULL,
                                     .connected = s->flow.look == PQ_LOOK_CONNECT,
                                     .half = s->half,
+                                    .before = pq_session_key_before(s),
                                     .who = s->who,
                                     .abilities = s->abilities,
                                     .opened = s->opened,

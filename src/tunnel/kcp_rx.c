@@ -17,12 +17,13 @@
 
 /* A session that serves nothing until its peer has shown that it is alive [4.9]. */
 static struct pq_session *accept_session(struct pq_hub *h, const struct pq_segment *seg,
-                                         uint32_t conv, pq_ns now)
+                                         uint32_t conv, unsigned ring, pq_ns now)
 {
     struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
     struct pq_session *s;
     if (!h->ev->accept(h->ctx, seg, &fc) || pq_session_new(h, &s, &fc, conv, now))
         return NULL;
+    s->ring = ring;
     pq_session_half(s);
     return s;
 }
@@ -41,8 +42,9 @@ static enum pq_drop find_server(struct pq_hub *h, const struct pq_segment *seg, 
  * what was sealed: bytes of the nonce can be changed under some ciphers, and each copy that a
  * client sends has another conversation or time stamp. */
 static enum pq_drop find_or_accept(struct pq_hub *h, const struct pq_segment *seg,
-                                   struct pq_view inner, struct pq_session **out, pq_ns now)
+                                   struct pq_view inner, struct pq_opened *o, pq_ns now)
 {
+    struct pq_session **out = &o->s;
     uint32_t conv, sn;
     bool push;
     if (!pq_kcp_peek(inner, &conv, &push, &sn))
@@ -57,7 +59,8 @@ static enum pq_drop find_or_accept(struct pq_hub *h, const struct pq_segment *se
         return PQ_DROP_NO_SESSION;
     if (seen)
         return PQ_DROP_REPLAY;
-    if (pq_hub_sessions(h) >= h->conf.max_sessions || !(*out = accept_session(h, seg, conv, now)))
+    if (pq_hub_sessions(h) >= h->conf.max_sessions ||
+        !(*out = accept_session(h, seg, conv, o->ring, now)))
         return PQ_DROP_FULL;
     return PQ_DROP_NONE;
 }
@@ -114,14 +117,30 @@ static void note_new(struct pq_session *s, const struct pq_segment *seg)
         pq_flow_set_peer_mac(&s->flow, seg->src_mac);
 }
 
+/* With K or, a server that still accepts it, the one before. */
+static void open_old(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o)
+{
+    uint8_t copy[PQ_DGRAM_MAX];
+    const bool two = h->ring[1].crypt && a->n <= sizeof copy;
+    if (two)
+        memcpy(copy, a->p, a->n);
+    o->ring = 0;
+    o->d = pq_crypt_open(h->ring[0].crypt, a->p, a->n, &o->inner);
+    if (!two || !o->d || o->d == PQ_DROP_REFLECTED)
+        return;
+    memcpy(a->p, copy, a->n);
+    o->ring = 1;
+    o->d = pq_crypt_open(h->ring[1].crypt, a->p, a->n, &o->inner);
+}
+
 /* Which wire it is of, and what is inside; o->s is set if it is our own [12.4]. */
 static enum pq_wire open_datagram(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o)
 {
-    enum pq_wire w = h->shake ? pq_secure_take(h, a, o) : PQ_WIRE_OLD;
+    enum pq_wire w = h->conf.own.on ? pq_secure_take(h, a, o) : PQ_WIRE_OLD;
     if (w != PQ_WIRE_OLD)
         return w;
-    o->d = pq_crypt_open(h->crypt, a->p, a->n, &o->inner);
-    if (o->d && h->shake)
+    open_old(h, a, o);
+    if (o->d && h->conf.own.on)
         pq_secure_doubt(h, a->seg, a->now);
     return w;
 }
@@ -173,7 +192,9 @@ enum pq_drop pq_kcp_session_input(struct pq_hub *h, const struct pq_segment *seg
     if (!d)
         d = unwrap(o.inner, &type, &kcp);
     if (!d && w == PQ_WIRE_OLD)
-        d = kcp.n ? find_or_accept(h, seg, kcp, &o.s, now) : find_known(h, seg, &o.s);
+        d = kcp.n ? find_or_accept(h, seg, kcp, &o, now) : find_known(h, seg, &o.s);
+    if (!d && w == PQ_WIRE_OLD && o.s->ring != o.ring)
+        d = PQ_DROP_AUTH; /* who has the one K takes no part in sessions with the other */
     if (d)
         return d;
     o.s->wire_in += seg->head + n;

@@ -169,7 +169,7 @@ static int connect_session(struct pq_session *s, const struct pq_flow_conf *fc,
     memcpy(s->server_public, server_public, sizeof s->server_public);
     int e = pq_ask_begin(s, PQ_KIND_KEYS, now);
     if (!e && fc->look == PQ_LOOK_CONNECT) {
-        e = pq_shake_syn(h->shake, server_public, &s->syn_key);
+        e = pq_shake_syn(h->ring[0].shake, server_public, &s->syn_key);
         pq_connect_begin(h, &s->flow, now);
     }
     return e;
@@ -240,7 +240,7 @@ uint32_t pq_hub_abilities(const struct pq_hub *h)
         able &= ~(uint32_t)PQ_ABLE_SPLIT;
     if (h->conf.dshard && h->conf.pshard) /* it would take them for shards of its own shape [8.6] */
         able &= ~(uint32_t)PQ_ABLE_COPIES;
-    if (!h->shake || h->conf.own.no_upgrade)
+    if (!h->conf.own.on || h->conf.own.no_upgrade)
         able &= ~(uint32_t)PQ_ABLE_KEYS;
     return able;
 }
@@ -375,12 +375,11 @@ static void st_whole(struct pq_stream *st)
 
 static int hub_init(struct pq_hub *h)
 {
-    int e = pq_crypt_new(&h->crypt, h->conf.cipher, h->conf.key);
+    int e = pq_keyring_init(h);
     if (e)
         return e;
-    pq_crypt_set_role(h->crypt, h->conf.client, h->conf.key);
-    h->crypt_head = (uint16_t)pq_crypt_head(h->crypt);
-    h->crypt_tail = (uint16_t)pq_crypt_tail(h->crypt);
+    h->crypt_head = (uint16_t)pq_crypt_head(h->ring[0].crypt);
+    h->crypt_tail = (uint16_t)pq_crypt_tail(h->ring[0].crypt);
     h->replay = h->conf.replay;
     if (!h->conf.client && !h->replay) {
         e = pq_replay_new(&h->own_replay, pq_rng_u64(h->rng));
@@ -404,7 +403,7 @@ static void hub_fini(struct pq_hub *h)
     pq_connect_fini(h);
     pq_secure_fini(h);
     pq_replay_free(&h->own_replay);
-    pq_crypt_free(&h->crypt);
+    pq_keyring_fini(h);
 }
 
 static void hub_tick(struct pq_hub *h, pq_ns now)

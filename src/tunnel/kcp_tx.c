@@ -118,7 +118,7 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
     if (s->sec)
         pq_secure_seal(s, spans, n);
     else
-        pq_crypt_seal(h->crypt, spans, n, h->rng);
+        pq_crypt_seal(h->ring[s->ring].crypt, spans, n, h->rng);
     pq_session_forge(s, slots, n, n == max, now);
     if (n)
         pq_connect_keep(s, &spans[n - 1], now);

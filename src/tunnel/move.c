@@ -274,7 +274,7 @@ bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now)
         return false;
     }
     const struct pq_span span = {p, PQ_SEAL_HEAD + n + PQ_SEAL_TAIL};
-    pq_seal_put(k->tx, h->conf.client ? h->first_mask : k->tx_mask, k->tx_id, &span, 1);
+    pq_seal_put(k->tx, h->conf.client ? h->ring[0].first_mask : k->tx_mask, k->tx_id, &span, 1);
     slot->off = PQ_SLOT_HEAD;
     slot->len = (uint16_t)span.n;
     h->stats.tx_packets++;

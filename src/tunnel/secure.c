@@ -22,14 +22,10 @@ int pq_secure_init(struct pq_hub *h)
         return PQ_EINVAL;
     if (h->around < PQ_SEAL_HEAD + PQ_SEAL_TAIL)
         h->around = PQ_SEAL_HEAD + PQ_SEAL_TAIL;
-    const struct pq_shake_conf sc = {
-        .client = h->conf.client, .key = h->conf.key, .own_secret = c->secret, .rng = h->rng};
-    int e = pq_shake_new(&h->shake, &sc);
-    if (!e)
-        e = pq_shake_mask(h->shake, &h->first_mask);
+    int e = 0;
     h->instance = pq_rng_u64(h->rng);
     h->stamps = c->stamps;
-    if (!e && !h->conf.client && !h->stamps) {
+    if (!h->conf.client && !h->stamps) {
         e = pq_stamps_new(&h->own_stamps, c->users, c->n);
         h->stamps = h->own_stamps;
     }
@@ -41,9 +37,7 @@ void pq_secure_fini(struct pq_hub *h)
     pq_replies_clear(h);
     pq_hash_fini(&h->by_tuple);
     pq_hash_fini(&h->by_id);
-    pq_mask_free(&h->first_mask);
     pq_stamps_free(&h->own_stamps);
-    pq_shake_free(&h->shake);
 }
 
 /* ---- keys of a session */
@@ -137,7 +131,7 @@ void pq_secure_seal(struct pq_session *s, const struct pq_span *spans, size_t n)
 {
     struct pq_epoch *k = &s->sec->cur;
     const bool first = s->hub->conf.client && s->path && s->path->adopted;
-    pq_seal_put(k->tx, first ? s->hub->first_mask : k->tx_mask, k->tx_id, spans, n);
+    pq_seal_put(k->tx, first ? s->hub->ring[0].first_mask : k->tx_mask, k->tx_id, spans, n);
     if (pq_seal_used(k->tx) > PQ_SEAL_LIMIT - COUNTER_REST)
         s->dead = PQ_ECLOSED;
 }
@@ -279,15 +273,16 @@ static enum pq_wire take_own(struct pq_hub *h, const struct pq_arrival *a, struc
 }
 
 /* A datagram of a session that is not at home on this tuple: its client moves [12.7]. */
-static enum pq_wire take_moving(struct pq_hub *h, const struct pq_arrival *a, struct pq_opened *o)
+static enum pq_wire take_moving(struct pq_hub *h, struct pq_mask *mask, const struct pq_arrival *a,
+                                struct pq_opened *o)
 {
     if (a->n < PQ_SEAL_HEAD + PQ_SEAL_TAIL || !h->by_id.n)
         return PQ_WIRE_OLD;
-    const struct pq_seal_head head = pq_mask_read(h->first_mask, a->p, a->n);
+    const struct pq_seal_head head = pq_mask_read(mask, a->p, a->n);
     struct pq_hash_node *i = pq_hash_find(&h->by_id, id_key(h, head.id));
     for (; i; i = pq_hash_next(i)) {
         const struct pq_known_id *known = PQ_OF(i, struct pq_known_id, node);
-        if (known->id != head.id || open_own(known->s, h->first_mask, a, &o->inner))
+        if (known->id != head.id || open_own(known->s, mask, a, &o->inner))
             continue;
         o->s = known->s;
         o->d = pq_move_expected(o->s, a->seg, o->inner) ? PQ_DROP_NONE : PQ_DROP_NOT_PEER;
@@ -304,8 +299,8 @@ static enum pq_wire take_elsewhere(struct pq_hub *h, const struct pq_arrival *a,
     if (!h->conf.homes || h->handed || a->n < PQ_SEAL_HEAD + PQ_SEAL_TAIL)
         return PQ_WIRE_OLD;
     int worker = pq_homes_of_tuple(h->conf.homes, &a->seg->src, a->seg->dst.port);
-    if (worker < 0)
-        worker = pq_homes_of_id(h->conf.homes, pq_mask_read(h->first_mask, a->p, a->n).id);
+    for (unsigned k = 0; worker < 0 && k < PQ_RINGS && h->ring[k].first_mask; k++)
+        worker = pq_homes_of_id(h->conf.homes, pq_mask_read(h->ring[k].first_mask, a->p, a->n).id);
     if (worker < 0 || (unsigned)worker == h->conf.worker)
         return PQ_WIRE_OLD;
     pq_connect_hand(h, a->seg, (unsigned)worker);
@@ -320,13 +315,18 @@ static bool take_handshake(struct pq_hub *h, const struct pq_arrival *a, struct 
 {
     uint8_t copy[PQ_DGRAM_MAX];
     struct pq_message m;
+    unsigned k = 0;
     if (a->n > sizeof copy)
         return false;
-    memcpy(copy, a->p, a->n);
-    if (pq_shake_open(h->shake, copy, a->n, &m))
+    for (; k < PQ_RINGS && h->ring[k].shake; k++) {
+        memcpy(copy, a->p, a->n);
+        if (!pq_shake_open(h->ring[k].shake, copy, a->n, &m))
+            break;
+    }
+    if (k == PQ_RINGS || !h->ring[k].shake)
         return false;
     if (!h->conf.client)
-        *d = pq_answer(h, a, s, &m);
+        *d = pq_answer(h, a, s, &m, k);
     else if (s && s->ask && s->ask->about.kind != PQ_KIND_RENEW)
         *d = pq_ask_take(s, &m, a->now);
     else
@@ -355,8 +355,9 @@ enum pq_wire pq_secure_take(struct pq_hub *h, const struct pq_arrival *a, struct
     enum pq_wire w = take_own(h, a, &t, o);
     if (w == PQ_WIRE_OLD && h->n_replies)
         w = pq_reply_take(h, a, o);
-    if (w == PQ_WIRE_OLD && !h->conf.client)
-        w = take_moving(h, a, o);
+    for (unsigned k = 0; w == PQ_WIRE_OLD && !h->conf.client && k < PQ_RINGS; k++)
+        if (h->ring[k].first_mask)
+            w = take_moving(h, h->ring[k].first_mask, a, o);
     if (w == PQ_WIRE_OLD)
         w = take_elsewhere(h, a, o);
     if (w != PQ_WIRE_OLD)

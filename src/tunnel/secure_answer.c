@@ -63,6 +63,17 @@ void pq_replies_clear(struct pq_hub *h)
         reply_free(PQ_OF(n, struct pq_reply, node));
 }
 
+void pq_replies_rekey(struct pq_hub *h, const unsigned to[PQ_RINGS])
+{
+    for (struct pq_list *i = h->replies.next, *next; i != &h->replies; i = next) {
+        struct pq_reply *r = PQ_OF(i, struct pq_reply, node);
+        next = i->next;
+        r->ring = to[r->ring];
+        if (r->ring == PQ_RINGS)
+            reply_free(r);
+    }
+}
+
 static bool is_user(const uint8_t (*users)[32], unsigned n, unsigned who, const uint8_t key[32])
 {
     return who < n && memcmp(users[who], key, 32) == 0;
@@ -188,7 +199,7 @@ static enum pq_drop write_answer(struct pq_hub *h, struct pq_reply *r, struct pq
     const size_t most = came > heads ? came - heads : 0;
     uint8_t buf[PQ_DGRAM_MAX];
     struct pq_buf out = {buf, most < h->conf.mtu ? most : h->conf.mtu, 0};
-    if (pq_shake_answer(h->shake, n, about, &r->said, &what, &out, &r->keys))
+    if (pq_shake_answer(h->ring[r->ring].shake, n, about, &r->said, &what, &out, &r->keys))
         return PQ_DROP_HANDSHAKE;
     r->len = out.len;
     r->answer = copy_of(buf, out.len);
@@ -236,7 +247,7 @@ static enum pq_drop answer(struct pq_hub *h, struct pq_reply *r, const struct pq
     struct pq_noise n;
     const struct pq_shake_context about = {
         .kind = r->kind, .attempt = m->attempt, .a = r->kind == PQ_KIND_UPGRADE ? s->conv : 0};
-    enum pq_drop d = pq_shake_read(h->shake, &n, &about, m->noise, &r->said);
+    enum pq_drop d = pq_shake_read(h->ring[r->ring].shake, &n, &about, m->noise, &r->said);
     if (d)
         return d;
     if (r->kind == PQ_KIND_KEYS)
@@ -250,7 +261,7 @@ static enum pq_drop answer(struct pq_hub *h, struct pq_reply *r, const struct pq
 }
 
 enum pq_drop pq_answer(struct pq_hub *h, const struct pq_arrival *a, struct pq_session *s,
-                       const struct pq_message *m)
+                       const struct pq_message *m, unsigned ring)
 {
     const bool upgrade = m->kind == PQ_KIND_UPGRADE;
     if (m->kind != PQ_KIND_KEYS && !upgrade)
@@ -269,6 +280,7 @@ enum pq_drop pq_answer(struct pq_hub *h, const struct pq_arrival *a, struct pq_s
                            .kind = (enum pq_kind)m->kind,
                            .peer = a->seg->src,
                            .local = a->seg->dst,
+                           .ring = ring,
                            .opened = a->now};
     pq_list_init(&r->node);
     pq_list_init(&r->waiting);
@@ -292,6 +304,7 @@ enum pq_drop pq_answer_renewal(struct pq_session *s, const struct pq_segment *se
 {
     struct pq_hub *h = s->hub;
     struct pq_secure *c = s->sec;
+    struct pq_shake *shake = h->ring[0].shake; /* K has no part in it */
     struct pq_noise n;
     struct pq_said said;
     struct pq_epoch keys;
@@ -304,13 +317,13 @@ enum pq_drop pq_answer_renewal(struct pq_session *s, const struct pq_segment *se
     struct pq_buf out = {buf, (size_t)s->dgram_max + PQ_DGRAM_HEAD, 0};
     if (!may_compute(h, &seg->src, now))
         return PQ_DROP_RATE;
-    enum pq_drop d = pq_shake_read(h->shake, &n, &about, m->noise, &said);
+    enum pq_drop d = pq_shake_read(shake, &n, &about, m->noise, &said);
     if (d)
         return d;
     struct pq_said what = {.ciphers = pq_aead_ready(), .id = new_id(h)};
     while (what.id == c->cur.rx_id)
         what.id = new_id(h);
-    if (pq_shake_answer(h->shake, &n, &about, &said, &what, &out, &keys))
+    if (pq_shake_answer(shake, &n, &about, &said, &what, &out, &keys))
         return PQ_DROP_HANDSHAKE;
     free(c->control);
     c->control = copy_of(buf, out.len);
@@ -415,6 +428,7 @@ static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_
     pq_connect_claim(h, &r->peer, &r->local, &s->flow);
     pq_session_fit(s, now);
     s->said = r->able;
+    s->ring = r->ring;
     s->who = r->kind == PQ_KIND_KEYS ? r->who : PQ_NOBODY;
     s->instance = r->said.instance;
     memcpy(s->client, r->said.from, sizeof s->client);

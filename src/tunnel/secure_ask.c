@@ -36,7 +36,7 @@ static uint32_t new_id(const struct pq_session *s)
 int pq_ask_begin(struct pq_session *s, enum pq_kind kind, pq_ns now)
 {
     struct pq_hub *h = s->hub;
-    if (!h->shake)
+    if (!h->conf.own.on)
         return PQ_ENOTSUP;
     struct pq_ask *a = s->ask = calloc(1, sizeof *a);
     if (!a)
@@ -95,7 +95,7 @@ size_t pq_ask_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now)
     a->forged[a->n % PQ_TRIES] = 0;
     a->about.attempt = (uint8_t)a->n;
     struct pq_buf out = {p, cap, 0};
-    int e = pq_shake_ask(h->shake, &a->tries[a->n % PQ_TRIES], &a->about, &a->said, &out);
+    int e = pq_shake_ask(h->ring[0].shake, &a->tries[a->n % PQ_TRIES], &a->about, &a->said, &out);
     a->n++;
     if (e && e != PQ_ENOMEM)
         s->dead = e;
@@ -112,8 +112,8 @@ enum pq_drop pq_ask_take(struct pq_session *s, const struct pq_message *m, pq_ns
         return PQ_DROP_HANDSHAKE;
     if (a->forged[m->attempt % PQ_TRIES] >= FORGED_MAX)
         return PQ_DROP_RATE;
-    enum pq_drop d = pq_shake_finish(s->hub->shake, &a->tries[m->attempt % PQ_TRIES], &a->about,
-                                     m->noise, &a->said, &said, &keys);
+    enum pq_drop d = pq_shake_finish(s->hub->ring[0].shake, &a->tries[m->attempt % PQ_TRIES],
+                                     &a->about, m->noise, &a->said, &said, &keys);
     if (d) {
         a->forged[m->attempt % PQ_TRIES]++;
         return d;

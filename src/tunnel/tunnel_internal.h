@@ -16,6 +16,16 @@
 #include "tunnel/syns.h"
 #include "tunnel/transport.h"
 
+#define PQ_RINGS 2
+
+struct pq_ring { /* what follows from one K; all NULL: there is none */
+    uint8_t key[PQ_KEY_LEN];
+    struct pq_crypt *crypt;     /* of the old wire */
+    struct pq_shake *shake;     /* NULL: no wire of our own */
+    struct pq_mask *first_mask; /* the same */
+    struct pq_mask *syn_key;    /* server; NULL: no SYN is answered */
+};
+
 #define PQ_HALF_WAIT (10 * PQ_SEC) /* for a peer to show that it is alive [4.9] */
 
 struct pq_target { /* where a stream leads */
@@ -101,6 +111,7 @@ struct pq_reply { /* server: a handshake that waits for the first datagram under
     struct pq_said said; /* by the client */
     uint32_t able;       /* what was said to it */
     unsigned who;
+    unsigned ring; /* whose K the client has */
     pq_ns opened;
     uint64_t ticket; /* to be kept before the answer goes */
     uint8_t *answer; /* malloc'ed; NULL once it has gone */
@@ -161,6 +172,7 @@ struct pq_session {
     uint64_t wire_in, wire_out;      /* bytes of IP packets */
     uint64_t in, out;                /* bytes of streams */
     unsigned moves;                  /* to other tuples */
+    unsigned ring;                   /* with whose K it began */
     uint32_t serial;                 /* among all of the hub */
     bool copies;                     /* fec_tx is for lone datagrams only */
     struct pq_fec_dec *fec_rx;       /* NULL = the peer has sent none */
@@ -197,15 +209,13 @@ struct pq_hub {
     const struct pq_hub_events *ev;
     void *ctx;
     struct pq_rng *rng;
-    struct pq_crypt *crypt;
+    struct pq_ring ring[PQ_RINGS]; /* of K and, server, of the one before, if it is there */
     uint16_t crypt_head, fec_head, crypt_tail; /* bytes around a KCP datagram */
     size_t mtu_min;                            /* bytes of the smallest datagram that will do */
     uint16_t around;                           /* the most of head and tail, whichever wire it is */
-    struct pq_shake *shake;                    /* NULL: no wire of our own */
     struct pq_list replies, answers;
     struct pq_hash by_tuple; /* of replies */
     struct pq_hash by_id;    /* server: sessions of our own wire */
-    struct pq_mask *first_mask;
     struct pq_session *last; /* of our own wire, whose the last datagram was */
     size_t n_sessions;
     size_t n_replies;
@@ -217,8 +227,7 @@ struct pq_hub {
     struct pq_hash by_leaving;
     struct pq_heap leaving_due;
     size_t n_leaving;
-    bool left;               /* all of them do, and nothing else goes on */
-    struct pq_mask *syn_key; /* server; NULL: no SYN is answered */
+    bool left; /* all of them do, and nothing else goes on */
     struct pq_syns *syns, *own_syns;
     pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
     uint64_t junk_slot, syn_ms;          /* client: when the last SYN went */
@@ -277,7 +286,12 @@ struct pq_opened { /* what it has turned out to be */
     struct pq_session *s;
     struct pq_view inner;
     enum pq_drop d;
+    unsigned ring; /* of the old wire */
 };
+
+/* keyring.c */
+int pq_keyring_init(struct pq_hub *h); /* 0, PQ_ENOMEM, PQ_ENOTSUP (cipher) */
+void pq_keyring_fini(struct pq_hub *h);
 
 /* secure.c */
 int pq_secure_init(struct pq_hub *h); /* 0, PQ_EINVAL (mtu), PQ_ENOMEM */
@@ -307,7 +321,7 @@ void pq_ask_end(struct pq_session *s);
 
 /* secure_answer.c: the server's.  `s`: that of the tuple, or NULL. */
 enum pq_drop pq_answer(struct pq_hub *h, const struct pq_arrival *a, struct pq_session *s,
-                       const struct pq_message *m);
+                       const struct pq_message *m, unsigned ring);
 enum pq_drop pq_answer_renewal(struct pq_session *s, const struct pq_segment *seg,
                                const struct pq_message *m, pq_ns now);
 /* A datagram under the keys of a handshake that waits makes its session, o->s. */
@@ -317,6 +331,8 @@ bool pq_answers_ready(const struct pq_hub *h);
 void pq_replies_tick(struct pq_hub *h, pq_ns now);
 pq_ns pq_replies_deadline(const struct pq_hub *h);
 void pq_replies_clear(struct pq_hub *h);
+/* The rings have other numbers now; handshakes with a K that is no more are forgotten. */
+void pq_replies_rekey(struct pq_hub *h, const unsigned to[PQ_RINGS]);
 
 /* move.c */
 void pq_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */

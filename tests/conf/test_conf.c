@@ -201,6 +201,20 @@ static void nulls(void **state)
               -1, "role: ");
 }
 
+/* The key before is one more of a server, and no other's. */
+static void key_before(void **state)
+{
+    (void)state;
+    one_error("role: server\nallow: public\nlisten: {addr: ':1'}\n"
+              "transport:\n  kcp:\n    block: none\n    key_before: " SECRET "\n",
+              7,
+              "transport.kcp.key_before: is accepted besides transport.kcp.key, which is missing");
+    one_warning(CONF_SERVER "    block: aes-128-gcm\n    key_before: " SECRET "\n", 8,
+                "transport.kcp.key_before: is the same");
+    one_warning(CONF_CLIENT "    block: aes-128-gcm\n    key_before: a much older secret\n", 8,
+                "transport.kcp.key_before: is for a server only");
+}
+
 #define HEX_KEY "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 /* Several ports of a server: only with keys, and only where one place says which. */
@@ -544,12 +558,16 @@ static void too_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(minimal),    cmocka_unit_test(defaults), cmocka_unit_test(family_a),
-        cmocka_unit_test(family_b),   cmocka_unit_test(examples), cmocka_unit_test(keys_of_later),
-        cmocka_unit_test(nulls),      cmocka_unit_test(ports),    cmocka_unit_test(port_ranges),
-        cmocka_unit_test(macs),       cmocka_unit_test(buffers),  cmocka_unit_test(all_at_once),
-        cmocka_unit_test(one_by_one), cmocka_unit_test(repeated), cmocka_unit_test(unknown),
-        cmocka_unit_test(secrets),    cmocka_unit_test(printing), cmocka_unit_test(too_many),
+        cmocka_unit_test(minimal),     cmocka_unit_test(defaults),
+        cmocka_unit_test(family_a),    cmocka_unit_test(family_b),
+        cmocka_unit_test(examples),    cmocka_unit_test(keys_of_later),
+        cmocka_unit_test(nulls),       cmocka_unit_test(ports),
+        cmocka_unit_test(port_ranges), cmocka_unit_test(key_before),
+        cmocka_unit_test(macs),        cmocka_unit_test(buffers),
+        cmocka_unit_test(all_at_once), cmocka_unit_test(one_by_one),
+        cmocka_unit_test(repeated),    cmocka_unit_test(unknown),
+        cmocka_unit_test(secrets),     cmocka_unit_test(printing),
+        cmocka_unit_test(too_many),
     };
     int failed = ut_run(tests);
     return failed + conf_scalar() + conf_front() + conf_edit() + conf_listen() + conf_fuzz();

@@ -464,3 +464,49 @@ def test_control_stopped_reader() -> None:
         expect(time.monotonic() - begin < 2, "it took long")
         wait_until(lambda: open_files(client, "socket") == before, 15, "it is closed")
         mute.close()
+
+
+# ---- transport.kcp.key is changed
+
+
+@test()
+def test_reload_key() -> None:
+    """The one before is accepted for as long as it is in the file; what lives goes on."""
+    new = "another key, of somebody who was locked out"
+    with Lab() as lab:
+        keys = Keys(lab)
+        lab.origin()
+        server = paqet.start_server(lab, keys.server_settings(control=True))
+        first = keys.start_client()
+        paqet.wait_working(lab)
+        echo = paqet.Echo(lab)
+        old = f'key: "{paqet.KEY}"\n'
+        change(server, old, f'key: "{new}"\n    key_before: "{paqet.KEY}"\n')
+        said = reload(lab, "server")
+        expect("key_before is accepted, too" in said and "restart" not in said, f"it says: {said}")
+        echo.check()
+        expect_client(lab, keys, 1081, paqet.KEY, True)
+        server.wait_log(r"\(sara\) connected, with transport.kcp.key_before", 2)
+        expect_client(lab, keys, 1082, new, True)
+        change(server, f'    key_before: "{paqet.KEY}"\n', "")
+        said = reload(lab, "server")
+        expect("and no other" in said, f"it says: {said}")
+        echo.check()
+        expect_client(lab, keys, 1083, paqet.KEY, False)
+        echo.check()
+        echo.close()
+        expect(first.alive() and server.alive(), "a program ended")
+        expect(new not in server.log() and paqet.KEY not in server.log(), "a key is in the log")
+
+
+def expect_client(lab: Lab, keys: Keys, port: int, key: str, works: bool) -> None:
+    """Whether a client of the other user with this key gets through."""
+    config = paqet.client_config(lab, keys.client_settings(key=keys.sara[0]))
+    config = config.replace(f":{paqet.SOCKS}", f":{port}").replace(paqet.KEY, key)
+    client = paqet.start(lab.c, f"client-{port}", config)
+    wait_until(lambda: paqet.can_connect(lab, port), 10, "its port")
+    argv = ["curl", "-s", "-m", "3", "-x", f"socks5h://127.0.0.1:{port}", "-o", "/dev/null"]
+    argv += ["-w", "%{size_download}", "http://127.0.0.1:8080/1000"]
+    size = lab.c.run(argv).stdout
+    expect((size == "1000") == works, f"with {key!r}: {size} bytes")
+    client.stop()
