@@ -81,8 +81,9 @@ static bool may_answer(struct pq_hub *h, const struct pq_segment *syn, uint32_t 
     if (h->handed)
         return ok;
     if (!ok)
-        pq_syns_note_wrong(h->syns, wall);
-    return ok && pq_syns_take(h->syns, p.slot, syn->seq, p.first, wall);
+        pq_syns_note_wrong(h->syns, &syn->src, wall);
+    const struct pq_syn proven = {p.slot, syn->seq, p.first, &syn->src};
+    return ok && pq_syns_take(h->syns, &proven, wall);
 }
 
 /* ---- connections */
@@ -148,6 +149,7 @@ bool pq_connect_claim(struct pq_hub *h, const struct pq_addr *peer, const struct
         return false;
     *out = c->flow;
     caller_free(c);
+    pq_syns_know(h->syns, peer, h->ev->wall(h->ctx));
     return true;
 }
 

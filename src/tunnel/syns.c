@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tunnel/syns.h"
 
+#include "base/addr.h"
 #include "base/err.h"
 #include "base/hash.h"
 
@@ -10,13 +11,20 @@
 #include <string.h>
 
 #define PLACES ((size_t)2 * PQ_SYNS_OF_SLOT) /* a power of two */
+#define WAYS   4                             /* places of each network in the table */
 #define TITLE  "paqet syns 1\n"
 #define END    "end\n"
 
 struct slot { /* open addressing; 0 = free */
     uint64_t number;
-    unsigned n;
+    unsigned n, unknown; /* of them from networks that are not known */
     uint64_t v[PLACES];
+};
+
+struct network { /* from which clients have come; 0 = free */
+    uint64_t key, seen;
+    uint64_t slot; /* in which there were ... */
+    uint32_t wrong, answered;
 };
 
 struct pq_syns {
@@ -26,7 +34,8 @@ struct pq_syns {
     uint64_t least;       /* earlier slots are over, or of before the start */
     struct slot slots[2]; /* by the slot's number modulo 2 */
     uint64_t wrong_slot;
-    uint32_t wrong; /* SYNs in it that have proven nothing */
+    uint32_t wrong; /* SYNs in it that have proven nothing, of networks that are not known */
+    struct network known[PQ_SYNS_KNOWN];
 };
 
 void pq_syns_slots(uint64_t wall, uint64_t slots[2])
@@ -72,13 +81,18 @@ static uint64_t *find(struct slot *t, uint64_t value)
     return &t->v[i];
 }
 
-static bool remember(struct pq_syns *s, uint64_t slot, uint64_t value)
+static struct slot *slot_of(struct pq_syns *s, uint64_t number)
 {
-    struct slot *t = &s->slots[slot % 2];
-    if (t->number != slot) {
+    struct slot *t = &s->slots[number % 2];
+    if (t->number != number) {
         memset(t, 0, sizeof *t);
-        t->number = slot;
+        t->number = number;
     }
+    return t;
+}
+
+static bool remember(struct pq_syns *s, struct slot *t, uint64_t value)
+{
     uint64_t *at = find(t, value);
     if (*at || t->n >= PQ_SYNS_OF_SLOT)
         return false;
@@ -87,6 +101,51 @@ static bool remember(struct pq_syns *s, uint64_t slot, uint64_t value)
     s->any = true;
     return true;
 }
+
+/* ---- networks */
+
+static uint64_t key_of(const struct pq_syns *s, const struct pq_addr *from)
+{
+    const size_t n = pq_addr_is4(from) ? 12 + 3 : 6;
+    const uint64_t key = pq_hash_bytes(from->ip, n, s->seed);
+    return key ? key : 1;
+}
+
+static struct network *row_of(struct pq_syns *s, uint64_t key)
+{
+    return &s->known[(size_t)(key >> 20) % (PQ_SYNS_KNOWN / WAYS) * WAYS];
+}
+
+/* NULL: it is not known. */
+static struct network *network(struct pq_syns *s, const struct pq_addr *from, uint64_t slot)
+{
+    const uint64_t key = key_of(s, from);
+    struct network *n = row_of(s, key);
+    for (unsigned i = 0; i < WAYS; i++, n++) {
+        if (n->key != key)
+            continue;
+        if (n->slot != slot)
+            *n = (struct network){.key = key, .seen = n->seen, .slot = slot};
+        return n;
+    }
+    return NULL;
+}
+
+void pq_syns_know(struct pq_syns *s, const struct pq_addr *from, uint64_t wall)
+{
+    pthread_mutex_lock(&s->lock);
+    const uint64_t key = key_of(s, from);
+    struct network *row = row_of(s, key), *at = row;
+    for (struct network *n = row; n < row + WAYS && at->key != key; n++)
+        if (n->key == key || n->seen < at->seen)
+            at = n;
+    if (at->key != key)
+        *at = (struct network){.key = key};
+    at->seen = wall;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- what is answered */
 
 /* Wrong ones until now, in the slot that runs. */
 static uint32_t *wrong(struct pq_syns *s, uint64_t slot)
@@ -98,36 +157,53 @@ static uint32_t *wrong(struct pq_syns *s, uint64_t slot)
     return &s->wrong;
 }
 
-void pq_syns_note_wrong(struct pq_syns *s, uint64_t wall)
+void pq_syns_note_wrong(struct pq_syns *s, const struct pq_addr *from, uint64_t wall)
 {
     uint64_t valid[2];
     pq_syns_slots(wall, valid);
     pthread_mutex_lock(&s->lock);
-    uint32_t *n = wrong(s, valid[1]);
+    struct network *known = network(s, from, valid[1]);
+    uint32_t *n = known ? &known->wrong : wrong(s, valid[1]);
     *n += *n < PQ_SYNS_WRONG;
     pthread_mutex_unlock(&s->lock);
 }
 
-static bool take(struct pq_syns *s, uint64_t slot, uint64_t value, uint64_t wall)
+/* Who guesses, or has the keys and takes answers from others, does so for his own network alone, or
+ * for all that are not known. */
+static bool has_share(struct pq_syns *s, const struct network *n, const struct slot *t,
+                      uint64_t now)
+{
+    if (n)
+        return n->wrong < PQ_SYNS_EACH && n->answered < PQ_SYNS_EACH;
+    return *wrong(s, now) < PQ_SYNS_WRONG && t->unknown < PQ_SYNS_UNKNOWN;
+}
+
+static bool take(struct pq_syns *s, const struct pq_syn *syn, uint64_t wall)
 {
     uint64_t valid[2];
     pq_syns_slots(wall, valid);
-    if (*wrong(s, valid[1]) >= PQ_SYNS_WRONG)
-        return false;
     if (!s->any && s->least > valid[1] + 4) /* the clock was far ahead when it started */
         s->least = valid[1] + 2;
     if (valid[0] > s->least) /* never back: what was answered earlier is forgotten */
         s->least = valid[0];
-    if (slot < s->least || slot > valid[1])
+    if (syn->slot < s->least || syn->slot > valid[1])
         return false;
-    return remember(s, slot, value);
+    struct network *from = network(s, syn->from, valid[1]);
+    struct slot *t = slot_of(s, syn->slot);
+    const uint64_t value = (uint64_t)syn->number << 32 | syn->stamp;
+    if (!has_share(s, from, t, valid[1]) || !remember(s, t, value ? value : 1))
+        return false;
+    if (from)
+        from->answered++;
+    else
+        t->unknown++;
+    return true;
 }
 
-bool pq_syns_take(struct pq_syns *s, uint64_t slot, uint32_t number, uint32_t stamp, uint64_t wall)
+bool pq_syns_take(struct pq_syns *s, const struct pq_syn *syn, uint64_t wall)
 {
-    const uint64_t value = (uint64_t)number << 32 | stamp;
     pthread_mutex_lock(&s->lock);
-    const bool ok = take(s, slot, value ? value : 1, wall);
+    const bool ok = take(s, syn, wall);
     pthread_mutex_unlock(&s->lock);
     return ok;
 }
@@ -164,7 +240,7 @@ static int read_line(struct pq_syns *s, const char *line, uint64_t least)
     if (sscanf(line, "%" SCNu64 " %" SCNx64, &slot, &value) != 2 || slot < least ||
         slot > least + 1 || !value)
         return PQ_EPROTO;
-    remember(s, slot, value);
+    remember(s, slot_of(s, slot), value);
     return 0;
 }
 

@@ -147,7 +147,9 @@ static void clock_was_ahead(void **state)
     assert_int_equal(pq_syns_new(&s, right + 8 * hour, 1), 0);
     for (uint32_t n = 1; wall < right + hour; wall += 10000, n++) {
         pq_syns_slots(wall, slots);
-        if (pq_syns_take(s, slots[1], n, n, wall))
+        const struct pq_addr from = {.port = 1};
+        const struct pq_syn syn = {slots[1], n, n, &from};
+        if (pq_syns_take(s, &syn, wall))
             break;
     }
     assert_true(wall < right + 5 * PQ_SYN_SLOT);
@@ -236,14 +238,35 @@ static void ends_are_bounded(void **state)
     finish(w);
 }
 
+/* ---- a flood of wrong SYNs: who has come before comes again, also from another port */
+
+static void through_a_flood(void **state)
+{
+    (void)state;
+    for (unsigned before = 0; before < 2; before++) {
+        struct world_conf c = connecting(10 * PQ_MS);
+        struct world *w = world_new(&c, ut_seed("through a flood"));
+        const struct pq_addr stranger = {.ip = {[10] = 0xff, 0xff, 11, 2, 3, 4}, .port = 5};
+        if (!before) {
+            pq_session_end(w->ses, PQ_ECLOSED);
+            w->ses = NULL;
+        }
+        world_run(w, WORLD_T0 + PQ_SEC, NULL);
+        for (uint32_t i = 0; i < PQ_SYNS_WRONG; i++)
+            pq_syns_note_wrong(syns, &stranger, WORLD_WALL + w->now / PQ_MS);
+        world_connect(w, 40002);
+        world_run(w, w->now + PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].secured, 2 * before);
+        finish(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clocks),
-        cmocka_unit_test(forged_answers),
-        cmocka_unit_test(no_configured_flags),
-        cmocka_unit_test(clock_was_ahead),
-        cmocka_unit_test(foreign_fins),
+        cmocka_unit_test(clocks),           cmocka_unit_test(through_a_flood),
+        cmocka_unit_test(forged_answers),   cmocka_unit_test(no_configured_flags),
+        cmocka_unit_test(clock_was_ahead),  cmocka_unit_test(foreign_fins),
         cmocka_unit_test(ends_are_bounded),
     };
     if (pq_crypt_global_init())

@@ -11,6 +11,14 @@
 #define WALL (SLOT * PQ_SYN_SLOT) /* a slot has just begun */
 #define LATE (PQ_SYN_SLOT / 2)
 
+static const struct pq_addr stranger = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 1}};
+
+static bool take(struct pq_syns *s, uint64_t slot, uint32_t number, uint32_t stamp, uint64_t wall)
+{
+    const struct pq_syn syn = {slot, number, stamp, &stranger};
+    return pq_syns_take(s, &syn, wall);
+}
+
 /* Started so long before that it knows all. */
 static struct pq_syns *memory(void)
 {
@@ -39,20 +47,20 @@ static void once(void **state)
 {
     (void)state;
     struct pq_syns *s = memory();
-    assert_true(pq_syns_take(s, SLOT, 1, 2, WALL));
-    assert_false(pq_syns_take(s, SLOT, 1, 2, WALL));
-    assert_true(pq_syns_take(s, SLOT, 1, 3, WALL));
-    assert_true(pq_syns_take(s, SLOT, 2, 2, WALL));
-    assert_true(pq_syns_take(s, SLOT - 1, 1, 2, WALL));
-    assert_true(pq_syns_take(s, SLOT, 0, 0, WALL));
-    assert_false(pq_syns_take(s, SLOT, 0, 0, WALL));
-    assert_false(pq_syns_take(s, SLOT + 1, 5, 5, WALL)); /* not yet, and no more */
-    assert_false(pq_syns_take(s, SLOT - 2, 5, 5, WALL));
-    assert_false(pq_syns_take(s, SLOT, 1, 2, WALL + LATE));
-    assert_true(pq_syns_take(s, SLOT + 1, 1, 2, WALL + LATE));
-    assert_false(pq_syns_take(s, SLOT - 1, 9, 9, WALL)); /* the clock went back */
-    assert_true(pq_syns_take(s, SLOT, 9, 9, WALL));
-    assert_false(pq_syns_take(s, SLOT, 1, 2, WALL));
+    assert_true(take(s, SLOT, 1, 2, WALL));
+    assert_false(take(s, SLOT, 1, 2, WALL));
+    assert_true(take(s, SLOT, 1, 3, WALL));
+    assert_true(take(s, SLOT, 2, 2, WALL));
+    assert_true(take(s, SLOT - 1, 1, 2, WALL));
+    assert_true(take(s, SLOT, 0, 0, WALL));
+    assert_false(take(s, SLOT, 0, 0, WALL));
+    assert_false(take(s, SLOT + 1, 5, 5, WALL)); /* not yet, and no more */
+    assert_false(take(s, SLOT - 2, 5, 5, WALL));
+    assert_false(take(s, SLOT, 1, 2, WALL + LATE));
+    assert_true(take(s, SLOT + 1, 1, 2, WALL + LATE));
+    assert_false(take(s, SLOT - 1, 9, 9, WALL)); /* the clock went back */
+    assert_true(take(s, SLOT, 9, 9, WALL));
+    assert_false(take(s, SLOT, 1, 2, WALL));
     pq_syns_free(&s);
     assert_null(s);
     pq_syns_free(&s);
@@ -66,10 +74,10 @@ static void start(void **state)
     assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
     assert_int_equal(pq_syns_from(s), WALL + PQ_SYN_SLOT);
     for (uint64_t at = 0; at < PQ_SYN_SLOT; at += 1000) {
-        assert_false(pq_syns_take(s, SLOT, 1, (uint32_t)at, WALL + at));
-        assert_false(pq_syns_take(s, SLOT - 1, 1, (uint32_t)at, WALL + at));
+        assert_false(take(s, SLOT, 1, (uint32_t)at, WALL + at));
+        assert_false(take(s, SLOT - 1, 1, (uint32_t)at, WALL + at));
     }
-    assert_true(pq_syns_take(s, SLOT + 1, 1, 1, WALL + PQ_SYN_SLOT));
+    assert_true(take(s, SLOT + 1, 1, 1, WALL + PQ_SYN_SLOT));
     pq_syns_free(&s);
 }
 
@@ -77,13 +85,13 @@ static void bounded(void **state)
 {
     (void)state;
     struct pq_syns *s = memory();
-    for (uint32_t i = 0; i < PQ_SYNS_OF_SLOT; i++)
-        assert_true(pq_syns_take(s, SLOT, i * 2654435761U, i, WALL));
-    assert_false(pq_syns_take(s, SLOT, 7, 1U << 20, WALL));
-    assert_true(pq_syns_take(s, SLOT - 1, 7, 1U << 20, WALL));
-    for (uint32_t i = 0; i < PQ_SYNS_OF_SLOT; i++)
-        assert_false(pq_syns_take(s, SLOT, i * 2654435761U, i, WALL));
-    assert_true(pq_syns_take(s, SLOT + 1, 7, 1U << 20, WALL + LATE));
+    for (uint32_t i = 0; i < PQ_SYNS_UNKNOWN; i++)
+        assert_true(take(s, SLOT, i * 2654435761U, i, WALL));
+    assert_false(take(s, SLOT, 7, 1U << 20, WALL));
+    assert_true(take(s, SLOT - 1, 7, 1U << 20, WALL));
+    for (uint32_t i = 0; i < PQ_SYNS_UNKNOWN; i++)
+        assert_false(take(s, SLOT, i * 2654435761U, i, WALL));
+    assert_true(take(s, SLOT + 1, 7, 1U << 20, WALL + LATE));
     pq_syns_free(&s);
 }
 
@@ -93,12 +101,89 @@ static void guesses(void **state)
     (void)state;
     struct pq_syns *s = memory();
     for (uint32_t i = 0; i < PQ_SYNS_WRONG - 1; i++)
-        pq_syns_note_wrong(s, WALL);
-    assert_true(pq_syns_take(s, SLOT, 1, 1, WALL));
-    pq_syns_note_wrong(s, WALL);
-    pq_syns_note_wrong(s, WALL);
-    assert_false(pq_syns_take(s, SLOT, 2, 2, WALL + LATE - 1));
-    assert_true(pq_syns_take(s, SLOT, 2, 2, WALL + LATE));
+        pq_syns_note_wrong(s, &stranger, WALL);
+    assert_true(take(s, SLOT, 1, 1, WALL));
+    pq_syns_note_wrong(s, &stranger, WALL);
+    pq_syns_note_wrong(s, &stranger, WALL);
+    assert_false(take(s, SLOT, 2, 2, WALL + LATE - 1));
+    assert_true(take(s, SLOT, 2, 2, WALL + LATE));
+    pq_syns_free(&s);
+}
+
+/* ---- networks from which clients have come */
+
+static struct pq_addr net(uint32_t n)
+{
+    struct pq_addr a;
+    pq_addr_set4(&a, (const uint8_t[]){10, (uint8_t)(n >> 8), (uint8_t)n, 7}, 40000);
+    return a;
+}
+
+static bool take_from(struct pq_syns *s, const struct pq_addr *from, uint32_t number)
+{
+    const struct pq_syn syn = {SLOT, number, 1, from};
+    return pq_syns_take(s, &syn, WALL);
+}
+
+/* Neither who guesses nor who takes answers shuts out others. */
+static void shares(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    struct pq_addr same = net(1), a = net(1), b = net(2), six = {{0x20, 1, 0xd, 0xb8, 0, 1}, 1};
+    same.ip[15] = 200;
+    same.port = 1;
+    pq_syns_know(s, &a, WALL);
+    pq_syns_know(s, &b, WALL);
+    pq_syns_know(s, &six, WALL);
+    six.ip[6] = 77;
+    uint32_t number = 1, unknown = 0, each = 0, rest = 0;
+    while (take_from(s, &stranger, number++))
+        unknown++;
+    assert_int_equal(unknown, PQ_SYNS_UNKNOWN);
+    while (take_from(s, each % 2 ? &same : &a, number++))
+        each++;
+    assert_int_equal(each, PQ_SYNS_EACH);
+    assert_true(take_from(s, &b, number++));
+    for (uint32_t i = 0; i < 2 * PQ_SYNS_WRONG; i++)
+        pq_syns_note_wrong(s, &stranger, WALL);
+    assert_true(take_from(s, &b, number++));
+    for (uint32_t i = 0; i < PQ_SYNS_EACH; i++)
+        pq_syns_note_wrong(s, &b, WALL);
+    assert_false(take_from(s, &b, number++));
+    assert_true(take_from(s, &six, number++));
+    for (uint32_t i = 100; i < 120; i++) {
+        const struct pq_addr other = net(i);
+        pq_syns_know(s, &other, WALL);
+        for (uint32_t k = 0; k < PQ_SYNS_EACH; k++)
+            rest += take_from(s, &other, number++);
+    }
+    assert_int_equal(unknown + each + rest + 3, PQ_SYNS_OF_SLOT);
+    assert_true(take(s, SLOT + 1, 1, 1, WALL + LATE)); /* the next one has shares of its own */
+    const struct pq_syn next = {SLOT + 1, 5, 5, &b};
+    assert_true(pq_syns_take(s, &next, WALL + LATE));
+    pq_syns_free(&s);
+}
+
+/* Of more than there are places those stay that came last. */
+static void networks_are_bounded(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    for (uint32_t i = 0; i < 50000; i++) {
+        const struct pq_addr a = net(i);
+        pq_syns_know(s, &a, WALL + i);
+    }
+    for (uint32_t i = 0; i < PQ_SYNS_WRONG; i++)
+        pq_syns_note_wrong(s, &stranger, WALL);
+    unsigned last = 0, first = 0;
+    for (uint32_t i = 0; i < 1000; i++) {
+        const struct pq_addr old = net(i), young = net(49000 + i);
+        first += take_from(s, &old, i);
+        last += take_from(s, &young, 5000 + i);
+    }
+    assert_int_equal(first, 0);
+    assert_true(last > 900);
     pq_syns_free(&s);
 }
 
@@ -122,7 +207,7 @@ static void kept(void **state)
     char *text;
     size_t n;
     for (uint32_t i = 0; i < 1000; i++)
-        assert_true(pq_syns_take(s, SLOT - i % 2, i, i, WALL));
+        assert_true(take(s, SLOT - i % 2, i, i, WALL));
     FILE *f = open_memstream(&text, &n);
     assert_true(pq_syns_write(s, f));
     fclose(f);
@@ -130,14 +215,14 @@ static void kept(void **state)
     for (size_t cut = 1; cut < n; cut += 97) { /* changes nothing */
         assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
         assert_int_equal(read_text(s, text, cut), PQ_EPROTO);
-        assert_false(pq_syns_take(s, SLOT, 5000, 5000, WALL));
+        assert_false(take(s, SLOT, 5000, 5000, WALL));
         pq_syns_free(&s);
     }
     assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
     assert_int_equal(read_text(s, text, n), 0);
     for (uint32_t i = 0; i < 1000; i++)
-        assert_false(pq_syns_take(s, SLOT - i % 2, i, i, WALL));
-    assert_true(pq_syns_take(s, SLOT, 5000, 5000, WALL));
+        assert_false(take(s, SLOT - i % 2, i, i, WALL));
+    assert_true(take(s, SLOT, 5000, 5000, WALL));
     pq_syns_free(&s);
     free(text);
 }
@@ -206,9 +291,11 @@ static void vectors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slots),   cmocka_unit_test(once),    cmocka_unit_test(start),
-        cmocka_unit_test(bounded), cmocka_unit_test(kept),    cmocka_unit_test(other_texts),
+        cmocka_unit_test(slots),   cmocka_unit_test(once),
+        cmocka_unit_test(start),   cmocka_unit_test(bounded),
+        cmocka_unit_test(kept),    cmocka_unit_test(other_texts),
         cmocka_unit_test(vectors), cmocka_unit_test(guesses),
+        cmocka_unit_test(shares),  cmocka_unit_test(networks_are_bounded),
     };
     return ut_run(tests);
 }
