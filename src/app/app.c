@@ -68,6 +68,32 @@ static uint32_t sessions_bound(const struct pq_conf *c)
     return (uint32_t)(n ? n : 1);
 }
 
+/* Unread bytes of a connection are bounded as those of a session of KCP are. */
+static void quic_conf(struct pq_hub_conf *h, const struct pq_conf *c)
+{
+    const struct pq_conf_quic *q = &c->quic;
+    const uint64_t most = h->memory / 2;
+    h->quic = (struct pq_quic_conf){.key = h->key,
+                                    .stream_window = (uint64_t)q->stream_window,
+                                    .stream_window_max = (uint64_t)q->stream_window_max,
+                                    .window = (uint64_t)q->window,
+                                    .window_max = (uint64_t)q->window_max,
+                                    .max_streams = (uint32_t)q->streams,
+                                    .datagrams = !q->no_datagrams,
+                                    .idle = (pq_ns)q->idle * PQ_SEC,
+                                    .keepalive = (pq_ns)q->keepalive * PQ_SEC,
+                                    .cc = q->cubic ? PQ_QUIC_CUBIC : PQ_QUIC_BBR};
+    if (h->quic.window_max > most)
+        h->quic.window_max = most;
+    if (h->quic.window > most)
+        h->quic.window = most;
+    if (h->quic.stream_window_max > most)
+        h->quic.stream_window_max = most;
+    if (h->quic.stream_window > most)
+        h->quic.stream_window = most;
+    h->mtu = (uint16_t)q->mtu;
+}
+
 static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
 {
     const struct pq_conf_kcp *k = &c->kcp;
@@ -105,6 +131,9 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
         h->smux.session_buf = h->memory / 2;
     if (h->smux.stream_buf > h->smux.session_buf / 2)
         h->smux.stream_buf = (uint32_t)(h->smux.session_buf / 2);
+    h->workers = (unsigned)c->packet_workers;
+    if (c->over_quic)
+        quic_conf(h, c);
 }
 
 /* Says now, not in each worker, that the cipher cannot be had. */
@@ -125,7 +154,7 @@ static void own_wire(struct pq_app *app, bool key, struct pq_rng *rng)
 {
     const struct pq_conf *c = app->conf;
     struct pq_own_conf *o = &app->hub.own;
-    o->on = key && !c->classic_wire && c->kcp.mtu >= PQ_OWN_MTU_MIN;
+    o->on = key && !c->over_quic && !c->classic_wire && c->kcp.mtu >= PQ_OWN_MTU_MIN;
     o->required = c->require_keys;
     if (c->has_secret)
         memcpy(app->secret, c->secret, sizeof app->secret);
@@ -182,7 +211,10 @@ int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file)
     hub_conf(&app->hub, c);
     pq_rng_init(&rng);
     app->hub.look_seed = pq_rng_u64(&rng);
-    int e = pq_crypt_global_init();
+    int e = c->over_quic ? pq_app_load_quic(&app->hub.transport) : 0;
+    if (e)
+        return e;
+    e = pq_crypt_global_init();
     const bool key = c->kcp.key && *c->kcp.key;
     if (!e && (key || pq_cipher_needs_key(c->cipher)))
         e = pq_crypt_derive(c->kcp.key, app->hub.key);
@@ -193,7 +225,7 @@ int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file)
     wipe_text(c->kcp.key_before);
     if (e)
         pq_say("the key could not be derived: %s (is libgcrypt in FIPS mode?)", pq_strerror(e));
-    return e ? e : try_cipher(app);
+    return e || c->over_quic ? e : try_cipher(app);
 }
 
 void pq_app_fini(struct pq_app *app)

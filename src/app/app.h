@@ -92,4 +92,8 @@ __attribute__((format(printf, 1, 2))) void pq_say(const char *fmt, ...);
 
 /* Start of the header's clocks: low 32 bits of the Unix time in ms [1.1]. */
 uint32_t pq_app_t0(void);
+
+/* What carries streams over QUIC, in *out: linked in, or loaded from a module of this very build.
+ * Returns 0 or PQ_ENOTSUP, which has been said. */
+int pq_app_load_quic(const struct pq_transport **out);
 #endif

@@ -165,6 +165,8 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
 {
     struct known *k = known_of(p->lease);
     bool news = k->family == PQ_FAMILY_NONE;
+    if (p->lease->cw->cl->app.conf->over_quic && !k->answered)
+        PQ_LOG(PQ_LOG_INFO, "the server is a paqet of this kind, and has the right key");
     k->abilities = abilities;
     k->answered = true;
     pq_stream_set_abilities(p->st, abilities);

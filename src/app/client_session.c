@@ -224,7 +224,9 @@ int pq_client_connect(struct link *k)
         e = pq_hub_connect(cw->w.hub, &k->ses, &fc, server->has_key ? server->key : NULL, l,
                            cw->w.now);
     if (e) {
-        PQ_LOG(PQ_LOG_ERROR, "no session could be opened: %s", pq_strerror(e));
+        PQ_LOG(PQ_LOG_ERROR, "no session could be opened: %s%s", pq_strerror(e),
+               e == -EMSGSIZE ? " (QUIC takes a link MTU of 1280 over IPv4, of 1300 over IPv6)"
+                              : "");
         lease_free(l);
         k->ses = NULL;
         return e;
@@ -419,7 +421,7 @@ static const char *why_stale(const struct client_worker *cw, struct pq_session *
     if (l->by_keys && !l->greeted && now > l->since + SILENCE_MAX)
         return "does not answer: is its public_key right, transport.kcp.key the same, and this "
                "one's key among its users?";
-    if (now > pq_session_heard(ses) + SILENCE_MAX)
+    if (pq_session_silent(ses, now, SILENCE_MAX))
         return "is silent";
     if (asked && now > asked + ANSWER_MAX)
         return "does not answer requests";

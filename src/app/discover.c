@@ -46,12 +46,13 @@ static int check_mtu(const struct pq_conf *c, bool is4, const struct pq_iface *f
                      char why[PQ_WHY_LEN])
 {
     size_t head = (size_t)(is4 ? PQ_IP4_LEN : PQ_IP6_LEN) + PQ_TCP_LEN;
-    if (!f->mtu || !c->mtu_set || (size_t)c->kcp.mtu + head <= f->mtu)
+    const long mtu = c->over_quic ? c->quic.mtu : c->kcp.mtu;
+    if (!f->mtu || !c->mtu_set || (size_t)mtu + head <= f->mtu)
         return 0;
     snprintf(why, PQ_WHY_LEN,
-             "transport.kcp.mtu: %ld does not fit %s, whose MTU is %u; use %zu or "
+             "transport.%s.mtu: %ld does not fit %s, whose MTU is %u; use %zu or "
              "less, or leave it out",
-             c->kcp.mtu, f->name, f->mtu, f->mtu - head);
+             c->over_quic ? "quic" : "kcp", mtu, f->name, f->mtu, f->mtu - head);
     return PQ_EINVAL;
 }
 

@@ -183,9 +183,9 @@ static void put_session(const struct pq_app *app, struct pq_json *w,
     put_addr(w, "peer", &s->peer);
     put_addr(w, "local", &s->local);
     put_user(app, w, s->who);
-    pq_json_text(w, "transport", "kcp");
-    pq_json_text(w, "wire", s->secure ? "own" : "classic");
-    pq_json_text(w, "cipher", s->cipher ? s->cipher : pq_cipher_name(app->conf->cipher));
+    pq_json_text(w, "transport", s->transport);
+    pq_json_text(w, "wire", s->secure ? "own" : app->conf->over_quic ? "quic" : "classic");
+    pq_json_text(w, "cipher", s->cipher);
     pq_json_text(w, "look",
                  s->connected                         ? "connect"
                  : app->conf->look == PQ_LOOK_CLASSIC ? "classic"

@@ -24,6 +24,12 @@
 #define FEC "no"
 #endif
 
+#ifdef PQ_WITH_QUIC
+#define TRANSPORTS "kcp, quic"
+#else
+#define TRANSPORTS "kcp"
+#endif
+
 #ifdef PQ_WITH_HTTP
 #define HTTP "yes"
 #else
@@ -42,6 +48,7 @@ int pq_cmd_version(int argc, char **argv)
     printf("Platform:   %s/%s\n", u.sysname, u.machine);
     printf("Libraries:  libuv %s, libgcrypt %s, %s\n", uv_version_string(),
            gcry_check_version(NULL), C_LIBRARY);
+    printf("Transports: %s\n", TRANSPORTS);
     printf("Backends:   %s\nFEC:        %s\nMetrics:    %s\n", BACKENDS, FEC, HTTP);
     return 0;
 }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_SHORT       16 /* bytes */
 #define CONTROL_MAX_LEN 107
 #define MTU_MIN         (50 + 12 + 16 + 8) /* a KCP datagram, the largest cipher overhead, FEC [4.2] */
 
@@ -199,17 +198,13 @@ static void check_protocol(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
     if (pq_is_set(c->protocol)) {
-        if (strcmp(c->protocol, "quic") == 0)
-            PQ_FAIL(k, "transport.protocol",
-                    "transport.protocol: quic is not supported yet by this "
-                    "version; use kcp at both ends");
-        else if (strcmp(c->protocol, "kcp") != 0)
+        c->over_quic = strcmp(c->protocol, "quic") == 0;
+        if (!c->over_quic && strcmp(c->protocol, "kcp") != 0)
             PQ_FAIL(k, "transport.protocol", "transport.protocol: '%s' is not kcp or quic",
                     c->protocol);
     } else if (c->has_quic || !c->has_kcp) {
         PQ_FAIL(k, "transport",
-                "transport.protocol: is missing; say kcp or quic (family A would take "
-                "quic, which this version does not support yet)");
+                "transport.protocol: is missing; say kcp or quic (family A would take quic)");
     }
     if (!pq_is_set(c->header_text) || strcmp(c->header_text, "auto") == 0)
         c->header = PQ_FAMILY_NONE;
@@ -316,12 +311,12 @@ static void check_cipher(struct pq_check *k)
                 c->kcp.block, names);
         return;
     }
-    bool is_kcp = c->has_kcp || (pq_is_set(c->protocol) && strcmp(c->protocol, "kcp") == 0);
+    const bool is_kcp = !c->over_quic && (c->has_kcp || pq_is_set(c->protocol));
     if (is_kcp && pq_cipher_needs_key(c->cipher) && !pq_is_set(c->kcp.key))
         PQ_FAIL(k, "transport.kcp.key",
                 "transport.kcp.key: is missing; both ends need the same one "
                 "(paqet secret makes one)");
-    else if (is_kcp && pq_cipher_needs_key(c->cipher) && strlen(c->kcp.key) < KEY_SHORT)
+    else if (is_kcp && pq_cipher_needs_key(c->cipher) && strlen(c->kcp.key) < PQ_KEY_SHORT)
         PQ_WARN(k, "transport.kcp.key",
                 "transport.kcp.key: is short: who records a packet can try such keys one after the "
                 "other; paqet secret makes a good one");
@@ -334,7 +329,7 @@ static void check_cipher(struct pq_check *k)
                 "transport.kcp.key_before: is the same as transport.kcp.key; leave it out");
     if (is_kcp)
         warn_of_cipher(k);
-    if (!pq_cipher_needs_key(c->cipher))
+    if (!c->over_quic && !pq_cipher_needs_key(c->cipher))
         PQ_WARN(k, "transport.kcp.block",
                 "transport.kcp.block: %s does not encrypt: everybody on the "
                 "way can read and use the tunnel",
@@ -495,6 +490,8 @@ void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct p
     check_network(&k);
     check_protocol(&k);
     check_kcp(&k);
+    if (c->over_quic)
+        pq_conf_check_quic(&k);
     /* with a wrong role, at least what is there is checked */
     if (c->role == PQ_ROLE_CLIENT || (c->role == PQ_ROLE_NONE && pq_is_set(c->server[0].addr)))
         check_client(&k);

@@ -135,6 +135,14 @@ struct pq_conf_kcp {
     long mtu, rcvwnd, sndwnd, dshard, pshard, smuxbuf, streambuf, smuxkalive, smuxktimeout;
 };
 
+struct pq_conf_quic {
+    char *auth, *key, *congestion;
+    long mtu, idle, keepalive, streams, stream_window, stream_window_max, window, window_max;
+    bool enable_datagrams;
+    /* what follows */
+    bool no_datagrams, cubic;
+};
+
 struct pq_conf {
     /* as written; a missing or zero number already replaced by its default */
     char *role_text, *log_level_text, *listen, *ifname, *guid;
@@ -152,6 +160,7 @@ struct pq_conf {
     struct pq_conf_side v4, v6;
     struct pq_conf_list local_flag_text, remote_flag_text;
     struct pq_conf_kcp kcp;
+    struct pq_conf_quic quic; /* its key is kcp.key afterwards */
     struct pq_conf_tun tun;
     struct pq_conf_rules rules;
     struct pq_conf_outgoing outgoing;
@@ -162,6 +171,7 @@ struct pq_conf {
 
     /* what follows from it */
     enum pq_role role;
+    bool over_quic; /* transport.protocol */
     enum pq_log_level log_level;
     enum pq_backend backend;
     enum pq_look look;

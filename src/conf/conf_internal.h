@@ -125,4 +125,8 @@ void pq_conf_check_split(struct pq_check *k);
 void pq_conf_check_tun(struct pq_check *k);
 void pq_conf_check_exit(struct pq_check *k);
 void pq_conf_check_keys(struct pq_check *k); /* after check_client */
+
+#define PQ_KEY_SHORT 16 /* characters of a key that are too few to be safe */
+
+void pq_conf_check_quic(struct pq_check *k); /* of a configuration with protocol: quic */
 #endif

@@ -3,6 +3,7 @@
 #include "conf/conf_internal.h"
 
 #include "base/near.h"
+#include "quic/quic.h"
 
 #include <limits.h>
 #include <stddef.h>
@@ -36,11 +37,6 @@
     {                                                                                              \
         path, KEY_INT, NOWHERE, min, max, 0, USE_NONE                                              \
     }
-#define NUM_LATER(path, min, max)                                                                  \
-    {                                                                                              \
-        path, KEY_INT, NOWHERE, min, max, 0, USE_LATER                                             \
-    }
-
 static const struct pq_key keys[] = {
     STR("role", AT(role_text)),
     MAP("log"),
@@ -152,18 +148,24 @@ static const struct pq_key keys[] = {
     INT("transport.kcp.smuxkalive", AT(kcp.smuxkalive), 1, 3600, 2),
     INT("transport.kcp.smuxktimeout", AT(kcp.smuxktimeout), 1, 3600, 8),
     MAP("transport.quic"),
-    NUM_LATER("transport.quic.max_idle_timeout", 1, 600),
-    NUM_LATER("transport.quic.max_incoming_streams", 1, 100000),
-    NUM_LATER("transport.quic.max_incoming_uni_streams", 1, 100000),
-    NUM_LATER("transport.quic.initial_stream_receive_window", 1048576, LONG_MAX),
-    NUM_LATER("transport.quic.max_stream_receive_window", 1048576, LONG_MAX),
-    NUM_LATER("transport.quic.initial_connection_receive_window", 1048576, LONG_MAX),
-    NUM_LATER("transport.quic.max_connection_receive_window", 1048576, LONG_MAX),
-    NUM_LATER("transport.quic.keep_alive_period", 1, 60),
-    {"transport.quic.enable_datagrams", KEY_BOOL, NOWHERE, 0, 0, 0, USE_LATER},
-    {"transport.quic.enable_0rtt", KEY_BOOL, NOWHERE, 0, 0, 0, USE_LATER},
-    {"transport.quic.insecure_skip_verify", KEY_BOOL, NOWHERE, 0, 0, 0, USE_LATER},
-    {"transport.quic.server_name", KEY_STRING, NOWHERE, 0, 0, 0, USE_LATER},
+    STR("transport.quic.auth", AT(quic.auth)),
+    STR("transport.quic.key", AT(quic.key)),
+    STR("transport.quic.congestion", AT(quic.congestion)),
+    INT("transport.quic.mtu", AT(quic.mtu), PQ_QUIC_SIZE_MIN, PQ_QUIC_SIZE_MAX, 1350),
+    INT("transport.quic.max_idle_timeout", AT(quic.idle), 1, 600, 0),
+    INT("transport.quic.max_incoming_streams", AT(quic.streams), 1, 100000, 0),
+    NUM_UNUSED("transport.quic.max_incoming_uni_streams", 1, 100000),
+    INT("transport.quic.initial_stream_receive_window", AT(quic.stream_window), 1048576, LONG_MAX,
+        0),
+    INT("transport.quic.max_stream_receive_window", AT(quic.stream_window_max), 1048576, LONG_MAX,
+        0),
+    INT("transport.quic.initial_connection_receive_window", AT(quic.window), 1048576, LONG_MAX, 0),
+    INT("transport.quic.max_connection_receive_window", AT(quic.window_max), 1048576, LONG_MAX, 0),
+    INT("transport.quic.keep_alive_period", AT(quic.keepalive), 1, 60, 0),
+    FLAG("transport.quic.enable_datagrams", AT(quic.enable_datagrams)),
+    {"transport.quic.enable_0rtt", KEY_BOOL, NOWHERE, 0, 0, 0, USE_NONE},
+    {"transport.quic.insecure_skip_verify", KEY_BOOL, NOWHERE, 0, 0, 0, USE_NONE},
+    {"transport.quic.server_name", KEY_STRING, NOWHERE, 0, 0, 0, USE_NONE},
 
     MAP("tun"),
     FLAG("tun.enabled", AT(tun.enabled)),

@@ -35,7 +35,7 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     pq_list_init(&h->dirty);
     pq_pool_init(&h->blocks, PQ_KCP_BLOCK_LEN, 0, BLOCKS_KEPT);
     pq_chunks_init(&h->chunks, conf->memory);
-    h->t = &pq_transport_kcp;
+    h->t = conf->transport ? conf->transport : &pq_transport_kcp;
     int e = h->t->hub_init(h);
     if (!e && conf->mtu > PQ_DGRAM_MAX)
         e = PQ_EINVAL;

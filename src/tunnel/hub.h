@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "crypt/crypt.h"
 #include "kcp/kcp.h"
+#include "quic/quic.h"
 #include "smux/smux.h"
 #include "tunnel/stream.h"
 #include "wire/flow.h"
@@ -23,6 +24,7 @@ struct pq_homes;
 struct pq_replay;
 struct pq_stamps;
 struct pq_syns;
+struct pq_transport;
 
 #define PQ_NOBODY      UINT32_MAX
 #define PQ_OWN_MTU_MIN 400 /* bytes of a datagram that holds any message of a handshake */
@@ -40,6 +42,11 @@ struct pq_own_conf {       /* our own wire [12] */
 
 struct pq_hub_conf {
     bool client;
+    /* What carries the streams: KCP with smux (NULL), or QUIC [7] [13] (pq_transport_quic). */
+    const struct pq_transport *transport;
+    struct pq_quic_conf quic; /* QUIC's windows, times and key; the rest of it is set from what
+                                 follows, of which it uses mtu, link_mtu, max_sessions, memory, and
+                                 what is of headers and links */
     enum pq_cipher cipher;
     uint8_t key[PQ_KEY_LEN];
     uint8_t key_before[PQ_KEY_LEN]; /* server: is accepted, too, ... */
@@ -63,7 +70,7 @@ struct pq_hub_conf {
     struct pq_own_conf own;
     struct pq_replay *replay; /* server: common to all hubs, borrowed; NULL: one of its own */
     struct pq_homes *homes;   /* the same; NULL: there is one hub only */
-    unsigned worker;          /* number of this one */
+    unsigned worker, workers; /* number of this one among so many; workers 0: it is the only one */
     size_t memory;            /* bound of the bytes in chunks */
     bool runs;                /* the packet backend sends datagrams as runs ... [8.9] */
     bool splits;              /* ... and tells of the glued frames that it receives */
@@ -107,8 +114,8 @@ struct pq_hub_stats {
 };
 
 /* Creates a hub in *out, owned by the caller; `ev` is borrowed for good, `rng` until the end.
- * Returns 0, PQ_EINVAL (mtu too small for the cipher or our own wire), PQ_ENOMEM, PQ_ENOTSUP
- * (cipher). */
+ * Returns 0, PQ_EINVAL (mtu too small for the cipher, our own wire or QUIC), PQ_ENOMEM, PQ_ENOTSUP
+ * (cipher; QUIC where the build is without). */
 int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct pq_hub_events *ev,
                void *ctx, struct pq_rng *rng, pq_ns now);
 
@@ -121,8 +128,9 @@ struct pq_session_info {
     bool connected;  /* its flow has begun with a handshake [12.9] */
     uint32_t serial; /* among all of the hub */
     struct pq_addr peer, local;
-    bool secure;        /* our own wire, ... */
-    const char *cipher; /* ... and its; NULL: the configured one */
+    const char *transport; /* "kcp" or "quic" */
+    bool secure;           /* our own wire */
+    const char *cipher;    /* valid as long as the session is; "" while it is not known */
     bool half;
     bool before;  /* it began with the key before */
     unsigned who; /* the user, or PQ_NOBODY */
@@ -209,7 +217,8 @@ pq_ns pq_hub_deadline(const struct pq_hub *h);
 /* Client: opens a session to fc->peer; `user` is yours.  With the server's public key, 32 bytes,
  * nothing is sent but under keys of our own wire [12.2]; NULL: the old wire.  With the key, and
  * fc->look PQ_LOOK_CONNECT, each of its tuples begins with a handshake [12.9].  Returns 0,
- * PQ_ENOMEM, PQ_EINVAL (mtu) or PQ_ENOTSUP (no own key for it); the session belongs to the hub. */
+ * PQ_ENOMEM, PQ_EINVAL or -EMSGSIZE (mtu), or PQ_ENOTSUP (no own key for it); the session belongs
+ * to the hub. */
 int pq_hub_connect(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    const uint8_t *server_public, void *user, pq_ns now);
 
@@ -263,6 +272,10 @@ void pq_session_each(struct pq_session *s, void (*fn)(void *ctx, struct pq_strea
 
 /* When the last authenticated datagram of the peer came (at first: when the session was made). */
 pq_ns pq_session_heard(const struct pq_session *s);
+
+/* Whether the peer owes a sign of life for longer than `limit`: of KCP anything at all, since NOPs
+ * are answered all the time; of QUIC what acknowledges something. */
+bool pq_session_silent(const struct pq_session *s, pq_ns now, pq_ns limit);
 
 /* Notes that the peer should answer from now on; and since when it has not, 0 = it has.  A
  * restarted Go server acknowledges the packets of sessions that it does not know: only frames of

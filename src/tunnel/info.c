@@ -5,6 +5,8 @@
 void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
 {
     *out = (struct pq_session_info){.serial = s->serial,
+                                    .transport = s->hub->t->name,
+                                    .cipher = s->hub->t->cipher(s),
                                     .peer = s->peer,
                                     .local = s->local,
                                     .secure = s->sec != NULL,
@@ -22,7 +24,6 @@ void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
                                     .in = s->in,
                                     .out = s->out};
     if (s->sec) {
-        out->cipher = pq_aead_name(pq_seal_aead(s->sec->cur.rx));
         out->came = pq_seal_opened(s->sec->cur.rx);
         out->expected = pq_seal_used(s->sec->cur.rx);
     }

@@ -96,11 +96,19 @@ static enum pq_drop unwrap(struct pq_view inner, uint16_t *type, struct pq_view 
     return PQ_DROP_NONE;
 }
 
+/* The session that this address had before: its client has started anew. */
+static struct pq_session *predecessor(struct pq_session *s)
+{
+    const struct pq_segment seg = {.src = s->peer, .dst = s->local};
+    struct pq_session *old = pq_session_find(s->hub, &seg, NULL);
+    return old != s ? old : NULL;
+}
+
 /* To a peer that has proven nothing no more bytes are sent than came from it, headers included. */
 static void note_half(struct pq_session *s, size_t n)
 {
     s->credit += n;
-    if (pq_kcp_proven(s->kcp) && !pq_session_prove(s)) {
+    if (pq_kcp_proven(s->kcp) && !pq_session_prove(s, predecessor(s))) {
         s->dead = PQ_ENOMEM;
         s->hub->stats.drops[PQ_DROP_FULL]++;
     }

@@ -272,6 +272,7 @@ int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities)
 
 static void half(struct pq_session *s)
 {
+    pq_hub_bound_half(s->hub);
     pq_kcp_doubt(s->kcp, HALF_WND);
     pq_smux_nop(s->smux); /* the answer to it is the proof */
 }
@@ -295,6 +296,17 @@ static size_t streams(const struct pq_session *s)
 static void stats(const struct pq_session *s, struct pq_kcp_stats *out)
 {
     pq_kcp_get_stats(s->kcp, out);
+}
+
+static const char *cipher(const struct pq_session *s)
+{
+    return s->sec ? pq_aead_name(pq_seal_aead(s->sec->cur.rx))
+                  : pq_cipher_name(s->hub->conf.cipher);
+}
+
+static bool is_silent(const struct pq_session *s, pq_ns now, pq_ns limit)
+{
+    return now > s->heard + limit;
 }
 
 static int tick(struct pq_session *s, pq_ns now)
@@ -428,7 +440,8 @@ static bool hub_ready(const struct pq_hub *h)
     return pq_answers_ready(h) || pq_connect_ready(h);
 }
 
-const struct pq_transport pq_transport_kcp = {.hub_init = hub_init,
+const struct pq_transport pq_transport_kcp = {.name = "kcp",
+                                              .hub_init = hub_init,
                                               .hub_fini = hub_fini,
                                               .hub_abilities = pq_hub_abilities,
                                               .input = pq_kcp_session_input,
@@ -453,6 +466,8 @@ const struct pq_transport pq_transport_kcp = {.hub_init = hub_init,
                                               .bye = bye,
                                               .streams = streams,
                                               .stats = stats,
+                                              .cipher = cipher,
+                                              .silent = is_silent,
                                               .st_open = st_open,
                                               .st_room = st_room,
                                               .st_waiting = st_waiting,

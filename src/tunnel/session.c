@@ -183,7 +183,7 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
 
 void pq_session_able(struct pq_session *s, uint32_t abilities)
 {
-    s->abilities = abilities;
+    s->abilities = abilities | s->base;
     pq_flow_set_splits(&s->flow, abilities & PQ_ABLE_SPLIT);
     if (abilities)
         s->hub->t->able(s);
@@ -241,28 +241,24 @@ static struct pq_session *any_half(struct pq_hub *h)
     return PQ_OF(n, struct pq_session, in_half);
 }
 
+void pq_hub_bound_half(struct pq_hub *h)
+{
+    if (h->n_half > HALF_MAX)
+        pq_session_end_now(any_half(h), PQ_ETIMEOUT);
+}
+
 void pq_session_half(struct pq_session *s)
 {
     struct pq_hub *h = s->hub;
     s->half = true;
     pq_list_push(&h->half, &s->in_half);
-    if (++h->n_half > HALF_MAX)
-        pq_session_end_now(any_half(h), PQ_ETIMEOUT);
+    h->n_half++;
     h->t->half(s);
 }
 
-/* The session that this address had before: its client has started anew. */
-static struct pq_session *predecessor(struct pq_session *s)
-{
-    const struct pq_segment seg = {.src = s->peer, .dst = s->local};
-    struct pq_session *old = pq_session_find(s->hub, &seg, NULL);
-    return old != s ? old : NULL;
-}
-
-bool pq_session_prove(struct pq_session *s)
+bool pq_session_prove(struct pq_session *s, struct pq_session *old)
 {
     struct pq_hub *h = s->hub;
-    struct pq_session *old = predecessor(s);
     if (pq_hub_sessions(h) - (old != NULL) >= h->conf.max_sessions)
         return false;
     pq_list_remove(&s->in_half);
@@ -348,6 +344,11 @@ void pq_session_expect(struct pq_session *s, pq_ns now)
 pq_ns pq_session_asked(const struct pq_session *s)
 {
     return s->asked;
+}
+
+bool pq_session_silent(const struct pq_session *s, pq_ns now, pq_ns limit)
+{
+    return s->hub->t->silent(s, now, limit);
 }
 
 void pq_session_bye(struct pq_session *s)

@@ -2,7 +2,7 @@
 /* transport.h - what hub, sessions and streams ask of the transport that carries the streams.  For
  * tunnel/ alone.  A hub has one for good: h->t.
  * Knows: nothing of any transport.  Each is a table of functions: KCP with smux in kcp_session.c,
- * kcp_rx.c and kcp_tx.c.
+ * kcp_rx.c and kcp_tx.c; QUIC in quic_session.c, quic_rx.c and quic_tx.c.
  * All is called by the hub's worker; what a function makes lies in the session, or in the stream.
  * Functions that have nothing to do are there all the same. */
 #ifndef PQ_TUNNEL_TRANSPORT_H
@@ -10,10 +10,12 @@
 #include "tunnel/hub.h"
 
 struct pq_transport {
+    const char *name; /* as transport.protocol of the configuration */
+
     /* ---- hub: what belongs to no session */
 
-    /* Prepares what all sessions share, and sets h->mtu_min.  Returns 0, PQ_EINVAL (mtu), PQ_ENOMEM
-     * or PQ_ENOTSUP (cipher); hub_fini comes in any case. */
+    /* Prepares what all sessions share, and sets h->mtu_min.  Returns 0, PQ_EINVAL or -EMSGSIZE
+     * (mtu), PQ_ENOMEM or PQ_ENOTSUP (cipher); hub_fini comes in any case. */
     int (*hub_init)(struct pq_hub *h);
     void (*hub_fini)(struct pq_hub *h);                /* no session is there any more */
     uint32_t (*hub_abilities)(const struct pq_hub *h); /* to be told peers, PQ_ABLE_* [8.2] */
@@ -31,8 +33,8 @@ struct pq_transport {
 
     /* ---- session */
 
-    /* A session is made: its peer, local and flow are set.  Returns 0, PQ_EINVAL, PQ_ENOMEM or
-     * PQ_ENOTSUP; close comes in any case. */
+    /* A session is made: its peer, local and flow are set.  Returns 0, PQ_EINVAL, -EMSGSIZE,
+     * PQ_ENOMEM or PQ_ENOTSUP; close comes in any case. */
     int (*open)(struct pq_session *s, pq_ns now);
     void (*close)(struct pq_session *s); /* streams have had their end */
 
@@ -60,6 +62,8 @@ struct pq_transport {
     void (*bye)(struct pq_session *s);    /* tells the peer that the session ends */
     size_t (*streams)(const struct pq_session *s);
     void (*stats)(const struct pq_session *s, struct pq_kcp_stats *out);
+    const char *(*cipher)(const struct pq_session *s); /* its name; a literal, or as long as s */
+    bool (*silent)(const struct pq_session *s, pq_ns now, pq_ns limit); /* see pq_session_silent */
 
     /* ---- stream; st->ses is there.  What each does is said in stream.h. */
 
@@ -80,4 +84,5 @@ struct pq_transport {
 };
 
 extern const struct pq_transport pq_transport_kcp;
+extern const struct pq_transport pq_transport_quic; /* linked in, or in a module: app/quic.c */
 #endif

@@ -34,6 +34,32 @@ struct pq_target { /* where a stream leads */
     char host[];
 };
 
+#define PQ_RECORDS_MARK 0 /* first byte of a stream of records [13.5]; no header begins so */
+#define PQ_RECORD_HEAD  2 /* length of a record, LE16 */
+
+struct pq_quic_side { /* what QUIC needs of a stream */
+    struct pq_quic_stream *st;
+    const struct pq_stream_events *first; /* who reads the header of one that the peer has opened */
+    bool remote;                          /* the peer has opened it */
+    bool known;                           /* the peer knows of it */
+    bool begun;                           /* its first byte has come (remote), or been sent: ... */
+    bool records;                         /* ... it has records */
+    bool eof, stopped;
+    uint8_t n_head, head[PQ_RECORD_HEAD]; /* of the record that is coming ... */
+    uint16_t left;                        /* ... and its bytes that are missing */
+};
+
+struct pq_route { /* another path of a QUIC session */
+    struct pq_addr peer, local;
+    struct pq_flow flow;
+};
+
+struct pq_goodbye {      /* a QUIC connection whose session is over, and whose peer is to be told */
+    struct pq_list node; /* in hub->goodbyes */
+    struct pq_quic *quic;
+    struct pq_flow flow;
+};
+
 struct pq_stream {
     uint32_t serial;           /* among all of the hub */
     uint64_t in, out;          /* bytes from the peer that were used, and to it */
@@ -41,6 +67,7 @@ struct pq_stream {
     struct pq_target *target;  /* malloc'ed; NULL: not known */
     struct pq_session *ses;    /* NULL once the session has ended */
     struct pq_smux_stream *ss; /* KCP's */
+    struct pq_quic_side q;     /* QUIC's */
     const struct pq_stream_events *ev;
     void *ctx;
     void *tag;            /* malloc'ed */
@@ -163,6 +190,9 @@ struct pq_session {
     struct pq_stalled stalled;
     struct pq_mask *syn_key; /* client: of what its SYNs prove; NULL: there are none */
     bool away;               /* the link has not our address now: what is sent is lost */
+    struct pq_quic *quic;    /* NULL: KCP and smux */
+    struct pq_route *route;  /* QUIC's, malloc'ed; NULL: there is no other path */
+    uint32_t base;           /* abilities of the peer that need not be said */
     struct pq_kcp *kcp;
     struct pq_smux *smux;
     struct pq_fec_enc *fec_tx;       /* NULL = sends without FEC */
@@ -206,6 +236,11 @@ struct pq_session {
 struct pq_hub {
     struct pq_hub_conf conf;
     const struct pq_transport *t;
+    struct pq_quic_end *quic; /* QUIC's ... */
+    uint16_t quic_size;       /* ... bytes of its datagrams */
+    struct pq_list goodbyes;
+    size_t n_goodbyes;
+    const struct pq_segment *seg; /* of the datagram at hand, while QUIC has it */
     const struct pq_hub_events *ev;
     void *ctx;
     struct pq_rng *rng;
@@ -414,6 +449,18 @@ uint32_t pq_hub_abilities(const struct pq_hub *h);
  */
 int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities);
 
+/* quic_session.c, quic_rx.c, quic_tx.c; the rest of it is pq_transport_quic */
+extern const struct pq_quic_events pq_quic_session_events;
+enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
+                                   size_t n, pq_ns now);
+size_t pq_quic_session_pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now);
+size_t pq_quic_session_turn(const struct pq_session *s);
+pq_ns pq_quic_session_deadline(struct pq_session *s, pq_ns now);
+int pq_quic_session_send(struct pq_stream *st, struct pq_chunk *c);
+void pq_quic_session_uncork(struct pq_stream *st, struct pq_chunk *first);
+bool pq_quic_session_beside(const struct pq_stream *st, size_t n);
+int pq_quic_session_datagram(struct pq_stream *st, struct pq_chunk *c);
+
 /* session.c */
 /* Has the session found at this tuple, too.  Returns 0 or PQ_ENOMEM. */
 int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr *peer,
@@ -431,8 +478,10 @@ int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_fl
 struct pq_session *
 pq_session_find(struct pq_hub *h, const struct pq_segment *seg,
                 const uint32_t *conv); /* of the old wire; conv NULL: whichever has proven itself */
-void pq_session_half(struct pq_session *s);  /* the peer has to prove itself */
-bool pq_session_prove(struct pq_session *s); /* it has; false: there are max_sessions already */
+void pq_session_half(struct pq_session *s); /* the peer has to prove itself */
+/* It has, and takes the place of `old`, if not NULL.  False: there are max_sessions already. */
+bool pq_session_prove(struct pq_session *s, struct pq_session *old);
+void pq_hub_bound_half(struct pq_hub *h); /* of too many half-open sessions one ends at once */
 void pq_session_end_now(struct pq_session *s, int err); /* where nothing goes on using it */
 void pq_session_wake(struct pq_session *s);             /* pull may have something */
 struct pq_stream *pq_stream_new(struct pq_session *s);

@@ -155,6 +155,7 @@ void expect(const struct parsed *p, bool error, const struct want *w, size_t n);
 void one_error(const char *text, int line, const char *part);
 void one_warning(const char *text, int line, const char *part); /* and no error */
 
+int conf_quic(void);
 int conf_scalar(void);
 int conf_edit(void);
 int conf_listen(void);

@@ -404,7 +404,6 @@ static void one_by_one(void **state)
     one_error("# nothing\n", 0, "empty");
     one_error("role: [client\n", 2, "YAML");
     one_error("role: client\n\tserver: x\n", 2, "YAML");
-    one_error(CONF_SERVER "  protocol: quic\n", 7, "transport.protocol: quic");
     one_error("role: server\nlisten: {addr: ':1'}\ntransport: {quic: {server_name: x}}\n", -1,
               "transport.protocol: is missing");
     one_error("role: server\nlisten: {addr: ':1'}\ntransport:\n  kcp:\n    block: aes\n", -1,
@@ -570,5 +569,6 @@ int main(void)
         cmocka_unit_test(too_many),
     };
     int failed = ut_run(tests);
-    return failed + conf_scalar() + conf_front() + conf_edit() + conf_listen() + conf_fuzz();
+    return failed + conf_scalar() + conf_front() + conf_edit() + conf_listen() + conf_quic() +
+           conf_fuzz();
 }

@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from case import Failure
@@ -44,6 +44,7 @@ class Settings:
 
     ip6: bool = False
     client_port: int = 0
+    protocol: str = field(default_factory=lambda: os.environ.get("PAQET_PROTOCOL", "kcp"))
     block: str = "aes"
     mode: str = "fast"
     key: str = KEY
@@ -53,6 +54,7 @@ class Settings:
     network_extra: str = ""  # more lines under "network:", indented by two blanks
     transport: str = ""  # more lines under "transport:", indented by two blanks
     kcp: str = ""  # more lines under "transport: kcp:", indented by four blanks
+    quic: str = ""  # more lines under "transport: quic:", indented by four blanks
     network: bool = True  # false: no network block, paqet finds out by itself
     socks5: str = ""  # more lines under the entry of "socks5:", indented by four blanks
     server: str = ""  # client: lines instead of the "server:" block
@@ -89,6 +91,9 @@ def network_block(me: Host, peer: Host, port: int, settings: Settings) -> str:
 
 def transport_block(settings: Settings) -> str:
     header = f'  header: "{settings.header}"\n' if settings.header else ""
+    if settings.protocol == "quic":
+        key = f'    key: "{settings.key}"\n'
+        return f'transport:\n  protocol: "quic"\n{settings.transport}  quic:\n{key}{settings.quic}'
     return (
         "transport:\n"
         '  protocol: "kcp"\n'

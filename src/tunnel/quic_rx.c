@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_rx.c - the way of a byte from the wire to a stream where QUIC carries it, top to bottom
+ * (hub.c has made datagrams of frames):
+ *
+ *   datagram -> QUIC finds its connection, or begins one, and opens it -> events: a stream's bytes
+ *         -> records, if the stream carries datagrams -> data event of the stream (borrowed bytes)
+ *         -> flush event at the end of the batch
+ *   or, beside the streams, -> datagram event of the stream
+ *
+ * Bytes are copied once, from where QUIC decrypts into the memory of the batch. */
+#include "tunnel/tunnel_internal.h"
+
+#include <stdlib.h>
+
+/* ---- datagrams */
+
+static bool is_here(const struct pq_session *s, const struct pq_segment *seg)
+{
+    return pq_addr_eq(&s->peer, &seg->src) && pq_addr_eq(&s->local, &seg->dst);
+}
+
+/* An authentic datagram has come over another path than the session's: what is sent back over it
+ * needs headers of its own. */
+static struct pq_flow *flow_elsewhere(struct pq_session *s, const struct pq_segment *seg)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_route *r = s->route;
+    struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
+    if (r && pq_addr_eq(&r->peer, &seg->src) && pq_addr_eq(&r->local, &seg->dst))
+        return &r->flow;
+    if (h->conf.client || !h->ev->accept(h->ctx, seg, &fc) || (!r && !(r = malloc(sizeof *r))))
+        return NULL;
+    s->route = r;
+    r->peer = seg->src;
+    r->local = seg->dst;
+    pq_session_flow(h, &r->flow, &fc);
+    r->flow.flags = s->flow.flags;
+    pq_flow_set_splits(&r->flow, s->abilities & PQ_ABLE_SPLIT);
+    return &r->flow;
+}
+
+static void note_good(struct pq_session *s, const struct pq_segment *seg, size_t n, pq_ns now)
+{
+    struct pq_flow *f = is_here(s, seg) ? &s->flow : flow_elsewhere(s, seg);
+    s->heard = now;
+    s->asked = 0;
+    s->wire_in += seg->head + n;
+    if (!f)
+        return;
+    pq_flow_heard(f, seg);
+    if (s->hub->conf.learn_mac && seg->src_mac)
+        pq_flow_set_peer_mac(f, seg->src_mac);
+}
+
+enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
+                                   size_t n, pq_ns now)
+{
+    const struct pq_quic_path path = {.local = seg->dst, .peer = seg->src};
+    struct pq_quic *q = NULL;
+    h->seg = seg;
+    enum pq_drop d = pq_quic_input(h->quic, &path, p, n, &q, now);
+    h->seg = NULL;
+    /* a connection that only says goodbye takes nothing, and has no session any more */
+    struct pq_session *s = q && d != PQ_DROP_NO_SESSION ? pq_quic_user(q) : NULL;
+    if (d == PQ_DROP_ELSEWHERE) {
+        if (h->handed || !h->ev->elsewhere)
+            return PQ_DROP_NO_SESSION;
+        h->ev->elsewhere(h->ctx, pq_quic_worker(h->quic, p, n), h->frame);
+    }
+    if (!s)
+        return d;
+    if (!d) {
+        struct pq_quic_stats st;
+        note_good(s, seg, n, now);
+        pq_quic_stats(q, &st);
+        h->hasty = h->hasty || st.srtt < PQ_CALM_RTT;
+    }
+    if (pq_list_empty(&s->rx))
+        pq_list_push(&h->rx, &s->rx);
+    pq_session_wake(s);
+    return d;
+}
+
+/* ---- connections */
+
+static void *on_accept(void *ctx, struct pq_quic *q, const struct pq_quic_path *path)
+{
+    struct pq_hub *h = ctx;
+    struct pq_flow_conf fc = {
+        .local = path->local, .peer = path->peer, .link_len = h->conf.link_len};
+    struct pq_session *s;
+    if (pq_hub_sessions(h) >= h->conf.max_sessions || !h->ev->accept(h->ctx, h->seg, &fc) ||
+        pq_session_new(h, &s, &fc, 0, h->now))
+        return NULL;
+    s->quic = q;
+    pq_session_half(s);
+    return s;
+}
+
+static bool on_seen(void *ctx, struct pq_view id)
+{
+    struct pq_hub *h = ctx;
+    return pq_replay_seen(h->replay, id);
+}
+
+static void on_flush(void *ctx)
+{
+    pq_hub_flush(ctx);
+}
+
+static void on_ready(void *user)
+{
+    struct pq_session *s = user;
+    struct pq_quic_stats q;
+    pq_quic_stats(s->quic, &q);
+    if (!q.keyed && !s->hub->conf.client)
+        s->base = s->abilities = 0; /* whoever it is */
+    if (s->half && !pq_session_prove(s, NULL)) {
+        s->dead = PQ_ENOMEM;
+        s->hub->stats.drops[PQ_DROP_FULL]++;
+    }
+}
+
+static void on_closed(void *user, const struct pq_quic_why *why)
+{
+    struct pq_session *s = user;
+    if (!s->dead)
+        s->dead = why->err ? why->err : PQ_ECLOSED;
+    pq_session_wake(s);
+}
+
+/* The peer goes on from there: so do we. */
+static void on_path(void *user, const struct pq_quic_path *path)
+{
+    struct pq_session *s = user;
+    struct pq_route *r = s->route;
+    if (!r || !pq_addr_eq(&r->peer, &path->peer) || !pq_addr_eq(&r->local, &path->local))
+        return;
+    const struct pq_route old = {.peer = s->peer, .local = s->local, .flow = s->flow};
+    s->peer = r->peer;
+    s->local = r->local;
+    s->flow = r->flow;
+    *r = old; /* what still goes over the old one */
+    s->moves++;
+    if (pq_session_at(s, &s->tuple, &s->peer, &s->local))
+        s->dead = PQ_ENOMEM;
+    if (s->hub->ev->moved)
+        s->hub->ev->moved(s->hub->ctx, s, true);
+}
+
+/* ---- streams */
+
+static void *on_open(void *user, struct pq_quic_stream *qs)
+{
+    struct pq_session *s = user;
+    struct pq_stream *st = pq_stream_new(s);
+    if (!st)
+        return NULL;
+    st->q = (struct pq_quic_side){.st = qs, .remote = true, .known = true};
+    s->hub->ev->stream(s->hub->ctx, st);
+    if (!st->ev) {
+        pq_stream_free(st);
+        return NULL;
+    }
+    st->q.first = st->ev;
+    return st;
+}
+
+/* Gives bytes to the owner.  Returns false if that has closed the stream. */
+static bool deliver(struct pq_stream *st, struct pq_view v, bool last)
+{
+    const struct pq_quic_side q = st->q;
+    struct pq_quic *conn = st->ses->quic;
+    const int64_t id = pq_quic_stream_id(q.st);
+    if (pq_list_empty(&st->dirty))
+        pq_list_push(&st->ses->hub->dirty, &st->dirty);
+    st->ev->data(st->ctx, v, last);
+    return pq_quic_find(conn, id) == st;
+}
+
+/* What was delivered is to be used first.  Returns false if the owner has closed the stream. */
+static bool flush(struct pq_stream *st)
+{
+    struct pq_quic *conn = st->ses->quic;
+    const int64_t id = pq_quic_stream_id(st->q.st);
+    if (pq_list_empty(&st->dirty))
+        return true;
+    pq_list_remove(&st->dirty);
+    st->ev->flush(st->ctx);
+    return pq_quic_find(conn, id) == st;
+}
+
+/* The next bytes of a stream of records [13.5].  Returns how many of v were used; *open: the owner
+ * still has the stream. */
+static size_t take_record(struct pq_stream *st, struct pq_view v, bool *open)
+{
+    struct pq_quic_side *q = &st->q;
+    *open = true;
+    if (q->n_head < PQ_RECORD_HEAD) {
+        q->head[q->n_head++] = v.p[0];
+        pq_quic_stream_consumed(q->st, 1);
+        if (q->n_head < PQ_RECORD_HEAD)
+            return 1;
+        q->left = pq_le16(q->head);
+        if (!q->left) {
+            q->n_head = 0;
+            *open = deliver(st, (struct pq_view){v.p, 0}, true);
+        }
+        return 1;
+    }
+    const size_t n = v.n < q->left ? v.n : q->left;
+    q->left = (uint16_t)(q->left - n);
+    const bool last = !q->left;
+    if (last)
+        q->n_head = 0;
+    *open = deliver(st, (struct pq_view){v.p, n}, last);
+    return n;
+}
+
+static void on_data(void *st_user, struct pq_view v)
+{
+    struct pq_stream *st = st_user;
+    if (st->q.remote && !st->q.begun && v.n) { /* the peer's first byte says how it goes on */
+        st->q.begun = true;
+        st->q.records = v.p[0] == PQ_RECORDS_MARK;
+        if (st->q.records) {
+            pq_quic_stream_consumed(st->q.st, 1);
+            v = (struct pq_view){v.p + 1, v.n - 1};
+        }
+    }
+    if (!st->q.records) {
+        /* of a Go program, which knows no records, what comes at once is one datagram; a header is
+         * looked at before more is kept behind it */
+        if (deliver(st, v, !st->ses->base) && st->ev == st->q.first)
+            flush(st);
+        return;
+    }
+    for (bool open = true; open && v.n;) {
+        const size_t n = take_record(st, v, &open);
+        v = (struct pq_view){v.p + n, v.n - n};
+    }
+}
+
+static void end(struct pq_stream *st, int err)
+{
+    if (st->ended)
+        return;
+    st->ended = true;
+    st->ev->end(st->ctx, err);
+}
+
+static void on_eof(void *st_user)
+{
+    struct pq_stream *st = st_user;
+    if (!flush(st))
+        return;
+    st->q.eof = true;
+    if (st->q.stopped || !(st->ses->abilities & PQ_ABLE_HALF_CLOSE))
+        end(st, 0);
+    else
+        st->ev->eof(st->ctx);
+}
+
+static void on_reset(void *st_user, uint64_t code)
+{
+    struct pq_stream *st = st_user;
+    (void)code;
+    if (flush(st))
+        end(st, PQ_ECLOSED);
+}
+
+/* The peer has closed the stream: what it sent before still comes. */
+static void on_stop(void *st_user)
+{
+    struct pq_stream *st = st_user;
+    st->q.stopped = true;
+    if (st->q.eof)
+        end(st, 0);
+}
+
+static void on_room(void *st_user)
+{
+    struct pq_stream *st = st_user;
+    st->ev->room(st->ctx);
+}
+
+static void on_acked(void *st_user, size_t n)
+{
+    struct pq_stream *st = st_user;
+    (void)n;
+    st->q.known = true;
+}
+
+/* ---- datagrams beside the streams [13.5] */
+
+static void on_datagram(void *user, struct pq_view v)
+{
+    struct pq_session *s = user;
+    const size_t n = v.n ? (size_t)1 << (v.p[0] >> 6) : 1; /* of a variable-length integer */
+    if (v.n < n) {
+        s->hub->stats.drops[PQ_DROP_OOB]++;
+        return;
+    }
+    uint64_t id = v.p[0] & 0x3f;
+    for (size_t i = 1; i < n; i++)
+        id = id << 8 | v.p[i];
+    struct pq_stream *st = id <= INT64_MAX / 4 ? pq_quic_find(s->quic, (int64_t)(id * 4)) : NULL;
+    if (!st || st->ended || !st->ev->datagram) {
+        s->hub->stats.drops[PQ_DROP_OOB]++; /* closed meanwhile */
+        return;
+    }
+    pq_stream_count(st, v.n - n, 0);
+    st->ev->datagram(st->ctx, (struct pq_view){v.p + n, v.n - n});
+}
+
+const struct pq_quic_events pq_quic_session_events = {.accept = on_accept,
+                                                      .seen = on_seen,
+                                                      .flush = on_flush,
+                                                      .ready = on_ready,
+                                                      .closed = on_closed,
+                                                      .open = on_open,
+                                                      .datagram = on_datagram,
+                                                      .path = on_path,
+                                                      .data = on_data,
+                                                      .eof = on_eof,
+                                                      .reset = on_reset,
+                                                      .stop = on_stop,
+                                                      .room = on_room,
+                                                      .acked = on_acked};

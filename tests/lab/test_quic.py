@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Our client to our server over QUIC: what the same tests find over KCP, and what is its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+
+import paqet
+import test_main
+import test_peers
+import test_rules
+import test_tun
+import test_udp
+from case import Skip, add, expect, test
+from lab import Lab
+from paqet import PORT, Settings
+
+QUIC = Settings(protocol="quic")
+
+
+def have_quic() -> None:
+    if not paqet.built_with("quic"):
+        raise Skip("the program is built without QUIC (ngtcp2 with GnuTLS)")
+
+
+def over_quic(function: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        have_quic()
+        os.environ["PAQET_PROTOCOL"] = "quic"
+        try:
+            function()
+        finally:
+            del os.environ["PAQET_PROTOCOL"]
+
+    return run
+
+
+for same in (
+    test_main.test_both_directions_at_once,
+    test_main.test_200_parallel_requests,
+    test_main.test_bad_wan,
+    test_main.test_two_workers,
+    test_main.test_server_killed_and_restarted,
+    test_main.test_reader_that_does_not_read,
+    test_peers.test_ten_uploads_then_half_close,
+    test_peers.test_reply_real_many,
+    test_rules.test_datagrams_wait_for_name,
+    test_tun.test_tun_ping,
+):
+    add(f"quic_{same.__name__.removeprefix('test_')}", over_quic(same))
+add("quic_udp_associate", over_quic(partial(test_udp.associate_to, "127.0.0.1")))
+
+
+@test()
+def test_quic_says_what_it_is() -> None:
+    """A page through curl, names resolved by the server, and what status tells of it."""
+    have_quic()
+    with Lab() as lab:
+        paqet.start_pair(lab, Settings(protocol="quic", control=True))
+        proxy = ["--socks5-hostname", f"127.0.0.1:{paqet.SOCKS}"]
+        result = lab.c.run(["curl", "-sf", "-o", "/dev/null", *proxy, "http://localhost:8080/1000"])
+        expect(result.returncode == 0, f"curl: {result}")
+        for who in ("client", "server"):
+            status = json.loads(paqet.ask(lab, who, "status", "--json").stdout)
+            session = status["sessions"][0]
+            expect(session["transport"] == "quic" and session["wire"] == "quic", f"{who}: {session}")
+            expect(session["cipher"].startswith("AES-128-GCM"), f"{who}: {session}")
+
+
+@test()
+def test_quic_stranger_hears_nothing() -> None:
+    """Who has another key gets no packet of the server's, and the log says so."""
+    have_quic()
+    with Lab() as lab:
+        lab.origin()
+        server = paqet.start_server(lab, QUIC)
+        sniffer = lab.sniff(f"tcp src port {PORT}")
+        stranger = Settings(protocol="quic", key="another key for the lab")
+        paqet.start_client(lab, stranger)
+        server.wait_log("could not be decrypted", 5)
+        time.sleep(2)  # he asks again meanwhile
+        heard = sniffer.stop()
+        expect(not heard, f"{len(heard)} packets for a stranger: {heard[:2]}")
+
+
+@test()
+def test_quic_goodbye() -> None:
+    """Each end tells the other one that it goes, which does not wait for a time-out then."""
+    have_quic()
+    with Lab() as lab:
+        pair = paqet.start_pair(lab, QUIC)
+        pair.client.stop()
+        pair.server.wait_log("client .* gone", 2)
+        client = paqet.start_client(lab, QUIC)
+        paqet.wait_working(lab)
+        pair.server.stop()
+        client.wait_log("session from port .* ended", 2)
+
+
+@test()
+def test_quic_narrow_link() -> None:
+    """The least datagram of QUIC just fits an MTU of 1280 over IPv4."""
+    have_quic()
+    with Lab() as lab:
+        for host in (lab.c, lab.s):
+            host.check(["ip", "link", "set", host.device, "mtu", "1280"])
+        paqet.start_pair(lab, QUIC)
+        test_main.check_download(lab, 1_000_000)
