@@ -13,7 +13,8 @@ static bool is_link_local6(const struct pq_addr *a)
     return a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
 }
 
-/* This machine's own addresses: what talks from one of them is not to be led into the tunnel. */
+/* This machine's own addresses, but for those inside tunnels: what talks from one of them is not to
+ * be led into the tunnel. */
 static unsigned own_addrs(const struct pq_tundev *d, struct pq_addr *out, unsigned max)
 {
     struct ifaddrs *all, *i;
@@ -22,7 +23,8 @@ static unsigned own_addrs(const struct pq_tundev *d, struct pq_addr *out, unsign
         return 0;
     for (i = all; i && n < max; i = i->ifa_next)
         if (i->ifa_addr && !(i->ifa_flags & IFF_LOOPBACK) && strcmp(i->ifa_name, d->name) != 0 &&
-            pq_addr_from_sock(&out[n], i->ifa_addr) == 0 && !is_link_local6(&out[n]))
+            pq_addr_from_sock(&out[n], i->ifa_addr) == 0 && !is_link_local6(&out[n]) &&
+            !pq_tundev_is_ours((int)if_nametoindex(i->ifa_name)))
             n++;
     freeifaddrs(all);
     return n;

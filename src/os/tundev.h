@@ -63,21 +63,25 @@ int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why
  *   28762  without the mark PQ_ROUTE_MARK: our table.  Lookups with the mark (netinfo.h) go on to
  *          the main table.
  *   28763  nothing: where the first ones lead.
- * So a network that the main table knows by itself is not led into the tunnel.  Only one program of
- * a network namespace can have these.
+ * So a network that the main table knows by itself is not led into the tunnel.  Several clients of
+ * a network namespace share table and rules: the longest prefix decides to which one a packet goes,
+ * and none may have the same network as another.
  *
- * Returns 0, or a negative error with cause and remedy in why (no rule is left then): -EBUSY
- * (another program has routes in the table), -EAFNOSUPPORT, -EOPNOTSUPP (kernel without policy
+ * Returns 0, or a negative error with cause and remedy in why (nothing is left then): -EBUSY
+ * (another program has the same network in the table), -EAFNOSUPPORT, -EOPNOTSUPP (kernel without policy
  * routing), -EEXIST (main table: the network is routed elsewhere), -EPERM, PQ_EINVAL (too many
  * addresses to keep), or another -errno.  At most once for each device. */
 int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
                      const struct pq_tundev_policy *policy, char why[PQ_TUN_WHY_LEN]);
+
+/* Whether a client leads networks into this device.  false if nobody can tell. */
+bool pq_tundev_is_ours(int ifindex);
 
 /* This machine has other addresses now: keeps them out of the tunnel, too, as policy->keep of
  * pq_tundev_routes; does nothing without a policy.  Rules for old ones stay until they are many.
  * Returns 0, PQ_EINVAL (too many) or -errno. */
 int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy);
 
-/* Removes the rules and our routes, and closes; a device that we made is gone then. */
+/* Removes the rules, unless another client uses them, and our routes, and closes; a device that we made is gone then. */
 void pq_tundev_close(struct pq_tundev *d);
 #endif

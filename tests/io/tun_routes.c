@@ -197,7 +197,7 @@ static void killed(void **state)
     assert_int_equal(pq_tundev_open(&second, &other, why), 0);
     assert_int_equal(pq_tundev_routes(&second, &net, 1, &(struct pq_tundev_policy){0}, why),
                      -EBUSY);
-    assert_non_null(strstr(why, "already leads to pqtun1"));
+    assert_non_null(strstr(why, "0.0.0.0/0 already leads to pqtun1"));
     pq_tundev_close(&second);
     assert_int_equal(rules(), 8); /* the other one's are not touched */
     kill(pid, SIGKILL);

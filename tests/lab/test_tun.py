@@ -308,6 +308,48 @@ def test_tun_two_clients() -> None:
         pair.check_alive()
 
 
+def beside(lab: Lab, number: int, routes: str) -> str:
+    """The configuration of one more client on c: device tun3, address 10.9.0.3, and so on."""
+    device = tun(number, f"  routes: [{routes}]\n", ip6=False).replace("tun0", f"tun{number}").replace(f".{number}/24", f".{number}/32")
+    text = paqet.client_config(lab, Settings(network=False, extra=device))
+    return text.replace(f":{paqet.SOCKS}", f":{paqet.SOCKS + number}")
+
+
+@test()
+def test_tun_several_on_one_machine() -> None:
+    """Each with networks of its own; none is disturbed by another's end, however it ends."""
+    with Lab(third=True) as lab:
+        internet(lab)
+        other = "198.51.100.7"
+        lab.x.check(["ip", "addr", "add", f"{other}/32", "dev", "lo"])
+        pair = start_pair(lab, "  routes: [203.0.113.0/24, 'fd77::/16']\n", "  masquerade: true\n")
+        second = paqet.start(lab.c, "second", beside(lab, 3, "198.51.100.0/24, 203.0.113.128/25"))
+        wait_until(lambda: "10.9.0.3" in lab.c.check(["ip", "route", "get", other]), 10, "the second one's route")
+
+        def device(target: str) -> str:
+            return lab.c.check(["ip", "route", "get", target]).split(" dev ")[1].split()[0]
+
+        expect([device(FAR), device(other), device("203.0.113.200")] == ["tun0", "tun3", "tun3"], "the devices")
+        for target in (FAR, other):
+            wait_ping(lab.c, target)
+        third = paqet.start(lab.c, "third", beside(lab, 4, "198.51.100.0/24"))
+        third.may_end = True
+        expect(third.wait(10) == 1, "the same network twice")
+        expect("198.51.100.0/24 already leads to tun3" in third.log(), f"it says: {third.last_lines()}")
+        pair.client.kill()
+        expect(device(FAR) == lab.c.device and ping(lab.c, other), "after the first one was killed")
+        pair.client = paqet.start_client(lab, Settings(network=False, extra=tun(2, "  routes: [default]\n")))
+        wait_until(lambda: device(FAR) == "tun0", 10, "the default route of the first one")
+        expect(device(other) == "tun3" and ping(lab.c, other), "the second one")
+        expect(second.stop() == 0, "exit code")
+        expect(device(other) == "tun0", "after the second one has ended")
+        wait_ping(lab.c, FAR)
+        expect(pair.client.stop() == 0, "exit code")
+        for family in ("-4", "-6"):
+            rules = lab.c.check(["ip", family, "rule"])
+            expect("2876" not in rules, f"left behind: {rules}")
+
+
 @test()
 def test_tun_server_restart() -> None:
     with Lab() as lab:

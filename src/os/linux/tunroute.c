@@ -11,12 +11,18 @@
 #include <errno.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define PROTOCOL 113 /* 'q': tells our routes from those that others make into the same device */
+
+#define LOCK_TRIES   100
+#define LOCK_WAIT_US 20000
 
 enum { PREF_KEEP = 28760, PREF_MAIN, PREF_TUN, PREF_END, REQUEST_MAX = 512 };
 
@@ -75,12 +81,68 @@ static void remove_rules(bool v4, uint32_t last)
     }
 }
 
+/* ---- who else has routes in our table */
+
+struct users {
+    const struct pq_iface *iface;
+    size_t n;
+    int but; /* this device left out */
+    bool alive;
+};
+
+static int on_used_route(const struct pq_nl_msg *m, void *arg)
+{
+    struct users *u = arg;
+    struct pq_rt_route r;
+    if (!pq_rt_route(&r, m) || r.table != PQ_ROUTE_MARK || r.ifindex == u->but)
+        return 0;
+    for (size_t i = 0; i < u->n; i++)
+        u->alive = u->alive || (u->iface[i].index == r.ifindex && u->iface[i].carrier);
+    return 0;
+}
+
+/* Whether a running program has, or nobody can tell. */
+static bool is_used(int but)
+{
+    struct pq_iface *v;
+    struct users u = {.but = but};
+    if (pq_iface_list(&v, &u.n))
+        return true;
+    u.iface = v;
+    int e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_used_route, &u);
+    free(v);
+    return e || u.alive;
+}
+
+/* Clients of a machine share the rules: the first one makes them, the last one removes them, one
+ * after the other.  Returns what to close then; who waits for two seconds goes on without. */
+static int lock_rules(void)
+{
+    static const char name[] = "\0paqet-tun-rules"; /* of this network alone, gone with us */
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof name - 1);
+    memcpy(sa.sun_path, name, sizeof name - 1);
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
+        if (bind(fd, (struct sockaddr *)&sa, len) == 0)
+            break;
+        usleep(LOCK_WAIT_US);
+    }
+    return fd;
+}
+
+static void unlock_rules(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 static void drop_rules(struct pq_tundev *d)
 {
-    if (d->rules4)
-        remove_rules(true, PREF_END);
-    if (d->rules6)
+    if ((d->rules4 || d->rules6) && !is_used(d->index)) {
+        remove_rules(true, PREF_END); /* perhaps those of another client that has ended */
         remove_rules(false, PREF_END);
+    }
     d->rules4 = d->rules6 = false;
 }
 
@@ -106,8 +168,10 @@ static int add_rules(struct pq_tundev *d, bool v4, const struct pq_tundev_policy
         {.pref = PREF_TUN, .action = FR_ACT_TO_TBL, .table = PQ_ROUTE_MARK},
     };
     int e = keep_addrs(d, v4, p);
-    for (size_t i = 0; !e && i < sizeof fixed / sizeof fixed[0]; i++)
+    for (size_t i = 0; !e && i < sizeof fixed / sizeof fixed[0]; i++) {
         e = add_rule(v4, &fixed[i]);
+        e = e == -EEXIST ? 0 : e; /* another client's */
+    }
     return e;
 }
 
@@ -127,35 +191,53 @@ static uint8_t prefix_len(const struct pq_net *net)
     return (uint8_t)(pq_addr_is4(&net->ip) ? net->bits - 96 : net->bits);
 }
 
-struct owner { /* of our table: an interface that is not ours */
+struct taken { /* a network that another one's device has in our table */
+    const struct pq_net *nets;
+    unsigned n, which;
     int own, found;
 };
 
+static bool same_net(const struct pq_rt_route *r, const struct pq_net *net)
+{
+    const struct pq_addr want = network_of(net);
+    return r->is4 == pq_addr_is4(&net->ip) && r->dst_len == prefix_len(net) &&
+           (!r->dst_len || (r->has_dst && pq_addr_eq_ip(&r->dst, &want)));
+}
+
 static int on_route(const struct pq_nl_msg *m, void *arg)
 {
-    struct owner *o = arg;
+    struct taken *t = arg;
     struct pq_rt_route r;
-    if (pq_rt_route(&r, m) && r.table == PQ_ROUTE_MARK && r.ifindex && r.ifindex != o->own)
-        o->found = r.ifindex;
+    if (!pq_rt_route(&r, m) || r.table != PQ_ROUTE_MARK || !r.ifindex || r.ifindex == t->own)
+        return 0;
+    for (unsigned i = 0; i < t->n; i++) {
+        if (same_net(&r, &t->nets[i])) {
+            t->found = r.ifindex;
+            t->which = i;
+        }
+    }
     return 0;
 }
 
 /* Routes go with their device, so whoever has some in the table is running. */
-static int check_table(const struct pq_tundev *d, char why[PQ_TUN_WHY_LEN])
+static int check_table(const struct pq_tundev *d, const struct pq_net *nets, unsigned n,
+                       char why[PQ_TUN_WHY_LEN])
 {
-    struct owner o = {.own = d->index};
-    char name[IF_NAMESIZE] = "?";
-    int e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_route, &o);
-    if (!e && !o.found)
+    struct taken t = {.nets = nets, .n = n, .own = d->index};
+    char name[IF_NAMESIZE] = "?", ip[PQ_ADDR_STRLEN];
+    int e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_route, &t);
+    if (!e && !t.found)
         return 0;
-    if (!e)
-        if_indextoname((unsigned)o.found, name);
+    if (e) {
+        snprintf(why, PQ_TUN_WHY_LEN, "the routes cannot be listed: %s", pq_strerror(e));
+        return e;
+    }
+    if_indextoname((unsigned)t.found, name);
     snprintf(why, PQ_TUN_WHY_LEN,
-             e ? "the routes cannot be listed: %s"
-               : "routing table 28769 already leads to %s: end the program that has that device; "
-                 "only one client with \"routes\" can run at a time",
-             e ? pq_strerror(e) : name);
-    return e ? e : -EBUSY;
+             "%s/%u already leads to %s, in routing table 28769: end the program that has that "
+             "device, or give each client other networks in \"routes\"",
+             pq_addr_ip_str(&nets[t.which].ip, ip), prefix_len(&nets[t.which]), name);
+    return -EBUSY;
 }
 
 static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32_t table)
@@ -219,9 +301,8 @@ static int on_same_route(const struct pq_nl_msg *m, void *arg)
 {
     struct wanted *w = arg;
     struct pq_rt_route r;
-    const struct pq_addr want = network_of(w->net);
     if (pq_rt_route(&r, m) && r.table == RT_TABLE_MAIN && r.ifindex == w->oif &&
-        r.dst_len == prefix_len(w->net) && r.has_dst && pq_addr_eq_ip(&r.dst, &want))
+        same_net(&r, w->net))
         w->there = true;
     return 0;
 }
@@ -267,8 +348,10 @@ static int add_routes(const struct pq_tundev *d, const struct pq_net *nets, unsi
 static int add_policy(struct pq_tundev *d, const struct pq_tundev_policy *policy,
                       char why[PQ_TUN_WHY_LEN])
 {
-    remove_rules(true, PREF_END);
-    remove_rules(false, PREF_END);
+    if (!is_used(d->index)) { /* what a killed program has left */
+        remove_rules(true, PREF_END);
+        remove_rules(false, PREF_END);
+    }
     d->rules4 = d->has4;
     d->rules6 = d->has6;
     int e = d->has4 ? add_rules(d, true, policy) : 0;
@@ -285,37 +368,15 @@ static int add_policy(struct pq_tundev *d, const struct pq_tundev_policy *policy
     return e;
 }
 
-struct users { /* of our table */
-    const struct pq_iface *iface;
-    size_t n;
-    bool alive;
-};
-
-static int on_used_route(const struct pq_nl_msg *m, void *arg)
-{
-    struct users *u = arg;
-    struct pq_rt_route r;
-    if (!pq_rt_route(&r, m) || r.table != PQ_ROUTE_MARK)
-        return 0;
-    for (size_t i = 0; i < u->n; i++)
-        u->alive = u->alive || (u->iface[i].index == r.ifindex && u->iface[i].carrier);
-    return 0;
-}
-
 void pq_tundev_sweep(void)
 {
-    struct pq_iface *v;
-    struct users u = {0};
-    if (pq_iface_list(&v, &u.n))
-        return;
-    u.iface = v;
-    int e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_used_route, &u);
-    free(v);
-    if (e || u.alive)
-        return;
-    remove_rules(true, PREF_END);
-    remove_rules(false, PREF_END);
-    remove_routes(PQ_ROUTE_MARK, 0);
+    const int lock = lock_rules();
+    if (!is_used(0)) {
+        remove_rules(true, PREF_END);
+        remove_rules(false, PREF_END);
+        remove_routes(PQ_ROUTE_MARK, 0);
+    }
+    unlock_rules(lock);
 }
 
 int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
@@ -328,10 +389,16 @@ int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
         snprintf(why, PQ_TUN_WHY_LEN, "more than %d own addresses to keep", PQ_TUN_KEEP);
         return PQ_EINVAL;
     }
-    int e = check_table(d, why);
+    const int lock = lock_rules();
+    int e = check_table(d, nets, n, why);
+    if (!e)
+        e = add_policy(d, policy, why); /* first, so that nobody takes the routes for left ones */
     if (!e)
         e = add_routes(d, nets, n, PQ_ROUTE_MARK, why);
-    return e ? e : add_policy(d, policy, why);
+    if (e)
+        drop_rules(d);
+    unlock_rules(lock);
+    return e;
 }
 
 int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy)
@@ -349,11 +416,32 @@ int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy)
     return e || !d->rules6 ? e : keep_addrs(d, false, policy);
 }
 
+struct asked {
+    int ifindex;
+    bool yes;
+};
+
+static int on_asked_route(const struct pq_nl_msg *m, void *arg)
+{
+    struct asked *a = arg;
+    struct pq_rt_route r;
+    a->yes = a->yes || (pq_rt_route(&r, m) && r.table == PQ_ROUTE_MARK && r.ifindex == a->ifindex);
+    return 0;
+}
+
+bool pq_tundev_is_ours(int ifindex)
+{
+    struct asked a = {.ifindex = ifindex};
+    return pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_asked_route, &a) == 0 && a.yes;
+}
+
 void pq_tundev_close(struct pq_tundev *d)
 {
+    const int lock = d->rules4 || d->rules6 ? lock_rules() : -1;
     drop_rules(d);
     if (d->table)
         remove_routes(d->table, d->index);
+    unlock_rules(lock);
     d->table = 0;
     if (d->fd >= 0)
         close(d->fd);
