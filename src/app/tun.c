@@ -71,6 +71,29 @@ const char *pq_app_tun_name(const struct pq_conf *c)
     return c->tun.name ? c->tun.name : "tun0";
 }
 
+/* Before the device: from here on nothing leaves beside it. */
+static int open_kill_switch(struct pq_app_tun *t, const struct pq_conf *c)
+{
+    const struct pq_killswitch_conf kc = {.tun = pq_app_tun_name(c),
+                                          .mark = PQ_ROUTE_MARK,
+                                          .lan = !c->tun.no_lan,
+                                          .keep = c->tun.kill_always};
+    int e = c->tun.kill ? pq_killswitch_open(&t->kill, &kc) : 0;
+    if (e) {
+        pq_say("tun.kill_switch: the rules cannot be made (nftables: %s): it needs a kernel with "
+               "nf_tables and connection tracking, and CAP_NET_ADMIN",
+               pq_strerror(e));
+        return e;
+    }
+    if (c->tun.kill)
+        PQ_LOG(PQ_LOG_INFO, "kill switch: what does not leave through %s is refused%s%s", kc.tun,
+               kc.lan ? ", but for the local network" : "",
+               kc.keep ? "; also when this program has ended" : "");
+    if (!kc.keep && pq_killswitch_lift())
+        PQ_LOG(PQ_LOG_INFO, "kill switch: the one that was kept is taken away");
+    return 0;
+}
+
 int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c)
 {
     char why[PQ_TUN_WHY_LEN];
@@ -84,7 +107,10 @@ int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c)
                                 .mtu = (uint32_t)c->tun.mtu,
                                 .offload = true};
     snprintf(dc.name, sizeof dc.name, "%s", pq_app_tun_name(c));
-    int e = pq_tundev_open(&t->dev, &dc, why);
+    int e = c->role == PQ_ROLE_CLIENT ? open_kill_switch(t, c) : 0;
+    if (e)
+        return e;
+    e = pq_tundev_open(&t->dev, &dc, why);
     if (!e) {
         t->open = true;
         e = open_routes(t, c, why);
@@ -96,7 +122,7 @@ int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c)
     }
     if (c->role == PQ_ROLE_SERVER && c->tun.masquerade)
         open_nat(t, c);
-    if (c->role == PQ_ROLE_CLIENT && c->tun.default_route && !c->tun.has6)
+    if (c->role == PQ_ROLE_CLIENT && c->tun.default_route && !c->tun.has6 && !t->kill)
         PQ_LOG(PQ_LOG_WARN, "tun: IPv6 goes beside the tunnel, since tun.addr6 is not set");
     PQ_LOG(PQ_LOG_INFO, "TUN device %s is up%s", t->dev.name,
            t->dev.offload ? "" : ", without segmentation offload");
@@ -122,4 +148,5 @@ void pq_app_tun_close(struct pq_app_tun *t)
     if (t->open)
         pq_tundev_close(&t->dev);
     t->open = false;
+    pq_killswitch_close(&t->kill);
 }

@@ -4,13 +4,15 @@
 #ifndef PQ_APP_TUN_H
 #define PQ_APP_TUN_H
 #include "app/app.h"
+#include "os/killswitch.h"
 #include "os/masquerade.h"
 #include "os/tundev.h"
 
 struct pq_app_tun {
     bool open;
     struct pq_tundev dev;
-    struct pq_masquerade *nat; /* server: NULL if not wanted */
+    struct pq_masquerade *nat;  /* server: NULL if not wanted */
+    struct pq_killswitch *kill; /* client: NULL if not wanted */
 };
 
 /* Name of the device that tun.* asks for. */

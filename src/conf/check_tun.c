@@ -113,6 +113,53 @@ static void add_route(struct pq_check *k, unsigned i)
     t->routes[t->n_routes++] = n;
 }
 
+/* Whether the text is one of the words, which end with NULL. */
+static bool is_one_of(const char *text, const char *const *words)
+{
+    while (*words && strcmp(*words, text) != 0)
+        words++;
+    return *words;
+}
+
+static bool has_server_name(const struct pq_conf *c)
+{
+    struct pq_addr a;
+    bool name = false;
+    for (unsigned i = 0; i < c->n_servers; i++) {
+        char host[PQ_HOST_LEN];
+        uint16_t port;
+        if (pq_is_set(c->server[i].addr) &&
+            pq_hostport_split(c->server[i].addr, host, sizeof host, &port) == 0)
+            name = name || pq_addr_parse_ip(&a, host);
+    }
+    return name;
+}
+
+static void check_kill_switch(struct pq_check *k)
+{
+    static const char *const off[] = {"off", "false", "no", NULL};
+    static const char *const on[] = {"on", "true", "yes", NULL};
+    struct pq_conf_tun *t = &k->c->tun;
+    const char *const text = pq_is_set(t->kill_text) ? t->kill_text : "off";
+    t->kill_always = strcmp(text, "always") == 0;
+    t->kill = t->kill_always || is_one_of(text, on);
+    if (!t->kill && !is_one_of(text, off))
+        PQ_FAIL(k, "tun.kill_switch", "tun.kill_switch: '%s' is not off, on or always", text);
+    t->no_lan = pq_is_set(t->lan_text) && strcmp(t->lan_text, "block") == 0;
+    if (pq_is_set(t->lan_text) && !t->no_lan && strcmp(t->lan_text, "allow") != 0)
+        PQ_FAIL(k, "tun.lan", "tun.lan: '%s' is not allow or block", t->lan_text);
+    else if (t->no_lan && !t->kill)
+        PQ_WARN(k, "tun.lan", "tun.lan: has no effect without tun.kill_switch");
+    if (t->kill && k->c->role == PQ_ROLE_CLIENT && has_server_name(k->c))
+        PQ_WARN(
+            k, "tun.kill_switch",
+            "tun.kill_switch: a server is given by its name, which cannot be looked up while the "
+            "tunnel is down, unless a resolver of the local network knows it; write its address");
+    if (t->kill && !t->default_route)
+        PQ_WARN(k, "tun.kill_switch",
+                "tun.kill_switch: tun.routes has no default, so all else reaches nothing");
+}
+
 void pq_conf_check_tun(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
@@ -129,6 +176,7 @@ void pq_conf_check_tun(struct pq_check *k)
                 MTU_MIN6);
     for (unsigned i = 0; i < t->routes_text.n; i++)
         add_route(k, i);
+    check_kill_switch(k);
     if (c->packet_workers > 1) {
         PQ_WARN(
             k, "performance.packet_workers",

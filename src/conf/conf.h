@@ -112,12 +112,14 @@ struct pq_conf_tun {
     long mtu;
     struct pq_conf_list routes_text;
     bool masquerade; /* server */
+    char *kill_text, *lan_text;
     /* what follows */
     struct pq_net net4, net6; /* own address and the network around it */
     bool has4, has6;
     struct pq_net routes[PQ_CONF_ROUTES_MAX]; /* host bits cleared, none twice, no default */
     unsigned n_routes;
-    bool default_route; /* client */
+    bool default_route;             /* client */
+    bool kill, kill_always, no_lan; /* client */
 };
 
 struct pq_conf_outgoing { /* server: how targets are reached */

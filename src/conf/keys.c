@@ -175,6 +175,8 @@ static const struct pq_key keys[] = {
     INT("tun.mtu", AT(tun.mtu), LONG_MIN, LONG_MAX, 1500), /* its range only counts if enabled */
     TEXTS("tun.routes", AT(tun.routes_text), KEY_TEXT_OR_TEXTS, PQ_CONF_ROUTES_MAX),
     FLAG("tun.masquerade", AT(tun.masquerade)),
+    STR("tun.kill_switch", AT(tun.kill_text)),
+    STR("tun.lan", AT(tun.lan_text)),
 
     MAP("performance"),
     INT("performance.max_concurrent_streams", AT(max_streams), 0, 10000000, 65536),

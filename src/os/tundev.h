@@ -68,9 +68,9 @@ int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why
  * and none may have the same network as another.
  *
  * Returns 0, or a negative error with cause and remedy in why (nothing is left then): -EBUSY
- * (another program has the same network in the table), -EAFNOSUPPORT, -EOPNOTSUPP (kernel without policy
- * routing), -EEXIST (main table: the network is routed elsewhere), -EPERM, PQ_EINVAL (too many
- * addresses to keep), or another -errno.  At most once for each device. */
+ * (another program has the same network in the table), -EAFNOSUPPORT, -EOPNOTSUPP (kernel without
+ * policy routing), -EEXIST (main table: the network is routed elsewhere), -EPERM, PQ_EINVAL (too
+ * many addresses to keep), or another -errno.  At most once for each device. */
 int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
                      const struct pq_tundev_policy *policy, char why[PQ_TUN_WHY_LEN]);
 
@@ -82,6 +82,7 @@ bool pq_tundev_is_ours(int ifindex);
  * Returns 0, PQ_EINVAL (too many) or -errno. */
 int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy);
 
-/* Removes the rules, unless another client uses them, and our routes, and closes; a device that we made is gone then. */
+/* Removes the rules, unless another client uses them, and our routes, and closes; a device that we
+ * made is gone then. */
 void pq_tundev_close(struct pq_tundev *d);
 #endif

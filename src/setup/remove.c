@@ -3,6 +3,7 @@
 #include "setup/setup_internal.h"
 
 #include "base/err.h"
+#include "os/killswitch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -100,6 +101,8 @@ static int remove_all(struct pq_made *m, const struct pq_init_opts *o)
     }
     if (!e && !any_instance(m))
         e = remove_instance(m, o->folder, PQ_MADE_ALL);
+    if (!e && !any_instance(m) && pq_killswitch_lift())
+        printf("removed the kill switch\n");
     if (!e && !m->n)
         rmdir(o->folder); /* it held the list until now */
     return e;

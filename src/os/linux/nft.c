@@ -289,6 +289,51 @@ void pq_nft_if_socket(struct pq_nft_batch *b)
     compare(b, NFT_CMP_EQ, &no, sizeof no);
 }
 
+void pq_nft_if_mark(struct pq_nft_batch *b, uint32_t mark)
+{
+    meta(b, NFT_META_MARK);
+    compare(b, NFT_CMP_EQ, &mark, sizeof mark);
+}
+
+void pq_nft_if_reply(struct pq_nft_batch *b)
+{
+    const uint8_t reply = 1; /* IP_CT_DIR_REPLY */
+    struct expr e = expr_begin(b, "ct");
+    put32(b, NFTA_CT_DREG, NFT_REG_1);
+    put32(b, NFTA_CT_KEY, NFT_CT_DIRECTION);
+    expr_end(b, e);
+    compare(b, NFT_CMP_EQ, &reply, sizeof reply);
+}
+
+void pq_nft_if_target(struct pq_nft_batch *b, const struct pq_addr *from, const struct pq_addr *to)
+{
+    const bool is4 = pq_addr_is4(from);
+    const uint32_t len = is4 ? 4 : 16;
+    pq_nft_if_family(b, is4);
+    payload(b, NFT_PAYLOAD_NETWORK_HEADER, is4 ? 16 : 24, len);
+    compare(b, NFT_CMP_GTE, is4 ? pq_addr_v4(from) : from->ip, len);
+    compare(b, NFT_CMP_LTE, is4 ? pq_addr_v4(to) : to->ip, len);
+}
+
+void pq_nft_if_neighbours(struct pq_nft_batch *b)
+{
+    const uint8_t first = 133,
+                  last = 136; /* router and neighbour, solicitation and advertisement */
+    pq_nft_if_proto(b, IPPROTO_ICMPV6);
+    payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1);
+    compare(b, NFT_CMP_GTE, &first, sizeof first);
+    compare(b, NFT_CMP_LTE, &last, sizeof last);
+}
+
+void pq_nft_then_reject(struct pq_nft_batch *b)
+{
+    struct expr e = expr_begin(b, "reject");
+    put32(b, NFTA_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH);
+    const uint8_t code = NFT_REJECT_ICMPX_ADMIN_PROHIBITED;
+    pq_nl_put(&b->out, NFTA_REJECT_ICMP_CODE, &code, sizeof code);
+    expr_end(b, e);
+}
+
 /* A value, or a verdict, into a register.  Returns the place of what is to be put inside. */
 static size_t immediate(struct pq_nft_batch *b, uint32_t reg, struct expr *e)
 {

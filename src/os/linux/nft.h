@@ -67,7 +67,13 @@ void pq_nft_if_elsewhere(struct pq_nft_batch *b);   /* to no (unicast) address o
 void pq_nft_if_link_local6(struct pq_nft_batch *b); /* destination; behind if_family */
 /* There is a socket for the packet, a connection's or one that listens, without IP_TRANSPARENT. */
 void pq_nft_if_socket(struct pq_nft_batch *b);
+void pq_nft_if_mark(struct pq_nft_batch *b, uint32_t mark);
+void pq_nft_if_reply(struct pq_nft_batch *b); /* of a connection, to who began it */
+/* The destination is between these, both included and of one IP version; family inet. */
+void pq_nft_if_target(struct pq_nft_batch *b, const struct pq_addr *from, const struct pq_addr *to);
+void pq_nft_if_neighbours(struct pq_nft_batch *b); /* ICMPv6 that finds routers and neighbours */
 void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v);
+void pq_nft_then_reject(struct pq_nft_batch *b); /* the sender is told; family inet */
 void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high); /* 0: any port */
 /* Gives the packet to the socket of its connection, or the one that listens at `to`, if they have
  * IP_TRANSPARENT; its addresses stay.  Behind if_family and if_proto. */

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* killswitch.h - what this machine sends, or passes on, leaves through the TUN device or not at
+ * all: rules of the firewall, IPv4 and IPv6 alike.  The tunnel's own packets come from packet
+ * sockets, which no such rule concerns.  Blocking; for start-up and the end. */
+#ifndef PQ_OS_KILLSWITCH_H
+#define PQ_OS_KILLSWITCH_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pq_killswitch;
+
+struct pq_killswitch_conf {
+    const char *tun; /* name of the device, which need not be there yet */
+    uint32_t mark;   /* of packets that may leave beside it */
+    bool lan;        /* private and link-local addresses, and multicast, may be reached */
+    bool keep;       /* also when the program has ended, however it has */
+};
+
+/* From now on refused is whatever does not leave through the device, but for: loopback, packets
+ * with the mark, answers to connections that others have begun, DHCP and the neighbour discovery of
+ * IPv6, and the local network if c->lan.  Of what was kept before it takes the place without a gap.
+ * Without `keep` the rules go with the process (Linux 5.12; before, they stay until the next start
+ * if it is killed).  Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (a kernel without
+ * nf_tables or connection tracking) or PQ_ENOMEM; *out is NULL on error. */
+int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_conf *c);
+
+/* Takes the rules away, unless they are to be kept, and frees.  Sets *k to NULL; NULL does nothing.
+ */
+void pq_killswitch_close(struct pq_killswitch **k);
+
+/* Takes away what was kept, if anything was.  Returns whether there was. */
+bool pq_killswitch_lift(void);
+#endif
