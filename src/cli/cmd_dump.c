@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* dump: shows the payload of TCP packets that come in for one port, until interrupted. */
+/* dump: shows the packets that come in for one port, until interrupted, or those of a file. */
 #include "app/app.h"
 #include "cli/cli.h"
+#include "cli/dump.h"
 
-#include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define BATCH 32
 
@@ -20,83 +23,120 @@ static void on_signal(int sig)
     stopped = 1;
 }
 
-/* As `hexdump -C` shows it. */
-static void hex_dump(const uint8_t *p, size_t n)
+static void heed_signals(void)
 {
-    for (size_t at = 0; at < n; at += 16) {
-        printf("%08zx ", at);
-        for (size_t i = 0; i < 16; i++) {
-            if (at + i < n)
-                printf("%s%02x", i == 8 ? "  " : " ", p[at + i]);
-            else
-                printf(i == 8 ? "    " : "   ");
-        }
-        printf("  |");
-        for (size_t i = 0; i < 16 && at + i < n; i++)
-            putchar(isprint(p[at + i]) ? p[at + i] : '.');
-        printf("|\n");
-    }
-    printf("%08zx\n", n);
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
 }
 
-static void show(const struct pq_frame *f, uint16_t link_len)
+static uint64_t now_us(void)
 {
-    struct pq_segment s;
-    char src[PQ_ADDR_STRLEN], dst[PQ_ADDR_STRLEN], when[16];
-    if (pq_segment_parse(&s, f->p, f->len, link_len))
-        return;
     struct timespec ts;
-    struct tm tm;
     clock_gettime(CLOCK_REALTIME, &ts);
-    localtime_r(&ts.tv_sec, &tm);
-    strftime(when, sizeof when, "%H:%M:%S", &tm);
-    printf("[%s.%03ld] Packet: %s -> %s | Length: %zu bytes\n--- PAYLOAD (HEX DUMP) ---\n", when,
-           ts.tv_nsec / 1000000, pq_addr_str(&s.src, src), pq_addr_str(&s.dst, dst), s.len);
-    hex_dump(s.data, s.len);
-    printf("--------------------------\n");
-    fflush(stdout);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-static int dump(struct pq_pktio *io, const struct pq_range *ports)
+static int listen_to(struct pq_dump *d, struct pq_pktio *io)
 {
     struct pq_frame frames[BATCH];
-    int e = pq_pktio_set_ports(io, ports, 1);
+    struct pq_pktio_stats stats;
+    int code = 0;
+    const int e = pq_pktio_set_ports(io, &d->ports, 1);
     if (e) {
         pq_say("dump: the packet filter was refused: %s", pq_strerror(e));
         return 1;
     }
-    struct sigaction sa = {.sa_handler = on_signal};
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    while (!stopped) {
+    heed_signals();
+    while (!stopped && !code) {
         struct pollfd pf = {.fd = io->rx_fd, .events = POLLIN};
         poll(&pf, 1, 1000);
-        size_t n = pq_pktio_recv(io, frames, BATCH);
-        for (size_t i = 0; i < n; i++)
-            show(&frames[i], io->link_len);
+        const size_t n = pq_pktio_recv(io, frames, BATCH);
+        for (size_t i = 0; i < n && !code; i++)
+            code = pq_dump_take(d, &frames[i], io->link_len, now_us());
         pq_pktio_release(io);
+        fflush(stdout);
     }
-    return 0;
+    pq_pktio_stats(io, &stats);
+    if (stats.kernel_drops)
+        pq_say("dump: %" PRIu64 " packets more came than could be shown", stats.kernel_drops);
+    return code;
 }
 
-/* Interface and port of a server's configuration, as family B's dump takes them. */
-static int from_conf(const char *path, char ifname[16], struct pq_range *ports)
+struct wanted {
+    const char *config, *in, *out;
+    char ifname[16];
+};
+
+static int dump_live(struct pq_dump *d, const struct wanted *w)
 {
-    struct pq_conf c;
+    struct pq_conf none = {0};
+    struct pq_app app = {.conf = &none, .n_workers = 1};
+    struct pq_pktio *io;
+    if (!d->ports.from || !*w->ifname) {
+        pq_say("dump: say which packets: -i INTERFACE -p PORT, or -c FILE of a server, or -r FILE");
+        return 1;
+    }
+    snprintf(app.path.iface.name, sizeof app.path.iface.name, "%s", w->ifname);
+    if (pq_app_open_io(&app, &io))
+        return 1;
+    int code = d->out ? pq_dump_begin(d, io->link_len) : 0;
+    if (!code)
+        code = listen_to(d, io);
+    pq_pktio_close(&io);
+    return code;
+}
+
+/* What the configuration says of the packets: their port, interface and keys. */
+static int from_conf(struct pq_dump *d, struct wanted *w, struct pq_conf *c)
+{
+    uint8_t key[PQ_KEY_LEN];
     struct pq_path way;
     char why[PQ_WHY_LEN];
-    if (pq_cli_load(&c, path))
+    const bool server = c->role == PQ_ROLE_SERVER;
+    if (!server && !w->in) {
+        pq_say(
+            "dump: %s is a client's configuration, whose ports change: capture with tcpdump, and "
+            "read that with -r",
+            w->config);
         return 1;
-    int e = c.role == PQ_ROLE_SERVER ? pq_discover_server(&c, &way, why) : 1;
-    if (c.role != PQ_ROLE_SERVER)
-        pq_say("dump: %s is a client's configuration; a server's is needed", path);
-    else if (e)
-        pq_say("%s", why);
-    else
-        memcpy(ifname, way.iface.name, 16);
-    *ports = c.own_ports;
-    pq_conf_free(&c);
+    }
+    if (!w->in && !*w->ifname) {
+        if (pq_discover_server(c, &way, why)) {
+            pq_say("%s", why);
+            return 1;
+        }
+        memcpy(w->ifname, way.iface.name, sizeof w->ifname);
+    }
+    if (!d->ports.from)
+        d->ports = server ? c->own_ports : c->n_servers ? c->server[0].ports : d->ports;
+    const bool has_key = c->kcp.key && *c->kcp.key;
+    int e = pq_crypt_global_init();
+    if (!e && has_key)
+        e = pq_crypt_derive(c->kcp.key, key);
+    const struct pq_describe_conf dc = {.cipher = c->cipher,
+                                        .key = has_key ? key : NULL,
+                                        .secret = server && c->has_secret ? c->secret : NULL};
+    e = e ? e : pq_describe_new(&d->desc, &dc);
+    explicit_bzero(key, sizeof key);
+    if (e)
+        pq_say("dump: the key cannot be used: %s", pq_strerror(e));
+    d->conf = c;
     return e ? 1 : 0;
+}
+
+static int dump(struct pq_dump *d, const struct wanted *w)
+{
+    if (w->out && !(d->out = fopen(w->out, "wbxe"))) {
+        pq_say("dump: %s: %s", w->out, errno == EEXIST ? "is there already" : strerror(errno));
+        return 1;
+    }
+    int code = w->in ? pq_dump_read(d, w->in) : dump_live(d, w);
+    if (d->stats)
+        pq_dump_print(d);
+    if (d->out && fclose(d->out))
+        code = 1;
+    return code;
 }
 
 /* 0 if the text is no port, nor a range of them. */
@@ -108,36 +148,56 @@ static struct pq_range read_ports(const char *text)
     return pq_hostports_split(full, host, sizeof host, &r) ? (struct pq_range){0, 0} : r;
 }
 
-int pq_cmd_dump(int argc, char **argv)
+static int read_options(int argc, char **argv, struct pq_dump *d, struct wanted *w)
 {
     static const struct option opts[] = {
         {"config", required_argument, NULL, 'c'},  {"interface", required_argument, NULL, 'i'},
-        {"port", required_argument, NULL, 'p'},    {"snaplen", required_argument, NULL, 's'},
-        {"promisc", required_argument, NULL, 'm'}, {0}};
-    struct pq_conf none = {0};
-    struct pq_app app = {.conf = &none, .n_workers = 1};
-    struct pq_pktio *io;
-    const char *path = NULL;
-    struct pq_range ports = {0, 0};
-    for (int o; (o = getopt_long(argc, argv, "c:i:p:", opts, NULL)) != -1;) {
+        {"port", required_argument, NULL, 'p'},    {"read", required_argument, NULL, 'r'},
+        {"write", required_argument, NULL, 'w'},   {"stats", no_argument, NULL, 's'},
+        {"hex", no_argument, NULL, 'x'},           {"snaplen", required_argument, NULL, 'n'},
+        {"promisc", required_argument, NULL, 'n'}, {0}};
+    for (int o; (o = getopt_long(argc, argv, "c:i:p:r:w:", opts, NULL)) != -1;) {
         if (o == 'c')
-            path = optarg;
+            w->config = optarg;
         else if (o == 'i')
-            snprintf(app.path.iface.name, sizeof app.path.iface.name, "%s", optarg);
-        else if (o == 'p')
-            ports = read_ports(optarg);
+            snprintf(w->ifname, sizeof w->ifname, "%s", optarg);
+        else if (o == 'p' && !(d->ports = read_ports(optarg)).from) {
+            pq_say("dump: --port wants a number from 1 to 65535, or a range, not '%s'", optarg);
+            return 1;
+        } else if (o == 'r')
+            w->in = optarg;
+        else if (o == 'w')
+            w->out = optarg;
+        else if (o == 's')
+            d->stats = true;
+        else if (o == 'x')
+            d->hex = true;
         else if (o == '?')
             return 1; /* snaplen and promisc of the Go program are accepted: all is shown */
     }
-    if (path && from_conf(path, app.path.iface.name, &ports))
-        return 1;
-    if (!ports.from || !*app.path.iface.name) {
-        pq_say("dump: say which packets: -i INTERFACE -p PORT, or -c FILE of a server");
+    if (optind < argc || (d->stats && !w->config)) {
+        pq_say(optind < argc ? "dump: unexpected argument '%s'"
+                             : "dump: --stats needs -c FILE, to tell the packets apart",
+               argv[optind]);
         return 1;
     }
-    if (pq_app_open_io(&app, &io))
-        return 1;
-    int code = dump(io, &ports);
-    pq_pktio_close(&io);
+    d->hex = !d->stats && (d->hex || !w->config);
+    return 0;
+}
+
+int pq_cmd_dump(int argc, char **argv)
+{
+    struct pq_dump *d = calloc(1, sizeof *d);
+    struct wanted w = {.config = NULL};
+    struct pq_conf c = {0};
+    int code = d ? read_options(argc, argv, d, &w) : 1;
+    if (!code && w.config)
+        code = pq_cli_load(&c, w.config) || from_conf(d, &w, &c);
+    if (!code)
+        code = dump(d, &w);
+    if (d)
+        pq_describe_free(&d->desc);
+    pq_conf_free(&c);
+    free(d);
     return code;
 }

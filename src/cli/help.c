@@ -28,7 +28,9 @@ static const struct {
     {"run", "  sudo paqet run -c client.yaml\n"},
     {"secret", "  paqet secret --pair\n"
                "  paqet secret --public < private.key\n"},
-    {"dump", "  sudo paqet dump -i eth0 -p 9999\n"},
+    {"dump", "  sudo paqet dump -i eth0 -p 9999\n"
+             "  sudo paqet dump -c /etc/paqet/server.yaml --stats\n"
+             "  sudo paqet dump -c /etc/paqet/server.yaml -r packets.pcap\n"},
     {"status", "  sudo paqet status --watch\n"},
     {"top", "  sudo paqet top --watch\n"},
     {"log", "  sudo paqet log -f\n"
