@@ -6,6 +6,7 @@
 #ifndef PQ_APP_CLIENT_H
 #define PQ_APP_CLIENT_H
 #include "app/app.h"
+#include "app/measure.h"
 #include "app/probe.h"
 #include "app/tun.h"
 #include "base/list.h"
@@ -51,6 +52,7 @@ struct lease { /* what a session holds until it has ended: its port; user data o
     struct own_port next; /* ... to be tried, ... */
     uint16_t tried;       /* the server's port with it */
     struct own_port last; /* ... and left: what comes late must not reach the kernel's TCP */
+    struct own_port train[PQ_TRAINS]; /* of what is measured */
 };
 
 #define LEFT_MAX 16
@@ -201,6 +203,11 @@ int pq_client_connect(struct link *k);
 
 /* Calls fn for each session of this worker; fn may end the one it is given. */
 void pq_client_each(struct client_worker *cw, void (*fn)(void *ctx, struct lease *l), void *ctx);
+
+/* A free port for train i of the lease's session, in place of the one that it had; *fc tells the
+ * tuple, to this port of the server, with this look.  Returns 0 or an error, which was reported. */
+int pq_client_train(struct lease *l, unsigned i, uint16_t port, enum pq_look look,
+                    struct pq_flow_conf *fc);
 
 /* Ends a session; if it is the one of its place, another one is opened there at once. */
 void pq_client_leave(struct lease *l);

@@ -32,6 +32,8 @@ static int set_filter(struct client_worker *cw)
         const struct lease *l = PQ_OF(i, struct lease, node);
         add_port(&l->port, ports, &n);
         add_port(&l->next, ports, &n);
+        for (unsigned k = 0; k < PQ_TRAINS; k++)
+            add_port(&l->train[k], ports, &n);
     }
     for (struct pq_list *i = cw->leases.prev; i != &cw->leases; i = i->prev)
         add_port(&PQ_OF(i, struct lease, node)->last, ports, &n);
@@ -54,6 +56,8 @@ static void lease_free(struct lease *l)
     free_port(cw, &l->port);
     free_port(cw, &l->next);
     free_port(cw, &l->last);
+    for (unsigned k = 0; k < PQ_TRAINS; k++)
+        free_port(cw, &l->train[k]);
     free(l);
     set_filter(cw);
 }
@@ -239,6 +243,23 @@ int pq_client_connect(struct link *k)
     pq_client_greet(l, k->ses);
     uv_timer_start(&k->timer, on_greet_limit, GREET_MAX / PQ_MS, 0);
     return 0;
+}
+
+int pq_client_train(struct lease *l, unsigned i, uint16_t port, enum pq_look look,
+                    struct pq_flow_conf *fc)
+{
+    struct client_worker *cw = l->cw;
+    struct server_way way;
+    free_port(cw, &l->train[i]);
+    pq_client_renew_way(cw, l->server, &way);
+    way.addr = *pq_session_peer(l->ses);
+    way.addr.port = port;
+    int e = take_port(cw, &l->train[i]);
+    if (!e)
+        e = set_filter(cw);
+    fill_flow(cw, &way, l->train[i].n, fc);
+    fc->look = look;
+    return e;
 }
 
 /* The place's next session goes to another address of its server, or to another server, if there is

@@ -34,13 +34,48 @@ static void drop(struct request *r)
     free(r);
 }
 
+/* ---- what has come */
+
+static void add_session(void *ctx, struct pq_session *s)
+{
+    struct pq_probe_seen *seen = ctx;
+    struct pq_kcp_stats st;
+    pq_session_stats(s, &st);
+    seen->sent += st.sent;
+    seen->again += st.resent;
+}
+
+static void look_back(const struct pq_probe *p)
+{
+    struct pq_probe_seen *seen = p->conf->seen;
+    const struct pq_hub_stats *st = pq_hub_stats(p->cw->w.hub);
+    *seen =
+        (struct pq_probe_seen){.datagrams = st->rx_packets,
+                               .foreign = st->drops[PQ_DROP_AUTH] + st->drops[PQ_DROP_HANDSHAKE],
+                               .empty = st->drops[PQ_DROP_NO_PAYLOAD]};
+    seen->heard = seen->datagrams > seen->foreign;
+    pq_hub_each(p->cw->w.hub, add_session, seen);
+}
+
 /* Ends the program's wait for signals; nothing is left to do. */
+static void end_all(void *ctx)
+{
+    (void)ctx;
+    kill(getpid(), SIGTERM);
+}
+
+/* All has been asked. */
 static void finish(struct pq_probe *p)
 {
     if (p->done)
         return;
     p->done = true;
-    kill(getpid(), SIGTERM);
+    if (p->conf->seen)
+        look_back(p);
+    if (p->conf->measure && p->open)
+        p->measuring = pq_measuring_start(p->cw, p->conf->measure, end_all, NULL);
+    if (!p->measuring)
+        end_all(NULL);
 }
 
 static void tell(struct pq_probe *p, enum pq_probe_kind kind, const struct request *r, pq_ns ns,
@@ -205,35 +240,15 @@ void pq_probe_start(struct pq_probe *p, struct client_worker *cw)
     uv_timer_start(&p->timer, on_tick, 0, TICK_MS);
 }
 
-static void add_session(void *ctx, struct pq_session *s)
-{
-    struct pq_probe_seen *seen = ctx;
-    struct pq_kcp_stats st;
-    pq_session_stats(s, &st);
-    seen->sent += st.sent;
-    seen->again += st.resent;
-}
-
-static void look_back(const struct pq_probe *p)
-{
-    struct pq_probe_seen *seen = p->conf->seen;
-    const struct pq_hub_stats *st = pq_hub_stats(p->cw->w.hub);
-    *seen =
-        (struct pq_probe_seen){.datagrams = st->rx_packets,
-                               .foreign = st->drops[PQ_DROP_AUTH] + st->drops[PQ_DROP_HANDSHAKE],
-                               .empty = st->drops[PQ_DROP_NO_PAYLOAD]};
-    seen->heard = seen->datagrams > seen->foreign;
-    pq_hub_each(p->cw->w.hub, add_session, seen);
-}
-
 void pq_probe_stop(struct pq_probe *p)
 {
     if (!p->running)
         return;
-    if (p->conf->seen)
-        look_back(p);
+    if (p->conf->seen && !p->done)
+        look_back(p); /* a signal has come */
     p->running = false;
     p->done = true;
+    pq_measuring_stop(p->measuring);
     for (struct pq_list *n; (n = pq_list_pop(&p->pending));)
         drop(PQ_OF(n, struct request, node));
     uv_close((uv_handle_t *)&p->timer, NULL);

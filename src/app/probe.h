@@ -4,6 +4,7 @@
  * runs with the same configuration. */
 #ifndef PQ_APP_PROBE_H
 #define PQ_APP_PROBE_H
+#include "app/measure.h"
 #include "base/list.h"
 #include "conf/conf.h"
 
@@ -43,7 +44,8 @@ struct pq_probe_conf {
     uint16_t port;    /* ... closed as soon as the server has said how dialling went */
     void (*event)(void *ctx, const struct pq_probe_event *ev); /* from the worker's thread */
     void *ctx;
-    struct pq_probe_seen *seen; /* not NULL: filled at the end */
+    struct pq_probe_seen *seen;            /* not NULL: filled at the end */
+    const struct pq_measure_conf *measure; /* not NULL: what is measured then, of this session */
 };
 
 /* Runs a client with the servers, keys and cipher of `c`, without its listeners and TUN, until all
@@ -61,6 +63,7 @@ struct pq_probe {
     struct pq_list pending; /* requests without an answer, the oldest first */
     pq_ns start, next;
     unsigned asked;
+    struct pq_measuring *measuring;
     bool open, done, running;
 };
 

@@ -7,12 +7,13 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define JSON_MAX (1U << 20)
 
 static const char *const levels[] = {"ok", "note", "bad"};
 
-#define INDENT 19
+#define INDENT 20
 #define WIDTH  100
 
 /* Breaks a text at blanks; the first line begins behind what has been printed. */
@@ -40,7 +41,7 @@ static void print_text(const struct pq_findings *f)
     static const char *const words[] = {"ok   ", "NOTE ", "BAD  "};
     for (unsigned i = 0; i < f->n; i++) {
         const struct pq_finding *v = &f->v[i];
-        printf("%s %-13s", words[v->level], v->topic);
+        printf("%s %-14s", words[v->level], v->topic);
         print_wrapped(v->text);
         if (!*v->remedy)
             continue;
@@ -51,6 +52,57 @@ static void print_text(const struct pq_findings *f)
         printf("\n%u thing%s in the way.\n", f->bad, f->bad == 1 ? " is" : "s are");
     else
         printf("\nNothing is in the way.\n");
+}
+
+static const char *const ways[] = {[PQ_UP] = "up", [PQ_DOWN] = "down"};
+
+static void json_way(struct pq_json *w, const char *key, unsigned sent, unsigned arrived)
+{
+    pq_json_begin(w, key, '{');
+    pq_json_uint(w, "sent", sent);
+    pq_json_uint(w, "arrived", arrived);
+    pq_json_end(w, '}');
+}
+
+static void json_measured(struct pq_json *w, const struct pq_measured *m)
+{
+    char flags[16];
+    pq_json_begin(w, "measured", '{');
+    pq_json_begin(w, "looks", '[');
+    for (unsigned i = 0; i < m->n_looks; i++) {
+        const struct pq_measured_look *l = &m->look[i];
+        pq_json_begin(w, NULL, '{');
+        pq_json_uint(w, "port", l->port);
+        pq_json_text(w, "look", pq_check_look_name(l->look));
+        pq_json_text(w, "flags", pq_check_flags_name(l->flags, flags));
+        pq_json_bool(w, "in_use", i == 0);
+        pq_json_bool(w, "open", l->open);
+        for (unsigned k = 0; k < 2; k++)
+            json_way(w, ways[k], l->sent[k], l->arrived[k]);
+        pq_json_end(w, '}');
+    }
+    pq_json_end(w, ']');
+    pq_json_begin(w, "packet_bytes", '{');
+    for (unsigned k = 0; k < 2; k++)
+        pq_json_uint(w, ways[k], m->most[k]);
+    pq_json_uint(w, "in_use", m->mtu);
+    pq_json_uint(w, "tried", m->tried);
+    pq_json_end(w, '}');
+    pq_json_begin(w, "loss", '{');
+    for (unsigned k = 0; k < 2 && m->lost_known; k++)
+        json_way(w, ways[k], m->sent[k], m->came[k]);
+    pq_json_end(w, '}');
+    pq_json_begin(w, "speed", '{');
+    for (unsigned k = 0; k < 2; k++) {
+        if (!m->speed[k].done)
+            continue;
+        pq_json_begin(w, ways[k], '{');
+        pq_json_real(w, "bits_per_second", m->speed[k].rate * 8);
+        pq_json_real(w, "rtt_ms", m->speed[k].loaded);
+        pq_json_end(w, '}');
+    }
+    pq_json_end(w, '}');
+    pq_json_end(w, '}');
 }
 
 static void print_json(const struct pq_findings *f)
@@ -69,6 +121,8 @@ static void print_json(const struct pq_findings *f)
         pq_json_end(&w, '}');
     }
     pq_json_end(&w, ']');
+    if (f->measured.speed_able)
+        json_measured(&w, &f->measured);
     pq_json_end(&w, '}');
     if (!w.failed)
         printf("%.*s\n", (int)w.len, w.p);
@@ -85,8 +139,40 @@ static void add_messages(const struct pq_conf_msgs *m, const char *path, struct 
         pq_finding_add(f, PQ_FINDING_OK, "configuration", NULL, "%s has no mistakes", path);
 }
 
-static void check(const char *path, unsigned listen, unsigned wait, struct pq_findings *f)
+/* One line, written anew, where somebody watches. */
+static void on_progress(void *ctx, const char *what, double part, double rate)
 {
+    static const char bar[] = "####################";
+    const int full = (int)(part * (double)(sizeof bar - 1));
+    (void)ctx;
+    fprintf(stderr, "\r[%-20.*s] %3.0f %%  %s", full, bar, part * 100, what);
+    if (rate > 0)
+        fprintf(stderr, "  %.1f Mbit/s", rate * 8 / 1e6);
+    fputs("\033[K", stderr);
+}
+
+struct options {
+    const char *path;
+    bool json, quick;
+    unsigned listen, wait, speed;
+};
+
+static void ask_server(struct pq_conf *c, const struct options *o, struct pq_findings *f)
+{
+    const bool watched = isatty(STDERR_FILENO);
+    const struct pq_check_how how = {.patience = o->wait * PQ_SEC,
+                                     .measure = !o->quick,
+                                     .seconds = o->speed,
+                                     .progress = watched ? on_progress : NULL};
+    pq_check_remote(c, &how, f);
+    if (watched && !o->quick)
+        fputs("\r\033[K", stderr);
+}
+
+static void check(const struct options *o, struct pq_findings *f)
+{
+    const char *path = o->path;
+    const unsigned listen = o->listen;
     struct pq_conf c;
     struct pq_conf_msgs m;
     const int e = pq_conf_load(&c, path, &m);
@@ -101,7 +187,7 @@ static void check(const char *path, unsigned listen, unsigned wait, struct pq_fi
             pq_check_arrivals(&c, listen, f);
         }
         if (c.role == PQ_ROLE_CLIENT && !f->bad)
-            pq_check_remote(&c, wait * PQ_SEC, f);
+            ask_server(&c, o, f);
         else if (c.role == PQ_ROLE_CLIENT)
             pq_finding_add(f, PQ_FINDING_NOTE, "server", NULL,
                            "it was not asked, since something here is in the way");
@@ -109,48 +195,56 @@ static void check(const char *path, unsigned listen, unsigned wait, struct pq_fi
     pq_conf_free(&c);
 }
 
-static bool read_seconds(const char *name, const char *text, unsigned *out)
+static bool read_seconds(const char *name, const char *text, unsigned least, unsigned most,
+                         unsigned *out)
 {
     char *end;
     const unsigned long v = strtoul(text, &end, 10);
-    const bool ok = *text >= '0' && *text <= '9' && !*end && v >= 1 && v <= 3600;
+    const bool ok = *text >= '0' && *text <= '9' && !*end && v >= least && v <= most;
     if (!ok)
-        fprintf(stderr, "paqet check: %s: '%s' is no number of seconds from 1 to 3600\n", name,
-                text);
+        fprintf(stderr, "paqet check: %s: '%s' is no number of seconds from %u to %u\n", name, text,
+                least, most);
     *out = (unsigned)v;
     return ok;
 }
 
-int pq_cmd_check(int argc, char **argv)
+static bool read_options(int argc, char **argv, struct options *o)
 {
     static const struct option opts[] = {{"config", required_argument, NULL, 'c'},
                                          {"json", no_argument, NULL, 'j'},
                                          {"listen", required_argument, NULL, 'l'},
                                          {"wait", required_argument, NULL, 'w'},
+                                         {"quick", no_argument, NULL, 'q'},
+                                         {"speed", required_argument, NULL, 's'},
                                          {0}};
-    const char *path = "config.yaml";
-    bool json = false;
-    unsigned listen = 0, wait = 8;
-    for (int o; (o = getopt_long(argc, argv, "c:w:", opts, NULL)) != -1;) {
-        if (o == '?')
-            return 1;
-        if (o == 'c')
-            path = optarg;
-        json |= o == 'j';
-        if (o == 'l' && !read_seconds("--listen", optarg, &listen))
-            return 1;
-        if (o == 'w' && !read_seconds("--wait", optarg, &wait))
-            return 1;
+    *o = (struct options){.path = "config.yaml", .wait = 8, .speed = 4};
+    for (int c; (c = getopt_long(argc, argv, "c:w:", opts, NULL)) != -1;) {
+        if (c == '?')
+            return false;
+        if (c == 'c')
+            o->path = optarg;
+        o->json |= c == 'j';
+        o->quick |= c == 'q';
+        if ((c == 'l' && !read_seconds("--listen", optarg, 1, 3600, &o->listen)) ||
+            (c == 'w' && !read_seconds("--wait", optarg, 1, 3600, &o->wait)) ||
+            (c == 's' && !read_seconds("--speed", optarg, 0, PQ_MEASURE_SECONDS_MAX, &o->speed)))
+            return false;
     }
-    if (optind < argc) {
+    if (optind < argc)
         fprintf(stderr, "paqet check: unexpected argument '%s'\n", argv[optind]);
+    return optind >= argc;
+}
+
+int pq_cmd_check(int argc, char **argv)
+{
+    struct options o;
+    if (!read_options(argc, argv, &o))
         return 1;
-    }
     struct pq_findings *f = calloc(1, sizeof *f);
     if (!f)
         return 1;
-    check(path, listen, wait, f);
-    (json ? print_json : print_text)(f);
+    check(&o, f);
+    (o.json ? print_json : print_text)(f);
     const int code = f->bad ? 1 : 0;
     free(f);
     return code;

@@ -58,6 +58,9 @@ static const struct command {
     {"check", pq_cmd_check, "check -c FILE: find out what is in the way, here and at the server",
      "  -c, --config FILE   of a client or a server; config.yaml if it is left out\n"
      "      --json          print it for programs\n"
+     "      --quick         a client: nothing is measured\n"
+     "      --speed S       seconds to measure the speed each way, up to 10; 4. 0: that is left "
+     "out\n"
      "  -w, --wait S        seconds to wait for the server's answer; 8\n"
      "      --listen S      a server: see for S seconds what arrives, and whether it has the right "
      "keys\n"},

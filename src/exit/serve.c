@@ -2,6 +2,7 @@
 #include "exit/serve.h"
 
 #include "exit/denied.h"
+#include "exit/measure.h"
 #include "exit/serve_udp.h"
 #include "exit/tun_server.h"
 #include "exit/upstream.h"
@@ -235,6 +236,14 @@ static void dispatch(struct serve *s, const struct pq_request *req, enum pq_fami
             serve_tun(s, used);
         else
             serve_udp(s, req, family, used);
+        serve_free(s);
+        return;
+    }
+    if (req->type == PQ_REQ_MEASURE) {
+        const size_t behind = s->buf->len - used;
+        pq_stream_consumed(s->st, s->buf->len);
+        pq_stream_set_target(s->st, "measure", "", 0);
+        pq_serve_measure(s->front, s->st, req->port, behind);
         serve_free(s);
         return;
     }

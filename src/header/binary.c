@@ -21,6 +21,8 @@ int pq_binary_encode(const struct pq_request *r, bool bare, uint8_t *buf, size_t
         body = r->abilities && !bare ? pq_ext_encode(r->abilities, ext) : 0;
     else if (r->type == PQ_REQ_RESULT && !bare)
         body = 1;
+    else if (r->type == PQ_REQ_MEASURE && !bare)
+        body = 2;
     else if (r->type != PQ_REQ_TUN || bare)
         return PQ_EINVAL;
     struct pq_wr w = pq_wr_init(buf, cap);
@@ -39,6 +41,8 @@ int pq_binary_encode(const struct pq_request *r, bool bare, uint8_t *buf, size_t
             pq_wr_be16(&w, r->flags.v[i]);
     } else if (r->type == PQ_REQ_RESULT) {
         pq_wr_u8(&w, r->result);
+    } else if (r->type == PQ_REQ_MEASURE) {
+        pq_wr_be16(&w, r->port);
     } else if (r->type != PQ_REQ_TUN) {
         pq_wr_bytes(&w, ext, body);
     }
@@ -93,10 +97,12 @@ static int read_body(const uint8_t *p, size_t body, struct pq_request *out)
         return decode_addr(&r, body, out);
     if (out->type == PQ_REQ_TCPF)
         return decode_flags(&r, body, out);
-    if (out->type == PQ_REQ_RESULT && body != 1)
+    if ((out->type == PQ_REQ_RESULT && body != 1) || (out->type == PQ_REQ_MEASURE && body != 2))
         return PQ_EPROTO;
     if (out->type == PQ_REQ_RESULT)
         out->result = pq_rd_u8(&r);
+    else if (out->type == PQ_REQ_MEASURE)
+        out->port = pq_rd_be16(&r);
     else if (out->type != PQ_REQ_TUN)
         out->abilities = pq_ext_decode(r.p, body);
     return 0;
@@ -110,7 +116,7 @@ int pq_binary_decode(const uint8_t *p, size_t n, struct pq_request *out, bool *b
         return PQ_EMORE;
     *bare = is_bare(p);
     size_t head = *bare ? BARE_LEN : HEAD_LEN, body = *bare ? bare_body(p) : pq_be16(p + 3);
-    if (body > BODY_MAX || p[2] < PQ_REQ_PING || p[2] > PQ_REQ_RESULT)
+    if (body > BODY_MAX || p[2] < PQ_REQ_PING || p[2] > PQ_REQ_MEASURE)
         return PQ_EPROTO;
     if (n < head + body)
         return PQ_EMORE;

@@ -23,6 +23,7 @@ enum pq_request_type { /* [6] */
                        PQ_REQ_TUN = 6,
                        PQ_REQ_RESULT =
                            7, /* between peers of our own kind: how dialling went [8.4] */
+                       PQ_REQ_MEASURE = 8, /* the same: bytes for a time [8.11] */
 };
 
 #define PQ_HOST_MAX   253  /* bytes of a host name or address text; family B reads no more [6.1] */
@@ -31,10 +32,10 @@ enum pq_request_type { /* [6] */
 struct pq_request {
     enum pq_request_type type;
     char host[PQ_HOST_MAX + 1]; /* TCP, UDP: name, IPv4 or IPv6 text without brackets */
-    uint16_t port;
-    struct pq_flags flags; /* TCPF */
-    uint8_t result;        /* RESULT: a SOCKS5 reply code; 0 = connected */
-    uint32_t abilities;    /* PING, PONG: PQ_ABLE_*, sent as an extension if not 0 [8.2] */
+    uint16_t port;              /* MEASURE: see PQ_MEASURE */
+    struct pq_flags flags;      /* TCPF */
+    uint8_t result;             /* RESULT: a SOCKS5 reply code; 0 = connected */
+    uint32_t abilities;         /* PING, PONG: PQ_ABLE_*, sent as an extension if not 0 [8.2] */
 };
 
 enum {                               /* what a peer of our own kind can do [8.2] */
@@ -49,8 +50,12 @@ enum {                               /* what a peer of our own kind can do [8.2]
        PQ_ABLE_FRAMES = 1u << 8,     /* type 8 */
        PQ_ABLE_KEYS = 1u << 9,       /* type 9 */
        PQ_ABLE_LEAN = 1u << 10,      /* type 10 */
-       PQ_ABLE_ALL = (1u << 11) - 1,
+       PQ_ABLE_MEASURE = 1u << 11,   /* type 11 */
+       PQ_ABLE_ALL = (1u << 12) - 1,
 };
+
+#define PQ_MEASURE(up, seconds) ((uint16_t)((up) ? 0x100U | (seconds) : (seconds)))
+#define PQ_MEASURE_SECONDS_MAX  10
 
 #define PQ_RESULT_FAILURE 1 /* general failure, of SOCKS5's reply codes */
 

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 struct pq_lookups;
+struct pq_measures;
 struct pq_outgoing;
 struct pq_rules;
 struct pq_split;
@@ -39,6 +40,7 @@ struct pq_front {
     unsigned n_user_rules;
     const struct pq_outgoing *outgoing; /* the way out; NULL: the system's */
     struct pq_lookups *lookups;         /* names that wait for DNS; NULL before the first one */
+    struct pq_measures *measures;       /* server: of speed; NULL before the first one */
     unsigned max_resolving;             /* so many at most */
     pq_open_fn open;                    /* client */
     pq_alive_fn alive;                  /* client */

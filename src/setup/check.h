@@ -3,6 +3,7 @@
  * changes nothing.  docs/check.md is the user's side of it.  Blocking. */
 #ifndef PQ_SETUP_CHECK_H
 #define PQ_SETUP_CHECK_H
+#include "app/measure.h"
 #include "conf/conf.h"
 
 #define PQ_FINDINGS_MAX 64
@@ -17,6 +18,7 @@ struct pq_findings {
         char remedy[512]; /* "": none is needed, or known */
     } v[PQ_FINDINGS_MAX];
     unsigned n, bad;
+    struct pq_measured measured; /* of a client and its server; all 0: nothing was */
 };
 
 /* Adds one; remedy NULL: none.  What there is no room for is left out, but counted if bad. */
@@ -39,9 +41,32 @@ struct pq_check_silence {               /* what is known of a server that did no
 /* Why a server may be silent, in a sentence, and what to do.  Pure. */
 void pq_check_explain(const struct pq_check_silence *s, struct pq_findings *f);
 
-/* A client's server: whether it answers within `patience` ns, how fast, with what loss; or why not.
- * Runs a client in this process, see app/probe.h. */
-void pq_check_remote(struct pq_conf *c, pq_ns patience, struct pq_findings *f);
+struct pq_check_how { /* a client's server is looked at */
+    pq_ns patience;   /* for its first answer */
+    bool measure;     /* what passes each way, too, ... */
+    unsigned seconds; /* ... and the speed, so long each way; 0: not that */
+    void (*progress)(void *ctx, const char *what, double part,
+                     double rate); /* as in app/measure.h */
+    void *ctx;
+};
+
+/* A client's server: whether it answers within the patience, how fast, with what loss; or why not;
+ * and what was measured.  Runs a client in this process, see app/probe.h. */
+void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct pq_findings *f);
+
+struct pq_check_about {
+    unsigned seconds; /* as in pq_check_how */
+    double idle;      /* ms of a round trip before */
+    bool models;      /* this side's congestion control follows the path */
+};
+
+/* What the figures mean, in sentences.  Pure. */
+void pq_check_measured(const struct pq_measured *m, const struct pq_check_about *about,
+                       struct pq_findings *f);
+
+/* "plausible"; "PA".  The first is static, the second in buf. */
+const char *pq_check_look_name(enum pq_look look);
+const char *pq_check_flags_name(uint16_t flags, char buf[16]);
 
 /* A server: listens at its port for so long, beside the one that runs or without, and says from
  * whom packets came and whether they could be opened.  Sends nothing. */

@@ -70,16 +70,31 @@ static void add_answers(const struct seen_rtt *r, const struct pq_probe_seen *se
                        (unsigned long long)seen->again, (unsigned long long)seen->sent);
 }
 
-void pq_check_remote(struct pq_conf *c, pq_ns patience, struct pq_findings *f)
+static void ignore_progress(void *ctx, const char *what, double part, double rate)
 {
+    (void)ctx;
+    (void)what;
+    (void)part;
+    (void)rate;
+}
+
+void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct pq_findings *f)
+{
+    const struct pq_measure_conf mc = {.seconds = how->seconds,
+                                       .progress = how->progress ? how->progress : ignore_progress,
+                                       .ctx = how->ctx,
+                                       .out = &f->measured};
+    struct pq_check_about about = {.seconds = how->seconds,
+                                   .models = c->congestion == PQ_CONGESTION_BBR};
     struct seen_rtt r = {.open = false};
     struct pq_probe_seen seen = {.datagrams = 0};
     const struct pq_probe_conf pc = {.count = REQUESTS,
                                      .interval = INTERVAL,
-                                     .patience = patience,
+                                     .patience = how->patience,
                                      .event = on_event,
                                      .ctx = &r,
-                                     .seen = &seen};
+                                     .seen = &seen,
+                                     .measure = how->measure ? &mc : NULL};
     const struct pq_check_silence s0 = {.by_keys = c->server[0].has_key,
                                         .header_set = c->header != PQ_FAMILY_NONE};
     if (pq_client_probe(c, &pc)) {
@@ -88,6 +103,9 @@ void pq_check_remote(struct pq_conf *c, pq_ns patience, struct pq_findings *f)
     }
     if (r.open) {
         add_answers(&r, &seen, f);
+        about.idle = r.answers ? r.sum / r.answers : r.first;
+        if (how->measure)
+            pq_check_measured(&f->measured, &about, f);
         return;
     }
     struct pq_check_silence s = s0;

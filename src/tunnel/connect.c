@@ -245,7 +245,9 @@ static struct pq_flow *find_flow(struct pq_hub *h, const struct pq_segment *seg,
         struct pq_session *s = t->s;
         if (!pq_addr_eq(&t->peer, &seg->src) || !pq_addr_eq(&t->local, &seg->dst))
             continue;
-        struct pq_flow *f = t == &s->other ? &s->path->flow : &s->flow;
+        struct pq_flow *f = pq_measure_flow(s, t);
+        if (!f)
+            f = t == &s->other ? &s->path->flow : &s->flow;
         if (f->look != PQ_LOOK_CONNECT)
             continue;
         *out = s;
@@ -363,8 +365,8 @@ static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *sl
         if (at > now)
             return false;
         h->syn_ms = at / PQ_MS;
-        first =
-            pq_connect_proof(s->syn_key, pq_flow_tsval(f, at), h->ev->wall(h->ctx) / PQ_SYN_SLOT);
+        first = pq_connect_proof(s->syn_key ? s->syn_key : s->train_key, pq_flow_tsval(f, at),
+                                 h->ev->wall(h->ctx) / PQ_SYN_SLOT);
     }
     pq_connect_ask(f, slot, first, at);
     h->stats.tx_packets++;

@@ -21,6 +21,10 @@ enum { /* other things that are said inside a session [12.7] */
        PQ_KIND_HERE = 9,
        PQ_KIND_ASK = 10,
        PQ_KIND_YES = 11,
+       PQ_KIND_TRAIN = 12, /* [12.10] */
+       PQ_KIND_BACK = 13,
+       PQ_KIND_COUNT = 14,
+       PQ_KIND_COUNTED = 15,
 };
 
 #define PQ_TOKEN_LEN    8

@@ -258,6 +258,9 @@ void pq_session_end(struct pq_session *s, int err);
 void *pq_session_user(const struct pq_session *s);
 const struct pq_addr *pq_session_peer(const struct pq_session *s);
 size_t pq_session_streams(const struct pq_session *s);
+size_t pq_session_size(const struct pq_session *s); /* most bytes of its datagrams */
+/* How what it sends looks now; *flags are the first ones of its list. */
+enum pq_look pq_session_look(const struct pq_session *s, uint16_t *flags);
 void pq_session_stats(const struct pq_session *s, struct pq_kcp_stats *out);
 
 /* The session of a stream; NULL once it has ended. */

@@ -118,7 +118,8 @@ static void note_half(struct pq_session *s, size_t n)
  * headers say. */
 static void note_new(struct pq_session *s, const struct pq_segment *seg)
 {
-    if (s->path && (!pq_addr_eq(&seg->src, &s->peer) || !pq_addr_eq(&seg->dst, &s->local)))
+    if ((s->path || s->measure) &&
+        (!pq_addr_eq(&seg->src, &s->peer) || !pq_addr_eq(&seg->dst, &s->local)))
         return; /* another tuple, which has numbers of its own */
     pq_flow_heard(&s->flow, seg);
     if (s->hub->conf.learn_mac && seg->src_mac)

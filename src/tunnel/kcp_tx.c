@@ -132,6 +132,10 @@ static size_t pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_n
     size_t n = pq_connect_head(s, &s->flow, slots, now);
     if (max > n && s->path && pq_move_fill(s, slots + n, now))
         return n + 1;
+    if (max > n && s->measure && pq_measure_fill(s, slots + n, now)) {
+        pq_session_wake(s); /* there may be another one */
+        return n + 1;
+    }
     const size_t may = s->flow.look == PQ_LOOK_CONNECT ? pq_connect_packets(s) : max;
     if (max > n && may)
         n += pull_data(s, slots + n, may < max - n ? may : max - n, now);
@@ -165,6 +169,7 @@ size_t pq_kcp_session_pull(struct pq_session *s, struct pq_slot *slots, size_t m
 {
     if (s->sec)
         pq_move_tick(s, now);
+    pq_measure_tick(s, now);
     pq_smux_set_queue(s->smux, stream_queue(s), frame_max(s));
     pq_smux_clock(s->smux, now, pq_kcp_srtt(s->kcp));
     return pull(s, slots, max, now);
@@ -178,6 +183,7 @@ pq_ns pq_kcp_session_deadline(struct pq_session *s, pq_ns now)
     const bool may = pq_connect_packets(s) > 0;
     pq_ns kcp = waits || !may ? PQ_NEVER : pq_kcp_deadline(s->kcp, now);
     pq_ns other = pq_ns_min(pq_smux_deadline(s->smux), pq_connect_wait(s, now));
+    other = pq_ns_min(other, pq_measure_deadline(s, now));
     if (may)
         other = pq_ns_min(other, pq_secure_deadline(s));
     else if (s->sec)

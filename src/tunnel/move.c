@@ -403,5 +403,5 @@ bool pq_move_expected(const struct pq_session *s, const struct pq_segment *seg,
         return true;
     return inner.n >= HEAD && pq_le32(inner.p) == UINT32_MAX &&
            pq_le16(inner.p + 4) == PQ_CONTROL_TYPE && !pq_control_open(inner, &m) &&
-           m.kind == PQ_KIND_MOVE;
+           (m.kind == PQ_KIND_MOVE || m.kind == PQ_KIND_TRAIN);
 }

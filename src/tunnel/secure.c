@@ -212,6 +212,8 @@ enum pq_drop pq_secure_control(struct pq_session *s, const struct pq_segment *se
     enum pq_drop d = s->sec ? pq_control_open(inner, &m) : PQ_DROP_OOB;
     if (d)
         return d;
+    if (m.kind >= PQ_KIND_TRAIN)
+        return pq_measure_take(s, seg, &m, now);
     if (m.kind >= PQ_KIND_MOVE)
         return pq_move_take(s, seg, &m, now);
     if (s->hub->conf.client)
@@ -226,6 +228,9 @@ size_t pq_secure_control_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_n
     if (asked)
         return asked;
     cap = cap < most ? cap : most;
+    const size_t counts = pq_measure_ask(s, p, cap);
+    if (counts)
+        return counts;
     if (s->hub->conf.client)
         return s->ask ? pq_ask_fill(s, p, cap, now) : 0;
     if (!c->control)

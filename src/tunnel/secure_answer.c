@@ -15,7 +15,7 @@
 
 /* ---- how much is computed */
 
-static void refill(struct pq_rate *r, uint32_t a_second, pq_ns now)
+void pq_rate_refill(struct pq_rate *r, uint32_t a_second, pq_ns now)
 {
     const pq_ns each = PQ_SEC / a_second, passed = (now - r->at) / each;
     if (!r->at || passed >= a_second) {
@@ -34,8 +34,8 @@ static bool may_compute(struct pq_hub *h, const struct pq_addr *from, pq_ns now)
     const size_t n = pq_addr_is4(from) ? sizeof from->ip : sizeof from->ip / 2;
     const uint64_t hash = pq_hash_bytes(from->ip, n, h->hash_seed);
     struct pq_rate *each = &h->asked_by[hash % 256], *all = &h->asked;
-    refill(each, RATE_EACH, now);
-    refill(all, RATE_ALL, now);
+    pq_rate_refill(each, RATE_EACH, now);
+    pq_rate_refill(all, RATE_ALL, now);
     const bool ok = each->left ? all->left > 0 : all->left > RATE_ALL / 2;
     all->left -= ok;
     each->left -= ok && each->left;

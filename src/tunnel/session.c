@@ -102,6 +102,7 @@ static void session_free(struct pq_session *s)
     if (h->last == s)
         h->last = NULL;
     pq_move_end(s);
+    pq_measure_free(s);
     pq_connect_end(s);
     pq_session_leave(s, &s->tuple);
     h->n_sessions--;
@@ -137,9 +138,16 @@ static uint32_t ts_offset(const struct pq_hub *h, const struct pq_flow_conf *fc)
 
 void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc)
 {
-    struct pq_flow_conf c = *fc;
     /* by a handshake only where it is known that there is one: see connect.c */
-    c.look = h->conf.look == PQ_LOOK_CLASSIC ? PQ_LOOK_CLASSIC : PQ_LOOK_PLAUSIBLE;
+    pq_session_flow_as(h, f, fc,
+                       h->conf.look == PQ_LOOK_CLASSIC ? PQ_LOOK_CLASSIC : PQ_LOOK_PLAUSIBLE);
+}
+
+void pq_session_flow_as(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc,
+                        enum pq_look look)
+{
+    struct pq_flow_conf c = *fc;
+    c.look = look;
     c.ttl = pq_addr_is4(&fc->peer) ? h->conf.ttl4 : h->conf.ttl6;
     c.ts_offset = ts_offset(h, fc);
     c.seed = pq_rng_u64(h->rng);
@@ -315,6 +323,17 @@ void *pq_session_user(const struct pq_session *s)
 const struct pq_addr *pq_session_peer(const struct pq_session *s)
 {
     return &s->peer;
+}
+
+enum pq_look pq_session_look(const struct pq_session *s, uint16_t *flags)
+{
+    *flags = s->flow.flags.v[0];
+    return s->flow.look;
+}
+
+size_t pq_session_size(const struct pq_session *s)
+{
+    return s->size;
 }
 
 size_t pq_session_streams(const struct pq_session *s)

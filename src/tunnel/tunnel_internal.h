@@ -145,6 +145,8 @@ struct pq_reply { /* server: a handshake that waits for the first datagram under
     size_t len;
 };
 
+struct pq_measure; /* trains of a session, see measure.c */
+
 struct pq_rate { /* a bucket: so many a second, and as many at once */
     pq_ns at;
     uint32_t left;
@@ -229,7 +231,9 @@ struct pq_session {
     uint8_t client[PQ_X25519_LEN];
     uint64_t heard_frames; /* as smux counted them last */
     pq_ns asked; /* when an answer was first expected that no frame has given; 0 = none is */
-    int dead;    /* not 0: to be ended with this at the next safe point */
+    struct pq_measure *measure; /* NULL: there are no trains [12.10] */
+    struct pq_mask *train_key;  /* client: as syn_key, for those that begin with a SYN */
+    int dead;                   /* not 0: to be ended with this at the next safe point */
     void *user;
 };
 
@@ -267,6 +271,8 @@ struct pq_hub {
     pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
     uint64_t junk_slot, syn_ms;          /* client: when the last SYN went */
     struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
+    struct pq_rate train_answers;        /* server [12.10] */
+    size_t n_measures;
     struct pq_stamps *stamps, *own_stamps;
     uint64_t instance, last_stamp; /* client */
     uint32_t replaces;             /* client: the session of keys that ended last, to be told */
@@ -368,6 +374,7 @@ pq_ns pq_replies_deadline(const struct pq_hub *h);
 void pq_replies_clear(struct pq_hub *h);
 /* The rings have other numbers now; handshakes with a K that is no more are forgotten. */
 void pq_replies_rekey(struct pq_hub *h, const unsigned to[PQ_RINGS]);
+void pq_rate_refill(struct pq_rate *r, uint32_t a_second, pq_ns now);
 
 /* move.c */
 void pq_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */
@@ -439,6 +446,17 @@ void pq_leave_tick(struct pq_hub *h, pq_ns now);
 pq_ns pq_leave_deadline(const struct pq_hub *h);
 void pq_leave_fini(struct pq_hub *h);
 
+/* measure.c: trains [12.10] */
+enum pq_drop pq_measure_take(struct pq_session *s, const struct pq_segment *seg,
+                             const struct pq_message *m, pq_ns now);
+size_t pq_measure_ask(struct pq_session *s, uint8_t *p,
+                      size_t cap); /* counts, over its own tuple */
+bool pq_measure_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now);
+struct pq_flow *pq_measure_flow(struct pq_session *s, const struct pq_tuple *t); /* or NULL */
+pq_ns pq_measure_deadline(const struct pq_session *s, pq_ns now);
+void pq_measure_tick(struct pq_session *s, pq_ns now); /* server: forgets */
+void pq_measure_free(struct pq_session *s);
+
 bool pq_session_fits(const struct pq_session *s); /* its datagrams, what the flow allows */
 /* Datagrams are no longer than the peer's MSS allows: begins anew if they would be. */
 void pq_session_fit(struct pq_session *s, pq_ns now);
@@ -471,6 +489,8 @@ uint64_t pq_session_key(struct pq_hub *h, const struct pq_addr *peer, uint16_t p
 void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc);
 /* Bytes of a datagram that the configuration, the link and the flow's peer allow. */
 size_t pq_hub_datagram_max(const struct pq_hub *h, const struct pq_flow *f);
+void pq_session_flow_as(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc,
+                        enum pq_look look);                     /* not PQ_LOOK_CONNECT */
 void pq_session_able(struct pq_session *s, uint32_t abilities); /* of the peer */
 /* `conv` is KCP's. */
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,

@@ -22,7 +22,7 @@ def write(lab: Lab, name: str, text: str) -> Path:
 
 def findings(host: Host, path: Path, *options: str, bad: bool) -> dict[str, list[dict]]:
     """What check says, by topic."""
-    result = host.run([paqet.program(), "check", "-c", str(path), "--json", *options], 30)
+    result = host.run([paqet.program(), "check", "-c", str(path), "--json", *options], 60)
     expect(result.returncode == int(bad), f"exit code {result.returncode}: {result.stdout}{result.stderr}")
     said = json.loads(result.stdout)
     expect(said["ok"] is not bad, f"ok: {said}")
@@ -43,7 +43,7 @@ def test_check_works() -> None:
     with Lab() as lab:
         pair = paqet.start_pair(lab, Settings(block=GCM))
         client = write(lab, "same.yaml", paqet.client_config(lab, Settings(block=GCM)))
-        topics = findings(lab.c, client, bad=False)
+        topics = findings(lab.c, client, "--quick", bad=False)
         for topic in ("configuration", "rights", "file", "interface", "route", "router", "server", "loss"):
             expect(all(f["level"] != "bad" for f in topics[topic]), f"{topic}: {topics[topic]}")
         expect("as configured" in only(topics, "router")["text"], f"{topics['router']}")
@@ -53,7 +53,7 @@ def test_check_works() -> None:
         expect(f"somebody has {PORT}" in only(topics, "port")["text"], f"{topics['port']}")
         expect(only(topics, "rules")["level"] == "note", "a server without rules is not remarked on")
         pair.check_alive()
-        text = lab.c.check([paqet.program(), "check", "-c", str(client)])
+        text = lab.c.check([paqet.program(), "check", "-c", str(client), "--quick"])
         expect("Nothing is in the way." in text, f"it prints: {text}")
 
 
@@ -87,6 +87,77 @@ def test_check_silence() -> None:
         expect("nothing comes back" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "nobody is there")
         lab.s.check(["nft", "delete", "table", "inet", "lab_go"])
         expect("only empty packets" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "the kernel resets")
+
+
+def measured(lab: Lab, client: Path, *options: str, bad: bool) -> tuple[dict, dict[str, list[dict]]]:
+    """The figures of check, and what it says of them."""
+    argv = [paqet.program(), "check", "-c", str(client), "--json", *options]
+    result = lab.c.run(argv, 60)
+    said = json.loads(result.stdout)
+    expect(result.returncode == int(bad) and said["ok"] is not bad, f"{result.returncode}: {said['findings']}")
+    topics: dict[str, list[dict]] = {}
+    for finding in said["findings"]:
+        topics.setdefault(finding["topic"], []).append(finding)
+    return said.get("measured", {}), topics
+
+
+def look(figures: dict, name: str, flags: str) -> dict:
+    return next(each for each in figures["looks"] if each["look"] == name and each["flags"] == flags)
+
+
+def arrived(figures: dict, name: str, flags: str) -> tuple[bool, bool]:
+    """Whether half of them and more do, up and down."""
+    both = [look(figures, name, flags)[way] for way in ("up", "down")]
+    return both[0]["arrived"] >= 5, both[1]["arrived"] >= 5
+
+
+@test(limit=90)
+def test_check_measures() -> None:
+    """Each way by itself: flags that a box drops, a link that swallows long packets, losses, speed and the queue."""
+    wan = ["--delay", "20", "--rate", "40", "--queue", "400", "--flags-up", "2", "--flags-down", "12"]
+    with Lab(wan=wan) as lab:
+        keys = Keys(lab)
+        paqet.wait_ready(paqet.start_server(lab, keys.server_settings()))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings()))
+        figures, topics = measured(lab, client, "--speed", "3", bad=False)
+        expect(arrived(figures, "plausible", "PA") == (True, True), f"PA: {figures}")
+        expect(arrived(figures, "plausible", "S") == (False, True), f"SYN does not pass up: {figures}")
+        expect(arrived(figures, "plausible", "SA") == (True, False), f"SYN+ACK does not pass down: {figures}")
+        expect(figures["packet_bytes"]["up"] == figures["packet_bytes"]["down"] == 1500, f"{figures['packet_bytes']}")
+        for way in ("up", "down"):
+            expect(figures["loss"][way]["arrived"] >= 118, f"{figures['loss']}")
+            rate = figures["speed"][way]["bits_per_second"]
+            expect(20e6 < rate < 42e6, f"speed {way} at 40 Mbit/s: {figures['speed']}")
+            expect(40 <= figures["speed"][way]["rtt_ms"] < 500, f"{figures['speed']}")
+        expect(len(topics["speed"]) == 2, f"{topics['speed']}")
+
+
+@test(limit=90)
+def test_check_measures_sizes_and_losses() -> None:
+    """Long packets are swallowed on the way back alone: said, with the remedy, which helps."""
+    with Lab(wan=["--delay", "20", "--longest-down", "1300", "--loss", "8"]) as lab:
+        keys = Keys(lab)
+        paqet.wait_ready(paqet.start_server(lab, keys.server_settings()))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings()))
+        figures, topics = measured(lab, client, "--speed", "0", bad=True)
+        size = figures["packet_bytes"]
+        expect(size["up"] >= 1450 and 1270 <= size["down"] <= 1300 < size["in_use"], f"{size}")
+        found = only(topics, "size")
+        remedy = f"transport.kcp.mtu: {size['down'] - 52}"
+        expect(found["level"] == "bad" and remedy in found["remedy"], f"{found}")
+        expect(any("small packets are lost" in f["text"] and f["level"] == "note" for f in topics["loss"]), f"{topics['loss']}")
+
+
+@test()
+def test_check_cannot_measure() -> None:
+    """A server on the classic wire."""
+    with Lab() as lab:
+        settings = Settings(block=GCM, transport="  wire: classic\n")
+        paqet.start_pair(lab, settings)
+        client = write(lab, "same.yaml", paqet.client_config(lab, settings))
+        figures, topics = measured(lab, client, "--speed", "1", bad=False)
+        expect("cannot be measured" in only(topics, "measure")["text"], f"{topics['measure']}")
+        expect(not figures["looks"] and figures["speed"]["down"]["bits_per_second"] > 1e6, f"{figures}")
 
 
 def listen(lab: Lab, server: Path, client: Path | None) -> dict:

@@ -3,6 +3,7 @@
 #ifndef PQ_TESTS_FRONT_TESTS_H
 #define PQ_TESTS_FRONT_TESTS_H
 
+int front_measure_tests(void);
 int front_relay_tests(void);
 int front_tcp_tests(void);
 int front_udp_tests(void);

@@ -5,5 +5,5 @@
 
 int main(void)
 {
-    return front_relay_tests() + front_tcp_tests() + front_udp_tests();
+    return front_measure_tests() + front_relay_tests() + front_tcp_tests() + front_udp_tests();
 }

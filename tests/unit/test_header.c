@@ -204,6 +204,14 @@ static void hello_vectors(void **state)
     assert_int_equal(pq_binary_encode(&r, false, b, sizeof b), n);
     assert_memory_equal(b, p, n);
     free(p);
+    static const uint8_t measure[] = {0x50, 1, 8, 0, 2, 1, 4}; /* [8.11] */
+    assert_int_equal(decode_binary(measure, sizeof measure, &r, &used), 0);
+    assert_int_equal(r.type, PQ_REQ_MEASURE);
+    assert_int_equal(r.port, PQ_MEASURE(1, 4));
+    assert_int_equal(pq_binary_encode(&r, false, b, sizeof b), sizeof measure);
+    assert_memory_equal(b, measure, sizeof measure);
+    assert_int_equal(decode_binary((const uint8_t[]){0x50, 1, 8, 0, 1, 1}, 6, &r, &used),
+                     PQ_EPROTO);
     json_decref(root);
 }
 
@@ -229,7 +237,7 @@ static void decode_fuzz(const char *file, uint64_t *seed, int rounds)
         if (r == 0) {
             assert_true(used > 0 && used <= n);
             assert_true(strlen(out.host) <= PQ_HOST_MAX && out.flags.n <= PQ_FLAGS_MAX);
-            assert_true(out.type >= PQ_REQ_PING && out.type <= PQ_REQ_RESULT);
+            assert_true(out.type >= PQ_REQ_PING && out.type <= PQ_REQ_MEASURE);
         } else {
             assert_true(r == PQ_EMORE || r == PQ_EPROTO);
         }

@@ -121,6 +121,9 @@ static void usage(void)
           "  --kill-way WAY   up, down (towards the first interface) or both (default)\n"
           "  --kill-by SIDE   client (default): by the port on the first side; server: on the "
           "second\n"
+          "  --flags-up N     segments with these flags (the bits, in hex) do not pass; "
+          "--flags-down\n"
+          "  --longest-up N   bytes of the longest IP packet that passes; --longest-down\n"
           "  --nat-ms N       the client's ports are shown as others, which change that often\n"
           "  --divert N       each N-th packet of the client comes from the address ...\n"
           "  --divert-from A  ... A; what is sent to it is counted, and gets no further\n"
@@ -163,6 +166,14 @@ static void take_box(int option, struct box_settings *set)
     case 'v':
         set->divert = (uint32_t)number(optarg, 1e9);
         break;
+    case 'g':
+    case 'G':
+        set->flags[option == 'G'] = (uint8_t)strtol(optarg, NULL, 16);
+        break;
+    case 'p':
+    case 'P':
+        set->longest[option == 'P'] = (uint32_t)number(optarg, 65535);
+        break;
     case 'f':
         if (inet_pton(AF_INET, optarg, set->divert_from) != 1)
             usage();
@@ -175,15 +186,28 @@ static void take_box(int option, struct box_settings *set)
 static void parse(int argc, char **argv, struct settings *set)
 {
     static const struct option options[] = {
-        {"delay", required_argument, NULL, 'd'},       {"jitter", required_argument, NULL, 'j'},
-        {"loss", required_argument, NULL, 'l'},        {"rate", required_argument, NULL, 'r'},
-        {"queue", required_argument, NULL, 'q'},       {"reorder", required_argument, NULL, 'o'},
-        {"duplicate", required_argument, NULL, 'u'},   {"corrupt", required_argument, NULL, 'c'},
-        {"kill-ms", required_argument, NULL, 'k'},     {"kill-bytes", required_argument, NULL, 'b'},
-        {"kill-way", required_argument, NULL, 'w'},    {"kill-by", required_argument, NULL, 'y'},
-        {"nat-ms", required_argument, NULL, 'n'},      {"divert", required_argument, NULL, 'v'},
-        {"divert-from", required_argument, NULL, 'f'}, {"seed", required_argument, NULL, 's'},
-        {"max-seconds", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0},
+        {"delay", required_argument, NULL, 'd'},
+        {"jitter", required_argument, NULL, 'j'},
+        {"loss", required_argument, NULL, 'l'},
+        {"rate", required_argument, NULL, 'r'},
+        {"queue", required_argument, NULL, 'q'},
+        {"reorder", required_argument, NULL, 'o'},
+        {"duplicate", required_argument, NULL, 'u'},
+        {"corrupt", required_argument, NULL, 'c'},
+        {"kill-ms", required_argument, NULL, 'k'},
+        {"kill-bytes", required_argument, NULL, 'b'},
+        {"kill-way", required_argument, NULL, 'w'},
+        {"kill-by", required_argument, NULL, 'y'},
+        {"nat-ms", required_argument, NULL, 'n'},
+        {"divert", required_argument, NULL, 'v'},
+        {"divert-from", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},
+        {"flags-up", required_argument, NULL, 'g'},
+        {"flags-down", required_argument, NULL, 'G'},
+        {"longest-up", required_argument, NULL, 'p'},
+        {"longest-down", required_argument, NULL, 'P'},
+        {"max-seconds", required_argument, NULL, 'm'},
+        {NULL, 0, NULL, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {

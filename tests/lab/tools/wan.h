@@ -18,6 +18,8 @@ struct box_settings {
     double kill_bytes;
     bool kill_way[2];    /* ... in these ways: towards the second interface, the first */
     bool kill_by_server; /* flows are told apart by the port at the second side, not the first */
+    uint8_t flags[2];    /* segments with these TCP flags do not pass that way; 0: all do */
+    uint32_t longest[2]; /* bytes of an IP packet that passes; 0: any */
     double nat_ns;       /* client's ports are shown as others, which change that often */
     uint32_t divert;     /* each so-many-th packet of the client comes from another address ... */
     uint8_t divert_from[4]; /* ... this one */

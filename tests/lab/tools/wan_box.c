@@ -115,6 +115,9 @@ bool box_pass(const struct box_settings *set, struct box_counters *count, bool b
         count->to_elsewhere += t.len;
         return false;
     }
+    if ((set->flags[back] && t.tcp[13] == set->flags[back]) ||
+        (set->longest[back] && t.len > set->longest[back]))
+        return false;
     if ((set->kill_ns > 0 || set->kill_bytes > 0) && is_killed(set, &t, back, now)) {
         count->killed[back]++;
         return false;
