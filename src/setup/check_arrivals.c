@@ -6,6 +6,7 @@
 #include "app/app.h"
 #include "base/err.h"
 #include "tunnel/stamps.h"
+#include "tunnel/syns.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 struct source {
     struct pq_addr addr;
     uint64_t frames, drops[PQ_DROP_COUNT];
+    uint64_t syns, bare; /* without content: SYNs; of the middle of a connection */
 };
 
 struct listener {
@@ -25,6 +27,9 @@ struct listener {
     struct pq_hub *hub;
     struct pq_pktio *io;
     struct pq_stamps *stamps;
+    struct pq_syns *syns;
+    struct pq_slot slots[BATCH]; /* of what is not sent */
+    uint8_t *slot_memory;
     uint8_t (*users)[PQ_CONF_KEY_LEN];
     struct pq_rng rng;
     struct source source[SOURCES_MAX];
@@ -76,7 +81,7 @@ static const struct pq_hub_events events = {.stream = on_stream,
                                             .wall = pq_app_wall,
                                             .ended = on_ended};
 
-/* The users' keys, with a table of stamps of its own: the server's is left alone. */
+/* The users' keys, with tables of stamps and SYNs of its own: the server's are left alone. */
 static int take_keys(struct listener *l, const struct pq_conf *c)
 {
     struct pq_own_conf *o = &l->app.hub.own;
@@ -91,7 +96,12 @@ static int take_keys(struct listener *l, const struct pq_conf *c)
     o->n = c->n_users;
     const int e = pq_stamps_new(&l->stamps, o->users, o->n);
     o->stamps = l->stamps;
-    return e;
+    if (e)
+        return e;
+    /* nothing is sent: it may take all SYNs that prove themselves, at once */
+    const int failed = pq_syns_new(&l->syns, pq_app_wall(NULL) - 3 * PQ_SYN_SLOT, 1);
+    l->app.hub.syns = l->syns;
+    return failed;
 }
 
 static int open_all(struct listener *l, struct pq_conf *c, char why[PQ_WHY_LEN])
@@ -110,6 +120,11 @@ static int open_all(struct listener *l, struct pq_conf *c, char why[PQ_WHY_LEN])
         e = pq_app_open_io(&l->app, &l->io);
     if (e)
         return e;
+    l->slot_memory = malloc((size_t)BATCH * PQ_SLOT_SIZE);
+    if (!l->slot_memory)
+        return PQ_ENOMEM;
+    for (unsigned i = 0; i < BATCH; i++)
+        l->slots[i].buf = l->slot_memory + (size_t)i * PQ_SLOT_SIZE;
     const struct pq_range ports = c->own_ports;
     pq_rng_init(&l->rng);
     l->app.hub.link_len = l->io->link_len;
@@ -124,6 +139,8 @@ static void close_all(struct listener *l)
     pq_hub_free(&l->hub);
     pq_pktio_close(&l->io);
     pq_stamps_free(&l->stamps);
+    pq_syns_free(&l->syns);
+    free(l->slot_memory);
     free(l->users);
     pq_app_fini(&l->app);
 }
@@ -154,6 +171,8 @@ static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
     if (!s)
         return;
     s->frames++;
+    s->syns += d == PQ_DROP_NO_PAYLOAD && seg.flags & PQ_TCP_SYN;
+    s->bare += d == PQ_DROP_NO_PAYLOAD && !(seg.flags & (PQ_TCP_SYN | PQ_TCP_RST));
     for (unsigned i = 0; i < PQ_DROP_COUNT; i++)
         s->drops[i] += pq_hub_stats(l->hub)->drops[i] - before[i];
 }
@@ -171,6 +190,9 @@ static void listen_for(struct listener *l, unsigned seconds)
         pq_hub_rx_end(l->hub, now);
         pq_pktio_release(l->io);
         pq_hub_tick(l->hub, now);
+        while (pq_hub_pull(l->hub, l->slots, BATCH, now) == BATCH)
+            ; /* a connection goes on once it was answered, as it has been by the server that runs
+               */
     }
 }
 
@@ -198,11 +220,17 @@ static void judge(const struct source *s, struct pq_findings *f)
                        "clock is behind, or "
                        "somebody plays a recording",
                        n, from);
+    else if (s->bare && !s->syns)
+        pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,
+                       "%llu packets from %s, of a connection that was there before this look: a "
+                       "client with network.tcp.look: connect, as it seems, that is connected",
+                       n, from);
     else if (d[PQ_DROP_NO_PAYLOAD] >= s->frames)
-        pq_finding_add(
-            f, PQ_FINDING_NOTE, "arrivals", NULL,
-            "%llu packets from %s without content: somebody looks whether the port is open", n,
-            from);
+        pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,
+                       "%llu packets from %s without content: somebody looks whether the port is "
+                       "open, or a client with network.tcp.look: connect has another key, or a "
+                       "clock that is more than a minute wrong",
+                       n, from);
     else
         pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
                        "make transport.kcp.key, block and public_key those of this server; \"paqet "

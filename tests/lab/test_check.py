@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import paqet
@@ -162,11 +163,18 @@ def test_check_cannot_measure() -> None:
 
 def listen(lab: Lab, server: Path, client: Path | None) -> dict:
     """What the server says that arrives, while a client asks."""
-    argv = [paqet.program(), "check", "-c", str(server), "--json", "--listen", "2" if client else "1"]
+
+    def ping() -> None:
+        lab.c.run([paqet.program(), "ping", "-c", str(client), "-n", "1", "-w", "1.5"])
+
+    return listen_while(lab, server, 2 if client else 1, ping if client else lambda: None)
+
+
+def listen_while(lab: Lab, server: Path, seconds: int, do: Callable[[], object]) -> dict:
+    argv = [paqet.program(), "check", "-c", str(server), "--json", "--listen", str(seconds)]
     process = lab.s.start("check", argv)
     wait_until(process.has_packet_socket, 10, "the packet socket of check")
-    if client:
-        lab.c.run([paqet.program(), "ping", "-c", str(client), "-n", "1", "-w", "1.5"])
+    do()
     process.wait(30)
     said = json.loads(process.log().strip().splitlines()[-1])
     found = [f for f in said["findings"] if f["topic"] == "arrivals"]
@@ -201,3 +209,32 @@ def test_check_listen() -> None:
         lab.origin()
         keys.start_client()
         paqet.seconds_to_work(lab, 5)
+
+
+@test(timed=True)
+def test_check_listen_to_connections() -> None:
+    """A client with look: connect that begins, is there already, and has another key."""
+    with Lab() as lab:
+        keys = Keys(lab)
+        keys.know_all()
+        lab.origin()
+        look = {"network_extra": "  tcp:\n    look: connect\n"}
+        settings = keys.server_settings()
+        paqet.start_server(lab, settings)
+        server = write(lab, "server.yaml", paqet.server_config(lab, settings))
+
+        def begin() -> paqet.Process:
+            client = paqet.start_client(lab, keys.client_settings(**look))
+            paqet.seconds_to_work(lab, 3, patience=1)
+            return client
+
+        clients: list[paqet.Process] = []
+        said = listen_while(lab, server, 3, lambda: clients.append(begin()))
+        expect("with the right key" in said["text"] and said["level"] == "ok", f"it begins: {said}")
+        said = listen_while(lab, server, 3, lambda: paqet.fetch_by_hand(lab))
+        expect("there before this look" in said["text"] and said["level"] == "note", f"it is there: {said}")
+        clients[0].stop()
+        other = keys.client_settings(**look)
+        other.key = "another key of the lab"
+        said = listen_while(lab, server, 3, lambda: paqet.start_client(lab, other))
+        expect("has another key" in said["text"] and said["level"] == "note", f"another key: {said}")
