@@ -133,9 +133,11 @@ static void on_closed(void *user, const struct pq_quic_why *why)
 static void on_path(void *user, const struct pq_quic_path *path)
 {
     struct pq_session *s = user;
-    struct pq_route *r = s->route;
-    if (!r || !pq_addr_eq(&r->peer, &path->peer) || !pq_addr_eq(&r->local, &path->local))
+    const struct pq_segment *seg = s->hub->seg; /* it has come over that path */
+    if (!seg || !pq_addr_eq(&seg->src, &path->peer) || !pq_addr_eq(&seg->dst, &path->local) ||
+        is_here(s, seg) || !flow_elsewhere(s, seg))
         return;
+    struct pq_route *r = s->route;
     const struct pq_route old = {.peer = s->peer, .local = s->local, .flow = s->flow};
     s->peer = r->peer;
     s->local = r->local;

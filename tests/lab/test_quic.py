@@ -18,6 +18,7 @@ import test_udp
 from case import Skip, add, expect, test
 from lab import Lab
 from paqet import PORT, Settings
+from test_survive import map_port
 
 QUIC = Settings(protocol="quic")
 
@@ -110,3 +111,22 @@ def test_quic_narrow_link() -> None:
             host.check(["ip", "link", "set", host.device, "mtu", "1280"])
         paqet.start_pair(lab, QUIC)
         test_main.check_download(lab, 1_000_000)
+
+
+@test(timed=True)
+def test_quic_goes_on_behind_another_port() -> None:
+    """A NAT that shows the client's port as another one: the session goes on, and its connections."""
+    have_quic()
+    with Lab(third=True) as lab:
+        settings = Settings(protocol="quic", client_port=40001)
+        lab.origin()
+        server = paqet.start_server(lab, settings)
+        map_port(lab, 40001, 20001)
+        paqet.start_client(lab, settings)
+        paqet.wait_working(lab)
+        echo = paqet.Echo(lab)
+        map_port(lab, 40001, 20002)
+        echo.check()
+        server.wait_log(f"client {lab.c.ip4}:20002 goes on", 2)
+        expect(server.log().count("connected") == 1, f"another session: {server.log()}")
+        echo.close()
