@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* load.c - reads a configuration, and what YAML refuses but the Go programs take. */
 #include "conf/conf_internal.h"
+#include "os/service.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -97,6 +99,18 @@ static char *read_file(const char *path, size_t *n, struct stat *st, struct pq_c
     return NULL;
 }
 
+/* Whether others than the file's owner, and the service of ours, can read it. */
+static bool is_open(const struct stat *st)
+{
+    const struct group *g;
+    if (!S_ISREG(st->st_mode) || !(st->st_mode & (S_IRGRP | S_IROTH)))
+        return false;
+    if (st->st_mode & S_IROTH || st->st_uid != 0)
+        return true;
+    g = getgrgid(st->st_gid);
+    return !g || strcmp(g->gr_name, PQ_SERVICE_USER) != 0;
+}
+
 int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msgs)
 {
     struct pq_conf_msgs none = {.n = 0};
@@ -109,7 +123,7 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
         return PQ_EINVAL;
     }
     int e = pq_conf_parse(out, text, n, msgs);
-    if (S_ISREG(st.st_mode) && st.st_mode & (S_IRGRP | S_IROTH) && pq_is_set(out->kcp.key))
+    if (is_open(&st) && pq_is_set(out->kcp.key))
         pq_conf_say(msgs, false, 0,
                     "other users of this machine can read the key in it; chmod 600 %s", path);
     explicit_bzero(text, n);

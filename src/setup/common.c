@@ -244,10 +244,16 @@ bool pq_setup_folder(struct pq_setup *s, const char *path, unsigned mode, bool o
     return !e;
 }
 
-bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t n, bool owned)
+static bool let_read(const struct pq_setup *s, const char *path)
+{
+    return !s->own_user || (chown(path, 0, s->gid) == 0 && chmod(path, 0640) == 0);
+}
+
+bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t n,
+                    enum pq_setup_owner owner)
 {
     int e = pq_file_write(path, p, n, 0600);
-    if (!e && !own(s, path, owned))
+    if (!e && (owner == PQ_SETUP_READ ? !let_read(s, path) : !own(s, path, owner == PQ_SETUP_OWN)))
         e = -errno;
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));

@@ -282,7 +282,7 @@ static bool write_all(struct client_setup *v)
 {
     char *text = pq_yaml_client(&v->plan);
     const bool ok = text && pq_setup_check(&v->s, text) && pq_setup_prepare(&v->s) &&
-                    pq_setup_write(&v->s, v->s.conf, text, strlen(text), true);
+                    pq_setup_write(&v->s, v->s.conf, text, strlen(text), PQ_SETUP_READ);
     pq_text_free(text);
     if (ok)
         printf("wrote %s\n", v->s.conf);

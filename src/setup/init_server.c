@@ -324,7 +324,7 @@ static bool write_links(struct pq_server_setup *v)
                  v->plan.user[i].name);
         ok = make_link(v, i, text);
         strcat(text, "\n");
-        ok = ok && pq_setup_write(&v->s, path, text, strlen(text), false);
+        ok = ok && pq_setup_write(&v->s, path, text, strlen(text), PQ_SETUP_ROOT);
     }
     explicit_bzero(text, sizeof text);
     return ok;
@@ -345,7 +345,7 @@ static bool write_syns(struct pq_server_setup *v)
     ok = f && fclose(f) == 0 && ok;
     pq_syns_free(&syns);
     snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u.syns", v->plan.ports.from);
-    ok = ok && pq_setup_write(&v->s, path, text, len, true);
+    ok = ok && pq_setup_write(&v->s, path, text, len, PQ_SETUP_OWN);
     free(text);
     return ok;
 }
@@ -370,8 +370,8 @@ static bool write_state(struct pq_server_setup *v)
     snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u", v->plan.ports.from);
     snprintf(lock, sizeof lock, PQ_STATE_FOLDER "/stamps-%u.lock", v->plan.ports.from);
     ok = ok && pq_setup_folder(&v->s, PQ_STATE_FOLDER, 0700, true) &&
-         pq_setup_write(&v->s, path, text, len, true) && pq_setup_write(&v->s, lock, "", 0, true) &&
-         write_syns(v);
+         pq_setup_write(&v->s, path, text, len, PQ_SETUP_OWN) &&
+         pq_setup_write(&v->s, lock, "", 0, PQ_SETUP_OWN) && write_syns(v);
     free(text);
     return ok;
 }
@@ -380,7 +380,7 @@ static bool write_all(struct pq_server_setup *v)
 {
     char *text = pq_yaml_server(&v->plan);
     bool ok = text && pq_setup_check(&v->s, text) && pq_setup_prepare(&v->s) &&
-              pq_setup_write(&v->s, v->s.conf, text, strlen(text), true);
+              pq_setup_write(&v->s, v->s.conf, text, strlen(text), PQ_SETUP_READ);
     pq_text_free(text);
     if (ok)
         printf("wrote %s\n", v->s.conf);

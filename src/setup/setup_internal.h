@@ -81,8 +81,15 @@ bool pq_setup_displace(struct pq_setup *s);
 /* Makes folder, user, program; each returns false after it has said what is wrong. */
 bool pq_setup_prepare(struct pq_setup *s);
 
-/* Writes a file of this configuration with mode 0600; `owned`: it belongs to the service's user. */
-bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t n, bool owned);
+enum pq_setup_owner { /* of a file; where the service is root's all are */
+                      PQ_SETUP_ROOT,
+                      PQ_SETUP_READ, /* root's: the service may read it, not change it */
+                      PQ_SETUP_OWN,  /* the service's user's */
+};
+
+/* Writes a file of this configuration, with mode 0600 or, PQ_SETUP_READ, 0640. */
+bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t n,
+                    enum pq_setup_owner owner);
 
 /* Makes a folder and those above it, if they are not there. */
 bool pq_setup_folder(struct pq_setup *s, const char *path, unsigned mode, bool owned);

@@ -296,12 +296,16 @@ def check_while_it_runs(server: SystemdMachine) -> None:
     """Its own user or not, root looks at it, changes its file and has it read again."""
     said = server.check("status", "-c", "/etc/paqet/server.yaml")
     expect("user" in said, f"the status names no user: {said}")
-    before = command(server, "stat", "-c", "%U %a", "/etc/paqet/server.yaml")
+    before = command(server, "stat", "-c", "%U %G %a", "/etc/paqet/server.yaml")
     server.check("user", "add", "sara", "-c", "/etc/paqet/server.yaml")
     said = server.check("user", "list", "-c", "/etc/paqet/server.yaml")
     expect("sara" in said and "user" in said, f"its users: {said}")
-    after = command(server, "stat", "-c", "%U %a", "/etc/paqet/server.yaml")
-    expect(before == after == "paqet 600", f"the file belongs to {after}, before to {before}")
+    after = command(server, "stat", "-c", "%U %G %a", "/etc/paqet/server.yaml")
+    expect(before == after == "root paqet 640", f"the file belongs to {after}, before to {before}")
+    for mode, others in (("640", False), ("644", True), ("640", False)):
+        command(server, "chmod", mode, "/etc/paqet/server.yaml")
+        said = server.run("dump", "-c", "/etc/paqet/server.yaml", "-r", "/dev/null").stderr
+        expect(("other users of this machine" in said) == others, f"mode {mode}: {said}")
     if "asan" not in paqet.program():  # it looks for leaks in a way that the unit does not permit
         command(server, "systemctl", "reload", "paqet@server")
 
