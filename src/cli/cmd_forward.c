@@ -139,7 +139,9 @@ static int act(struct wanted *w)
     else if (!code)
         code = strcmp(w->action, "add") == 0 ? add(w, &f) : del(w, &f);
     pq_cli_file_close(&f);
-    return code || listing ? code : pq_cli_file_follow(&t, "forward");
+    if (!code && !listing)
+        code = pq_cli_file_follow(&t, "forward");
+    return code == PQ_CLI_NOBODY ? 0 : code;
 }
 
 int pq_cmd_forward(int argc, char **argv)

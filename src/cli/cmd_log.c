@@ -99,5 +99,6 @@ int pq_cmd_log(int argc, char **argv)
         fprintf(stderr, "paqet log: unexpected argument; --lines wants a number from 1 on\n");
         return 1;
     }
-    return w.level ? set_level(&w) : show(&w);
+    const int code = w.level ? set_level(&w) : 0;
+    return code || (w.level && !w.follow) ? code : show(&w);
 }

@@ -92,6 +92,8 @@ static void print_head(const struct pq_cli_answer *before, const struct pq_cli_a
            pq_show_bytes(pq_cli_real(now, m, "queues_max"), c));
     print_events(now);
     print_drops(now);
+    if (pq_cli_real(now, t, "rebuilt") > 0)
+        printf("rebuilt by FEC: %.0f datagrams\n", pq_cli_real(now, t, "rebuilt"));
 }
 
 /* Per cent of what was sent that the path has lost: what was sent again and not in vain. */
@@ -122,7 +124,8 @@ static void print_session(const struct pq_cli_answer *before, const struct pq_cl
                           const struct line *l, double seconds)
 {
     const struct pq_json_node *s = l->now;
-    char peer[64], user[80], wire[16], cipher[32], in[PQ_SHOW_LEN], out[PQ_SHOW_LEN];
+    char peer[64], user[80], wire[16], transport[16], both[40], cipher[32], look[16],
+        in[PQ_SHOW_LEN], out[PQ_SHOW_LEN];
     char age[PQ_SHOW_LEN], lost_in[16], lost_out[16], rtt[16], cost[16];
     const double bytes = pq_cli_real(now, s, "bytes_in") + pq_cli_real(now, s, "bytes_out");
     const double carried = pq_cli_real(now, s, "wire_in") + pq_cli_real(now, s, "wire_out");
@@ -131,10 +134,13 @@ static void print_session(const struct pq_cli_answer *before, const struct pq_cl
     snprintf(rtt, sizeof rtt, "%.1f", pq_cli_real(now, s, "rtt_ms"));
     snprintf(cost, sizeof cost, bytes < 100000 ? "-" : "%.3f", carried / (bytes ? bytes : 1));
     pq_cli_text(now, s, "user", user, sizeof user);
-    printf("%-23s %-10s %-7s %-17s %8s %6s %6s %13s %13s %6s %6.0f  %s%s\n",
-           pq_cli_text(now, s, "peer", peer, sizeof peer), *user ? user : "-",
-           pq_cli_text(now, s, "wire", wire, sizeof wire),
-           pq_cli_text(now, s, "cipher", cipher, sizeof cipher), rtt, lost_out, lost_in,
+    snprintf(both, sizeof both, "%s/%s",
+             pq_cli_text(now, s, "transport", transport, sizeof transport),
+             pq_cli_text(now, s, "wire", wire, sizeof wire));
+    printf("%-23s %-10s %-11s %-17s %-9s %8s %6s %6s %13s %13s %6s %6.0f  %s%s\n",
+           pq_cli_text(now, s, "peer", peer, sizeof peer), *user ? user : "-", both,
+           pq_cli_text(now, s, "cipher", cipher, sizeof cipher),
+           pq_cli_text(now, s, "look", look, sizeof look), rtt, lost_out, lost_in,
            pq_show_rate(l->in, seconds, in), pq_show_rate(l->out, seconds, out), cost,
            pq_cli_real(now, s, "streams"), pq_show_time(pq_cli_real(now, s, "age_s"), age),
            pq_cli_bool(now, s, "half_open")         ? ", half-open"
@@ -160,8 +166,9 @@ static void print_sessions(const struct pq_cli_answer *before, const struct pq_c
     if (n)
         qsort(v, n, sizeof *v, by_rate);
     if (n)
-        printf("\n%-23s %-10s %-7s %-17s %8s %6s %6s %13s %13s %6s %6s  %s\n", "PEER", "USER",
-               "WIRE", "CIPHER", "RTT ms", "LOST>%", "LOST<%", "FROM", "TO", "COST", "OPEN", "AGE");
+        printf("\n%-23s %-10s %-11s %-17s %-9s %8s %6s %6s %13s %13s %6s %6s  %s\n", "PEER", "USER",
+               "WIRE", "CIPHER", "LOOK", "RTT ms", "LOST>%", "LOST<%", "FROM", "TO", "COST", "OPEN",
+               "AGE");
     for (unsigned k = 0; k < n && k < LINES_MAX; k++)
         print_session(before, now, &v[k], seconds);
     const double more =

@@ -214,7 +214,14 @@ static int act(struct wanted *w)
     pq_cli_file_close(&f);
     explicit_bzero(w->secret, sizeof w->secret);
     const struct pq_cli_target t = {.config = w->config, .socket = w->socket};
-    return code || listing ? code : pq_cli_file_follow(&t, "user");
+    if (code || listing)
+        return code;
+    code = pq_cli_file_follow(&t, "user");
+    if (code != PQ_CLI_NOBODY || strcmp(w->action, "del") != 0)
+        return code == PQ_CLI_NOBODY ? 0 : code;
+    fail("a server that runs with %s all the same still lets him in, until it is started again",
+         w->config);
+    return PQ_CLI_NOBODY;
 }
 
 int pq_cmd_user(int argc, char **argv)

@@ -149,9 +149,8 @@ int pq_cli_file_follow(const struct pq_cli_target *t, const char *command)
         dup2(out, STDOUT_FILENO);
         close(out);
     }
-    if (code != PQ_CLI_NOBODY)
-        return code;
-    fprintf(stderr, "paqet %s: %s was changed; that counts from the next start or reload\n",
-            command, t->config);
-    return 0;
+    if (code == PQ_CLI_NOBODY)
+        fprintf(stderr, "paqet %s: %s was changed; that counts from the next start or reload\n",
+                command, t->config);
+    return code;
 }

@@ -27,7 +27,7 @@ int pq_cli_file_write(struct pq_cli_file *f, char *text, size_t n,
 void pq_cli_file_close(struct pq_cli_file *f);
 
 /* Has the paqet that runs with the file, t->config, read it; what it says goes to standard error,
- * so that standard output is the command's own.  That none runs is no error.  Returns the exit
- * code. */
+ * so that standard output is the command's own.  Returns the exit code; PQ_CLI_NOBODY: there is
+ * none that could be asked, which was said, and is an error only where it matters. */
 int pq_cli_file_follow(const struct pq_cli_target *t, const char *command);
 #endif
