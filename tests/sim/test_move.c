@@ -119,9 +119,9 @@ static bool has_moved(const struct world *w)
     return w->end[CLIENT].moved == w->end[CLIENT].moves;
 }
 
-/* Of a server with four workers each has the ports that the kernel gives it: whichever gets a new
- * one hands the datagrams over to the one that has the session.  Nothing is lost, nothing taken
- * twice. */
+/* Of a server with four workers, and 101 ports, each has the tuples that the kernel gives it:
+ * whichever gets a new one hands the datagrams over to the one that has the session.  Nothing is
+ * lost, nothing taken twice; answers come from the port that was addressed. */
 static void between_workers(void **state)
 {
     (void)state;
@@ -132,6 +132,7 @@ static void between_workers(void **state)
         c.link[k].queue = 200000;
     }
     struct world *w = world_new(&c, ut_seed("between workers"));
+    w->end[CLIENT].server_ports = 101;
     world_open(w, 20 << 20, 20 << 20);
     world_run(w, WORLD_T0 + PQ_SEC, NULL);
     for (unsigned i = 1; i <= 50; i++) {

@@ -12,6 +12,7 @@
 #define WORKERS_MAX 4
 #define CLIENT      0
 #define SERVER      1
+#define SERVER_PORT 9999
 #define WORLD_T0    (1000 * PQ_SEC)         /* the clock does not start at 0 */
 #define WORLD_WALL  UINT64_C(1790000000000) /* ms since 1970 at 0 */
 
@@ -51,6 +52,7 @@ struct end {
     unsigned accepts, proven, secured, streams, ended;
     bool stays;            /* a client that has no other port */
     unsigned moves, moved; /* asked for; done */
+    unsigned server_ports; /* a client moves among so many of the server, too; 0 = 1 */
     int64_t wall_off;      /* ms that its clock is wrong */
     int ended_err;
     uint64_t ticks;     /* calls of pq_hub_tick */
