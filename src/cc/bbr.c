@@ -323,6 +323,9 @@ static void end_drain(struct pq_cc *c, uint32_t in_flight)
 
 static void bbr_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
+    if (c->bbr.stale && (!s->interval || (int32_t)(s->prior - c->bbr.round_end) < 0))
+        return; /* what was sent over the path before tells nothing of this one */
+    c->bbr.stale = false;
     note_rtt(c, s->rtt, now);
     end_drain(c, s->in_flight);
     if (s->interval && (int32_t)(s->prior - c->bbr.round_end) >= 0) {
@@ -353,6 +356,17 @@ static const struct pq_cc_ops bbr_ops = {bbr_acked, bbr_event, bbr_event};
 pq_ns pq_cc_min_rtt(const struct pq_cc *c)
 {
     return c->ops == &bbr_ops && c->bbr.filled ? c->bbr.min_rtt : 0;
+}
+
+void pq_cc_new_path(struct pq_cc *c, uint32_t delivered)
+{
+    const bool prompt = c->bbr.prompt;
+    if (c->ops != &bbr_ops)
+        return;
+    pq_cc_init_bbr(c);
+    c->bbr.prompt = prompt;
+    c->bbr.round_end = delivered;
+    c->bbr.stale = true;
 }
 
 void pq_cc_init_bbr(struct pq_cc *c)

@@ -66,6 +66,7 @@ struct pq_cc {
             uint8_t full_rounds;
             bool filled;
             bool prompt; /* the peer acknowledges at once */
+            bool stale;  /* nothing has come of what was sent since the path is another */
         } bbr;
     };
 };
@@ -73,6 +74,10 @@ struct pq_cc {
 void pq_cc_init_none(struct pq_cc *c);
 void pq_cc_init_reno(struct pq_cc *c, uint32_t resend);
 void pq_cc_init_bbr(struct pq_cc *c);
+
+/* The path is another now, after so many segments were acknowledged: bbr begins anew, and learns
+ * from what is sent from now on.  The others stay: losses tell them soon enough. */
+void pq_cc_new_path(struct pq_cc *c, uint32_t delivered);
 
 /* The RTT of the path without a queue, or 0: not known, since too little has been sent, or to this
  * controller never. */

@@ -192,6 +192,11 @@ void pq_kcp_retry(struct pq_kcp *k)
     k->timeout_at = 0;
 }
 
+void pq_kcp_new_path(struct pq_kcp *k)
+{
+    pq_cc_new_path(&k->cc, k->delivered);
+}
+
 void pq_kcp_extend(struct pq_kcp *k)
 {
     k->ours = true;

@@ -104,6 +104,9 @@ uint64_t pq_kcp_received(const struct pq_kcp *k);
  * the old one had earned. */
 void pq_kcp_retry(struct pq_kcp *k);
 
+/* ... and it leads between other addresses: how much it carries is not known. */
+void pq_kcp_new_path(struct pq_kcp *k);
+
 /* The peer is one of our own kind: it takes a repeated acknowledgement for what it is, where the Go
  * programs count it towards a resend, and it acknowledges promptly. */
 void pq_kcp_extend(struct pq_kcp *k);

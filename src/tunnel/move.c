@@ -306,6 +306,8 @@ static void adopt(struct pq_session *s, pq_ns now)
     if (s->flow.look == PQ_LOOK_CONNECT && !pq_session_fits(s))
         s->dead = -EMSGSIZE; /* its segments have their size for good; a new one is smaller */
     pq_kcp_retry(s->kcp);
+    if (!pq_addr_eq_ip(&peer, &s->peer) || !pq_addr_eq_ip(&local, &s->local))
+        pq_kcp_new_path(s->kcp);
     pq_session_wake(s);
 }
 

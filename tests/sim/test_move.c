@@ -155,6 +155,38 @@ static void between_workers(void **state)
     world_free(w);
 }
 
+/* From a fast network to a slow one: what the old one carried is not poured into the new one, nor
+ * forgotten where only a port changes. */
+static void to_a_slower_network(void **state)
+{
+    (void)state;
+    uint64_t lost[2];
+    for (unsigned roams = 0; roams < 2; roams++) {
+        struct world_conf c = keyed(25 * PQ_MS);
+        c.link[SERVER].rate = 12500000;
+        c.link[SERVER].queue = 300000;
+        struct world *w = world_new(&c, ut_seed("to a slower network"));
+        w->end[CLIENT].roams = roams;
+        world_open(w, 100, 300 << 20);
+        world_run(w, WORLD_T0 + 4 * PQ_SEC, NULL);
+        assert_true(received(w) > 30 << 20);
+        struct link *down = &w->end[SERVER].out;
+        down->conf.rate = 500000;
+        down->conf.queue = 60000;
+        const uint64_t before = down->stats.overflow;
+        w->ses->sec->watch.move_at = w->now;
+        pq_session_wake(w->ses);
+        world_run(w, w->now + 5 * PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].moved, 1);
+        lost[roams] = down->stats.overflow - before;
+        w->sloppy = true;
+        world_free(w);
+    }
+    print_message("lost: %llu, %llu where the address has changed\n", (unsigned long long)lost[0],
+                  (unsigned long long)lost[1]);
+    assert_true(lost[1] < lost[0] / 3);
+}
+
 /* After so many bytes: no flow lives longer than a second. */
 static void killed_after_bytes(void **state)
 {
@@ -303,6 +335,7 @@ int main(void)
         cmocka_unit_test(between_workers),     cmocka_unit_test(bytes_are_right),
         cmocka_unit_test(not_without_need),    cmocka_unit_test(moves_by_itself),
         cmocka_unit_test(nowhere_to_go),       cmocka_unit_test(diverted),
+        cmocka_unit_test(to_a_slower_network),
     };
     if (pq_crypt_global_init())
         return 1;

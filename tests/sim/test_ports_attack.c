@@ -145,7 +145,8 @@ static void held_back_move(void **state)
     const uint64_t sent = h->stats.tx_bytes, tuples = h->by_peer.n;
     for (int i = 0; i < 3; i++)
         to_all_ports(w, true);
-    const uint64_t idle = 3 * 64; /* acknowledgements of what the client sends meanwhile */
+    const uint64_t idle =
+        UINT64_C(3) * 64; /* acknowledgements of what the client sends meanwhile */
     assert_in_range(h->stats.tx_bytes - sent, 1, kept->len + idle);
     assert_true(h->by_peer.n <= tuples + 1);
     assert_int_equal(w->end[SERVER].moved, 0);

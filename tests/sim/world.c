@@ -209,6 +209,8 @@ static bool on_move(void *ctx, struct pq_session *s, struct pq_flow_conf *fc)
     if (e->stays)
         return false;
     fc->local.port = (uint16_t)(40001 + e->moves++);
+    if (e->roams)
+        fc->local.ip[15]++;
     if (e->server_ports) /* the next one that is not the same */
         fc->peer.port = (uint16_t)(SERVER_PORT + e->moves * 37 % e->server_ports);
     return true;

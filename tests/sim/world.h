@@ -52,6 +52,7 @@ struct end {
     unsigned accepts, proven, secured, streams, ended;
     bool stays;            /* a client that has no other port */
     unsigned moves, moved; /* asked for; done */
+    bool roams;            /* ... and to another address of its own */
     unsigned server_ports; /* a client moves among so many of the server, too; 0 = 1 */
     int64_t wall_off;      /* ms that its clock is wrong */
     int ended_err;
