@@ -106,9 +106,13 @@ static void note_left(struct client_worker *cw, const struct lease *l, uint16_t 
     k->left[k->n_left++ % LEFT_MAX] = port;
 }
 
-static bool has_several(const struct client_worker *cw, const struct server_way *way)
+static bool has_several(const struct lease *l)
 {
-    return pq_range_size(&cw->cl->app.conf->server[way->conf].ports) > 1;
+    struct client *cl = l->cw->cl;
+    pthread_mutex_lock(&cl->way_lock);
+    const unsigned conf = cl->way[l->server].conf;
+    pthread_mutex_unlock(&cl->way_lock);
+    return pq_range_size(&cl->app.conf->server[conf].ports) > 1;
 }
 
 static uint16_t pick_server_port(struct client_worker *cw, const struct server_way *way,
@@ -375,9 +379,9 @@ static bool on_move(void *ctx, struct pq_session *ses, struct pq_flow_conf *fc)
     struct server_way way;
     char to[PQ_ADDR_STRLEN];
     const bool fixed = cw->cl->app.conf->own_port != 0;
-    pq_client_renew_way(cw, l->server, &way);
-    if (cw->stopping || (fixed && !has_several(cw, &way)))
+    if (cw->stopping || ((fixed || !pq_session_secure(ses)) && !has_several(l)))
         return false;
+    pq_client_renew_way(cw, l->server, &way);
     way.addr = *pq_session_peer(ses);
     note_left(cw, l, way.addr.port);
     way.addr.port = pick_server_port(cw, &way, l);
@@ -401,7 +405,11 @@ static void on_moved(void *ctx, struct pq_session *ses, bool ok)
     struct client_worker *cw = w->role;
     struct lease *l = pq_session_user(ses);
     char to[PQ_ADDR_STRLEN];
-    if (ok) {
+    if (ok && !pq_session_secure(ses)) {
+        PQ_LOG(PQ_LOG_INFO, "no answer from port %u of the server: trying %s",
+               cw->known[l->server].left[(cw->known[l->server].n_left - 1) % LEFT_MAX],
+               pq_addr_str(pq_session_peer(ses), to));
+    } else if (ok) {
         w->did.moved++;
         PQ_LOG(PQ_LOG_INFO, "the session from port %u goes on from port %u, to %s", l->port.n,
                l->next.n ? l->next.n : l->port.n, pq_addr_str(pq_session_peer(ses), to));

@@ -89,8 +89,9 @@ struct pq_hub_events {
     /* The session has keys of its own now: from the start (an own wire's handshake; on a server
      * `proven` has come before), or after an upgrade [12.5]. */
     void (*secured)(void *ctx, struct pq_session *s);
-    /* Client: the session shall go on from another port.  Completes *fc, whose peer and local are
-     * those that it has.  Returns false if there is no other.  NULL: there never is. */
+    /* Client: the session shall go on from another port; or, while it has no keys, begin there.
+     * Completes *fc, whose peer and local are those that it has.  Returns false if there is no
+     * other.  NULL: there never is. */
     bool (*move)(void *ctx, struct pq_session *s, struct pq_flow_conf *fc);
     /* It is there now; or, client, it is not and the port is free again. */
     void (*moved)(void *ctx, struct pq_session *s, bool ok);

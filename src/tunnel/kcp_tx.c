@@ -188,6 +188,7 @@ pq_ns pq_kcp_session_deadline(struct pq_session *s, pq_ns now)
         other = pq_ns_min(other, pq_secure_deadline(s));
     else if (s->sec)
         other = pq_ns_min(other, pq_move_deadline(s));
+    other = pq_ns_min(other, pq_move_unanswered_at(s));
     if (s->half)
         other = pq_ns_min(other, s->opened + PQ_HALF_WAIT);
     return s->half && kcp <= now ? other : pq_ns_min(kcp, other);

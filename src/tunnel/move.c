@@ -230,6 +230,43 @@ pq_ns pq_move_deadline(const struct pq_session *s)
                      w->owed_since + (sent_since(s) >= DEAD_SENT ? after : DEAD_AT_LAST * after));
 }
 
+/* ---- client: before there is a session */
+
+pq_ns pq_move_unanswered_at(const struct pq_session *s)
+{
+    const struct pq_ask *a = s->ask;
+    return a && s->by_keys && !s->sec ? a->elsewhere_at : PQ_NEVER;
+}
+
+static void begin_there(struct pq_session *s, const struct pq_flow_conf *fc, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    pq_leave(h, &s->flow, false);
+    s->peer = fc->peer;
+    s->local = fc->local;
+    pq_session_flow(h, &s->flow, fc);
+    pq_flow_set_flags(&s->flow, &h->conf.flags);
+    if (s->syn_key)
+        pq_connect_begin(h, &s->flow, now);
+    if (pq_session_at(s, &s->tuple, &s->peer, &s->local))
+        s->dead = PQ_ENOMEM;
+    s->ask->due = now;
+    h->ev->moved(h->ctx, s, true);
+    pq_session_wake(s);
+}
+
+void pq_move_unanswered(struct pq_session *s, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_flow_conf fc = {.peer = s->peer, .local = s->local, .link_len = h->conf.link_len};
+    if (now < pq_move_unanswered_at(s))
+        return;
+    const unsigned n = ++s->ask->moves / 2; /* 1 s, 1 s, 2 s, 2 s, 4 s, ... */
+    s->ask->elsewhere_at = now + (PQ_UNANSWERED << (n < 4 ? n : 4));
+    if (h->ev->move && h->ev->move(h->ctx, s, &fc))
+        begin_there(s, &fc, now);
+}
+
 /* ---- messages on their way */
 
 size_t pq_move_ask(struct pq_session *s, uint8_t *p)

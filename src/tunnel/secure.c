@@ -139,8 +139,10 @@ void pq_secure_seal(struct pq_session *s, const struct pq_span *spans, size_t n)
 void pq_secure_tick(struct pq_session *s, pq_ns now)
 {
     struct pq_secure *c = s->sec;
-    if (!c)
+    if (!c) {
+        pq_move_unanswered(s, now);
         return;
+    }
     if (c->old.tx && c->heard && now >= c->old_until) {
         pq_epoch_free(&c->old);
         forget_id(s, 1);

@@ -42,6 +42,7 @@ int pq_ask_begin(struct pq_session *s, enum pq_kind kind, pq_ns now)
     if (!a)
         return PQ_ENOMEM;
     a->due = now;
+    a->elsewhere_at = now + PQ_UNANSWERED;
     a->said = (struct pq_said){.ciphers = pq_aead_ready(),
                                .id = new_id(s),
                                .conv = kind == PQ_KIND_UPGRADE ? pq_rng_u32(h->rng) : s->conv,

@@ -78,8 +78,9 @@ struct pq_stream {
     struct pq_list dirty; /* in hub->dirty: bytes delivered, flush owed */
 };
 
-#define PQ_TRIES 8 /* first messages whose answer is still taken [12.2] */
-#define PQ_NEXT  5 /* new keys that may be the next ones [12.6] */
+#define PQ_UNANSWERED (1 * PQ_SEC) /* until they are tried elsewhere */
+#define PQ_TRIES      8            /* first messages whose answer is still taken [12.2] */
+#define PQ_NEXT       5            /* new keys that may be the next ones [12.6] */
 
 struct pq_ask { /* client: a handshake under way */
     struct pq_shake_context about;
@@ -88,6 +89,8 @@ struct pq_ask { /* client: a handshake under way */
     unsigned n;               /* messages that were sent */
     uint8_t forged[PQ_TRIES]; /* wrong answers to each */
     pq_ns due;                /* when the next one goes */
+    pq_ns elsewhere_at;       /* then they go over another tuple */
+    unsigned moves;           /* so many times so far */
 };
 
 struct pq_path { /* another tuple that the session may go on over, or has left [12.7] */
@@ -389,6 +392,9 @@ void pq_move_heard(struct pq_session *s, const struct pq_segment *seg, pq_ns now
 bool pq_move_expected(const struct pq_session *s, const struct pq_segment *seg,
                       struct pq_view inner);
 void pq_move_end(struct pq_session *s);
+/* Client: a handshake that nobody answers is tried over another tuple, if there is a better one. */
+void pq_move_unanswered(struct pq_session *s, pq_ns now);
+pq_ns pq_move_unanswered_at(const struct pq_session *s);
 
 /* connect.c: connections as others see them [12.9] */
 int pq_connect_init(struct pq_hub *h); /* 0 or PQ_ENOMEM */

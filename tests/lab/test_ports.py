@@ -81,6 +81,26 @@ add("ports_blocked_long", partial(blocked, 8, 40, 15), limit=120, full=True)
 
 
 @test(timed=True)
+def test_ports_most_are_blocked_at_the_start() -> None:
+    """A session begins at another port where nobody answers; what was asked for meanwhile waits."""
+    with Lab(third=True) as lab:
+        keys = Keys(lab, ports="20000-20003")
+        lab.origin()
+        keys.start_server()
+        lab.middle.check(
+            [
+                "nft",
+                "add table netdev lab_drop;"
+                "add chain netdev lab_drop c { type filter hook ingress device wc priority 0; };"
+                "add rule netdev lab_drop c tcp dport 20000-20002 drop",
+            ]
+        )
+        keys.start_client(network=False)
+        seconds = paqet.seconds_to_work(lab, 8, patience=12)
+        print(f"  {seconds:.1f} s", flush=True)
+
+
+@test(timed=True)
 def test_ports_fixed_client_port() -> None:
     """Where only one port of the client may be used, the server's alone change."""
     with Lab(wan=["--delay", "20", "--kill-by", "server", "--kill-ms", "1500"]) as lab:

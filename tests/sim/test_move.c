@@ -3,6 +3,7 @@
  * flows, one way or both, after a time or so many bytes; without need; and what others can do with
  * it [12.7]. */
 #include "header/header.h"
+#include "tunnel/syns.h"
 #include "tunnel/tunnel_internal.h"
 #include "world.h"
 
@@ -153,6 +154,56 @@ static void between_workers(void **state)
     for (unsigned i = 1; i < 4; i++) /* it has stayed where it was */
         assert_int_equal(pq_hub_sessions(world_hub(&w->end[SERVER], i)), 0);
     world_free(w);
+}
+
+/* ---- before there is a session */
+
+static unsigned blocked; /* of the server's ports, the first ones that the client tries */
+static uint16_t tried[8];
+static unsigned n_tried;
+
+static bool block_first(struct world *w, unsigned from, struct link_packet *k)
+{
+    const uint16_t port = pq_be16(k->p + 14 + 20 + 2);
+    unsigned i = 0;
+    (void)w;
+    if (from == SERVER)
+        return true;
+    while (i < n_tried && tried[i] != port)
+        i++;
+    if (i == n_tried && i < 8)
+        tried[n_tried++] = port;
+    return i >= blocked;
+}
+
+/* A first message that nobody answers is tried at another port; a slow path is no blocked one. */
+static void unanswered(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 8; i++) {
+        const bool slow = i % 4 == 3, connects = i >= 4;
+        struct pq_syns *syns;
+        struct world_conf c = keyed(slow ? 800 * PQ_MS : 30 * PQ_MS);
+        assert_int_equal(pq_syns_new(&syns, WORLD_WALL - 3 * PQ_SYN_SLOT, 1), 0);
+        c.hub[SERVER].syns = syns;
+        c.hub[SERVER].look = PQ_LOOK_PLAUSIBLE;
+        c.hub[CLIENT].look = connects ? PQ_LOOK_CONNECT : PQ_LOOK_PLAUSIBLE;
+        c.hub[0].rmem = c.hub[1].rmem = 6U << 20;
+        struct world *w = world_new(&c, ut_seed("unanswered"));
+        n_tried = 0;
+        blocked = slow ? 0 : i % 4;
+        w->end[CLIENT].server_ports = 101;
+        w->tap = block_first;
+        world_open(w, 1000, 100000); /* waits for the session */
+        assert_true(world_run(w, WORLD_T0 + 30 * PQ_SEC, world_closed));
+        assert_int_equal(w->end[CLIENT].secured, 1);
+        if (!slow)
+            assert_int_equal(n_tried, blocked + 1);
+        assert_in_range(w->now, WORLD_T0, WORLD_T0 + (slow ? 30 : 2 + blocked) * PQ_SEC);
+        world_check(w);
+        world_free(w);
+        pq_syns_free(&syns);
+    }
 }
 
 /* From a fast network to a slow one: what the old one carried is not poured into the new one, nor
@@ -335,7 +386,7 @@ int main(void)
         cmocka_unit_test(between_workers),     cmocka_unit_test(bytes_are_right),
         cmocka_unit_test(not_without_need),    cmocka_unit_test(moves_by_itself),
         cmocka_unit_test(nowhere_to_go),       cmocka_unit_test(diverted),
-        cmocka_unit_test(to_a_slower_network),
+        cmocka_unit_test(to_a_slower_network), cmocka_unit_test(unanswered),
     };
     if (pq_crypt_global_init())
         return 1;

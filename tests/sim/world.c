@@ -204,9 +204,8 @@ static void on_secured(void *ctx, struct pq_session *s)
 static bool on_move(void *ctx, struct pq_session *s, struct pq_flow_conf *fc)
 {
     struct end *e = ctx;
-    (void)s;
     assert_int_equal(e->side, CLIENT);
-    if (e->stays)
+    if (e->stays || (!pq_session_secure(s) && !e->server_ports))
         return false;
     fc->local.port = (uint16_t)(40001 + e->moves++);
     if (e->roams)
