@@ -32,6 +32,8 @@ const char *pq_strerror(int err)
         return "replaced by another session";
     case PQ_EREVOKED:
         return "no user of this server any more";
+    case PQ_EUNREAD:
+        return "nobody reads what came";
     default:
         return strerror(err < 0 ? -err : err);
     }

@@ -18,6 +18,7 @@ enum {
     PQ_EDENIED = -10010,   /* the rules of this server do not allow the target */
     PQ_EREPLACED = -10011, /* another session has taken the place of this one */
     PQ_EREVOKED = -10012,  /* its user is let in no more */
+    PQ_EUNREAD = -10013,   /* nobody reads what came, and others had to wait for it */
 };
 
 /* Text for any error of this program or the system; static storage, never NULL. */

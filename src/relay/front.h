@@ -61,7 +61,7 @@ struct pq_front {
     bool stopping;
     pq_front_fn part[PQ_FRONT_PARTS_MAX]; /* what ends with it */
     unsigned n_parts;
-    struct pq_log_limit bad_header, dial_failed, denied, upstream_failed, udp_full;
+    struct pq_log_limit bad_header, dial_failed, denied, upstream_failed, udp_full, unread;
 };
 
 /* Prepares; the timer belongs to the loop until pq_front_stop. */

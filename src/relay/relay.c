@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define RESULT_LEN   6U           /* 0x50 0x01 type length(2) code [8.4] */
+#define RESULT_LEN   6U /* 0x50 0x01 type length(2) code [8.4] */
+#define LOG_PERIOD   (10 * PQ_SEC)
 #define LINGER       (2 * PQ_SEC) /* how long the other end of a socket may take to close its side */
 #define LINGER_BYTES 65536        /* what it may send meanwhile */
 #define HALF_IDLE    (120 * PQ_SEC) /* how long a half-closed pair may be without a byte */
@@ -513,9 +514,21 @@ static void linger(struct pq_relay *r)
     uv_read_start((uv_stream_t *)r->tcp, on_linger_alloc, on_linger_read);
 }
 
+static void note_unread(struct pq_front *f)
+{
+    const uint64_t n = pq_log_due(&f->unread, LOG_PERIOD, uv_hrtime());
+    if (n)
+        PQ_LOG(PQ_LOG_WARN,
+               "%llu connections were cut whose other end reads nothing, since all others had to "
+               "wait for them",
+               (unsigned long long)n);
+}
+
 static void on_end(void *ctx, int err)
 {
     struct pq_relay *r = ctx;
+    if (err == PQ_EUNREAD)
+        note_unread(r->front);
     if (r->tcp && may_answer(r))
         err = 0; /* the program is told in words, which a reset would destroy */
     if (!flush_before_end(r))

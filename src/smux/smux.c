@@ -29,6 +29,7 @@ int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
     pq_list_init(&s->ctl);
     pq_list_init(&s->turn);
     pq_list_init(&s->fresh);
+    pq_list_init(&s->lenders);
     s->frame_max = UINT32_MAX;
     *out = s;
     return 0;
@@ -69,6 +70,8 @@ struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id)
     st->window = WINDOW_FIRST;
     pq_list_init(&st->ctl);
     pq_list_init(&st->turn);
+    pq_list_init(&st->lent_node);
+    st->read_at = s->now;
     if (pq_hash_add(&s->streams, &st->by_id, pq_smux_hash(s, id))) {
         free(st);
         return NULL;
@@ -84,6 +87,7 @@ void pq_smux_stream_free(struct pq_smux_stream *st)
     pq_list_remove(&st->turn);
     pq_chunkq_clear(&st->q);
     s->unread -= st->unread;
+    pq_smux_unlend(st);
     if (s->cur == st)
         s->cur = NULL;
     free(st);
@@ -244,6 +248,7 @@ void pq_smux_consumed(struct pq_smux_stream *st, size_t n)
     s->unread -= n;
     st->consumed += (uint32_t)n;
     st->since_upd += (uint32_t)n;
+    st->read_at = s->now;
     if (st->peer_closed || st->closed || !n)
         return;
     if (first || st->since_upd >= st->told / 2) { /* [5.3] */
@@ -266,6 +271,7 @@ static void close_stream(struct pq_smux_stream *st)
     st->corked = false;
     s->unread -= st->unread;
     st->unread = 0;
+    pq_smux_unlend(st);
     if (st->peer_closed)
         pq_chunkq_clear(&st->q);
     pq_smux_schedule(st);
@@ -341,6 +347,8 @@ void pq_smux_nop(struct pq_smux *s)
 
 int pq_smux_tick(struct pq_smux *s, pq_ns now)
 {
+    s->now = now;
+    pq_smux_relieve(s, now);
     if (now >= s->nop_at) {
         s->need_nop = true;
         s->nop_at = now + s->conf.keepalive;

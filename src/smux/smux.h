@@ -35,12 +35,15 @@ struct pq_smux_events {
     void (*data)(void *user, struct pq_view v, bool last);
     /* The queue has room again after pq_smux_room was 0. */
     void (*room)(void *user);
-    /* Comes before fin and eof: use the bytes delivered so far. */
+    /* Comes before fin, eof and cut: use the bytes delivered so far. */
     void (*flush)(void *user);
     /* The peer closed the stream, in both directions [5.4].  No more events for it. */
     void (*fin)(void *user);
     /* Only after pq_smux_extend: the peer sends no more on this stream, but still reads [8.3]. */
     void (*eof)(void *user);
+    /* Of pq_smux_tick: the stream has unread bytes that nobody reads, and all others have to wait
+     * for them.  The user aborts it: bytes of it may be missing. */
+    void (*cut)(void *user);
     /* Only after pq_smux_extend: the peer ends the session [8.5]. */
     void (*bye)(void *ctx);
 };
@@ -72,7 +75,8 @@ bool pq_smux_pending(const struct pq_smux *s);
 /* Sends a NOP now: something to acknowledge. */
 void pq_smux_nop(struct pq_smux *s);
 
-/* Keepalive.  Returns 0 or PQ_ETIMEOUT (nothing came for a whole period). */
+/* Keepalive; and ends streams that are in the way of the others (see `cut`).  Returns 0 or
+ * PQ_ETIMEOUT (nothing came for a whole period). */
 int pq_smux_tick(struct pq_smux *s, pq_ns now);
 pq_ns pq_smux_deadline(const struct pq_smux *s);
 

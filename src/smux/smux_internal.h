@@ -42,6 +42,9 @@ struct pq_smux_stream {
     /* receiving */
     uint32_t consumed, since_upd, told; /* told: the window of the last UPD ... */
     pq_ns told_at;                      /* ... and when it went out */
+    pq_ns read_at;                      /* when bytes of it were read last */
+    uint32_t lent;                      /* its part of s->lent */
+    struct pq_list lent_node;           /* in s->lenders */
     uint32_t window;                    /* to be told, unless memory is short */
     uint32_t received;                  /* bytes that came, in the stream's order */
     size_t unread;
@@ -83,6 +86,9 @@ struct pq_smux {
     bool part;     /* what follows belongs to the same frame */
     size_t unread; /* of all streams */
     bool stopped;
+    size_t lent;            /* windows that are larger than any stream may have */
+    struct pq_list lenders; /* streams that have them, who was told first before the others */
+    pq_ns stuck_since;      /* when pq_smux_relieve found `unread` near its bound; 0 = it is not */
 
     bool seen; /* a frame came in this period */
     pq_ns nop_at, check_at;
@@ -95,4 +101,15 @@ uint32_t pq_smux_credit(const struct pq_smux_stream *st); /* bytes that may go o
 struct pq_smux_stream *pq_smux_find_id(struct pq_smux *s, uint32_t id);
 uint64_t pq_smux_hash(const struct pq_smux *s, uint32_t id);
 struct pq_smux_stream *pq_smux_add(struct pq_smux *s, uint32_t id);
+
+/* ---- smux_window.c */
+
+/* The window to tell the peer now, in an UPD that goes out. */
+uint32_t pq_smux_tell_window(struct pq_smux_stream *st);
+
+/* The stream ends, or is told anew: its window is not lent any more. */
+void pq_smux_unlend(struct pq_smux_stream *st);
+
+/* Cuts streams that nobody reads, if they keep all others from getting anything. */
+void pq_smux_relieve(struct pq_smux *s, pq_ns now);
 #endif

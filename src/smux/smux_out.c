@@ -3,9 +3,7 @@
  * one frame each, so that a keystroke waits behind one frame at most [5.5]. */
 #include "smux/smux_internal.h"
 
-#define GROW_RTTS   8
-#define RTT_UNKNOWN (250 * PQ_MS)
-#define FRESH_RUN   8
+#define FRESH_RUN 8
 
 static void put_header(uint8_t *p, uint8_t cmd, uint16_t len, uint32_t id)
 {
@@ -27,44 +25,14 @@ static void append(struct pq_chunk *c, uint8_t cmd, uint16_t len, uint32_t id)
     c->len += PQ_SMUX_HDR_LEN;
 }
 
-/* A window must hold what is on its way and what waits behind losses.  One of which half is used up
- * within some round trips may be too small. */
-static void grow_window(struct pq_smux_stream *st)
-{
-    const struct pq_smux *s = st->s;
-    pq_ns rtt = s->rtt ? s->rtt : RTT_UNKNOWN;
-    if (st->told && s->now - st->told_at < GROW_RTTS * rtt && st->unread < st->told / 2)
-        st->window *= 2;
-    if (st->window > s->conf.stream_buf)
-        st->window = s->conf.stream_buf;
-    st->told_at = s->now;
-}
-
-/* The window to tell, but less where the unread bytes of other streams fill the
- * session's buffer, so that a few streams that nobody reads do not stop the others.  What was
- * promised before is not taken back: the peer counts from what was consumed. */
-static uint32_t window_of(const struct pq_smux_stream *st)
-{
-    const struct pq_smux *s = st->s;
-    size_t others = s->unread - st->unread;
-    if (others < s->conf.session_buf / 2)
-        return st->window;
-    size_t left = others < s->conf.session_buf ? (s->conf.session_buf - others) / 4 : 0;
-    if (left < PQ_SMUX_WINDOW)
-        left = PQ_SMUX_WINDOW;
-    return left < st->window ? (uint32_t)left : st->window;
-}
-
 static void put_control(struct pq_chunk *c, struct pq_smux_stream *st)
 {
     if (st->need_syn)
         append(c, SMUX_SYN, 0, st->id);
     if (st->need_upd) {
         append(c, SMUX_UPD, UPD_LEN, st->id);
-        grow_window(st);
-        st->told = window_of(st);
         pq_put_le32(pq_chunk_data(c) + c->len, st->consumed);
-        pq_put_le32(pq_chunk_data(c) + c->len + 4, st->told);
+        pq_put_le32(pq_chunk_data(c) + c->len + 4, pq_smux_tell_window(st));
         c->len += UPD_LEN;
     }
     st->need_syn = st->need_upd = false;

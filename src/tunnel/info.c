@@ -59,18 +59,23 @@ static struct pq_stream *find(struct pq_hub *h, uint32_t serial)
     return NULL;
 }
 
-bool pq_hub_end_stream(struct pq_hub *h, uint32_t serial)
+void pq_stream_cut(struct pq_stream *st, int err)
 {
-    struct pq_stream *st = find(h, serial);
-    if (!st)
-        return false;
-    h->t->st_abort(st);
+    st->ses->hub->t->st_abort(st);
     pq_session_wake(st->ses);
     pq_list_remove(&st->node);
     pq_list_remove(&st->dirty);
     st->ses = NULL;
     st->ss = NULL;
     st->ended = true;
-    st->ev->end(st->ctx, PQ_ECLOSED);
+    st->ev->end(st->ctx, err);
+}
+
+bool pq_hub_end_stream(struct pq_hub *h, uint32_t serial)
+{
+    struct pq_stream *st = find(h, serial);
+    if (!st)
+        return false;
+    pq_stream_cut(st, PQ_ECLOSED);
     return true;
 }

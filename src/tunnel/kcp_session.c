@@ -88,6 +88,11 @@ static void on_eof(void *user)
     st->ev->eof(st->ctx);
 }
 
+static void on_cut(void *user)
+{
+    pq_stream_cut(user, PQ_EUNREAD);
+}
+
 static void on_bye(void *ctx)
 {
     struct pq_session *s = ctx;
@@ -100,6 +105,7 @@ static const struct pq_smux_events smux_events = {.open = on_open,
                                                   .flush = on_flush,
                                                   .fin = on_fin,
                                                   .eof = on_eof,
+                                                  .cut = on_cut,
                                                   .bye = on_bye};
 
 static void rx_end(struct pq_session *s)

@@ -512,6 +512,9 @@ void pq_session_end_now(struct pq_session *s, int err); /* where nothing goes on
 void pq_session_wake(struct pq_session *s);             /* pull may have something */
 struct pq_stream *pq_stream_new(struct pq_session *s);
 void pq_stream_free(struct pq_stream *st);
+
+/* Ends a stream at once, at both ends; its owner is told `err` and may free it. */
+void pq_stream_cut(struct pq_stream *st, int err);
 void pq_hub_flush(struct pq_hub *h); /* flush events that are owed */
 
 /* stream.c and hub.c */

@@ -65,6 +65,13 @@ static void on_eof(void *user)
     u->eofs++;
 }
 
+static void on_cut(void *user)
+{
+    struct suser *u = user;
+    u->cuts++;
+    pq_smux_abort(u->st);
+}
+
 static void on_bye(void *ctx)
 {
     struct sess *x = ctx;
@@ -77,7 +84,7 @@ static void on_flush(void *user)
 }
 
 static const struct pq_smux_events events = {on_open, on_data, on_room, on_flush,
-                                             on_fin,  on_eof,  on_bye};
+                                             on_fin,  on_eof,  on_cut,  on_bye};
 
 void sess_init(struct sess *x, const struct pq_smux_conf *c)
 {

@@ -21,7 +21,7 @@ struct suser { /* the user of one stream: what its events said */
     struct sess *sess;
     uint8_t *rx;
     size_t rx_len, rx_cap;
-    unsigned frames, fins, eofs, rooms; /* frames: parts that were the last of one */
+    unsigned frames, fins, eofs, rooms, cuts; /* frames: parts that were the last of one */
     bool mid_frame;
 };
 

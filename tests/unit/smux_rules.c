@@ -71,7 +71,7 @@ static void small_window_updates(void **state)
     assert_int_equal(pull(), 1);
     assert_int_equal(f[0].cmd, SMUX_UPD);
     const uint32_t told = f[0].window;
-    assert_true(told >= PQ_SMUX_WINDOW && told < (1 << 20));
+    assert_true(told >= 131072 && told < PQ_SMUX_WINDOW);
     uint32_t sent = 0;
     size_t n = 0;
     while (sent < told && !n) {
@@ -84,6 +84,93 @@ static void small_window_updates(void **state)
     assert_int_equal(n, 1);
     assert_int_equal(f[0].id, 5);
     assert_int_equal(f[0].consumed, 100 + sent);
+    sess_fini(&x);
+}
+
+#define LENDERS 40
+
+/* Reads a byte of each of the streams 3, 5, ...; the sum of the windows that were told. */
+static size_t tell_all(uint32_t told[LENDERS])
+{
+    size_t sum = 0;
+    for (uint32_t i = 0; i < LENDERS; i++)
+        pq_smux_consumed(x.user[i].st, 1);
+    for (size_t n; (n = pull());)
+        for (size_t k = 0; k < n; k++)
+            if (f[k].cmd == SMUX_UPD)
+                told[(f[k].id - 3) / 2] = f[k].window;
+    for (int i = 0; i < LENDERS; i++)
+        sum += told[i];
+    return sum;
+}
+
+/* What streams may have unread together does not exceed the session's buffer by much, however many
+ * there are; and who does not use its window gives it back when others want one. */
+static void lent_windows(void **state)
+{
+    (void)state;
+    const uint32_t least = 163840;
+    uint32_t told[LENDERS] = {0};
+    pq_ns now = PQ_SEC;
+    start(false);
+    pq_smux_clock(x.s, now, 100 * PQ_MS);
+    for (uint32_t i = 0; i < LENDERS; i++) {
+        sess_give(&x, SMUX_SYN, 3 + 2 * i, NULL, 0);
+        sess_give(&x, SMUX_PSH, 3 + 2 * i, NULL, 2);
+    }
+    const size_t sum = tell_all(told);
+    assert_true(told[0] > (2 << 20) - 1000); /* half of all */
+    assert_int_equal(told[LENDERS - 1], least);
+    assert_true(sum < (4 << 20) + LENDERS * least);
+    assert_int_equal(pull(), 0);
+
+    now += 3 * PQ_SEC; /* none of them was used: the last one, which is, gets more at once */
+    pq_smux_clock(x.s, now, 100 * PQ_MS);
+    struct pq_smux_stream *busy = x.user[LENDERS - 1].st;
+    uint32_t had = 0, back = 0;
+    for (int i = 0; i < 20; i++) {
+        sess_give(&x, SMUX_PSH, 3 + 2 * (LENDERS - 1), NULL, 60000);
+        pq_smux_consumed(busy, 60000);
+        for (size_t n; (n = pull());)
+            for (size_t k = 0; k < n; k++) {
+                had = f[k].cmd == SMUX_UPD && f[k].id > 2 * LENDERS ? f[k].window : had;
+                back += f[k].cmd == SMUX_UPD && f[k].id == 3 && f[k].window == least;
+            }
+    }
+    assert_int_equal(back, 1);
+    assert_true(had > (1 << 20));
+    sess_fini(&x);
+}
+
+/* Streams that nobody reads fill the session's buffer, so that nothing comes for the others: after
+ * a while they are cut, those with most first, and no more of them than is needed. */
+static void unread_streams(void **state)
+{
+    (void)state;
+    pq_ns now = PQ_SEC;
+    start(false);
+    pq_smux_clock(x.s, now, 100 * PQ_MS);
+    for (uint32_t id = 3; id <= 13; id += 2)
+        sess_give(&x, SMUX_SYN, id, NULL, 0);
+    for (uint32_t id = 3; id <= 11; id += 2)
+        for (uint32_t i = 0; i < 7 + id; i++)
+            sess_give(&x, SMUX_PSH, id, NULL, 60000);
+    assert_true(x.s->unread >= 4 << 20);
+    uint32_t cuts = 0;
+    for (; now < 5 * PQ_SEC; now += PQ_SEC) {
+        assert_int_equal(pq_smux_tick(x.s, now), 0);
+        for (int i = 0; i < 6; i++)
+            cuts += x.user[i].cuts;
+        assert_int_equal(cuts, 0);
+    }
+    assert_int_equal(pq_smux_tick(x.s, now + PQ_SEC), 0);
+    assert_int_equal(x.user[4].cuts, 1); /* stream 11, which has most */
+    for (int i = 0; i < 6; i++)
+        cuts += x.user[i].cuts;
+    assert_true(x.s->unread <= 3 << 20 && cuts < 3);
+    assert_int_equal(x.user[5].cuts, 0);
+    sess_give(&x, SMUX_PSH, 13, NULL, 10);
+    assert_int_equal(x.user[5].rx_len, 10);
     sess_fini(&x);
 }
 
@@ -487,6 +574,7 @@ int smux_rules(void)
 {
     const struct CMUnitTest rules[] = {
         cmocka_unit_test(window_updates), cmocka_unit_test(small_window_updates),
+        cmocka_unit_test(lent_windows),   cmocka_unit_test(unread_streams),
         cmocka_unit_test(send_window),    cmocka_unit_test(shrinking_window),
         cmocka_unit_test(false_claim),    cmocka_unit_test(counters_wrap),
         cmocka_unit_test(own_close),      cmocka_unit_test(peer_close),

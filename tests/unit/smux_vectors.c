@@ -41,6 +41,7 @@ static struct pq_smux_conf conf_of(const struct run *r, bool client)
 {
     struct pq_smux_conf c = sconf(client);
     c.stream_buf = r->buffer;
+    c.session_buf = 64 << 20; /* none has to be told of less */
     return c;
 }
 

@@ -64,8 +64,8 @@ static void on_flush(void *user)
     (void)user;
 }
 
-static const struct pq_smux_events events = {on_open, on_bytes, on_room, on_flush,
-                                             on_fin,  NULL,     NULL};
+static const struct pq_smux_events events = {
+    .open = on_open, .data = on_bytes, .room = on_room, .flush = on_flush, .fin = on_fin};
 
 static bool on_data(void *ctx, struct pq_view v)
 {
