@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import paqet
 import udp
-from case import add, expect, test
+from case import Failure, add, expect, test
 from lab import Lab, Process, wait_until
 from test_keys import Keys
 from test_move import CABLE, WIFI, Roads
@@ -31,17 +31,22 @@ def lives_on(lab: Lab, limit: float) -> Iterator[None]:
     """Ten idle connections and a UDP flow live through what happens inside."""
     echoes = [paqet.Echo(lab) for _ in range(10)]
     with udp.Association(lab) as association:
-        target = udp.address("127.0.0.1", udp.ECHO)
-        association.ask(target, b"before")
+        expect_answer(association, b"before", limit)
         yield
         for echo in echoes:
             echo.check()
-        answered = False
-        end = time.monotonic() + limit
-        while not answered and time.monotonic() < end:  # UDP is not repeated: a flow may just have died
-            with contextlib.suppress(TimeoutError):
-                answered = association.ask(target, b"after", 1) == b"after"
-        expect(answered, "the UDP flow is broken")
+        expect_answer(association, b"after", limit)
+
+
+def expect_answer(association: udp.Association, word: bytes, limit: float) -> None:
+    """UDP is not repeated: a datagram may be lost, or its flow just have died."""
+    target = udp.address("127.0.0.1", udp.ECHO)
+    end = time.monotonic() + limit
+    answer = b""
+    while answer != word and time.monotonic() < end:
+        with contextlib.suppress(Failure):
+            answer = association.ask(target, word, 1)
+    expect(answer == word, f"the UDP flow is broken: {word!r} got {answer!r}")
 
 
 def goes_on(lab: Lab, keys: Keys, megabytes: int, moves: int, limit: float, **client: object) -> Process:
@@ -136,7 +141,7 @@ def diverted(every: int, megabytes: int) -> None:
         client = goes_on(lab, Keys(lab), megabytes, 0, 60)
         lab.stop_wan()
         came, went = lab.boxes["diverted"], lab.boxes["to_elsewhere"]
-        expect(came > 1000, f"only {came} bytes came from elsewhere")
+        expect(came > 200, f"only {came} bytes came from elsewhere")
         expect(went <= 3 * came, f"{came} bytes came from {other}, {went} went there")
         expect(MOVED not in client.log(), f"it has moved: {client.log()}")
 
