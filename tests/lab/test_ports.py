@@ -77,7 +77,7 @@ def blocked(rate: int, megabytes: int, moves: int) -> None:
 
 
 add("ports_blocked", partial(blocked, 20, 4, 2), timed=True)
-add("ports_blocked_long", partial(blocked, 8, 40, 15), limit=120, full=True)
+add("ports_blocked_long", partial(blocked, 8, 15, 10), limit=120, full=True)
 
 
 @test(timed=True)
@@ -123,11 +123,12 @@ def test_ports_refused() -> None:
         lab.s.check(["sysctl", "-q", "-w", wanted.replace(" ", "")])
         keys.start_server().stop()
 
-        listener = lab.s.listen("0.0.0.0", 40077, lambda connection: connection.close())
-        busy = paqet.start(lab.s, "busy", paqet.server_config(lab, keys.server_settings()))
-        expect_refusal(busy, "port 40077 is in use")
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+        for address in ("0.0.0.0", "127.0.0.1", "::", "::1"):
+            listener = lab.s.listen(address, 40077, lambda connection: connection.close())
+            busy = paqet.start(lab.s, "busy", paqet.server_config(lab, keys.server_settings()))
+            expect_refusal(busy, "port 40077 is in use")
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         lab.s.check(["sysctl", "-q", "-w", "net.ipv4.ip_local_reserved_ports=39000-42000"])
         server = keys.start_server()
         for other in ("40050-40060", "40100-40200", "40077", "39000-41000"):

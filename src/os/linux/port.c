@@ -95,16 +95,32 @@ static uint16_t find_marked(const struct pq_range *r)
     return found;
 }
 
-/* Whether somebody has one of the ports. */
+/* Whether somebody has the port, for IPv4 or IPv6; one socket of both tells. */
+static int try_port(uint16_t port)
+{
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    const int both = 0, fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct pq_port p;
+    if (fd >= 0 && !setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &both, sizeof both)) {
+        const int e = bind(fd, (struct sockaddr *)&in6, sizeof in6) ? -errno : 0;
+        close(fd);
+        if (e != -EADDRNOTAVAIL)
+            return e;
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    const int e = pq_port_reserve(&p, port); /* there is no IPv6 */
+    if (!e)
+        pq_port_release(&p);
+    return e;
+}
+
 static int try_all(const struct pq_range *r, uint16_t *taken)
 {
     int e = 0;
     for (unsigned port = r->from; !e && port <= r->to; port++) {
-        struct pq_port p;
         *taken = (uint16_t)port;
-        e = pq_port_reserve(&p, (uint16_t)port);
-        if (!e)
-            pq_port_release(&p);
+        e = try_port((uint16_t)port);
     }
     return e;
 }
