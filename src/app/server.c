@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* server.c - the server: accepts sessions on one port and serves their streams. */
 #include "app/server.h"
+
+#include "app/decoy.h"
 #include "exit/serve.h"
 #include "exit/tun_server.h"
 #include "tunnel/homes.h"
@@ -33,7 +35,17 @@ static bool on_accept(void *ctx, const struct pq_segment *seg, struct pq_flow_co
     else if (seg->src_mac)
         memcpy(fc->peer_mac, seg->src_mac, 6);
     fc->t0 = pq_app_t0();
+    if (s->decoy)
+        pq_decoy_exclude(s->decoy, &s->app, &seg->src);
     return true;
+}
+
+static void on_stranger(void *ctx, const struct pq_segment *syn)
+{
+    struct pq_worker *w = ctx;
+    struct server *s = w->role;
+    if (s->decoy && pq_server_is_own(s, &syn->dst))
+        pq_decoy_take(s->decoy, &s->app, syn, w->now);
 }
 
 /* The client as the log names it: its address, and the user if it has keys. */
@@ -98,6 +110,7 @@ static const struct pq_hub_events hub_events = {.stream = on_stream,
                                                 .secured = on_secured,
                                                 .moved = on_moved,
                                                 .elsewhere = on_elsewhere,
+                                                .stranger = on_stranger,
                                                 .wall = pq_app_wall,
                                                 .ended = on_ended};
 
@@ -175,6 +188,7 @@ static int open_workers(struct server *s)
         }
         e = pq_worker_init(s->w[i], i, io, &app->hub, &hub_events, s);
         s->w[i]->on_stop = on_stop;
+        s->w[i]->has_strangers = app->conf->decoy;
         s->w[i]->on_too_long = on_too_long;
         s->w[i]->front.max_udp_flows = pq_app_udp_flows_max(app);
         if (e) {
@@ -197,10 +211,25 @@ static int open_workers(struct server *s)
     return 0;
 }
 
+static int open_decoy(struct server *s)
+{
+    struct pq_rng rng;
+    pq_rng_init(&rng);
+    s->app.fw_conf.decoy = true;
+    const int e = pq_decoy_new(&s->decoy, pq_rng_u64(&rng));
+    if (e)
+        pq_say("listen.decoy: no raw socket: %s", pq_strerror(e));
+    else
+        PQ_LOG(PQ_LOG_INFO, "connections of strangers to the port are given to this machine");
+    return e;
+}
+
 static int hold_ports(struct server *s)
 {
     const struct pq_range *r = &s->app.conf->own_ports;
     char why[PQ_WHY_LEN];
+    if (s->app.conf->decoy) /* another program has it */
+        return open_decoy(s);
     int e = pq_server_ports_hold(&s->ports, r, why);
     if (e == -EACCES) {
         PQ_LOG(PQ_LOG_WARN,
@@ -244,6 +273,7 @@ static void close_all(struct server *s)
     pq_app_tun_close(&s->tun);
     free(s->tun_users);
     pq_targets_free(&s->targets);
+    pq_decoy_free(&s->decoy);
     pq_ports_release(&s->ports);
     pq_server_keys_close(&s->keys);
     pq_replay_free(&s->replay);

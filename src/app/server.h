@@ -31,6 +31,7 @@ struct server {
     struct pq_replay *replay; /* common to all workers */
     struct pq_homes *homes;   /* the same, if there are several */
     struct pq_server_keys keys;
+    struct pq_decoy *decoy; /* NULL: strangers get no answer */
     struct pq_worker *w[SERVER_WORKERS_MAX];
     struct server_watch watch[SERVER_WORKERS_MAX];
     pthread_mutex_t link_lock; /* of app.path, which workers renew, and of what follows */

@@ -157,7 +157,7 @@ static void on_rx(uv_poll_t *p, int status, int events);
 static void note_failures(struct pq_worker *w)
 {
     uint64_t n = pq_hub_stats(w->hub)->drops[PQ_DROP_AUTH];
-    if (n == w->auth_seen)
+    if (n == w->auth_seen || w->has_strangers)
         return;
     w->auth_failed.events += n - w->auth_seen - 1;
     w->auth_seen = n;

@@ -42,6 +42,7 @@ struct pq_worker {
     uv_check_t check;
     uv_idle_t idle; /* active while there is more to send than one turn may */
     uv_async_t stop, woken, handed;
+    bool has_strangers;          /* what cannot be opened is nothing to warn of */
     uv_timer_t leaving;          /* when it stops ... */
     pq_ns leave_by;              /* ... for so long at most; 0 = it does not */
     atomic_uint wakes;           /* turns of the loop that pq_worker_wake has brought about */

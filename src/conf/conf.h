@@ -168,6 +168,7 @@ struct pq_conf {
     struct pq_conf_outgoing outgoing;
     bool has_kcp, has_quic;
     bool mtu_set; /* else the link may lower it */
+    bool decoy;   /* server: connections of strangers to its port are the machine's */
     bool spread;  /* client: streams go to all servers, not to one after the other */
     long sockbuf, conn, packet_workers, max_streams, max_udp_flows, max_sessions;
 

@@ -47,6 +47,7 @@ static const struct pq_key keys[] = {
     STR("status.token", AT(status_token)),
     MAP("listen"),
     STR("listen.addr", AT(listen)),
+    FLAG("listen.decoy", AT(decoy)),
     MAP("server"),
     STR("server.addr", AT(server[0].addr)),
     STR("server.public_key", AT(server[0].public_key)),

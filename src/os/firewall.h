@@ -23,6 +23,7 @@ struct pq_firewall_conf {
     struct pq_range ports;               /* ... and, server, only those to these ports */
     struct pq_addr own[PQ_FIREWALL_OWN]; /* server: addresses that packets for us go to; what this
                                             machine forwards to others stays alone */
+    bool decoy;                          /* server: but for what pq_firewall_admit lets through */
     unsigned n_own;                      /* 0: not known, all of the port is ours */
 };
 
@@ -41,6 +42,12 @@ int pq_firewall_move(struct pq_firewall *f, const struct pq_firewall_conf *conf)
  * refused). */
 int pq_firewall_add(struct pq_firewall *f, uint16_t port);
 int pq_firewall_remove(struct pq_firewall *f, uint16_t port);
+
+/* Server with a decoy: what comes from this address and port is the kernel's, until it has been
+ * silent for 10 minutes; or no more.  Returns 0 or PQ_ENOTSUP (the kernel refused: there are 65,536
+ * already, or none to take out). */
+int pq_firewall_admit(struct pq_firewall *f, const struct pq_addr *from);
+int pq_firewall_exclude(struct pq_firewall *f, const struct pq_addr *from);
 
 /* What was installed, for the log: "nftables netdev ingress (removed with the process)". */
 const char *pq_firewall_kind(const struct pq_firewall *f);

@@ -168,6 +168,11 @@ const struct pq_hub_stats *pq_hub_stats(const struct pq_hub *h)
 
 /* ---- frames in */
 
+static bool is_syn(const struct pq_segment *s)
+{
+    return s->sound && (s->flags & ~(PQ_TCP_ECE | PQ_TCP_CWR)) == PQ_TCP_SYN;
+}
+
 static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
 {
     struct pq_segment seg;
@@ -181,6 +186,8 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
     } else if (d == PQ_DROP_NO_PAYLOAD && h->conf.own.on) {
         d = pq_connect_take(h, &seg, now);
     }
+    if (d == PQ_DROP_NO_PAYLOAD && h->ev->stranger && is_syn(&seg))
+        h->ev->stranger(h->ctx, &seg);
     if (d) {
         h->stats.drops[d]++;
         h->frame = NULL;

@@ -98,6 +98,9 @@ struct pq_hub_events {
     /* Server: the frame is for a session that another worker has; borrowed.  NULL: there are none.
      */
     void (*elsewhere)(void *ctx, unsigned worker, const struct pq_frame *f);
+    /* A SYN that is not answered here, borrowed: it is none of a client that has the keys, or is a
+     * recording.  NULL: nobody wants to know. */
+    void (*stranger)(void *ctx, const struct pq_segment *syn);
     /* The wall clock, ms since 1970. */
     uint64_t (*wall)(void *ctx);
     /* The session has ended and is freed after the call; on a server only after `proven`. */

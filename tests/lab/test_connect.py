@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import socket
+import struct
 import time
 
 import packets
@@ -300,6 +301,9 @@ def from_stranger(lab: Lab, recorded: list[packets.Segment]) -> list[bytes]:
     for segment in recorded:
         tcp = bytearray(segment.frame[34:])
         tcp[16:18] = b"\0\0"
+        pseudo = socket.inet_aton(lab.x.ip4) + socket.inet_aton(lab.s.ip4)
+        pseudo += struct.pack("!BBH", 0, 6, len(tcp))
+        tcp[16:18] = struct.pack("!H", packets.internet_checksum(pseudo + tcp))
         frames.append(forge.ethernet(forge.ipv4(bytes(tcp))))
     return frames
 

@@ -16,6 +16,8 @@
     90000 /* longer than any peer goes on with a session of which it hears nothing                 \
            */
 
+#define STRANGER_MS 600000 /* of silence */
+
 #define PRIORITY (-350) /* before connection tracking and raw */
 
 enum { VARIANTS = 4 };
@@ -50,6 +52,11 @@ static const char *const chain_names[2] = {"in0", "in1"};
 static void add_rules(struct pq_nft_batch *b, const char *chain, const struct pq_firewall_conf *c)
 {
     const unsigned n = c->client ? c->n_servers : c->n_own;
+    for (int is4 = 0; is4 < 2 && c->decoy; is4++) {
+        pq_nft_rule(b, chain);
+        pq_nft_if_stranger(b, is4, STRANGER_MS);
+        pq_nft_then(b, PQ_NFT_ACCEPT);
+    }
     for (unsigned i = 0; i < n || (i == 0 && !c->client); i++) {
         pq_nft_rule(b, chain);
         if (i < n)
@@ -80,6 +87,8 @@ static int add_chain(struct pq_firewall *f, const struct pq_firewall_conf *c, un
     pq_nft_add_table(b, v->owner);
     if (c->client)
         pq_nft_add_ports(b);
+    if (c->decoy)
+        pq_nft_add_strangers(b);
     pq_nft_add_chain(b, &chain);
     if (!netdev) {
         pq_nft_rule(b, chain.name);
@@ -146,6 +155,20 @@ int pq_firewall_add(struct pq_firewall *f, uint16_t port)
 int pq_firewall_remove(struct pq_firewall *f, uint16_t port)
 {
     return put(f, port, LINGER_MS);
+}
+
+int pq_firewall_admit(struct pq_firewall *f, const struct pq_addr *from)
+{
+    pq_nft_begin(&f->batch, &f->nft, f->v->family);
+    pq_nft_add_stranger(&f->batch, from, STRANGER_MS);
+    return pq_nft_commit(&f->batch) ? PQ_ENOTSUP : 0;
+}
+
+int pq_firewall_exclude(struct pq_firewall *f, const struct pq_addr *from)
+{
+    pq_nft_begin(&f->batch, &f->nft, f->v->family);
+    pq_nft_del_stranger(&f->batch, from);
+    return pq_nft_commit(&f->batch) ? PQ_ENOTSUP : 0;
 }
 
 const char *pq_firewall_kind(const struct pq_firewall *f)

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "os/linux/nft_set.h"
 
 #include <netinet/in.h>
 
@@ -23,8 +24,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define PORTS         "ports"
-#define INET_SERVICE  13 /* nft's number for the type of ports, for who lists the set */
 #define TABLE_OWNER   2U /* NFT_TABLE_F_OWNER, which older headers do not have */
 #define ANSWER_WAIT_S 5
 
@@ -41,8 +40,7 @@ static void begin(struct pq_nft_batch *b, uint16_t type, uint16_t flags, uint16_
     pq_nl_number(&b->n->nl, &b->out);
 }
 
-/* Begins a message, and ends the one before. */
-static struct pq_nl_out *command(struct pq_nft_batch *b, uint16_t type, uint16_t flags)
+struct pq_nl_out *pq_nft_command(struct pq_nft_batch *b, uint16_t type, uint16_t flags)
 {
     begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, 0);
     return &b->out;
@@ -58,34 +56,23 @@ void pq_nft_begin(struct pq_nft_batch *b, struct pq_nft *n, uint8_t family)
     b->family = family;
 }
 
-/* ---- tables, chains, the set */
+/* ---- tables, chains */
 
 void pq_nft_add_table(struct pq_nft_batch *b, bool owner)
 {
-    struct pq_nl_out *o = command(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+    struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
     pq_nl_put_str(o, NFTA_TABLE_NAME, b->n->table);
     pq_nl_put_be32(o, NFTA_TABLE_FLAGS, owner ? TABLE_OWNER : 0);
 }
 
 void pq_nft_del_table(struct pq_nft_batch *b)
 {
-    pq_nl_put_str(command(b, NFT_MSG_DELTABLE, 0), NFTA_TABLE_NAME, b->n->table);
-}
-
-void pq_nft_add_ports(struct pq_nft_batch *b)
-{
-    struct pq_nl_out *o = command(b, NFT_MSG_NEWSET, NLM_F_CREATE);
-    pq_nl_put_str(o, NFTA_SET_TABLE, b->n->table);
-    pq_nl_put_str(o, NFTA_SET_NAME, PORTS);
-    pq_nl_put_be32(o, NFTA_SET_FLAGS, NFT_SET_TIMEOUT);
-    pq_nl_put_be32(o, NFTA_SET_KEY_TYPE, INET_SERVICE);
-    pq_nl_put_be32(o, NFTA_SET_KEY_LEN, 2);
-    pq_nl_put_be32(o, NFTA_SET_ID, 1);
+    pq_nl_put_str(pq_nft_command(b, NFT_MSG_DELTABLE, 0), NFTA_TABLE_NAME, b->n->table);
 }
 
 void pq_nft_add_chain(struct pq_nft_batch *b, const struct pq_nft_chain *c)
 {
-    struct pq_nl_out *o = command(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+    struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
     pq_nl_put_str(o, NFTA_CHAIN_TABLE, b->n->table);
     pq_nl_put_str(o, NFTA_CHAIN_NAME, c->name);
     const size_t hook = pq_nl_nest(o, NFTA_CHAIN_HOOK);
@@ -100,48 +87,16 @@ void pq_nft_add_chain(struct pq_nft_batch *b, const struct pq_nft_chain *c)
 
 void pq_nft_del_chain(struct pq_nft_batch *b, const char *name)
 {
-    struct pq_nl_out *o = command(b, NFT_MSG_DELCHAIN, 0);
+    struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_DELCHAIN, 0);
     pq_nl_put_str(o, NFTA_CHAIN_TABLE, b->n->table);
     pq_nl_put_str(o, NFTA_CHAIN_NAME, name);
-}
-
-static void element(struct pq_nft_batch *b, uint16_t type, uint16_t flags, uint16_t port,
-                    uint64_t timeout_ms)
-{
-    struct pq_nl_out *o = command(b, type, flags);
-    const uint16_t key_be = htons(port);
-    pq_nl_put_str(o, NFTA_SET_ELEM_LIST_TABLE, b->n->table);
-    pq_nl_put_str(o, NFTA_SET_ELEM_LIST_SET, PORTS);
-    const size_t list = pq_nl_nest(o, NFTA_SET_ELEM_LIST_ELEMENTS);
-    const size_t one = pq_nl_nest(o, 1);
-    const size_t key = pq_nl_nest(o, NFTA_SET_ELEM_KEY);
-    pq_nl_put(o, NFTA_DATA_VALUE, &key_be, sizeof key_be);
-    pq_nl_nest_end(o, key);
-    if (timeout_ms) {
-        uint8_t be[8];
-        pq_put_be32(be, (uint32_t)(timeout_ms >> 32));
-        pq_put_be32(be + 4, (uint32_t)timeout_ms);
-        pq_nl_put(o, NFTA_SET_ELEM_TIMEOUT, be, sizeof be);
-    }
-    pq_nl_nest_end(o, one);
-    pq_nl_nest_end(o, list);
-}
-
-void pq_nft_add_port(struct pq_nft_batch *b, uint16_t port, uint64_t timeout_ms)
-{
-    element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, port, timeout_ms);
-}
-
-void pq_nft_del_port(struct pq_nft_batch *b, uint16_t port)
-{
-    element(b, NFT_MSG_DELSETELEM, 0, port, 0);
 }
 
 /* ---- rules: expressions that work on registers */
 
 void pq_nft_rule(struct pq_nft_batch *b, const char *chain)
 {
-    struct pq_nl_out *o = command(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+    struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
     pq_nl_put_str(o, NFTA_RULE_TABLE, b->n->table);
     pq_nl_put_str(o, NFTA_RULE_CHAIN, chain);
     b->exprs = pq_nl_nest(o, NFTA_RULE_EXPRESSIONS);
@@ -179,14 +134,20 @@ static void meta(struct pq_nft_batch *b, uint32_t key)
     expr_end(b, e);
 }
 
-static void payload(struct pq_nft_batch *b, uint32_t base, uint32_t off, uint32_t len)
+static void payload_to(struct pq_nft_batch *b, uint32_t reg, uint32_t base, uint32_t off,
+                       uint32_t len)
 {
     struct expr e = expr_begin(b, "payload");
-    put32(b, NFTA_PAYLOAD_DREG, NFT_REG_1);
+    put32(b, NFTA_PAYLOAD_DREG, reg);
     put32(b, NFTA_PAYLOAD_BASE, base);
     put32(b, NFTA_PAYLOAD_OFFSET, off);
     put32(b, NFTA_PAYLOAD_LEN, len);
     expr_end(b, e);
+}
+
+static void payload(struct pq_nft_batch *b, uint32_t base, uint32_t off, uint32_t len)
+{
+    payload_to(b, NFT_REG_1, base, off, len);
 }
 
 static void compare(struct pq_nft_batch *b, uint32_t op, const void *p, size_t n)
@@ -221,9 +182,9 @@ void pq_nft_if_proto(struct pq_nft_batch *b, uint8_t ipproto)
     compare(b, NFT_CMP_EQ, &ipproto, sizeof ipproto);
 }
 
-void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a)
+/* In any family of tables. */
+static void if_ip(struct pq_nft_batch *b, bool is4)
 {
-    const bool is4 = pq_addr_is4(a);
     if (b->family == NFPROTO_NETDEV) {
         const uint16_t type_be = htons(is4 ? 0x0800 : 0x86dd);
         meta(b, NFT_META_PROTOCOL);
@@ -231,6 +192,12 @@ void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a
     } else {
         pq_nft_if_family(b, is4);
     }
+}
+
+void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a)
+{
+    const bool is4 = pq_addr_is4(a);
+    if_ip(b, is4);
     const uint32_t len = is4 ? 4 : 16, from = is4 ? 12 : 8;
     payload(b, NFT_PAYLOAD_NETWORK_HEADER, from + (source ? 0 : len), len);
     compare(b, NFT_CMP_EQ, is4 ? pq_addr_v4(a) : a->ip, len);
@@ -251,13 +218,35 @@ void pq_nft_if_port(struct pq_nft_batch *b, bool source, const struct pq_range *
         compare(b, NFT_CMP_LTE, &last, sizeof last);
 }
 
+static void lookup(struct pq_nft_batch *b, uint32_t reg, const char *set, uint32_t id)
+{
+    struct expr e = expr_begin(b, "lookup");
+    put32(b, NFTA_LOOKUP_SREG, reg);
+    pq_nl_put_str(&b->out, NFTA_LOOKUP_SET, set);
+    put32(b, NFTA_LOOKUP_SET_ID, id);
+    expr_end(b, e);
+}
+
 void pq_nft_if_dport_is_ours(struct pq_nft_batch *b)
 {
     payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
-    struct expr e = expr_begin(b, "lookup");
-    put32(b, NFTA_LOOKUP_SREG, NFT_REG_1);
-    pq_nl_put_str(&b->out, NFTA_LOOKUP_SET, PORTS);
-    put32(b, NFTA_LOOKUP_SET_ID, 1);
+    lookup(b, NFT_REG_1, PQ_NFT_PORTS, 1);
+}
+
+void pq_nft_if_stranger(struct pq_nft_batch *b, bool is4, uint64_t timeout_ms)
+{
+    const uint32_t len = is4 ? 4 : 16;
+    if_ip(b, is4);
+    pq_nft_if_tcp(b);
+    payload_to(b, NFT_REG32_00, NFT_PAYLOAD_NETWORK_HEADER, is4 ? 12 : 8, len);
+    payload_to(b, NFT_REG32_00 + len / 4, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2);
+    lookup(b, NFT_REG32_00, pq_nft_strangers(is4), 2 + is4);
+    struct expr e = expr_begin(b, "dynset");
+    pq_nl_put_str(&b->out, NFTA_DYNSET_SET_NAME, pq_nft_strangers(is4));
+    put32(b, NFTA_DYNSET_SET_ID, 2 + is4);
+    put32(b, NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+    put32(b, NFTA_DYNSET_SREG_KEY, NFT_REG32_00);
+    pq_nft_put_timeout(&b->out, NFTA_DYNSET_TIMEOUT, timeout_ms);
     expr_end(b, e);
 }
 

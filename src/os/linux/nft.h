@@ -46,6 +46,8 @@ void pq_nft_begin(struct pq_nft_batch *b, struct pq_nft *n, uint8_t family);
 void pq_nft_add_table(struct pq_nft_batch *b, bool owner);
 void pq_nft_del_table(struct pq_nft_batch *b);
 void pq_nft_add_ports(struct pq_nft_batch *b); /* the set `ports`, whose elements may time out */
+/* The sets of addresses and ports, for IPv4 and IPv6, whose elements time out. */
+void pq_nft_add_strangers(struct pq_nft_batch *b);
 void pq_nft_add_chain(struct pq_nft_batch *b, const struct pq_nft_chain *c);
 void pq_nft_del_chain(struct pq_nft_batch *b, const char *name);
 
@@ -53,12 +55,18 @@ void pq_nft_del_chain(struct pq_nft_batch *b, const char *name);
 void pq_nft_add_port(struct pq_nft_batch *b, uint16_t port, uint64_t timeout_ms);
 void pq_nft_del_port(struct pq_nft_batch *b, uint16_t port);
 
+/* An element of the strangers. */
+void pq_nft_add_stranger(struct pq_nft_batch *b, const struct pq_addr *a, uint64_t timeout_ms);
+void pq_nft_del_stranger(struct pq_nft_batch *b, const struct pq_addr *a);
+
 /* A rule at the end of a chain: conditions, then what to do. */
 void pq_nft_rule(struct pq_nft_batch *b, const char *chain);
 void pq_nft_if_name(struct pq_nft_batch *b, bool incoming, bool is, const char *name);
 void pq_nft_if_addr(struct pq_nft_batch *b, bool source, const struct pq_addr *a);
 void pq_nft_if_tcp(struct pq_nft_batch *b);
-void pq_nft_if_dport_is_ours(struct pq_nft_batch *b);    /* in `ports`; behind if_tcp */
+void pq_nft_if_dport_is_ours(struct pq_nft_batch *b); /* in `ports`; behind if_tcp */
+/* Its source is among the strangers of this family: it stays there so long from now on. */
+void pq_nft_if_stranger(struct pq_nft_batch *b, bool is4, uint64_t timeout_ms);
 void pq_nft_if_family(struct pq_nft_batch *b, bool is4); /* family inet */
 void pq_nft_if_proto(struct pq_nft_batch *b, uint8_t ipproto);
 /* The source port, or the destination port, is one of these; behind if_tcp or if_proto. */
