@@ -125,6 +125,9 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
     h->ttl4 = pq_host_ttl(true);
     h->ttl6 = pq_host_ttl(false);
     h->rmem = pq_host_rmem();
+    h->system = c->system;
+    if (pq_system_ttl(c->system))
+        h->ttl4 = h->ttl6 = pq_system_ttl(c->system);
     h->max_sessions = sessions_bound(c);
     h->memory = memory_bound((unsigned)c->packet_workers);
     if (h->smux.session_buf > h->memory / 2) /* a small machine */

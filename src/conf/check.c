@@ -163,9 +163,27 @@ static void check_look(struct pq_check *k)
                 "network.tcp.look: '%s' is not plausible, connect, auto or classic", text);
 }
 
+static void check_system(struct pq_check *k)
+{
+    static const char *const names[PQ_SYSTEMS] = {"host", "android", "windows"};
+    const char *text = k->c->system_text;
+    for (unsigned i = 0; pq_is_set(text) && i < PQ_SYSTEMS; i++) {
+        if (strcmp(text, names[i]) != 0)
+            continue;
+        k->c->system = (enum pq_system)i;
+        if (i && k->c->role == PQ_ROLE_SERVER)
+            PQ_FAIL(k, "network.tcp.os",
+                    "network.tcp.os is for clients: a server answers as it is");
+        return;
+    }
+    if (pq_is_set(text))
+        PQ_FAIL(k, "network.tcp.os", "network.tcp.os: '%s' is not host, android or windows", text);
+}
+
 static void check_network(struct pq_check *k)
 {
     check_look(k);
+    check_system(k);
     static const char *const backends[] = {"auto", "afpacket", "pcap"};
     struct pq_conf *c = k->c;
     if (pq_is_set(c->ifname) && strlen(c->ifname) > 15)

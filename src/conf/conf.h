@@ -148,7 +148,7 @@ struct pq_conf_quic {
 struct pq_conf {
     /* as written; a missing or zero number already replaced by its default */
     char *role_text, *log_level_text, *listen, *ifname, *guid;
-    char *protocol, *header_text, *backend_text, *look_text;
+    char *protocol, *header_text, *backend_text, *look_text, *system_text;
     char *private_key, *require, *wire, *state, *control, *status_listen, *status_token;
     struct pq_conf_socks5 socks5[PQ_CONF_SOCKS_MAX];
     struct pq_conf_server server[PQ_CONF_SERVERS_MAX]; /* the first one is server.addr, if set */
@@ -178,6 +178,7 @@ struct pq_conf {
     enum pq_log_level log_level;
     enum pq_backend backend;
     enum pq_look look;
+    enum pq_system system; /* client */
     bool auto_look; /* client: PQ_LOOK_CONNECT to a server with keys where the other gets no answer
                      */
     enum pq_family header; /* PQ_FAMILY_NONE = auto */

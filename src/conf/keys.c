@@ -106,6 +106,7 @@ static const struct pq_key keys[] = {
     STR("network.ipv6.router_mac", AT(v6.router_mac)),
     MAP("network.tcp"),
     STR("network.tcp.look", AT(look_text)),
+    STR("network.tcp.os", AT(system_text)),
     TEXTS("network.tcp.local_flag", AT(local_flag_text), KEY_TEXTS, PQ_FLAGS_MAX),
     TEXTS("network.tcp.remote_flag", AT(remote_flag_text), KEY_TEXTS, PQ_FLAGS_MAX),
     MAP("network.pcap"),

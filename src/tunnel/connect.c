@@ -94,7 +94,8 @@ static struct pq_connect_conf host_of(const struct pq_hub *h, const struct pq_fl
     const uint32_t heads = f->ip_len + (uint32_t)TCP_LEAST;
     const uint32_t mss = mtu > heads ? mtu - heads : 0;
     return (struct pq_connect_conf){.mss = (uint16_t)(mss < UINT16_MAX ? mss : UINT16_MAX),
-                                    .rmem = h->conf.rmem};
+                                    .rmem = h->conf.rmem,
+                                    .system = h->conf.system};
 }
 
 static void draw_lead(struct pq_hub *h, struct pq_flow *f)

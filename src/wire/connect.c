@@ -20,6 +20,20 @@
 
 const uint16_t pq_syn_after[PQ_SYNS] = {0, 1024, 3072};
 
+static const struct {
+    uint8_t ttl, scale;
+    uint16_t segments; /* of the first window; or ... */
+    uint16_t window;   /* ... its bytes */
+} systems[PQ_SYSTEMS] = {
+    [PQ_SYSTEM_ANDROID] = {64, 3, 44, 0},
+    [PQ_SYSTEM_WINDOWS] = {128, 2, 0, 8192},
+};
+
+uint8_t pq_system_ttl(enum pq_system s)
+{
+    return systems[s].ttl;
+}
+
 /* As Linux chooses it: so many times that 16 bits hold the largest window. */
 static uint8_t scale_for(uint32_t rmem)
 {
@@ -35,6 +49,9 @@ static void init(struct pq_flow *f, const struct pq_connect_conf *c)
     f->flags = (struct pq_flags){{PQ_TCP_PSH | PQ_TCP_ACK}, 1};
     f->flag_next = 0;
     f->conn = (struct pq_connect){.scale = scale_for(c->rmem), .mss = c->mss};
+    f->conn.system = c->system;
+    if (c->system)
+        f->conn.scale = systems[c->system].scale;
     f->conn.own_scale = f->conn.scale;
     f->conn.window_max = c->rmem;
 }
@@ -106,6 +123,12 @@ void pq_connect_client(struct pq_flow *f, const struct pq_connect_conf *c, pq_ns
     f->conn.state = PQ_CONNECT_ASKING;
     f->conn.due = now;
     first_window(&f->conn, c->mss);
+    if (systems[c->system].segments)
+        f->conn.window = (uint32_t)systems[c->system].segments * c->mss;
+    if (systems[c->system].window)
+        f->conn.window = systems[c->system].window;
+    if (f->conn.window > UINT16_MAX)
+        f->conn.window = UINT16_MAX;
 }
 
 void pq_connect_server(struct pq_flow *f, const struct pq_connect_conf *c,
@@ -224,6 +247,8 @@ static bool answered(struct pq_flow *f, const struct pq_segment *s)
     if (!note_answer(c, s))
         return false;
     read_syn(f, s);
+    if (c->window < SPACE_FIRST / 2) /* such a system tells more from now on */
+        first_window(c, c->mss);
     scaled_window(c);
     c->state = PQ_CONNECT_OPEN;
     c->una = c->first + 1;

@@ -29,9 +29,20 @@ enum pq_connected {
     PQ_CONNECT_OPEN,
 };
 
+enum pq_system {                 /* whose SYN a client sends */
+                 PQ_SYSTEM_HOST, /* Linux with this host's settings */
+                 PQ_SYSTEM_ANDROID,
+                 PQ_SYSTEM_WINDOWS,
+                 PQ_SYSTEMS,
+};
+
+/* The TTL and hop limit of a system; 0: the host's. */
+uint8_t pq_system_ttl(enum pq_system s);
+
 struct pq_connect_conf { /* of this host */
     uint16_t mss;        /* that it tells: the link's MTU without the headers */
     uint32_t rmem;       /* bytes that its receive buffers may grow to */
+    enum pq_system system;
 };
 
 struct pq_connect { /* part of a flow */
@@ -48,8 +59,9 @@ struct pq_connect { /* part of a flow */
     uint8_t syns; /* that went out */
     uint8_t scale, peer_scale;
     uint16_t mss, peer_mss;
-    uint32_t syn_ts;   /* time stamp of the first SYN */
-    bool sure;         /* something authentic has come: the peer's numbers are his */
+    uint32_t syn_ts; /* time stamp of the first SYN */
+    bool sure;       /* something authentic has come: the peer's numbers are his */
+    enum pq_system system;
     uint8_t own_scale; /* as this host chooses it */
     uint8_t n_answers; /* client: SYN+ACKs until then, one of which is the server's */
     struct pq_syn_answer {

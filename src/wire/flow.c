@@ -185,18 +185,24 @@ static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, p
     pq_connect_sent(f, out->tsval, now);
 }
 
+/* Returns where the time stamps are. */
+static uint8_t *put_syn_options(uint8_t *o, const struct numbers *v, bool windows)
+{
+    static const uint8_t linux_[20] = {2, 4, 0, 0, 4, 2, 8, 10, [16] = 1, 3, 3};
+    static const uint8_t windows_[20] = {2, 4, 0, 0, 1, 3, 3, 0, 4, 2, 8, 10};
+    memcpy(o, windows ? windows_ : linux_, sizeof linux_);
+    pq_put_be16(o + 2, v->mss);
+    o[windows ? 7 : 19] = v->scale;
+    return o + (windows ? 12 : 8);
+}
+
 static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const struct numbers *v)
 {
     const bool syn = flags & PQ_TCP_SYN;
     const size_t len = syn ? PQ_TCP_SYN_LEN : PQ_TCP_LEN;
     uint8_t *ts = t + 24;
     if (syn) {
-        static const uint8_t opts[20] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
-                                         0, 0, 0, 0,    0, 0, 1, 3,  3, 8};
-        memcpy(t + 20, opts, sizeof opts);
-        pq_put_be16(t + 22, v->mss);
-        t[39] = v->scale;
-        ts = t + 28;
+        ts = put_syn_options(t + 20, v, f->conn.system == PQ_SYSTEM_WINDOWS);
     } else {
         pq_put_be32(t + 20, 0x0101080a); /* NOP NOP timestamps */
     }

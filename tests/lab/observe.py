@@ -201,14 +201,14 @@ def look_settings(look: str, ip6: bool) -> Settings:
     return Settings(ip6=ip6, network_extra=f"  tcp:\n    look: {look}\n")
 
 
-def connect_settings(lab: Lab, ip6: bool) -> tuple[Settings, Settings]:
+def connect_settings(lab: Lab, ip6: bool, system: str = "host") -> tuple[Settings, Settings]:
     """Server and client with keys; the server knows that it has answered no connection before."""
     keys = Keys(lab)
     keys.know_all()
     look = "  tcp:\n    look: connect\n"
     return (
         keys.server_settings(ip6=ip6, network_extra=look),
-        keys.client_settings(ip6=ip6, network_extra=look),
+        keys.client_settings(ip6=ip6, network_extra=f"{look}    os: {system}\n"),
     )
 
 
@@ -216,13 +216,13 @@ def knows_look(process: Process) -> bool:
     return not re.search(UNKNOWN, process.log())
 
 
-def run_ours(look: str, work: Work) -> Seen:
-    """Ours at both ends."""
+def run_ours(look: str, work: Work, system: str = "host") -> Seen:
+    """Ours at both ends, the client's SYNs as of another system where its look is connect."""
     seen = Seen(work=work)
     with Lab(wan=work.wan()) as lab:
         tap = Tap(lab)
         both = (look_settings(look, work.ip6),) * 2
-        ours, theirs = connect_settings(lab, work.ip6) if look == "connect" else both
+        ours, theirs = connect_settings(lab, work.ip6, system) if look == "connect" else both
         server = paqet.start_server(lab, ours)
         client = paqet.start_client(lab, theirs)
         browse_tunnel(lab, seen)

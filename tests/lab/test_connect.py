@@ -67,14 +67,14 @@ def expect_valid(lab: Routed) -> None:
 # ---- through the router
 
 
-def through(wan: list[str] | None, nat: bool, size: int) -> None:
+def through(wan: list[str] | None, nat: bool, size: int, look: str = "connect") -> None:
     with Routed(wan, nat) as lab:
         keys = Keys(lab)
         keys.know_all()
         watchers = {host: host.watch_conntrack() for host in (lab.c, lab.s)}
         lab.origin()
         udp.start_echo(lab)
-        server, client = start_server(keys), start_client(keys)
+        server, client = start_server(keys), start_client(keys, look)
         captured = resets(lab)
         paqet.wait_working(lab)
         check_download(lab, size)
@@ -104,6 +104,11 @@ for _nat in (False, True):
         _wan = ["--delay", "10", "--loss", str(_loss), "--rate", "60"]
         _run = functools.partial(through, _wan, _nat, 15 * MB)
         add(f"connect_through_router_loss_{_loss}{_after}", _run)
+
+
+for _system in ("android", "windows"):
+    _run = functools.partial(through, None, True, 20 * MB, f"connect\n    os: {_system}")
+    add(f"connect_through_router_as_{_system}", _run)
 
 
 @test(timed=True)
@@ -379,6 +384,9 @@ def test_connect_bad_configuration() -> None:
                 f"  public_key: {keys.server[1]}\n", ""
             ),
             "local_flag": good.replace("connect\n", 'connect\n    local_flag: ["A"]\n'),
+            "'beos' is not host, android or windows": good.replace(
+                "connect\n", "connect\n    os: beos\n"
+            ),
             "'conect' is not plausible, connect, auto or classic": good.replace("connect", "conect"),
         }
         for wanted, text in cases.items():

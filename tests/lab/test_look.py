@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import figures
 import gopeer
 import observe
+import observers
 import paqet
 from case import Skip, add, best_of, expect, test
 from lab import Lab
@@ -134,6 +138,25 @@ def look_connect(work: Work) -> None:
 
 for _name, _work in (("", WORK), ("_ipv6", Work(WORK.pages, WORK.download, ip6=True))):
     add(f"look_connect{_name}", best_of(2, partial(look_connect, _work)), alone=True)
+
+
+def look_connect_as(system: str, name: str, ttl: int) -> None:
+    """Whom p0f takes the client for."""
+    if not shutil.which("p0f"):
+        raise Skip("p0f is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(pages=5, download=4 * MB, loss=0, folder=Path(folder))
+        seen = observe.run_ours("connect", work, system)
+        said = observers.p0f(Path(folder, "server.pcap"))["p0f: client"]
+        expect(said == name, f"p0f says {said}")
+        up = seen.up()
+        expect(up["ttl"] == [ttl], f"TTL: {up['ttl']}")
+        for key in ("astray", "acks_beyond", "altered"):
+            expect(up[key] == 0 and seen.down()[key] == 0, f"{key}: {up[key]}, {seen.down()[key]}")
+
+
+add("look_connect_as_android", partial(look_connect_as, "android", "Linux (Android)", 64))
+add("look_connect_as_windows", partial(look_connect_as, "windows", "Windows 7 or 8", 128))
 
 
 # ---- Go peers

@@ -140,6 +140,35 @@ static void handshake(void **state)
     }
 }
 
+/* SYNs of other systems; what follows is as ever. */
+static void systems(void **state)
+{
+    (void)state;
+    static const uint8_t options[PQ_SYSTEMS][20] = {
+        [PQ_SYSTEM_ANDROID] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 4, 0x35, 0, 0, 0, 0, 1, 3, 3, 3},
+        [PQ_SYSTEM_WINDOWS] = {2, 4, 5, 0xb4, 1, 3, 3, 2, 4, 2, 8, 10, 0, 0, 4, 0x35, 0, 0, 0, 0},
+    };
+    for (int i = PQ_SYSTEM_ANDROID; i < PQ_SYSTEMS; i++) {
+        struct pair p;
+        const struct pq_connect_conf cc = {.mss = 1460, .rmem = RMEM, .system = (enum pq_system)i};
+        init(&p.c, true, true);
+        pq_connect_client(&p.c, &cc, PQ_SEC);
+        pq_connect_ask(&p.c, &slot, 0xfffffff0, PQ_SEC);
+        struct pq_segment s = read(true);
+        assert_memory_equal(s.data - 20, options[i], 20);
+        assert_int_equal(s.window, i == PQ_SYSTEM_WINDOWS ? 8192 : 64240);
+        assert_int_equal(s.mss, 1460);
+        assert_int_equal(s.tsval, 1077);
+        s = answer(&p, true, &s, PQ_SEC);
+        assert_true(pq_connect_bare(&p.c, &s));
+        pq_connect_ack(&p.c, &slot, PQ_SEC);
+        s = read(true);
+        assert_int_equal(s.window, 64240 >> (i == PQ_SYSTEM_WINDOWS ? 2 : 3));
+        assert_true(pq_connect_bare(&p.s, &s) || i == PQ_SYSTEM_ANDROID);
+        assert_int_equal(pq_connect_room(&p.s), 64240);
+    }
+}
+
 static void syn_goes_again(void **state)
 {
     (void)state;
@@ -414,15 +443,11 @@ static void window_grows(void **state)
 int wire_connect(void)
 {
     const struct CMUnitTest connect[] = {
-        cmocka_unit_test(handshake),
-        cmocka_unit_test(syn_goes_again),
-        cmocka_unit_test(no_scale),
-        cmocka_unit_test(room),
-        cmocka_unit_test(bare_acks),
-        cmocka_unit_test(window_grows),
-        cmocka_unit_test(bare_acks_yield),
-        cmocka_unit_test(lead),
-        cmocka_unit_test(fins),
+        cmocka_unit_test(handshake),    cmocka_unit_test(syn_goes_again),
+        cmocka_unit_test(systems),      cmocka_unit_test(no_scale),
+        cmocka_unit_test(room),         cmocka_unit_test(bare_acks),
+        cmocka_unit_test(window_grows), cmocka_unit_test(bare_acks_yield),
+        cmocka_unit_test(lead),         cmocka_unit_test(fins),
         cmocka_unit_test(foreign_fin),
     };
     return ut_run(connect);
