@@ -36,18 +36,21 @@ def cpu_seconds(process: Process) -> float:
 class Pair:
     """A client and a server with one look, and what was measured of them."""
 
-    def __init__(self, look: str, number: int, offload: bool, block: str):
+    def __init__(self, look: str, number: int, offload: bool, options: argparse.Namespace):
         self.look = look
         self.lab = Lab(name="abcdefgh"[number])
         if not offload:
             for host in (self.lab.c, self.lab.s):
                 host.check(["ethtool", "-K", host.device, *OFF])
+        for host in (self.lab.c, self.lab.s) if options.delay else ():
+            netem = ["netem", "delay", f"{options.delay}ms", "limit", "1000000"]
+            host.check(["tc", "qdisc", "add", "dev", host.device, "root", *netem])
         keys = Keys(self.lab)
         keys.know_all()
         tcp = f"  tcp:\n    look: {look}\n"
         server = keys.server_settings(network_extra=tcp)
         client = keys.client_settings(network_extra=tcp)
-        server.block = client.block = block
+        server.block = client.block = options.block
         self.lab.origin()
         self.programs = [paqet.start_server(self.lab, server), paqet.start_client(self.lab, client)]
         self.programs.reverse()
@@ -76,7 +79,7 @@ def measure(options: argparse.Namespace, offload: bool) -> None:
     with contextlib.ExitStack() as stack:
         pairs = []
         for number, look in enumerate(options.looks):
-            pairs.append(Pair(look, number, offload, options.block))
+            pairs.append(Pair(look, number, offload, options))
             stack.callback(pairs[-1].lab.close)
         loads = [(mode, n) for mode in options.modes for n in options.parallel]
         for _ in range(options.turns):
@@ -100,6 +103,7 @@ def main() -> int:
     add("--modes", nargs="+", default=["get", "put"])
     add("--parallel", nargs="+", type=int, default=[1, 8])
     add("--block", default="aes-128-gcm")
+    add("--delay", type=float, default=0, metavar="MS", help="of the wire, each way (%(default)s)")
     options = parser.parse_args()
     for offload in (True, False):
         if options.offload in ("both", "on" if offload else "off"):
