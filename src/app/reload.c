@@ -80,8 +80,9 @@ static bool same_key(const struct pq_app *app, const struct pq_conf *next)
 
 static void add_restarts(const struct pq_app *app, const struct pq_conf *next, struct pq_news *news)
 {
-    if (app->hub.client && !same_key(app, next)) /* a server takes it over */
-        add_restart(news, "transport.kcp.key");
+    const bool takes = !app->hub.client && !app->conf->over_quic; /* a server over KCP */
+    if (!takes && !same_key(app, next))
+        add_restart(news, app->conf->over_quic ? "transport.quic.key" : "transport.kcp.key");
     pq_conf_differ(app->conf, next, add_restart, news);
 }
 

@@ -102,11 +102,13 @@ static void use_users(struct server *s, uint8_t (*keys)[PQ_CONF_KEY_LEN], unsign
 
 /* ---- K, and the one before */
 
-/* What `next` says.  Returns 0 or PQ_ENOTSUP. */
+/* What `next` says; over QUIC they stay.  Returns 0 or PQ_ENOTSUP. */
 static int derive(const struct pq_app *app, const struct pq_conf *next, struct pq_hub_conf *keys)
 {
     const bool there = next->kcp.key && *next->kcp.key;
     memcpy(keys->key, app->hub.key, sizeof keys->key);
+    if (app->conf->over_quic)
+        return 0;
     int e = there ? pq_crypt_derive(next->kcp.key, keys->key) : 0;
     return e ? e : pq_app_derive_before(next, keys);
 }

@@ -338,11 +338,11 @@ static void check_cipher(struct pq_check *k)
         PQ_WARN(k, "transport.kcp.key",
                 "transport.kcp.key: is short: who records a packet can try such keys one after the "
                 "other; paqet secret makes a good one");
-    if (pq_is_set(c->kcp.key_before) && !pq_is_set(c->kcp.key))
+    if (is_kcp && pq_is_set(c->kcp.key_before) && !pq_is_set(c->kcp.key))
         PQ_FAIL(
             k, "transport.kcp.key_before",
             "transport.kcp.key_before: is accepted besides transport.kcp.key, which is missing");
-    else if (pq_is_set(c->kcp.key_before) && strcmp(c->kcp.key, c->kcp.key_before) == 0)
+    else if (is_kcp && pq_is_set(c->kcp.key_before) && strcmp(c->kcp.key, c->kcp.key_before) == 0)
         PQ_WARN(k, "transport.kcp.key_before",
                 "transport.kcp.key_before: is the same as transport.kcp.key; leave it out");
     if (is_kcp)

@@ -76,6 +76,9 @@ static void check_others(struct pq_check *k)
         PQ_FAIL(k, "transport.protocol",
                 "transport.protocol: quic has no keys of servers and users yet "
                 "(transport.private_key, public_key, users): leave them out, or use kcp");
+    if (pq_is_set(c->kcp.key_before))
+        PQ_FAIL(k, "transport.kcp.key_before",
+                "transport.kcp.key_before: quic takes no second key yet: leave it out");
     if (pq_is_set(c->header_text) && strcmp(c->header_text, "auto") != 0)
         PQ_WARN(k, "transport.header",
                 "transport.header: is not used: with transport.quic.auth: key the server is a "

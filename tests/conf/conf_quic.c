@@ -94,6 +94,8 @@ static void wrong(void **state)
                                  "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
                                  "\n",
          "transport.protocol: quic has no keys"},
+        {IN_QUIC("key: " SECRET) "  kcp: {key_before: an older one}\n",
+         "transport.kcp.key_before: quic"},
     };
     for (size_t i = 0; i < COUNT_OF(t); i++) {
         struct parsed p;
