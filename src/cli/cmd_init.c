@@ -22,6 +22,7 @@ enum {
     OPT_USER,
     OPT_NO_TUN,
     OPT_BRIDGE,
+    OPT_KEY_OF,
     OPT_QR,
     OPT_SOCKS,
     OPT_TUN,
@@ -50,6 +51,7 @@ static const struct option long_opts[] = {{"config-dir", required_argument, NULL
                                           {"port", required_argument, NULL, 'p'},
                                           {"no-tun", no_argument, NULL, OPT_NO_TUN},
                                           {"bridge", required_argument, NULL, OPT_BRIDGE},
+                                          {"key-of", required_argument, NULL, OPT_KEY_OF},
                                           {"qr", no_argument, NULL, OPT_QR},
                                           {"socks", required_argument, NULL, OPT_SOCKS},
                                           {"tun", no_argument, NULL, OPT_TUN},
@@ -87,6 +89,7 @@ static const struct {
     {'p', SERVER, PORT, 0, 0, 0},
     {OPT_NO_TUN, SERVER, FLAG, AT(no_tun), 0, 0},
     {OPT_BRIDGE, SERVER, TEXT, AT(bridge), 0, 0},
+    {OPT_KEY_OF, SERVER, TEXT, AT(key_of), 0, 0},
     {OPT_QR, SERVER, FLAG, AT(qr), 0, 0},
     {OPT_SOCKS, CLIENT, TEXT, AT(socks), 0, 0},
     {OPT_TUN, CLIENT, FLAG, AT(tun), 0, 0},
@@ -226,6 +229,9 @@ int pq_cmd_init(int argc, char **argv)
     if (wants_link && !read_link(argv[optind++], link))
         return 1;
     a.o.link = link;
+    if (a.o.key_of && !read_link((char *)a.o.key_of, link)) /* a word of argv */
+        return 1;
+    a.o.key_of = a.o.key_of ? link : NULL;
     if (optind < argc)
         return fail("unexpected argument '%s'", argv[optind]);
     int code = a.what == SERVER   ? pq_init_server(&a.o)

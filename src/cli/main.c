@@ -34,6 +34,7 @@ static const struct command {
      "      --label TEXT      name in the links; the host's\n"
      "      --no-tun          no TUN device for clients that send everything\n"
      "      --bridge PORTS    let clients reach these ports of this machine; or: all\n"
+     "      --key-of LINK     one more server for who has this link: makes a link for all\n"
      "      --bundle FILE     make an archive with program and link, to carry by hand\n"
      "      --qr              print the QR code in any case\n"
      "init client LINK:\n"

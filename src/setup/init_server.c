@@ -165,7 +165,11 @@ static void plan_tun(struct pq_server_setup *v, struct pq_rng *rng)
     size_t n;
     if (v->s.o->no_tun || access("/dev/net/tun", F_OK) || pq_iface_list(&ifaces, &n))
         return;
-    for (int i = 0; i < TUN_TRIES && !p->tun; i++) {
+    p->tun6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+    const bool given = v->of.n_servers > 0;
+    if (given && pq_server_take_net(v))
+        p->tun = is_free(ifaces, n, p->tun4_net);
+    for (int i = 0; i < TUN_TRIES && !p->tun && !given; i++) {
         const uint32_t r = pq_rng_u32(rng);
         const uint8_t net[4] = {10, (uint8_t)(16 + r % 200), (uint8_t)(r >> 16), 0};
         memcpy(p->tun4_net, net, sizeof net);
@@ -173,9 +177,10 @@ static void plan_tun(struct pq_server_setup *v, struct pq_rng *rng)
     }
     free(ifaces);
     pq_setup_tun_name(p->tun_name);
-    pq_rng_fill(rng, p->tun6_net, 8);
-    p->tun6_net[0] = 0xfd;
-    p->tun6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+    if (!given) {
+        pq_rng_fill(rng, p->tun6_net, 8);
+        p->tun6_net[0] = 0xfd;
+    }
     if (p->tun && !v->s.o->dry_run) {
         if (!try_tun(p) && p->tun6) {
             p->tun6 = false;
@@ -207,6 +212,8 @@ static bool make_keys(struct pq_server_setup *v)
         snprintf(p->key + (size_t)2 * i, 3, "%02x", key[i]);
     for (unsigned i = 0; i < p->n_users; i++)
         ok = ok && make_pair(&rng, p->user[i].secret, p->user[i].public_key);
+    if (v->of.n_servers)
+        ok = ok && pq_server_take_keys(v);
     plan_tun(v, &rng);
     explicit_bzero(key, sizeof key);
     explicit_bzero(&rng, sizeof rng);
@@ -289,6 +296,8 @@ static bool make_link(const struct pq_server_setup *v, unsigned user, char text[
     struct pq_link_msgs m = {.n = 0};
     char why[160];
     pq_server_link(v, user, &l);
+    if (v->of.n_servers && !pq_server_join(v, &l))
+        return false;
     int e = pq_link_write(&l, PQ_LINK_OWN, text, why);
     e = e ? e : pq_link_read(text, &again, &m);
     for (unsigned i = 0; e == PQ_EINVAL && i < m.n; i++)
@@ -478,7 +487,8 @@ static void find_label(struct pq_server_setup *v)
 static int run(struct pq_server_setup *v)
 {
     char link[PQ_LINK_MAX];
-    if (!name_users(v) || !read_bridge(v) || !pq_setup_may_write(&v->s))
+    if (!pq_server_read_key_of(v) || !name_users(v) || !read_bridge(v) ||
+        !pq_setup_may_write(&v->s))
         return 1;
     if (!pq_setup_displace(&v->s) || !find_addresses(v) || !find_ports(v) || !make_keys(v) ||
         !make_link(v, 0, link)) {

@@ -144,7 +144,8 @@ struct pq_server_plan {
     unsigned n_users;
     bool tun, tun6;
     char tun_name[16];
-    uint8_t tun4_net[4], tun6_net[16]; /* networks of /24 and /64; ours is .1, users from .2 on */
+    uint8_t tun4_net[4], tun6_net[16]; /* networks of /24 and /64; ours is .1, ... */
+    uint8_t first_inner;               /* ... the users' from this one on; 0: from .2 on */
     const char *bridge;                /* ports, or "all"; NULL: none */
     const char *state;                 /* NULL: the usual file */
 };

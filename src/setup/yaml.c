@@ -82,7 +82,7 @@ void pq_plan_inner(const struct pq_server_plan *p, unsigned i, struct pq_net *ne
     uint8_t ip4[4], ip6[16];
     memcpy(ip4, p->tun4_net, sizeof ip4);
     memcpy(ip6, p->tun6_net, sizeof ip6);
-    ip4[3] = ip6[15] = (uint8_t)(2 + i);
+    ip4[3] = ip6[15] = (uint8_t)((p->first_inner ? p->first_inner : 2) + i);
     *net4 = (struct pq_net){.bits = p->tun ? 96 + 24 : 0};
     *net6 = (struct pq_net){.bits = p->tun && p->tun6 ? 64 : 0};
     if (p->tun)

@@ -31,35 +31,24 @@ def serve(machine: Machine, name: str) -> Process:
     return machine.host.start(name, machine.inside("/root/paqet", "run", "-c", "/etc/paqet/server.yaml"))
 
 
-def shared_key(machine: Machine) -> str:
-    """The line that grep ' key:' shows."""
-    found = re.findall(r"(?m)^.* key:.*$", machine.read("etc/paqet/server.yaml"))
-    expect(len(found) == 1, f"grep ' key:' shows {found}")
-    return found[0]
-
-
 @test()
 def test_howto_several_servers() -> None:
-    """A client of one server gets a second one, which goes on when the first one is cut off."""
+    """Two servers with one link, which goes on when the first one is cut off; his address inside TUN
+    is the same at both."""
     with Lab(third=True) as lab:
         first, second, client = Machine(lab.s), Machine(lab.x), Machine(lab.c)
-        link = link_in(first.check("init", "server", "--address", lab.s.ip4, "--no-service"))
-        second.check("init", "server", "--address", lab.x.ip4, "--no-service")
-        serve(first, "first").wait_log("listening on port", 5)
-        client.check("init", "client", link)
-        users = first.check("user", "list", "-c", "/etc/paqet/server.yaml")
-        key = re.search(r"\b[0-9a-f]{64}\b", users)
-        expect(key, f"no key is listed: {users}")
-        change(second, "etc/paqet/server.yaml", shared_key(second), shared_key(first))
-        serve(second, "second").wait_log("listening on port", 5)
-        said = second.check("user", "add", "ali", "--public-key", key[0], "-c", "/etc/paqet/server.yaml")
-        port = re.search(r"addr: \S+:(\d+)", said)
-        public = re.search(r'public_key: "(\w+)"', said)
-        expect(port and public, f"it prints: {said}")
-        more = f"servers:\n  - addr: {lab.x.ip4}:{port[1]}\n    public_key: {public[1]}\n"
-        with (client.root / "etc/paqet/client.yaml").open("a") as file:
-            file.write(more)
-        client.check("reload", "-c", "/etc/paqet/client.yaml")
+        one = link_in(first.check("init", "server", "--address", lab.s.ip4, "--user", "ali", "--no-service"))
+        wrong = second.run("init", "server", "--key-of", "paqet://192.0.2.1:9?key=x&enc=aes", "--no-service")
+        expect(wrong.returncode == 1 and "none that" in wrong.stderr, f"a link of others: {wrong.stderr}")
+        said = second.check("init", "server", "--key-of", one, "--user", "ali", "--address", lab.x.ip4, "--no-service")
+        both = link_in(said)
+        inner = re.search(r'(?m)^    tun: \["([0-9.]+)"', first.read("etc/paqet/server.yaml"))
+        expect(inner and f'tun: ["{inner[1]}"' in second.read("etc/paqet/server.yaml"), "another inner address")
+        for machine, name in ((first, "first"), (second, "second")):
+            serve(machine, name).wait_log("listening on port", 5)
+        client.check("init", "client", one)
+        client.check("init", "client", both, "--force")
+        expect(client.read("etc/paqet/client.yaml").count("public_key") == 2, "the client has not both")
         lab.s.check(["ip", "link", "set", lab.s.device, "down"])
         # no target is reached, but only a server can say that its rules do not allow this one
         argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "-x", "http://127.0.0.1:1080"]
