@@ -13,6 +13,9 @@
 #define ANSWER_MAX   (2 * PQ_SEC)
 #define GREET_MAX    (5 * PQ_SEC)
 #define RECONNECT_MS 200U
+#define FORGOTTEN    (10 * PQ_SEC) /* silence of a session beside the one that has its place */
+#define MOVE_MAX     (700 * PQ_MS) /* a move may go unanswered, or so many round trips */
+#define MOVE_RTTS    3
 #define RETRY_MAX    (30 * PQ_SEC) /* spread: how long a server has for the first answer */
 #define PORT_TRIES   100
 
@@ -129,14 +132,27 @@ static uint16_t pick_server_port(struct client_worker *cw, const struct server_w
     return port;
 }
 
-/* Ends sessions that were replaced and carry nothing more. */
+/* The server answers the session that has its place, but not this one: it does not know it. */
+static bool is_forgotten(const struct lease *l)
+{
+    const struct pq_session *next = l->link->ses;
+    const struct lease *nl = next ? pq_session_user(next) : NULL;
+    return nl && nl->greeted && nl->server == l->server &&
+           pq_session_heard(next) > pq_session_heard(l->ses) + FORGOTTEN;
+}
+
+/* Ends sessions that were replaced and carry nothing more, or never will. */
 static void end_replaced(struct client_worker *cw)
 {
     for (struct pq_list *n = cw->leases.next, *next; n != &cw->leases; n = next) {
         struct lease *l = PQ_OF(n, struct lease, node);
         next = n->next;
-        if (l->ses && l->link->ses != l->ses && pq_session_streams(l->ses) == 0)
+        if (!l->ses || l->link->ses == l->ses)
+            continue;
+        if (pq_session_streams(l->ses) == 0)
             pq_session_end(l->ses, PQ_ECLOSED);
+        else if (is_forgotten(l))
+            pq_session_end(l->ses, PQ_ETIMEOUT);
     }
 }
 
@@ -442,7 +458,9 @@ const struct pq_hub_events pq_client_hub_events = {.stream = on_stream,
 static const char *why_stale(const struct client_worker *cw, struct pq_session *ses)
 {
     const struct lease *l = pq_session_user(ses);
-    pq_ns now = cw->w.now, asked = pq_session_asked(ses);
+    struct pq_kcp_stats st;
+    const pq_ns now = cw->w.now, asked = pq_session_asked(ses), moving = pq_session_moving(ses);
+    pq_session_stats(ses, &st);
     if (!pq_session_connected(ses) && now > l->since + SILENCE_MAX)
         return "does not answer connections (network.tcp.look: connect): are both clocks right, "
                "and "
@@ -452,6 +470,8 @@ static const char *why_stale(const struct client_worker *cw, struct pq_session *
                "one's key among its users?";
     if (pq_session_silent(ses, now, SILENCE_MAX))
         return "is silent";
+    if (moving && asked && now > moving + pq_ns_max(MOVE_MAX, MOVE_RTTS * st.srtt))
+        return "does not answer from another port, either";
     if (asked && now > asked + ANSWER_MAX)
         return "does not answer requests";
     if (!l->greeted && now > l->since + GREET_MAX)

@@ -291,6 +291,10 @@ bool pq_session_silent(const struct pq_session *s, pq_ns now, pq_ns limit);
 void pq_session_expect(struct pq_session *s, pq_ns now);
 pq_ns pq_session_asked(const struct pq_session *s);
 
+/* Client: since when nobody has answered on the tuple on which the session shall go on; 0: it stays
+ * where it is, or has been answered [12.7]. */
+pq_ns pq_session_moving(const struct pq_session *s);
+
 /* Tells the peer, if it is able to hear it, that the session ends; pq_session_end comes after the
  * next pull. */
 void pq_session_bye(struct pq_session *s);

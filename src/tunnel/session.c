@@ -325,6 +325,11 @@ const struct pq_addr *pq_session_peer(const struct pq_session *s)
     return &s->peer;
 }
 
+pq_ns pq_session_moving(const struct pq_session *s)
+{
+    return s->path && !s->path->adopted ? s->path->since : 0;
+}
+
 enum pq_look pq_session_look(const struct pq_session *s, uint16_t *flags)
 {
     *flags = s->flow.flags.v[0];

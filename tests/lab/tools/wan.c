@@ -9,7 +9,7 @@
  *
  * Prints "ready" on stderr once both interfaces are open, and one line of JSON with the counters,
  * of the two links and of the boxes, on stdout when it ends: by SIGTERM, SIGINT or after
- * --max-seconds. */
+ * --max-seconds. SIGUSR1: all TCP flows that there are pass no more. */
 #include "wan.h"
 
 #include <arpa/inet.h>
@@ -29,12 +29,14 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t stopped;
+static volatile sig_atomic_t stopped, kills;
 
 static void on_signal(int number)
 {
-    (void)number;
-    stopped = 1;
+    if (number == SIGUSR1)
+        kills = 1;
+    else
+        stopped = 1;
 }
 
 static void run(struct link links[2], const struct settings *set, struct box_counters *count)
@@ -45,6 +47,9 @@ static void run(struct link links[2], const struct settings *set, struct box_cou
         uint64_t now = now_ns();
         if (now >= end)
             return;
+        if (kills)
+            box_kill_all(now);
+        kills = 0;
         uint64_t wake = end;
         for (int i = 0; i < 2; i++) {
             uint64_t next = link_transmit(&links[i], now);
@@ -264,6 +269,7 @@ int main(int argc, char **argv)
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
     prctl(PR_SET_TIMERSLACK, 1ul);
     fputs("ready\n", stderr);
 

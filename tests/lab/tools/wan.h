@@ -37,6 +37,9 @@ struct box_counters {
 bool box_pass(const struct box_settings *set, struct box_counters *count, bool back, uint8_t *frame,
               uint32_t len, uint64_t now);
 
+/* All flows that there are pass no more, both ways. */
+void box_kill_all(uint64_t now);
+
 /* ---- wan_link.c */
 
 struct link_settings {

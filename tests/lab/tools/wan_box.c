@@ -11,6 +11,13 @@ static struct flow { /* by its port */
     uint64_t first, bytes;
 } flows[65536];
 
+static uint64_t dead_until; /* flows that began before are dead; 0: none is */
+
+void box_kill_all(uint64_t now)
+{
+    dead_until = now;
+}
+
 static struct {
     uint64_t since; /* of the bindings that hold */
     uint16_t outer[65536], inner[65536];
@@ -59,6 +66,8 @@ static bool is_killed(const struct box_settings *set, const struct tcp *t, bool 
     struct flow *flow = &flows[get16(t->tcp + (set->kill_by_server == back ? 0 : 2))];
     flow->first = flow->first ? flow->first : now;
     flow->bytes += t->len;
+    if (flow->first <= dead_until)
+        return true;
     const bool dead = (set->kill_ns > 0 && (double)(now - flow->first) >= set->kill_ns) ||
                       (set->kill_bytes > 0 && (double)flow->bytes >= set->kill_bytes);
     return dead && set->kill_way[back];
@@ -118,7 +127,7 @@ bool box_pass(const struct box_settings *set, struct box_counters *count, bool b
     if ((set->flags[back] && t.tcp[13] == set->flags[back]) ||
         (set->longest[back] && t.len > set->longest[back]))
         return false;
-    if ((set->kill_ns > 0 || set->kill_bytes > 0) && is_killed(set, &t, back, now)) {
+    if (is_killed(set, &t, back, now)) {
         count->killed[back]++;
         return false;
     }
