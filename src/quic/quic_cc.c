@@ -4,10 +4,14 @@
  * asks for an acknowledgement, `decrypt` the ACK frames.  That is all a controller needs, and
  * while ngtcp2's own window is open, what is not written does not go.
  *
- * cc/bbr.c does not slow down for losses.  On long paths this is what it is for; below PACED_RTT
+ * cc/bbr.c does not slow down for losses.  On long paths this is what it is for; below SHORT_RTT
  * they come from a receiver, or a queue, that is too slow, and KCP's window of the peer, which
  * keeps that away there, has no counterpart here.  So there the packets in flight are bounded, too:
- * a quarter less when a round has lost more than the path always loses, an eighth more when not. */
+ * a quarter less when a round has lost more than the path always loses, more again when not.
+ *
+ * Receivers end a connection with a stream that has a thousand holes (ngtcp2, quic-go).  So no more
+ * of a stream goes out behind a hole than makes some HOLES of them at the loss that is seen, and
+ * before that is known, no more than could be lost in every other packet. */
 #include "quic/quic_cc.h"
 
 #include <stdlib.h>
@@ -18,8 +22,11 @@
 #define REORDERED     3     /* later ones that have arrived: it is lost (RFC 9002 6.1.1) */
 #define BURST         PQ_MS /* pacing may be late by so much and make up for it */
 #define SHORT_RTT     (5 * PQ_MS)
-#define ROUND_SAMPLE  50 /* packets that tell of the loss of a round, at least */
-#define LOSS_NOTABLE  20 /* of 1024 */
+#define ROUND_SAMPLE  400 /* packets that tell of the loss of a round, at least */
+#define LOSS_NOTABLE  30  /* of 1024 */
+#define HOLES         600
+#define SPREAD_LEAST  1500
+#define SPREAD_MORE   800
 #define WINDOW_LEAST  16
 #define FRAME_PADDING 0x00
 #define FRAME_PING    0x01
@@ -30,7 +37,8 @@ enum { UNKNOWN, FLIGHT, LOST };
 
 void quic_cc_init(struct quic_cc *c)
 {
-    *c = (struct quic_cc){.largest = -1, .most = UINT32_MAX};
+    *c = (struct quic_cc){
+        .largest = -1, .most = UINT32_MAX, .known = UINT32_MAX, .spread = SPREAD_LEAST};
     pq_cc_init_bbr(&c->cc);
 }
 
@@ -242,34 +250,58 @@ void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now)
     c->ack_due = c->ack_due || is_eliciting(frames);
 }
 
-/* ---- short paths */
+/* ---- rounds */
 
-static uint16_t usual_loss(const struct quic_cc *c)
+#define ROUNDS (sizeof(((struct quic_cc *)0)->loss) / sizeof(uint16_t))
+
+/* What the path loses whatever is sent: the least of the last rounds. */
+static unsigned usual_loss(const struct quic_cc *c)
 {
-    uint16_t least = UINT16_MAX;
-    for (unsigned i = 0; i < sizeof c->loss / sizeof c->loss[0]; i++)
+    const unsigned n = c->rounds < ROUNDS ? c->rounds : ROUNDS;
+    unsigned least = 1024;
+    for (unsigned i = 0; i < n; i++)
         least = c->loss[i] < least ? c->loss[i] : least;
     return least;
 }
 
-static void bound_short(struct quic_cc *c)
+static void bound_short(struct quic_cc *c, unsigned loss)
+{
+    const unsigned usual = usual_loss(c);
+    if (c->min_rtt >= SHORT_RTT) {
+        c->most = c->known = UINT32_MAX;
+    } else if (loss > usual + usual / 2 + LOSS_NOTABLE) {
+        c->known = c->most < c->cc.cwnd ? c->most : c->cc.cwnd;
+        c->most = c->known * 3 / 4 > WINDOW_LEAST ? c->known * 3 / 4 : WINDOW_LEAST;
+    } else if (c->most < c->cc.cwnd) {
+        const bool close = c->most > c->known - c->known / 8;
+        c->most += c->most / (close ? 64 : 8) + 1;
+    }
+}
+
+static void bound_spread(struct quic_cc *c, unsigned loss)
+{
+    const uint32_t holds = HOLES * 1024 / (loss + 1);
+    c->spread += SPREAD_MORE;
+    if (c->spread > holds)
+        c->spread = holds > SPREAD_LEAST ? holds : SPREAD_LEAST;
+    if (c->spread > PQ_CC_CWND_MAX)
+        c->spread = PQ_CC_CWND_MAX;
+}
+
+static void note_round(struct quic_cc *c)
 {
     c->round_acked += c->sample.acked;
     c->round_lost += c->sample.lost;
     const uint32_t all = c->round_acked + c->round_lost;
-    if ((int32_t)(c->delivered - c->round_end) < 0 || all < ROUND_SAMPLE)
+    if ((int32_t)(c->delivered - c->round_end) < 0)
         return;
-    const uint16_t loss = (uint16_t)((uint64_t)c->round_lost * 1024 / all);
-    c->loss[c->rounds++ % (sizeof c->loss / sizeof c->loss[0])] = loss;
-    if (c->min_rtt >= SHORT_RTT) {
-        c->most = UINT32_MAX;
-    } else if (loss > usual_loss(c) + LOSS_NOTABLE) {
-        const uint32_t was = c->most < c->cc.cwnd ? c->most : c->cc.cwnd;
-        c->most = was * 3 / 4 > WINDOW_LEAST ? was * 3 / 4 : WINDOW_LEAST;
-    } else if (c->most < c->cc.cwnd) {
-        c->most += c->most / 8;
+    if (all >= ROUND_SAMPLE) {
+        const unsigned loss = (unsigned)((uint64_t)c->round_lost * 1024 / all);
+        c->loss[c->rounds++ % ROUNDS] = (uint16_t)loss;
+        bound_short(c, loss);
+        bound_spread(c, loss);
+        c->round_acked = c->round_lost = 0;
     }
-    c->round_acked = c->round_lost = 0;
     c->round_end = c->delivered + c->flight;
 }
 
@@ -289,7 +321,7 @@ void quic_cc_report(struct quic_cc *c, pq_ns now)
     c->sample.delivered = c->delivered;
     c->sample.in_flight = c->flight;
     c->cc.ops->acked(&c->cc, &c->sample, now);
-    bound_short(c);
+    note_round(c);
     c->sample = (struct pq_cc_sample){0};
 }
 

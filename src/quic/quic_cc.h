@@ -29,11 +29,12 @@ struct quic_cc {
     bool ack_due;    /* something has come that asks for an acknowledgement */
     uint64_t sent, acked, lost;
 
-    /* short paths: packets in flight beyond which somebody drops */
-    uint32_t most;
+    /* of rounds of some hundred packets */
     uint32_t round_end, round_acked, round_lost;
-    uint16_t loss[16]; /* of 1024, of the last rounds */
+    uint16_t loss[8]; /* of 1024, of the last ones */
     unsigned rounds;
+    uint32_t most, known; /* short paths: packets in flight; and when somebody dropped last */
+    uint32_t spread;      /* packets of a stream behind a hole, at most */
 };
 
 void quic_cc_init(struct quic_cc *c);

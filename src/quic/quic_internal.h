@@ -96,6 +96,7 @@ struct pq_quic_stream {
     bool served;  /* since it last had nothing to send */
     bool full;    /* room was 0: the room event is owed */
     bool blocked; /* the peer's window for it is used up */
+    bool spread;  /* too much was sent behind what was not acknowledged */
     bool corked;
     bool fin, fin_sent; /* nothing follows what is queued */
     bool stopped;       /* the peer reads no more, or it was reset */
@@ -130,6 +131,7 @@ struct pq_quic {
     struct pq_list streams;
     struct pq_hash by_id;
     size_t n_streams, n_own;    /* all; those that this side has opened */
+    size_t n_spread;            /* those that wait since too much was sent behind a hole */
     struct pq_list opening;     /* they have no number yet */
     struct pq_list fresh, turn; /* as in smux: those that had nothing to send before, first */
     struct pq_list starved;     /* the connection's window is used up */
@@ -179,6 +181,7 @@ void pq_quic_new_id(struct pq_quic_end *e, ngtcp2_cid *id);
 struct pq_quic_stream *pq_quic_stream_new(struct pq_quic *q, int64_t id);
 void pq_quic_stream_free(struct pq_quic_stream *st);
 void pq_quic_schedule(struct pq_quic_stream *st);
+bool pq_quic_is_spread(const struct pq_quic_stream *st);
 void pq_quic_bind(struct pq_quic *q); /* gives numbers to those that wait for one */
 void pq_quic_was_sent(struct pq_quic_stream *st, size_t n);
 void pq_quic_was_acked(struct pq_quic_stream *st, size_t n);

@@ -141,6 +141,12 @@ static ngtcp2_ssize fill(struct pq_quic *q, struct packet *k)
     ngtcp2_ssize n = 0;
     for (;;) {
         struct pq_quic_stream *st = next_stream(q);
+        if (st && st->unsent && pq_quic_is_spread(st)) {
+            pq_list_remove(&st->turn);
+            st->spread = true; /* until more of it is acknowledged */
+            q->n_spread++;
+            continue;
+        }
         const bool datagram = q->dgrams.n && (q->dgram_turn || !st);
         if (!datagram && !st)
             break;
@@ -218,7 +224,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
         return finish(q, &k, (size_t)n, path);
     if (n < 0 && !closing)
         pq_quic_fail(q, (int)n);
-    else if (!n && q->driven && q->ready && quic_cc_may_send(&q->cc, now))
+    else if (!n && q->driven && q->ready && !q->n_spread && quic_cc_may_send(&q->cc, now))
         quic_cc_idle(&q->cc);
     return 0;
 }

@@ -41,6 +41,7 @@ void pq_quic_stream_free(struct pq_quic_stream *st)
     pq_list_remove(&st->turn);
     pq_chunkq_clear(&st->out);
     q->n_streams--;
+    q->n_spread -= st->spread;
     q->n_own -= !st->remote;
     free(st);
 }
@@ -64,8 +65,18 @@ void pq_quic_schedule(struct pq_quic_stream *st)
     struct pq_quic *q = st->q;
     if (st->id < 0 || !pq_list_empty(&st->turn))
         return;
-    if (!st->corked && !st->stopped && !st->gone && !st->blocked && has_work(st))
+    if (!st->corked && !st->stopped && !st->gone && !st->blocked && !st->spread && has_work(st))
         pq_list_push(st->served ? &q->turn : &q->fresh, &st->turn);
+}
+
+/* Holes are where packets were lost that are in flight, or have been until lately: what was sent
+ * before has as a rule been repaired up to a few. */
+bool pq_quic_is_spread(const struct pq_quic_stream *st)
+{
+    const struct pq_quic *q = st->q;
+    const uint32_t most = q->cc.spread, flight = q->cc.flight;
+    const size_t packets = most > flight ? (size_t)most + 2 * (most - flight) : most;
+    return st->unacked >= packets * q->e->conf.size;
 }
 
 /* ---- numbers */
@@ -237,6 +248,11 @@ void pq_quic_was_acked(struct pq_quic_stream *st, size_t n)
         pq_chunk_free(pq_chunkq_pop(&st->out));
     }
     st->acked = n;
+    if (st->spread && !pq_quic_is_spread(st)) {
+        st->spread = false;
+        st->q->n_spread--;
+        pq_quic_schedule(st);
+    }
     if (st->user && !st->q->over && ev->acked && all)
         ev->acked(st->user, all);
 }

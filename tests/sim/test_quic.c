@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* test_quic.c - two QUIC ends over modelled paths, in virtual time. */
+/* test_quic.c - two QUIC ends over modelled paths, in virtual time: rates, waits, blackouts. */
+#include "quic/quic_internal.h"
 #include "quic_world.h"
 
 #define RATE    ((uint64_t)200 * 1000 * 1000 / 8)
 #define SECONDS 15
 #define MBIT    1e6
+#define ECHO    0 /* of the client's streams, the one that waits for answers */
 
 static double mbit(uint64_t bytes, double seconds)
 {
@@ -28,58 +30,269 @@ static void report(const struct qw *w, const char *what, double rate)
 {
     struct pq_quic_stats s;
     pq_quic_stats(w->side[CLIENT].q, &s);
+    const struct link_stats *l = &w->side[CLIENT].out.stats;
     printf("%s: %.1f Mbit/s; srtt %.1f ms, cwnd %u, sent %llu, lost %llu, overflow %llu\n", what,
            rate, (double)s.srtt / (double)PQ_MS, s.cwnd, (unsigned long long)s.sent,
-           (unsigned long long)s.lost, (unsigned long long)w->side[CLIENT].out.stats.overflow);
+           (unsigned long long)s.lost, (unsigned long long)l->overflow);
 }
 
-/* 15 s from the first packet on. */
-static void upload(unsigned loss, double least)
+/* Mbit/s of one upload, from the first packet of the handshake on. */
+static double upload(const struct qw_conf *c, int seconds, const char *what)
 {
-    struct qw_conf c = wan(loss);
-    struct qw *w = qw_new(&c);
+    struct qw *w = qw_new(c);
     qw_connect(w);
     qw_open(&w->side[CLIENT], UINT64_C(1) << 40);
-    qw_run(w, w->now + SECONDS * PQ_SEC, NULL);
-    const double rate = mbit(qw_received(&w->side[SERVER]), SECONDS);
-    char what[32];
-    snprintf(what, sizeof what, "loss %u per mille", loss);
+    qw_run(w, w->now + (pq_ns)seconds * PQ_SEC, NULL);
+    const double rate = mbit(qw_received(&w->side[SERVER]), seconds);
     report(w, what, rate);
-    assert_true(rate >= least);
+    qw_free(w);
+    return rate;
+}
+
+static void rates(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned loss;
+        double least;
+    } goals[] = {{0, 175}, {10, 165}, {50, 157}, {100, 147}};
+    for (size_t i = 0; i < COUNT_OF(goals); i++) {
+        const struct qw_conf c = wan(goals[i].loss);
+        char what[32];
+        snprintf(what, sizeof what, "loss %u per mille", goals[i].loss);
+        assert_true(upload(&c, SECONDS, what) >= goals[i].least);
+    }
+}
+
+/* ngtcp2's own, by choice: for comparison. */
+static void cubic(void **state)
+{
+    (void)state;
+    struct qw_conf c = wan(0);
+    c.end[CLIENT].cc = PQ_QUIC_CUBIC;
+    assert_true(upload(&c, SECONDS, "cubic") >= 150);
+}
+
+/* Fast and slow, short and long. */
+static void paths(void **state)
+{
+    (void)state;
+    static const struct {
+        double mbit, rtt; /* ms */
+        unsigned loss;
+        double least;
+    } is[] = {{1000, 0.2, 0, 850}, {1000, 5, 0, 850}, {1000, 20, 0, 800}, {5, 200, 30, 4}};
+    for (size_t i = 0; i < COUNT_OF(is); i++) {
+        struct qw_conf c = wan(is[i].loss);
+        for (int k = 0; k < 2; k++) {
+            c.link[k].rate = (uint64_t)(is[i].mbit * MBIT / 8);
+            c.link[k].queue = c.link[k].rate / 10;
+            c.link[k].delay = (pq_ns)(is[i].rtt * 0.5 * (double)PQ_MS);
+        }
+        char what[48];
+        snprintf(what, sizeof what, "%.0f Mbit/s, RTT %.1f ms", is[i].mbit, is[i].rtt);
+        assert_true(upload(&c, is[i].mbit > 100 ? 3 : SECONDS, what) >= is[i].least);
+    }
+}
+
+/* A receiver that takes 300 Mbit/s and keeps no more than 208 KB: what it drops is no reason to
+ * send more. */
+static void slow_receiver(void **state)
+{
+    (void)state;
+    struct qw_conf c = wan(0);
+    for (int k = 0; k < 2; k++) {
+        c.link[k].rate = 300000000 / 8;
+        c.link[k].queue = 208000;
+        c.link[k].delay = 150 * PQ_US;
+    }
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    qw_open(&w->side[CLIENT], UINT64_C(1) << 40);
+    qw_run(w, w->now + 3 * PQ_SEC, NULL);
+    const double rate = mbit(qw_received(&w->side[SERVER]), 3);
+    report(w, "slow receiver", rate);
+    const struct link_stats *l = &w->side[CLIENT].out.stats;
+    assert_true(rate >= 230);
+    assert_true(l->overflow * 33 < l->given); /* 3 % */
     qw_free(w);
 }
 
-static void clean(void **state)
+/* The same path, but it loses whatever is sent: that is not the receiver. */
+static void short_and_lossy(void **state)
 {
     (void)state;
-    upload(0, 175);
+    struct qw_conf c = wan(50);
+    for (int k = 0; k < 2; k++)
+        c.link[k].delay = 1500 * PQ_US;
+    assert_true(upload(&c, 5, "RTT 3 ms, loss 5 %") >= 100);
 }
 
-static void loss_1(void **state)
+/* ---- beside each other */
+
+static pq_ns asked_at, took[512];
+static size_t n_took;
+
+static bool was_answered(const struct qw *w)
 {
-    (void)state;
-    upload(10, 165);
+    return w->side[CLIENT].s[ECHO].rx == w->side[CLIENT].s[ECHO].sent;
 }
 
-static void loss_5(void **state)
+static int by_time(const void *a, const void *b)
 {
-    (void)state;
-    upload(50, 157);
+    const pq_ns x = *(const pq_ns *)a, y = *(const pq_ns *)b;
+    return x < y ? -1 : x > y;
 }
 
-static void loss_10(void **state)
+/* An echo of 64 bytes beside four downloads that fill the path. */
+static void echo_beside_downloads(unsigned loss, pq_ns median, pq_ns nearly_all)
+{
+    struct qw_conf c = wan(loss);
+    struct qw *w = qw_new(&c);
+    w->side[SERVER].echo = true;
+    qw_connect(w);
+    struct qw_stream *echo = qw_hold(&w->side[CLIENT], 64);
+    assert_true(qw_run(w, w->now + 5 * PQ_SEC, was_answered));
+    w->side[SERVER].echo = false;
+    for (int i = 0; i < 4; i++)
+        qw_open(&w->side[SERVER], UINT64_C(1) << 40);
+    qw_run(w, w->now + 5 * PQ_SEC, NULL);
+    for (n_took = 0; n_took < 200; n_took++) {
+        asked_at = w->now;
+        echo->to_send += 64;
+        assert_true(qw_run(w, w->now + 5 * PQ_SEC, was_answered));
+        took[n_took] = w->now - asked_at;
+        qw_run(w, w->now + 10 * PQ_MS, NULL);
+    }
+    qsort(took, n_took, sizeof took[0], by_time);
+    printf("echo beside four downloads, loss %u per mille: p50 %.1f, p90 %.1f, max %.1f ms\n", loss,
+           (double)took[100] / (double)PQ_MS, (double)took[180] / (double)PQ_MS,
+           (double)took[199] / (double)PQ_MS);
+    assert_true(took[100] <= median);
+    assert_true(took[180] <= nearly_all);
+    qw_free(w);
+}
+
+static void echoes(void **state)
 {
     (void)state;
-    upload(100, 147);
+    echo_beside_downloads(0, 108 * PQ_MS, 130 * PQ_MS);
+    echo_beside_downloads(50, 110 * PQ_MS, 260 * PQ_MS);
+}
+
+/* ---- what paths do */
+
+static void blackout(pq_ns length)
+{
+    struct qw_conf c = wan(10);
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    qw_open(&w->side[CLIENT], UINT64_C(1) << 40);
+    qw_open(&w->side[SERVER], UINT64_C(1) << 40);
+    qw_run(w, w->now + 5 * PQ_SEC, NULL);
+    for (int i = 0; i < 2; i++)
+        w->side[i].out.conf.cut = true;
+    qw_run(w, w->now + length, NULL);
+    for (int i = 0; i < 2; i++)
+        w->side[i].out.conf.cut = false;
+    qw_run(w, w->now + PQ_SEC + length, NULL); /* a probe goes out by then */
+    uint64_t before[2], after[2];
+    for (int i = 0; i < 2; i++)
+        before[i] = qw_received(&w->side[i]);
+    qw_run(w, w->now + 2 * PQ_SEC, NULL);
+    for (int i = 0; i < 2; i++)
+        after[i] = qw_received(&w->side[i]);
+    printf("after a blackout of %.1f s: %.0f and %.0f Mbit/s\n", (double)length / (double)PQ_SEC,
+           mbit(after[0] - before[0], 2), mbit(after[1] - before[1], 2));
+    for (int i = 0; i < 2; i++)
+        assert_true(mbit(after[i] - before[i], 2) >= 130);
+    qw_free(w);
+}
+
+static void blackouts(void **state)
+{
+    (void)state;
+    blackout(300 * PQ_MS);
+    blackout(2 * PQ_SEC);
+    blackout(7 * PQ_SEC);
+}
+
+static void reordered_and_doubled(void **state)
+{
+    (void)state;
+    struct qw_conf c = wan(10);
+    for (int i = 0; i < 2; i++) {
+        c.link[i].reorder = 50;
+        c.link[i].reorder_by = 5 * PQ_MS;
+        c.link[i].dup = 20;
+        c.link[i].corrupt = 5;
+    }
+    struct qw *w = qw_new(&c);
+    w->side[SERVER].echo = true;
+    qw_connect(w);
+    qw_open(&w->side[CLIENT], 40 << 20);
+    assert_true(qw_run(w, w->now + 20 * PQ_SEC, qw_both_got_all));
+    printf("40 MB to and fro, reordered, doubled, changed: %.1f s\n",
+           (double)(w->now - QW_T0) / (double)PQ_SEC);
+    qw_free(w);
+}
+
+/* Keys change again and again, and so do ids, while much is sent. */
+static void keys_and_ids(void **state)
+{
+    (void)state;
+    struct qw_conf c = wan(10);
+    struct qw *w = qw_new(&c);
+    w->side[SERVER].echo = true;
+    qw_up(w);
+    qw_open(&w->side[CLIENT], 160 << 20);
+    int changed = 0, moved = 0;
+    for (int i = 0; i < 200 && !qw_both_got_all(w); i++) {
+        struct pq_quic *q = w->side[CLIENT].q;
+        changed += ngtcp2_conn_initiate_key_update(q->conn, w->now) == 0;
+        struct pq_quic_path path = {w->side[CLIENT].addr, w->side[SERVER].addr};
+        path.local.port = (uint16_t)(41000 + i);
+        moved += i % 4 == 3 && pq_quic_move(q, &path, w->now) == 0;
+        w->side[CLIENT].addr.port = w->side[CLIENT].last.local.port;
+        qw_run(w, w->now + 500 * PQ_MS, NULL);
+        assert_true(q->n_ids <= 8);
+    }
+    assert_true(qw_run(w, w->now + 60 * PQ_SEC, qw_both_got_all));
+    printf("320 MB, keys changed %d times, paths %d times\n", changed, moved);
+    assert_true(changed >= 5 && moved >= 3);
+    assert_true(w->side[CLIENT].packets_out + w->side[SERVER].packets_out > 250000);
+    qw_free(w);
+}
+
+/* ---- idle */
+
+static void idle(void **state)
+{
+    (void)state;
+    struct qw_conf c = qw_conf();
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    qw_run(w, w->now + 300 * PQ_SEC, NULL); /* PINGs keep it */
+    assert_false(w->side[CLIENT].closed || w->side[SERVER].closed);
+    for (int i = 0; i < 2; i++)
+        w->side[i].out.conf.cut = true;
+    qw_run(w, w->now + 60 * PQ_SEC, NULL);
+    for (int i = 0; i < 2; i++) {
+        assert_true(w->side[i].closed);
+        assert_int_equal(w->side[i].why.err, PQ_ETIMEOUT);
+        assert_int_equal(pq_quic_count(w->side[i].end), 0);
+    }
+    qw_free(w);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clean),
-        cmocka_unit_test(loss_1),
-        cmocka_unit_test(loss_5),
-        cmocka_unit_test(loss_10),
+        cmocka_unit_test(rates),           cmocka_unit_test(cubic),
+        cmocka_unit_test(paths),           cmocka_unit_test(slow_receiver),
+        cmocka_unit_test(short_and_lossy), cmocka_unit_test(echoes),
+        cmocka_unit_test(blackouts),       cmocka_unit_test(reordered_and_doubled),
+        cmocka_unit_test(keys_and_ids),    cmocka_unit_test(idle),
     };
     return ut_run(tests);
 }
