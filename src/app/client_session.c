@@ -249,7 +249,7 @@ int pq_client_connect(struct link *k)
                            cw->w.now);
     if (e) {
         PQ_LOG(PQ_LOG_ERROR, "no session could be opened: %s%s", pq_strerror(e),
-               e == -EMSGSIZE ? " (QUIC takes a link MTU of 1280 over IPv4, of 1300 over IPv6)"
+               e == -EMSGSIZE ? " (QUIC takes a link MTU of 1288 over IPv4, of 1308 over IPv6)"
                               : "");
         lease_free(l);
         k->ses = NULL;

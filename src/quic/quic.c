@@ -11,13 +11,14 @@
 
 /* ---- an end */
 
-static int check(const struct pq_quic_conf *c)
+static int check(const struct pq_quic_conf *c, const struct pq_quic_events *ev)
 {
     const bool sizes = c->size >= PQ_QUIC_SIZE_MIN && c->size <= PQ_QUIC_SIZE_MAX;
     const bool windows = c->stream_window && c->stream_window <= c->stream_window_max &&
                          c->window && c->window <= c->window_max;
-    const bool someone = c->client || c->key || c->open;
-    return sizes && windows && someone && c->workers && c->worker < c->workers && c->workers <= 256
+    const bool someone = c->client || c->key || c->open, clock = !c->key || ev->wall;
+    return sizes && windows && someone && clock && c->workers && c->worker < c->workers &&
+                   c->workers <= 256
                ? 0
                : PQ_EINVAL;
 }
@@ -34,7 +35,7 @@ int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
                     struct pq_rng *rng)
 {
     *out = NULL;
-    int r = check(conf);
+    int r = check(conf, ev);
     if (r)
         return r;
     struct pq_quic_end *e = calloc(1, sizeof *e);
@@ -56,8 +57,10 @@ int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
         r = PQ_ENOMEM;
     if (!r && !conf->client && !ev->seen)
         r = pq_quic_seen_new(&e->seen, pq_rng_u64(rng));
-    if (!r && conf->key)
+    if (!r && conf->key) {
         r = make_keys(e, conf->key);
+        e->started = ev->wall(ctx);
+    }
     if (!r)
         r = pq_quic_tls_end(e);
     if (r)
@@ -148,6 +151,7 @@ struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *p
     pq_list_init(&q->opening);
     pq_list_init(&q->fresh);
     pq_list_init(&q->turn);
+    pq_list_init(&q->gates);
     pq_list_init(&q->starved);
     pq_list_push(&e->conns, &q->node);
     pq_list_push(&e->half, &q->in_half);
@@ -412,6 +416,8 @@ pq_ns pq_quic_deadline(const struct pq_quic *q)
     if (at <= q->now) /* it wants to send, and waits for our window */
         at = q->now + PQ_MS / 4;
     const bool waiting = !pq_list_empty(&q->fresh) || !pq_list_empty(&q->turn) || q->dgrams.n;
+    if (!pq_list_empty(&q->gates))
+        at = pq_ns_min(at, PQ_OF(q->gates.next, struct pq_quic_stream, turn)->gate_at);
     if (q->driven && q->ready && waiting && quic_cc_next(&q->cc) > q->now)
         at = pq_ns_min(at, quic_cc_next(&q->cc));
     return at;

@@ -25,11 +25,13 @@
 
 #define PQ_QUIC_KEY_LEN    32 /* of what all keys are made from [2.1] */
 #define PQ_QUIC_PSK_LEN    32
-#define PQ_QUIC_SEAL       28     /* what the outer seal adds to a datagram [13.2] */
-#define PQ_QUIC_SIZE_MIN   1228   /* bytes of a datagram: an Initial of 1200 and its seal */
+#define PQ_QUIC_SEAL       36     /* what the outer seal adds to a datagram at most [13.2] */
+#define PQ_QUIC_SIZE_MIN   1236   /* bytes of a datagram: an Initial of 1200 and its seal */
 #define PQ_QUIC_SIZE_MAX   1452   /* what peers read at most [7.1] */
 #define PQ_QUIC_ID_LEN     8      /* of the ids that this side gives out [13.4] */
 #define PQ_QUIC_QUEUE_MAX  131072 /* bytes that wait in one stream for their turn, at first */
+#define PQ_QUIC_CLOCKS     UINT64_C(120000) /* ms by which a client's clock may be wrong [13.3] */
+#define PQ_QUIC_REMEMBER   (2 * PQ_QUIC_CLOCKS)
 #define PQ_QUIC_HALF_MAX   256 /* connections whose handshake is not done, then a random one goes */
 #define PQ_QUIC_HALF_RETRY 64  /* of those without a key: then by Retry only */
 #define PQ_QUIC_DGRAMS_MAX 256 /* datagrams that wait in a connection */
@@ -82,12 +84,15 @@ struct pq_quic_events {
      * its events, or NULL: it is not wanted, and nothing is answered. */
     void *(*accept)(void *ctx, struct pq_quic *q, const struct pq_quic_path *path);
     /* Server: whether an opening with this id was there before; remembers it [13.3].  In common for
-     * all ends.  NULL: each end has a small memory of its own. */
+     * all ends.  It must not forget one within PQ_QUIC_REMEMBER.  NULL: each end has a small memory
+     * of its own, and where that is full takes no more. */
     bool (*seen)(void *ctx, struct pq_view id);
     /* Server: the PSK of who says to be `identity`, 32 bytes; as a rule right before `accept`.
      * Returns false for nobody.  NULL: all have the PSK that is made of the key [13.1]. */
     bool (*psk)(void *ctx, struct pq_quic *q, struct pq_view identity,
                 uint8_t psk[PQ_QUIC_PSK_LEN]);
+    /* The wall clock, ms since 1970; asked only where there is a key. */
+    uint64_t (*wall)(void *ctx);
     /* More bytes came than fit into the memory of a batch: use what was delivered. */
     void (*flush)(void *ctx);
 
@@ -127,7 +132,7 @@ struct pq_quic_events {
 
 /* Creates an end in *out, owned by the caller; `ev` is borrowed for good, `chunks` and `rng` until
  * the end.  Returns 0, PQ_EINVAL (size or windows out of range; a server with neither key nor
- * `open`), PQ_ENOMEM or PQ_ENOTSUP (the library refuses). */
+ * `open`; a key without a clock), PQ_ENOMEM or PQ_ENOTSUP (the library refuses). */
 int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
                     const struct pq_quic_events *ev, void *ctx, struct pq_chunks *chunks,
                     struct pq_rng *rng);
@@ -138,7 +143,7 @@ void pq_quic_end_free(struct pq_quic_end **e);
 /* Takes a datagram, whose bytes are changed: finds its connection, or begins one.  *q is the
  * connection that it was of, which may have something to send now, or NULL.  Returns PQ_DROP_NONE,
  * or why it was not used: PQ_DROP_SHORT, PQ_DROP_AUTH, PQ_DROP_NO_SESSION, PQ_DROP_REPLAY,
- * PQ_DROP_HANDSHAKE, PQ_DROP_FULL, PQ_DROP_ELSEWHERE (see pq_quic_worker). */
+ * PQ_DROP_HANDSHAKE, PQ_DROP_STAMP, PQ_DROP_FULL, PQ_DROP_ELSEWHERE (see pq_quic_worker). */
 enum pq_drop pq_quic_input(struct pq_quic_end *e, const struct pq_quic_path *path, uint8_t *p,
                            size_t n, struct pq_quic **q, pq_ns now);
 
@@ -239,6 +244,11 @@ size_t pq_quic_stream_unacked(const struct pq_quic_stream *st);
 void pq_quic_stream_cork(struct pq_quic_stream *st);
 bool pq_quic_stream_corked(const struct pq_quic_stream *st);
 void pq_quic_stream_uncork(struct pq_quic_stream *st, struct pq_chunk *first);
+
+/* What has been queued so far goes out, in two packets or more, so that the peer acknowledges it at
+ * once.  What is queued later, and the end, waits until all of that is acknowledged and `wait`
+ * longer.  For peers that lose what comes together with the header [7.4]. */
+void pq_quic_stream_gate(struct pq_quic_stream *st, pq_ns wait);
 
 /* n delivered bytes were used up: the peer may send as many more. */
 void pq_quic_stream_consumed(struct pq_quic_stream *st, size_t n);

@@ -57,6 +57,7 @@ struct pq_quic_end {
     struct pq_quic_keys keys;
     struct pq_quic_seal tx, rx; /* the outer seal */
     uint8_t retry_key[32];
+    uint64_t started; /* by the wall clock, ms */
 
     gnutls_priority_t with_key, plain;
     gnutls_psk_server_credentials_t psk_server;
@@ -90,6 +91,11 @@ struct pq_quic_stream {
     size_t unsent, unacked;
     size_t waiting; /* chunks that were not sent to the end */
     size_t budget;  /* bytes that it may still send in this turn */
+
+    bool gated; /* only so many bytes go out ... */
+    bool split; /* ... of which the first half is out */
+    size_t before;
+    pq_ns gate, gate_at; /* then so long nothing; until then, in q->gates */
 
     size_t unread; /* bytes that the user has been given and not used */
     struct quic_window window;
@@ -134,6 +140,7 @@ struct pq_quic {
     size_t n_spread;            /* those that wait since too much was sent behind a hole */
     struct pq_list opening;     /* they have no number yet */
     struct pq_list fresh, turn; /* as in smux: those that had nothing to send before, first */
+    struct pq_list gates;       /* of streams, the first to open in front */
     struct pq_list starved;     /* the connection's window is used up */
     unsigned fresh_run;         /* how many of the fresh ones in a row */
     size_t queue_max;
@@ -181,6 +188,8 @@ void pq_quic_new_id(struct pq_quic_end *e, ngtcp2_cid *id);
 struct pq_quic_stream *pq_quic_stream_new(struct pq_quic *q, int64_t id);
 void pq_quic_stream_free(struct pq_quic_stream *st);
 void pq_quic_schedule(struct pq_quic_stream *st);
+bool pq_quic_has_work(const struct pq_quic_stream *st);
+void pq_quic_open_gates(struct pq_quic *q);
 bool pq_quic_is_spread(const struct pq_quic_stream *st);
 void pq_quic_bind(struct pq_quic *q); /* gives numbers to those that wait for one */
 void pq_quic_was_sent(struct pq_quic_stream *st, size_t n);

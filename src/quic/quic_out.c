@@ -43,7 +43,7 @@ static void had_turn(struct pq_quic_stream *st)
 {
     if (pq_list_empty(&st->turn))
         return;
-    if (!st->unsent && (!st->fin || st->fin_sent)) {
+    if (!pq_quic_has_work(st)) {
         pq_list_remove(&st->turn);
         st->served = false;
         st->budget = 0;
@@ -84,6 +84,21 @@ struct packet {
 
 enum step { AGAIN, DONE };
 
+/* Of what comes before a gate the half in a packet, then the rest: who gets two packets
+ * acknowledges them at once. */
+static size_t cut(struct pq_quic_stream *st, ngtcp2_vec *v, size_t *count)
+{
+    const size_t most = st->split || st->before < 2 ? st->before : st->before / 2;
+    size_t bytes = 0, i = 0;
+    st->split = true;
+    for (; i < *count && bytes < most; i++) {
+        v[i].len = v[i].len < most - bytes ? v[i].len : most - bytes;
+        bytes += v[i].len;
+    }
+    *count = i;
+    return bytes;
+}
+
 /* Takes what of a stream fits.  *n is the length of the packet if it is DONE. */
 static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_stream *st,
                             ngtcp2_ssize *n)
@@ -94,9 +109,11 @@ static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_
         v[count++] = (ngtcp2_vec){pq_chunk_data(c) + at, c->len - at};
         bytes += c->len - at;
     }
-    const bool fin = st->fin && bytes == st->unsent;
-    const uint32_t flags =
-        NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U);
+    if (st->gated)
+        bytes = cut(st, v, &count);
+    const bool fin = st->fin && bytes == st->unsent && !st->gated;
+    const uint32_t flags = (st->gated ? 0U : NGTCP2_WRITE_STREAM_FLAG_MORE) |
+                           (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U);
     ngtcp2_ssize taken = -1;
     *n = ngtcp2_conn_writev_stream(q->conn, &k->path.path, &k->info, k->buf, k->cap, &taken, flags,
                                    st->id, v, count, q->now);
@@ -177,7 +194,9 @@ static size_t finish(struct pq_quic *q, struct packet *k, size_t n, struct pq_qu
         return n;
     if (n > (size_t)q->e->conf.size - PQ_QUIC_SEAL)
         return 0;
-    return pq_quic_seal_put(&q->e->tx, k->buf, n, q->e->rng);
+    struct pq_quic_end *e = q->e;
+    const uint64_t stamp = e->conf.client ? e->ev->wall(e->ctx) : 0;
+    return pq_quic_seal_put(&e->tx, k->buf, n, e->conf.client ? &stamp : NULL, e->rng);
 }
 
 static ngtcp2_ssize write_close(struct pq_quic *q, struct packet *k)
@@ -215,6 +234,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
     pq_quic_enter(q, now);
     if (q->ready && !q->close_owed) {
         pq_quic_bind(q);
+        pq_quic_open_gates(q);
         feed_starved(q);
     }
     const bool closing = q->close_owed;

@@ -87,7 +87,15 @@ static void make_room(struct pq_quic_end *e, const struct pq_quic *but)
 static bool was_seen(struct pq_quic_end *e, const ngtcp2_cid *id)
 {
     const struct pq_view v = {id->data, id->datalen};
-    return e->ev->seen ? e->ev->seen(e->ctx, v) : pq_quic_seen(e->seen, v);
+    return e->ev->seen ? e->ev->seen(e->ctx, v) : pq_quic_seen(e->seen, v, e->ev->wall(e->ctx));
+}
+
+/* Recordings of before this program was started, or which are older than what is remembered. */
+static bool is_timely(const struct pq_quic_end *e, uint64_t stamp)
+{
+    const uint64_t wall = e->ev->wall(e->ctx);
+    return stamp > e->started && stamp <= UINT64_MAX - PQ_QUIC_CLOCKS &&
+           stamp + PQ_QUIC_CLOCKS >= wall && stamp <= wall + PQ_QUIC_CLOCKS;
 }
 
 /* Has the peer prove that it is where it says to be. */
@@ -145,7 +153,8 @@ static bool is_answer(struct pq_quic_end *e, const struct pq_quic_path *path,
 struct opening { /* a datagram of nobody's */
     const struct pq_quic_path *path;
     struct pq_view v;
-    bool bare; /* it came without a seal */
+    bool bare;      /* it came without a seal, ... */
+    uint64_t stamp; /* ... or with one that says when it was sent */
     ngtcp2_pkt_hd hd;
     bool proven; /* it answers a Retry, before which the client's first id was ... */
     ngtcp2_cid odcid;
@@ -195,6 +204,8 @@ static enum pq_drop accept_first(struct pq_quic_end *e, struct opening *o, struc
         ask_again(e, o->path, &o->hd, now);
         return PQ_DROP_FULL;
     }
+    if (!o->bare && !is_timely(e, o->stamp))
+        return PQ_DROP_STAMP;
     if (!o->bare && was_seen(e, &o->hd.dcid))
         return PQ_DROP_REPLAY;
     return begin(e, o, out, now);
@@ -206,9 +217,10 @@ static enum pq_drop long_header(struct pq_quic_end *e, const struct pq_quic_path
                                 size_t n, struct pq_quic **out, pq_ns now)
 {
     struct pq_view v = {p, n};
+    uint64_t stamp = 0;
     const bool bare = !e->keyed || (e->conf.open && !e->conf.client && pq_quic_is_bare(p, n));
     if (!bare)
-        v = pq_quic_seal_open(&e->rx, p, n);
+        v = pq_quic_seal_open(&e->rx, p, n, e->conf.client ? NULL : &stamp);
     if (!v.n)
         return PQ_DROP_AUTH;
     ngtcp2_version_cid head;
@@ -217,7 +229,7 @@ static enum pq_drop long_header(struct pq_quic_end *e, const struct pq_quic_path
         return PQ_DROP_HANDSHAKE;
     const struct quic_id *id = find_id(e, head.dcid, head.dcidlen);
     struct pq_quic *q = id ? id->q : NULL;
-    struct opening o = {.path = path, .v = v, .bare = bare};
+    struct opening o = {.path = path, .v = v, .bare = bare, .stamp = stamp};
     if (!q)
         return accept_first(e, &o, out, now);
     if (q->plain != bare)

@@ -58,34 +58,53 @@ bool pq_quic_is_bare(const uint8_t *p, size_t n)
     return n >= 5 && (p[0] & 0x80) && pq_be32(p + 1) == 1;
 }
 
-size_t pq_quic_seal_put(const struct pq_quic_seal *s, uint8_t *p, size_t n, struct pq_rng *rng)
+static void put_le64(uint8_t *p, uint64_t v)
+{
+    pq_put_le32(p, (uint32_t)v);
+    pq_put_le32(p + 4, (uint32_t)(v >> 32));
+}
+
+static uint64_t le64(const uint8_t *p)
+{
+    return pq_le32(p) | (uint64_t)pq_le32(p + 4) << 32;
+}
+
+size_t pq_quic_seal_put(const struct pq_quic_seal *s, uint8_t *p, size_t n, const uint64_t *stamp,
+                        struct pq_rng *rng)
 {
     uint8_t nonce[QUIC_NONCE_LEN], plain[PQ_QUIC_SIZE_MAX];
-    size_t len = n + QUIC_TAG_LEN;
+    const size_t head = stamp ? QUIC_STAMP_LEN : 0;
+    size_t len = head + n + QUIC_TAG_LEN;
     if (n > sizeof plain - PQ_QUIC_SEAL)
         return 0;
     do {
         pq_rng_fill(rng, nonce, sizeof nonce);
         nonce[0] |= 0x80;
     } while (pq_quic_is_bare(nonce, sizeof nonce));
-    memcpy(plain, p, n);
+    if (stamp)
+        put_le64(plain, *stamp);
+    memcpy(plain + head, p, n);
     memcpy(p, nonce, sizeof nonce);
-    if (gnutls_aead_cipher_encrypt(s->aead, nonce, sizeof nonce, NULL, 0, QUIC_TAG_LEN, plain, n,
-                                   p + sizeof nonce, &len))
+    if (gnutls_aead_cipher_encrypt(s->aead, nonce, sizeof nonce, NULL, 0, QUIC_TAG_LEN, plain,
+                                   head + n, p + sizeof nonce, &len))
         return 0;
     return sizeof nonce + len;
 }
 
-struct pq_view pq_quic_seal_open(const struct pq_quic_seal *s, uint8_t *p, size_t n)
+struct pq_view pq_quic_seal_open(const struct pq_quic_seal *s, uint8_t *p, size_t n,
+                                 uint64_t *stamp)
 {
     uint8_t plain[PQ_QUIC_SIZE_MAX];
+    const size_t head = stamp ? QUIC_STAMP_LEN : 0;
     size_t len = sizeof plain;
-    if (n <= PQ_QUIC_SEAL || n > sizeof plain ||
+    if (n <= QUIC_NONCE_LEN + QUIC_TAG_LEN + head || n > sizeof plain ||
         gnutls_aead_cipher_decrypt(s->aead, p, QUIC_NONCE_LEN, NULL, 0, QUIC_TAG_LEN,
                                    p + QUIC_NONCE_LEN, n - QUIC_NONCE_LEN, plain, &len))
         return (struct pq_view){p, 0};
-    memcpy(p, plain, len);
-    return (struct pq_view){p, len};
+    if (stamp)
+        *stamp = le64(plain);
+    memcpy(p, plain + head, len - head);
+    return (struct pq_view){p, len - head};
 }
 
 /* ---- openings that were there before */
@@ -93,10 +112,11 @@ struct pq_view pq_quic_seal_open(const struct pq_quic_seal *s, uint8_t *p, size_
 struct seen_id {
     struct pq_hash_node node;
     bool used;
+    uint64_t wall; /* when it came */
     uint8_t n, id[20];
 };
 
-struct quic_seen { /* a ring: the oldest makes room */
+struct quic_seen { /* a ring: the oldest makes room, once it is old enough */
     struct pq_hash by_id;
     uint64_t seed;
     struct seen_id *ids[SEEN_MAX];
@@ -123,7 +143,7 @@ void pq_quic_seen_free(struct quic_seen **s)
     *s = NULL;
 }
 
-bool pq_quic_seen(struct quic_seen *s, struct pq_view id)
+bool pq_quic_seen(struct quic_seen *s, struct pq_view id, uint64_t wall)
 {
     const uint64_t hash = pq_hash_bytes(id.p, id.n, s->seed);
     struct pq_hash_node *n = pq_hash_find(&s->by_id, hash);
@@ -132,13 +152,17 @@ bool pq_quic_seen(struct quic_seen *s, struct pq_view id)
         if (k->n == id.n && memcmp(k->id, id.p, id.n) == 0)
             return true;
     }
-    struct seen_id **at = &s->ids[s->next++ % SEEN_MAX];
-    if (*at && (*at)->used)
-        pq_hash_remove(&s->by_id, &(*at)->node);
+    struct seen_id **at = &s->ids[s->next % SEEN_MAX];
+    if (*at && (*at)->used && (*at)->wall + PQ_QUIC_REMEMBER > wall)
+        return true; /* full */
     if (!*at && !(*at = calloc(1, sizeof **at)))
-        return false;
+        return true;
+    s->next++;
+    if ((*at)->used)
+        pq_hash_remove(&s->by_id, &(*at)->node);
     (*at)->n = (uint8_t)id.n;
+    (*at)->wall = wall;
     memcpy((*at)->id, id.p, id.n);
     (*at)->used = pq_hash_add(&s->by_id, &(*at)->node, hash) == 0;
-    return false;
+    return !(*at)->used;
 }

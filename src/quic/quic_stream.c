@@ -55,8 +55,10 @@ static void release(struct pq_quic_stream *st)
     pq_quic_stream_free(st);
 }
 
-static bool has_work(const struct pq_quic_stream *st)
+bool pq_quic_has_work(const struct pq_quic_stream *st)
 {
+    if (st->gated)
+        return st->before > 0;
     return st->unsent || (st->fin && !st->fin_sent);
 }
 
@@ -65,7 +67,8 @@ void pq_quic_schedule(struct pq_quic_stream *st)
     struct pq_quic *q = st->q;
     if (st->id < 0 || !pq_list_empty(&st->turn))
         return;
-    if (!st->corked && !st->stopped && !st->gone && !st->blocked && !st->spread && has_work(st))
+    if (!st->corked && !st->stopped && !st->gone && !st->blocked && !st->spread &&
+        pq_quic_has_work(st))
         pq_list_push(st->served ? &q->turn : &q->fresh, &st->turn);
 }
 
@@ -75,7 +78,7 @@ bool pq_quic_is_spread(const struct pq_quic_stream *st)
 {
     const struct pq_quic *q = st->q;
     const uint32_t most = q->cc.spread, flight = q->cc.flight;
-    const size_t packets = most > flight ? (size_t)most + 2 * (most - flight) : most;
+    const size_t packets = most > flight ? most + (size_t)2 * (most - flight) : most;
     return st->unacked >= packets * q->e->conf.size;
 }
 
@@ -217,12 +220,47 @@ void pq_quic_stream_uncork(struct pq_quic_stream *st, struct pq_chunk *first)
     pq_quic_schedule(st);
 }
 
+/* ---- a gate */
+
+void pq_quic_stream_gate(struct pq_quic_stream *st, pq_ns wait)
+{
+    st->gated = true;
+    st->split = false;
+    st->before = st->unsent;
+    st->gate = wait;
+}
+
+/* All before the gate has arrived: it opens after its time. */
+static void close_to_open(struct pq_quic_stream *st)
+{
+    struct pq_list *n = &st->q->gates;
+    st->gate_at = st->q->now + st->gate;
+    while (n->prev != &st->q->gates &&
+           PQ_OF(n->prev, struct pq_quic_stream, turn)->gate_at > st->gate_at)
+        n = n->prev;
+    pq_list_remove(&st->turn);
+    pq_list_insert_before(n, &st->turn);
+}
+
+void pq_quic_open_gates(struct pq_quic *q)
+{
+    while (!pq_list_empty(&q->gates)) {
+        struct pq_quic_stream *st = PQ_OF(q->gates.next, struct pq_quic_stream, turn);
+        if (st->gate_at > q->now)
+            return;
+        pq_list_remove(&st->turn);
+        st->gated = false;
+        pq_quic_schedule(st);
+    }
+}
+
 void pq_quic_was_sent(struct pq_quic_stream *st, size_t n)
 {
     st->unsent -= n;
     st->unacked += n;
     st->q->out += n;
     st->budget -= n < st->budget ? n : st->budget;
+    st->before -= n < st->before ? n : st->before;
     while (st->next && n >= st->next->len - st->next_at) {
         n -= st->next->len - st->next_at;
         st->next = st->next->next;
@@ -248,6 +286,8 @@ void pq_quic_was_acked(struct pq_quic_stream *st, size_t n)
         pq_chunk_free(pq_chunkq_pop(&st->out));
     }
     st->acked = n;
+    if (st->gated && !st->before && !st->unacked)
+        close_to_open(st);
     if (st->spread && !pq_quic_is_spread(st)) {
         st->spread = false;
         st->q->n_spread--;

@@ -315,8 +315,15 @@ static void on_datagram(void *user, struct pq_view v)
     st->ev->datagram(st->ctx, (struct pq_view){v.p + n, v.n - n});
 }
 
+static uint64_t on_wall(void *ctx)
+{
+    struct pq_hub *h = ctx;
+    return h->ev->wall(h->ctx);
+}
+
 const struct pq_quic_events pq_quic_session_events = {.accept = on_accept,
                                                       .seen = on_seen,
+                                                      .wall = on_wall,
                                                       .flush = on_flush,
                                                       .ready = on_ready,
                                                       .closed = on_closed,

@@ -27,7 +27,7 @@ struct end {
     struct flow f[STREAMS];
     size_t n;
     bool ready, closed;
-    uint64_t out;
+    uint64_t out, wall;
 };
 
 static const uint8_t key[PQ_QUIC_KEY_LEN] = {5};
@@ -114,12 +114,19 @@ static void on_st(void *user)
     FUZZ_CHECK(f->st && !f->e->closed);
 }
 
+static uint64_t on_wall(void *ctx)
+{
+    struct end *e = ctx;
+    return ++e->wall;
+}
+
 static void on_flush(void *ctx)
 {
     (void)ctx;
 }
 
 static const struct pq_quic_events events = {.accept = on_accept,
+                                             .wall = on_wall,
                                              .flush = on_flush,
                                              .ready = on_ready,
                                              .closed = on_closed,
@@ -144,7 +151,7 @@ static struct pq_quic_path path_of(bool client, uint16_t port)
 
 static void end_init(struct end *e, bool client, bool open)
 {
-    *e = (struct end){0};
+    *e = (struct end){.wall = client ? 1000 : 0};
     const struct pq_quic_conf c = {.client = client,
                                    .key = client && open ? NULL : key,
                                    .open = open,
@@ -220,12 +227,12 @@ static void sealed(struct fuzz_in *in)
         memset(p, 0, sizeof p);
         if (v.n)
             memcpy(p, v.p, v.n);
-        n = pq_quic_seal_put(&seal, p, n, &s.rng);
+        const uint64_t stamp = ++s.wall;
+        n = pq_quic_seal_put(&seal, p, n, &stamp, &s.rng);
         FUZZ_CHECK(n > PQ_QUIC_SEAL && p[0] & 0x80);
-        if (n < 21)
-            continue;
         enum pq_drop d = input(&s, false, (struct pq_view){p, n}, 7, PQ_SEC);
-        FUZZ_CHECK(d == PQ_DROP_HANDSHAKE || d == PQ_DROP_NO_SESSION || d == PQ_DROP_REPLAY);
+        FUZZ_CHECK(d == PQ_DROP_HANDSHAKE || d == PQ_DROP_NO_SESSION || d == PQ_DROP_REPLAY ||
+                   d == PQ_DROP_STAMP);
     }
     pq_quic_seal_fini(&seal);
     end_fini(&s);
@@ -243,7 +250,7 @@ static void acks(struct fuzz_in *in)
         const uint8_t op = fuzz_u8(in);
         now += (pq_ns)(op >> 4) * PQ_MS;
         if (op & 1) {
-            number += 1 + (op >> 1 & 7) % 4;
+            number += 1U + (op >> 1 & 3U);
             const uint8_t head[] = {0x43, (uint8_t)(number >> 24), (uint8_t)(number >> 16),
                                     (uint8_t)(number >> 8), (uint8_t)number};
             const struct pq_view frames = fuzz_bytes(in, op >> 1 & 7);

@@ -155,6 +155,13 @@ static void on_path(void *user, const struct pq_quic_path *path)
     e->paths++;
 }
 
+static uint64_t on_wall(void *ctx)
+{
+    const struct qw_side *e = ctx;
+    const int64_t skew = e->w->conf.skew[e->client ? CLIENT : SERVER];
+    return (uint64_t)((int64_t)(e->w->now / PQ_MS) + skew);
+}
+
 static void on_flush(void *ctx)
 {
     struct qw_side *e = ctx;
@@ -162,6 +169,7 @@ static void on_flush(void *ctx)
 }
 
 static const struct pq_quic_events events = {.accept = on_accept,
+                                             .wall = on_wall,
                                              .flush = on_flush,
                                              .ready = on_ready,
                                              .closed = on_closed,
@@ -179,7 +187,7 @@ static const struct pq_quic_events events = {.accept = on_accept,
 
 struct qw_conf qw_conf(void)
 {
-    struct qw_conf c = {.seed = 1, .memory = (size_t)512 << 20};
+    struct qw_conf c = {.seed = 1, .start = QW_T0, .memory = (size_t)512 << 20};
     for (int i = 0; i < 2; i++) {
         c.end[i] = (struct pq_quic_conf){.client = i == CLIENT,
                                          .size = 1350,
@@ -204,7 +212,7 @@ struct qw *qw_new(const struct qw_conf *c)
     struct qw *w = calloc(1, sizeof *w);
     assert_non_null(w);
     w->conf = *c;
-    w->now = QW_T0;
+    w->now = c->start;
     for (size_t i = 0; i < PATTERN; i++)
         pattern[i] = (uint8_t)(i % PERIOD * 31 + (i % PERIOD >> 8) * 7);
     for (int i = 0; i < 2; i++) {
@@ -241,6 +249,7 @@ void qw_connect(struct qw *w)
 {
     struct qw_side *e = &w->side[CLIENT];
     const struct pq_quic_path path = {e->addr, w->side[SERVER].addr};
+    w->now += PQ_MS; /* later than the server's start */
     assert_int_equal(pq_quic_connect(&e->q, e->end, &path, NULL, e, w->now), 0);
 }
 
@@ -353,6 +362,15 @@ bool qw_both_got_all(const struct qw *w)
 {
     const struct qw_stream *a = &w->side[CLIENT].s[0], *b = &w->side[SERVER].s[0];
     return a->eof && b->eof && a->acked == a->to_send && b->acked == a->to_send;
+}
+
+/* Nothing leaves the server, whatever time passes. */
+void qw_expect_silence(struct qw *w)
+{
+    qw_run(w, w->now + 15 * PQ_SEC, NULL);
+    assert_int_equal(w->side[SERVER].packets_out, 0);
+    assert_false(w->side[SERVER].ready);
+    assert_int_equal(pq_quic_count(w->side[SERVER].end), 0);
 }
 
 void qw_up(struct qw *w)

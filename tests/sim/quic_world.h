@@ -56,6 +56,8 @@ struct qw_conf {
     struct pq_quic_conf end[2];
     struct link_conf link[2];
     uint64_t seed;
+    pq_ns start;     /* when the world begins */
+    int64_t skew[2]; /* ms by which the wall clocks are wrong */
     size_t memory;
     bool no_key[2];
     uint8_t key[2][PQ_QUIC_KEY_LEN];
@@ -87,6 +89,9 @@ bool qw_both_got_all(const struct qw *w);
 
 /* Connects and waits until both are ready. */
 void qw_up(struct qw *w);
+
+/* Nothing leaves the server, whatever time passes, and nothing is left there. */
+void qw_expect_silence(struct qw *w);
 
 /* Opens a stream that sends n bytes, and FIN. */
 struct qw_stream *qw_open(struct qw_side *e, uint64_t n);
