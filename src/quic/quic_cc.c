@@ -48,8 +48,7 @@ void quic_cc_fini(struct quic_cc *c)
     c->r = NULL;
 }
 
-/* A variable-length integer (RFC 9000 16). */
-static uint64_t varint(struct pq_rd *r)
+uint64_t quic_varint(struct pq_rd *r)
 {
     const uint8_t first = pq_rd_u8(r);
     uint64_t v = first & 0x3f;
@@ -69,15 +68,14 @@ static bool at_ack(const struct pq_rd *r)
     return r->p < r->end && (*r->p == FRAME_ACK || *r->p == FRAME_ACK_ECN);
 }
 
-static void skip_ack(struct pq_rd *r)
+void quic_skip_ack(struct pq_rd *r, bool ecn)
 {
-    const bool ecn = pq_rd_u8(r) == FRAME_ACK_ECN;
-    varint(r);
-    varint(r);
-    uint64_t numbers = varint(r) * 2 + 1;
+    quic_varint(r);
+    quic_varint(r);
+    uint64_t numbers = quic_varint(r) * 2 + 1;
     numbers += ecn ? 3 : 0;
     while (numbers-- && !r->bad)
-        varint(r);
+        quic_varint(r);
 }
 
 /* Whether a packet holds more than padding and acknowledgements (RFC 9002 2). */
@@ -88,7 +86,7 @@ static bool is_eliciting(struct pq_view v)
         skip(&r, FRAME_PADDING);
         if (!at_ack(&r))
             return pq_rd_left(&r) > 0;
-        skip_ack(&r);
+        quic_skip_ack(&r, pq_rd_u8(&r) == FRAME_ACK_ECN);
     }
 }
 
@@ -219,9 +217,9 @@ static void find_lost(struct quic_cc *c, pq_ns now)
 static void take_ack(struct quic_cc *c, struct pq_rd *r, pq_ns now)
 {
     pq_rd_u8(r);
-    const uint64_t top = varint(r);
-    varint(r); /* the delay: it is part of the path */
-    uint64_t more = varint(r), len = varint(r);
+    const uint64_t top = quic_varint(r);
+    quic_varint(r); /* the delay: it is part of the path */
+    uint64_t more = quic_varint(r), len = quic_varint(r);
     if (r->bad || top >= (uint64_t)c->next || (int64_t)top < c->first)
         return;
     int64_t hi = (int64_t)top;
@@ -230,8 +228,8 @@ static void take_ack(struct quic_cc *c, struct pq_rd *r, pq_ns now)
         const int64_t lo = len < (uint64_t)(hi - c->first) ? hi - (int64_t)len : c->first;
         for (int64_t i = hi; i >= lo; i--)
             was_acked(c, i, now);
-        const uint64_t gap = varint(r) + 2;
-        len = varint(r);
+        const uint64_t gap = quic_varint(r) + 2;
+        len = quic_varint(r);
         if (!more-- || r->bad || gap > (uint64_t)(lo - c->first))
             break;
         hi = lo - (int64_t)gap;

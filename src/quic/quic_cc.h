@@ -57,4 +57,9 @@ void quic_cc_idle(struct quic_cc *c);
 
 /* Since when the oldest packet waits for its acknowledgement; 0 = none does. */
 pq_ns quic_cc_waits_since(const struct quic_cc *c);
+
+/* For who reads frames: a variable-length integer (RFC 9000 16); the rest of an ACK frame behind
+ * its type. */
+uint64_t quic_varint(struct pq_rd *r);
+void quic_skip_ack(struct pq_rd *r, bool ecn);
 #endif

@@ -42,8 +42,12 @@ static int decrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_cry
     if (r || !current)
         return r;
     current->heard = current->now;
-    if (!(head[0] & 0x80))
-        quic_cc_received(&current->cc, (struct pq_view){to, n - aead->max_overhead}, current->now);
+    if (head[0] & 0x80)
+        return 0;
+    const struct pq_view frames = {to, n - aead->max_overhead};
+    if (!pq_quic_takes(current, frames))
+        return NGTCP2_ERR_DECRYPT;
+    quic_cc_received(&current->cc, frames, current->now);
     return 0;
 }
 
@@ -197,6 +201,7 @@ static int on_data(ngtcp2_conn *conn, uint32_t flags, int64_t id, uint64_t at, c
     struct pq_quic_stream *st = stream;
     if (!st)
         return 0;
+    st->came += n;
     give(st, p, n);
     if (flags & NGTCP2_STREAM_DATA_FLAG_FIN)
         end_of(st);

@@ -76,6 +76,10 @@ struct pq_quic_end {
     unsigned first_answer, n_answers;
 };
 
+struct quic_hole {
+    uint64_t from, to;
+};
+
 struct pq_quic_stream {
     struct pq_quic *q;
     void *user;          /* NULL: closed by the user, or never his */
@@ -97,6 +101,9 @@ struct pq_quic_stream {
     size_t before;
     pq_ns gate, gate_at; /* then so long nothing; until then, in q->gates */
 
+    uint64_t came, top;      /* bytes in order; one behind the last that has come */
+    struct quic_hole *holes; /* between them */
+    uint32_t n_holes, holes_cap;
     size_t unread; /* bytes that the user has been given and not used */
     struct quic_window window;
     bool served;  /* since it last had nothing to send */
@@ -173,6 +180,9 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *path, const u
 void pq_quic_enter(struct pq_quic *q, pq_ns now); /* around each call that may need keys */
 void pq_quic_leave(struct pq_quic *q);
 
+/* quic_holes.c: whether a packet with these frames is taken, or as good as lost */
+bool pq_quic_takes(struct pq_quic *q, struct pq_view frames);
+
 /* quic_tls.c */
 int pq_quic_tls_end(struct pq_quic_end *e);
 void pq_quic_tls_end_free(struct pq_quic_end *e);
@@ -186,6 +196,7 @@ void pq_quic_new_id(struct pq_quic_end *e, ngtcp2_cid *id);
 
 /* quic_stream.c */
 struct pq_quic_stream *pq_quic_stream_new(struct pq_quic *q, int64_t id);
+struct pq_quic_stream *pq_quic_stream_by_id(const struct pq_quic *q, int64_t id);
 void pq_quic_stream_free(struct pq_quic_stream *st);
 void pq_quic_schedule(struct pq_quic_stream *st);
 bool pq_quic_has_work(const struct pq_quic_stream *st);

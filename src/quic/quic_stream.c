@@ -40,6 +40,7 @@ void pq_quic_stream_free(struct pq_quic_stream *st)
     pq_list_remove(&st->node);
     pq_list_remove(&st->turn);
     pq_chunkq_clear(&st->out);
+    free(st->holes);
     q->n_streams--;
     q->n_spread -= st->spread;
     q->n_own -= !st->remote;
@@ -125,10 +126,18 @@ int64_t pq_quic_stream_id(const struct pq_quic_stream *st)
     return st->id;
 }
 
-void *pq_quic_find(struct pq_quic *q, int64_t id)
+struct pq_quic_stream *pq_quic_stream_by_id(const struct pq_quic *q, int64_t id)
 {
     struct pq_hash_node *n = pq_hash_find(&q->by_id, hash_of(id));
-    return n ? PQ_OF(n, struct pq_quic_stream, by_id)->user : NULL;
+    while (n && PQ_OF(n, struct pq_quic_stream, by_id)->id != id)
+        n = pq_hash_next(n);
+    return n ? PQ_OF(n, struct pq_quic_stream, by_id) : NULL;
+}
+
+void *pq_quic_find(struct pq_quic *q, int64_t id)
+{
+    const struct pq_quic_stream *st = pq_quic_stream_by_id(q, id);
+    return st ? st->user : NULL;
 }
 
 /* ---- out */

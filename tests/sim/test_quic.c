@@ -237,6 +237,39 @@ static void reordered_and_doubled(void **state)
     qw_free(w);
 }
 
+static bool every_other(struct qw *w, int from, uint8_t *p, size_t *n)
+{
+    static uint64_t count;
+    (void)p;
+    return from == SERVER || *n < 1000 || w->side[CLIENT].packets_out > 40000 || count++ % 2;
+}
+
+/* More holes at once than ngtcp2 takes, of a sender that does not mind. */
+static void holes(void **state)
+{
+    (void)state;
+    struct qw_conf c = wan(0);
+    c.link[CLIENT].rate = 0;
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    w->side[SERVER].echo = true;
+    w->tap = every_other;
+    qw_open(&w->side[CLIENT], 40 << 20);
+    uint32_t most = 0;
+    for (int i = 0; i < 5000 && !qw_both_got_all(w); i++) {
+        w->side[CLIENT].q->cc.spread = PQ_CC_CWND_MAX;
+        qw_run(w, w->now + 10 * PQ_MS, NULL);
+        const struct qw_stream *s = &w->side[SERVER].s[0];
+        if (w->side[SERVER].n && s->st && s->st->n_holes > most)
+            most = s->st->n_holes;
+    }
+    printf("%u holes at once, then 40 MB to and fro after %.1f s\n", most,
+           (double)(w->now - QW_T0) / (double)PQ_SEC);
+    assert_true(qw_both_got_all(w));
+    assert_int_equal(most, 900);
+    qw_free(w);
+}
+
 /* Keys change again and again, and so do ids, while much is sent. */
 static void keys_and_ids(void **state)
 {
@@ -288,11 +321,17 @@ static void idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates),           cmocka_unit_test(cubic),
-        cmocka_unit_test(paths),           cmocka_unit_test(slow_receiver),
-        cmocka_unit_test(short_and_lossy), cmocka_unit_test(echoes),
-        cmocka_unit_test(blackouts),       cmocka_unit_test(reordered_and_doubled),
-        cmocka_unit_test(keys_and_ids),    cmocka_unit_test(idle),
+        cmocka_unit_test(rates),
+        cmocka_unit_test(cubic),
+        cmocka_unit_test(paths),
+        cmocka_unit_test(slow_receiver),
+        cmocka_unit_test(short_and_lossy),
+        cmocka_unit_test(echoes),
+        cmocka_unit_test(blackouts),
+        cmocka_unit_test(reordered_and_doubled),
+        cmocka_unit_test(holes),
+        cmocka_unit_test(keys_and_ids),
+        cmocka_unit_test(idle),
     };
     return ut_run(tests);
 }
