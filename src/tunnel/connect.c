@@ -266,7 +266,8 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     if (!seg->sound) /* a kernel answers none such, either */
         return PQ_DROP_NO_PAYLOAD;
     if (f && (kind != PQ_TCP_SYN || !h->ring[0].syn_key)) {
-        if (pq_connect_bare(f, seg)) {
+        const bool waits = f != &s->flow || kind & PQ_TCP_SYN || !pq_connect_packets(s);
+        if (pq_connect_bare(f, seg) && waits) {
             if (kind & PQ_TCP_SYN)
                 h->fresh_until = now + CALLER_WAIT;
             pq_session_fit(s, now);

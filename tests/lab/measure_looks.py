@@ -38,13 +38,10 @@ class Pair:
 
     def __init__(self, look: str, number: int, offload: bool, options: argparse.Namespace):
         self.look = look
-        self.lab = Lab(name="abcdefgh"[number])
-        if not offload:
+        self.lab = Lab(name="abcdefgh"[number], wan=options.wan.split() or None)
+        if not offload and not options.wan:
             for host in (self.lab.c, self.lab.s):
                 host.check(["ethtool", "-K", host.device, *OFF])
-        for host in (self.lab.c, self.lab.s) if options.delay else ():
-            netem = ["netem", "delay", f"{options.delay}ms", "limit", "1000000"]
-            host.check(["tc", "qdisc", "add", "dev", host.device, "root", *netem])
         keys = Keys(self.lab)
         keys.know_all()
         tcp = f"  tcp:\n    look: {look}\n"
@@ -103,7 +100,7 @@ def main() -> int:
     add("--modes", nargs="+", default=["get", "put"])
     add("--parallel", nargs="+", type=int, default=[1, 8])
     add("--block", default="aes-128-gcm")
-    add("--delay", type=float, default=0, metavar="MS", help="of the wire, each way (%(default)s)")
+    add("--wan", default="", help='a WAN in between, as lab-wan has it: "--delay 10"')
     options = parser.parse_args()
     for offload in (True, False):
         if options.offload in ("both", "on" if offload else "off"):
