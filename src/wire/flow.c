@@ -339,7 +339,7 @@ void pq_flow_craft_as(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, p
 
 bool pq_flow_can_run(const struct pq_flow *f)
 {
-    return f->flags.n == 1 && f->flags.v[0] == (PQ_TCP_PSH | PQ_TCP_ACK);
+    return f->flags.n == 1 && (f->flags.v[0] | PQ_TCP_PSH) == (PQ_TCP_PSH | PQ_TCP_ACK);
 }
 
 void pq_flow_craft_run(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns now)

@@ -127,6 +127,18 @@ static void runs(void **state)
     const struct pq_segment b = next(&f, 10, false, 0);
     assert_int_equal(b.seq, a.seq + 10 + 3000);
     assert_int_equal(pq_be16(ip_of(&b, PQ_IP4_LEN) + 4), (uint16_t)(id + 4));
+    static const struct pq_flags may[] = {{{PQ_TCP_PSH | PQ_TCP_ACK}, 1}, {{PQ_TCP_ACK}, 1}},
+                                 not [] = {{{PQ_TCP_SYN | PQ_TCP_ACK}, 1},
+                                           {{PQ_TCP_PSH}, 1},
+                                           {{PQ_TCP_ACK, PQ_TCP_ACK}, 2}};
+    for (size_t i = 0; i < 2; i++) {
+        pq_flow_set_flags(&f, &may[i]);
+        assert_true(pq_flow_can_run(&f));
+    }
+    for (size_t i = 0; i < 3; i++) {
+        pq_flow_set_flags(&f, &not [i]);
+        assert_false(pq_flow_can_run(&f));
+    }
 }
 
 /* The window grows with what comes, slowly, and not beyond what a kernel has. */
