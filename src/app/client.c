@@ -12,6 +12,7 @@ static void on_stop(struct pq_worker *w)
     struct client_worker *cw = w->role;
     cw->stopping = true;
     pq_client_close_listeners(cw);
+    pq_client_close_dns(cw);
     pq_tun_client_close(&cw->tun);
     if (cw->cl->probe.conf)
         pq_probe_stop(&cw->cl->probe);
@@ -86,6 +87,8 @@ static int start_worker(struct client_worker *cw)
         e = pq_tun_client_open(&cw->tun, &cw->w.front, t->dev.fd, t->dev.offload);
         if (e)
             pq_say("tun: the device cannot be used: %s", pq_strerror(e));
+        if (!e)
+            e = pq_client_open_dns(cw);
     }
     return e;
 }
@@ -98,6 +101,7 @@ static void close_all(struct client *cl)
             continue;
         cw->stopping = true;
         pq_client_close_listeners(cw);
+        pq_client_close_dns(cw);
         pq_tun_client_close(&cw->tun);
         pq_worker_fini(&cw->w);
         free(cw->links);

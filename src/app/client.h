@@ -10,6 +10,7 @@
 #include "app/probe.h"
 #include "app/tun.h"
 #include "base/list.h"
+#include "os/dnsredirect.h"
 #include "os/port.h"
 #include "os/tproxy.h"
 #include "relay/outgoing.h"
@@ -98,7 +99,10 @@ struct client_worker {
     unsigned looked_for; /* index in conf->server */
     bool looking;
     union client_socket *sockets; /* one for each of cl->listeners */
-    struct pq_tun_client *tun;    /* of the first worker, if there is a device */
+    struct pq_tun_client *tun;    /* of the first worker, if there is a device, ... */
+    struct pq_dns_port *dns;      /* ... and for tun.dns, ... */
+    struct pq_forward *dns_tcp[2];
+    struct pq_dnsredirect *dns_redirect; /* ... which leads DNS to these */
     bool stopping;
 };
 
@@ -151,6 +155,13 @@ void pq_client_close_listeners(struct client_worker *cw);
  * are none.  Returns 0, or an error of pq_tproxy_open, which `why` tells. */
 int pq_client_take_ports(const struct pq_conf *c, const struct client_listener *v, unsigned n,
                          struct pq_tproxy **out, char why[PQ_WHY_LEN]);
+
+/* ---- client_dns.c */
+
+/* Leads the machine's DNS into the tunnel, if tun.dns says so; says what is wrong.  Returns 0 or an
+ * error. */
+int pq_client_open_dns(struct client_worker *cw);
+void pq_client_close_dns(struct client_worker *cw);
 
 /* ---- client_way.c */
 

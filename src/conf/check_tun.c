@@ -160,6 +160,29 @@ static void check_kill_switch(struct pq_check *k)
                 "tun.kill_switch: tun.routes has no default, so all else reaches nothing");
 }
 
+/* Resolvers: an address, perhaps with a port. */
+static void check_dns(struct pq_check *k)
+{
+    struct pq_conf_tun *t = &k->c->tun;
+    for (unsigned i = 0; i < t->dns_text.n; i++) {
+        const char *const text = t->dns_text.v[i];
+        char host[PQ_HOST_LEN];
+        uint16_t port = 53;
+        struct pq_addr *a = &t->dns[t->n_dns];
+        const bool split = pq_addr_parse_ip(a, text) != 0;
+        if (split && (pq_hostport_split(text, host, sizeof host, &port) || !port ||
+                      pq_addr_parse_ip(a, host))) {
+            pq_conf_say(k->m, true, t->dns_text.line[i],
+                        "tun.dns[%u]: '%s' is not the address of a resolver, such as 9.9.9.9, "
+                        "192.0.2.1:5353 or 2620:fe::fe",
+                        i, text);
+            continue;
+        }
+        a->port = port;
+        t->n_dns++;
+    }
+}
+
 void pq_conf_check_tun(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
@@ -177,6 +200,7 @@ void pq_conf_check_tun(struct pq_check *k)
     for (unsigned i = 0; i < t->routes_text.n; i++)
         add_route(k, i);
     check_kill_switch(k);
+    check_dns(k);
     if (c->packet_workers > 1) {
         PQ_WARN(
             k, "performance.packet_workers",

@@ -24,6 +24,7 @@
 #define PQ_CONF_RULES_MAX     256  /* entries of allow, and of deny */
 #define PQ_CONF_SPLIT_MAX     64   /* rules of a client ... */
 #define PQ_CONF_SPLIT_ENTRIES 1024 /* ... and the entries of one */
+#define PQ_CONF_DNS_MAX       4
 #define PQ_CONF_ROUTES_MAX    64
 #define PQ_CONF_USERS_MAX     4096
 #define PQ_CONF_USER_NETS_MAX 16
@@ -113,6 +114,7 @@ struct pq_conf_tun {
     struct pq_conf_list routes_text;
     bool masquerade; /* server */
     char *kill_text, *lan_text;
+    struct pq_conf_list dns_text; /* client */
     /* what follows */
     struct pq_net net4, net6; /* own address and the network around it */
     bool has4, has6;
@@ -120,6 +122,8 @@ struct pq_conf_tun {
     unsigned n_routes;
     bool default_route;             /* client */
     bool kill, kill_always, no_lan; /* client */
+    struct pq_addr dns[PQ_CONF_DNS_MAX];
+    unsigned n_dns;
 };
 
 struct pq_conf_outgoing { /* server: how targets are reached */

@@ -29,30 +29,38 @@ static void accept_udp(struct pq_nft_batch *b, const char *chain, uint16_t port)
     pq_nft_then(b, PQ_NFT_ACCEPT);
 }
 
-static void accept_lan(struct pq_nft_batch *b, const char *chain)
+struct range {
+    const char *from, *to;
+};
+
+static void accept_targets(struct pq_nft_batch *b, const char *chain, const struct range *v,
+                           size_t n)
 {
-    static const struct {
-        const char *from, *to;
-    } nets[] = {
-        {"10.0.0.0", "10.255.255.255"},
-        {"172.16.0.0", "172.31.255.255"},
-        {"192.168.0.0", "192.168.255.255"},
-        {"169.254.0.0", "169.254.255.255"},
-        {"224.0.0.0", "239.255.255.255"},
-        {"255.255.255.255", "255.255.255.255"},
-        {"fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
-        {"fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
-        {"ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
-    };
-    for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct pq_addr from, to;
-        if (pq_addr_parse_ip(&from, nets[i].from) || pq_addr_parse_ip(&to, nets[i].to))
+        if (pq_addr_parse_ip(&from, v[i].from) || pq_addr_parse_ip(&to, v[i].to))
             continue;
         pq_nft_rule(b, chain);
         pq_nft_if_target(b, &from, &to);
         pq_nft_then(b, PQ_NFT_ACCEPT);
     }
 }
+
+/* Where DNS is led to (dnsredirect.h): of such a packet the rules still see the device that it
+ * would have left through. */
+static const struct range here[] = {{"127.0.0.0", "127.255.255.255"}, {"::1", "::1"}};
+
+static const struct range lan[] = {
+    {"10.0.0.0", "10.255.255.255"},
+    {"172.16.0.0", "172.31.255.255"},
+    {"192.168.0.0", "192.168.255.255"},
+    {"169.254.0.0", "169.254.255.255"},
+    {"224.0.0.0", "239.255.255.255"},
+    {"255.255.255.255", "255.255.255.255"},
+    {"fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+    {"fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+    {"ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+};
 
 static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
                       const struct pq_killswitch_conf *c, bool reject)
@@ -75,8 +83,9 @@ static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
     pq_nft_rule(b, name);
     pq_nft_if_neighbours(b);
     pq_nft_then(b, PQ_NFT_ACCEPT);
+    accept_targets(b, name, here, sizeof here / sizeof here[0]);
     if (c->lan)
-        accept_lan(b, name);
+        accept_targets(b, name, lan, sizeof lan / sizeof lan[0]);
     pq_nft_rule(b, name);
     if (reject)
         pq_nft_then_reject(b);

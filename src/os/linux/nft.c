@@ -371,6 +371,15 @@ void pq_nft_then_tproxy(struct pq_nft_batch *b, const struct pq_addr *to)
     expr_end(b, e);
 }
 
+void pq_nft_then_redirect(struct pq_nft_batch *b, uint16_t port)
+{
+    load_port(b, NFT_REG_1, port);
+    struct expr e = expr_begin(b, "redir");
+    put32(b, NFTA_REDIR_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+    put32(b, NFTA_REDIR_REG_PROTO_MIN, NFT_REG_1);
+    expr_end(b, e);
+}
+
 void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high)
 {
     if (low) {

@@ -81,6 +81,7 @@ void pq_nft_if_reply(struct pq_nft_batch *b); /* of a connection, to who began i
 void pq_nft_if_target(struct pq_nft_batch *b, const struct pq_addr *from, const struct pq_addr *to);
 void pq_nft_if_neighbours(struct pq_nft_batch *b); /* ICMPv6 that finds routers and neighbours */
 void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v);
+void pq_nft_then_redirect(struct pq_nft_batch *b, uint16_t port); /* to this machine; in NAT */
 void pq_nft_then_reject(struct pq_nft_batch *b); /* the sender is told; family inet */
 void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high); /* 0: any port */
 /* Gives the packet to the socket of its connection, or the one that listens at `to`, if they have
