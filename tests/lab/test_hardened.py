@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -18,8 +19,8 @@ from lab import Host, Lab, Process, wait_until
 from paqet import Settings
 
 
-def readelf(*options: str) -> str:
-    argv = ["readelf", "--wide", *options, paqet.program()]
+def readelf(*options: str, program: str = "") -> str:
+    argv = ["readelf", "--wide", *options, program or paqet.program()]
     result = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     expect(result.returncode == 0, f"{' '.join(argv)}: {result.stderr.strip()}")
     return result.stdout
@@ -53,19 +54,28 @@ def test_hardened_program() -> None:
 # ---- no other file
 
 
-def is_static() -> bool:
-    return "INTERP" not in readelf("--program-headers")
+def is_static(program: str = "") -> bool:
+    return "INTERP" not in readelf("--program-headers", program=program)
+
+
+def static_program() -> str:
+    """The one that is tested, if it is static, or what script/release has made of some commit."""
+    released = paqet.ROOT / "build-release" / f"paqet-{platform.machine()}"
+    if is_static():
+        return paqet.program()
+    if not released.exists():
+        raise Skip(f"it needs a static program: script/release {platform.machine()}")
+    return str(released)
 
 
 @test()
 def test_alone_in_an_empty_root() -> None:
     """The program that script/release makes needs no other file: it runs where there is none."""
-    if not is_static():
-        raise Skip("this program needs its libraries: script/release makes one that does not")
+    program = static_program()
     with Lab() as lab:
         root = lab.new_file("empty")
         root.mkdir()
-        shutil.copy(paqet.program(), root / "paqet")
+        shutil.copy(program, root / "paqet")
         said = lab.c.check(["chroot", str(root), "/paqet", "version"])
         expect("libgcrypt" in said, f"version says: {said}")
         lab.origin()
@@ -76,6 +86,38 @@ def test_alone_in_an_empty_root() -> None:
         paqet.wait_ready(client)
         paqet.wait_working(lab)
         expect(client.stop() == 0, "exit code")
+
+
+@test(limit=90)
+def test_container() -> None:
+    """An image as Containerfile says, run with the capabilities that its head names, beside buildah's own."""
+    if not shutil.which("buildah"):
+        raise Skip("buildah is not installed")
+    program = static_program()
+    with Lab() as lab:
+        context = lab.new_file("context")
+        (context / "build-release").mkdir(parents=True)
+        shutil.copy(paqet.ROOT / "Containerfile", context)
+        shutil.copy(program, context / "build-release" / "paqet-x86_64")
+        store = lab.new_file("store")
+        buildah = ["buildah", "--storage-driver", "vfs", "--root", f"{store}/root", "--runroot", f"{store}/run"]
+        env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
+        subprocess.run([*buildah, "build", "-q", "-t", "paqet", str(context)], env=env, check=True, capture_output=True)
+        container = subprocess.check_output([*buildah, "from", "paqet"], env=env, text=True).strip()
+        etc = lab.new_file("etc")
+        etc.mkdir()
+        config = etc / "client.yaml"
+        config.write_text(paqet.client_config(lab, Settings(network=False)))
+        config.chmod(0o600)
+        lab.origin()
+        paqet.start_server(lab, Settings())
+        options = ["--isolation", "chroot", "--network", "host", "-v", f"{etc}:/etc/paqet:ro"]
+        options += ["--cap-add", "CAP_NET_RAW", "--cap-add", "CAP_NET_ADMIN"]  # buildah drops them with "all"
+        argv = [*buildah, "run", *options, container, "--", "/usr/bin/paqet", "run", "-c", "/etc/paqet/client.yaml"]
+        client = lab.c.start("client", argv)
+        wait_until(lambda: paqet.can_connect(lab), 20, f"the proxy: {client.last_lines()}")
+        paqet.wait_working(lab)
+        client.stop()
 
 
 # ---- no core file
