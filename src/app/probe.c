@@ -20,7 +20,7 @@ struct request {
     struct pq_list node;
     unsigned seq; /* 0: the one that finds out whether the server answers at all */
     pq_ns at;
-    uint8_t buf[64];
+    uint8_t buf[512]; /* of family A a PONG has the description of its type in front [6.2] */
     size_t len;
     bool last; /* what is there ends where a frame does */
     bool target;

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import goserver
 import paqet
-from case import expect, test
+from case import add, expect, test
+from goserver import GoServer, go_servers
 from lab import Host, Lab, wait_until
 from paqet import PORT, Settings
 from test_keys import GCM, Keys
@@ -159,6 +162,21 @@ def test_check_cannot_measure() -> None:
         figures, topics = measured(lab, client, "--speed", "1", bad=False)
         expect("cannot be measured" in only(topics, "measure")["text"], f"{topics['measure']}")
         expect(not figures["looks"] and figures["speed"]["down"]["bits_per_second"] > 1e6, f"{figures}")
+
+
+def check_go(server: GoServer) -> None:
+    """Of a Go server the round trips; and that no more can be measured."""
+    server.need()
+    with Lab() as lab:
+        goserver.start(lab, server)
+        client = write(lab, "client.yaml", paqet.client_config(lab, Settings()))
+        figures, topics = measured(lab, client, bad=False)
+        expect("of 20 answered" in topics["round trips"][0]["text"], f"{topics['round trips']}")
+        expect("another program" in only(topics, "measure")["text"] and not figures, f"{topics['measure']}")
+
+
+for _server in go_servers():
+    add(f"check_{_server.name}", partial(check_go, _server))
 
 
 def listen(lab: Lab, server: Path, client: Path | None) -> dict:
