@@ -73,7 +73,11 @@ static void quic_conf(struct pq_hub_conf *h, const struct pq_conf *c)
 {
     const struct pq_conf_quic *q = &c->quic;
     const uint64_t most = h->memory / 2;
-    h->quic = (struct pq_quic_conf){.key = h->key,
+    const bool key = c->kcp.key && *c->kcp.key && !(q->open && h->client);
+    h->quic = (struct pq_quic_conf){.key = key ? h->key : NULL,
+                                    .open = q->open,
+                                    .server_name = q->server_name,
+                                    .verify = !q->skip_verify,
                                     .stream_window = (uint64_t)q->stream_window,
                                     .stream_window_max = (uint64_t)q->stream_window_max,
                                     .window = (uint64_t)q->window,
@@ -219,7 +223,7 @@ int pq_app_init(struct pq_app *app, struct pq_conf *c, const char *file)
         return e;
     e = pq_crypt_global_init();
     const bool key = c->kcp.key && *c->kcp.key;
-    if (!e && (key || pq_cipher_needs_key(c->cipher)))
+    if (!e && (key || (!c->over_quic && pq_cipher_needs_key(c->cipher))))
         e = pq_crypt_derive(c->kcp.key, app->hub.key);
     if (!e)
         e = pq_app_derive_before(c, &app->hub);

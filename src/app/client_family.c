@@ -120,6 +120,8 @@ static void release(void *ctx, struct pq_stream *st)
 static bool keys_first(const struct lease *l, const struct pq_session *ses)
 {
     const struct known *k = known_of(l);
+    if (l->cw->cl->app.conf->quic.open && !l->greeted)
+        return true; /* streams of QUIC may overtake the PING that says what both are able to do */
     const bool may_be = k->upgrades || (l->cw->cl->app.hub.own.on && !k->answered);
     /* where it begins with keys, it is with them that the server says what it is able to do */
     return (may_be || l->by_keys) && !pq_session_secure(ses);
@@ -165,7 +167,8 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
 {
     struct known *k = known_of(p->lease);
     bool news = k->family == PQ_FAMILY_NONE;
-    if (p->lease->cw->cl->app.conf->over_quic && !k->answered)
+    const struct pq_conf *conf = p->lease->cw->cl->app.conf;
+    if (conf->over_quic && !conf->quic.open && !k->answered)
         PQ_LOG(PQ_LOG_INFO, "the server is a paqet of this kind, and has the right key");
     k->abilities = abilities;
     k->answered = true;

@@ -40,26 +40,43 @@ static void check_windows(struct pq_check *k, bool server)
         q->window_max = q->window;
 }
 
+/* As the Go programs speak QUIC: said at each start. */
+static void check_open(struct pq_check *k, bool server)
+{
+    const struct pq_conf_quic *q = &k->c->quic;
+    if (server)
+        PQ_WARN(k, "transport.quic.auth",
+                "transport.quic.auth: none: whoever finds the port can use this server");
+    else if (q->skip_verify)
+        PQ_WARN(k, "transport.quic.auth",
+                "transport.quic.auth: none with insecure_skip_verify: whoever is on the way can "
+                "read and change everything");
+    else
+        PQ_WARN(k, "transport.quic.auth",
+                "transport.quic.auth: none without insecure_skip_verify: the server needs a "
+                "certificate that this system trusts, which those of Go have not");
+}
+
 /* The key of both ends; that of kcp will do, so that one line changes the transport. */
-static void check_key(struct pq_check *k)
+static void check_key(struct pq_check *k, bool server)
 {
     struct pq_conf *c = k->c;
-    if (pq_is_set(c->quic.auth) && strcmp(c->quic.auth, "none") == 0)
-        PQ_FAIL(k, "transport.quic.auth",
-                "transport.quic.auth: none, as the Go programs speak QUIC, is not supported yet; "
-                "use key, or protocol: kcp towards them");
-    else if (pq_is_set(c->quic.auth) && strcmp(c->quic.auth, "key") != 0)
-        PQ_FAIL(k, "transport.quic.auth", "transport.quic.auth: '%s' is not key", c->quic.auth);
+    c->quic.open = pq_is_set(c->quic.auth) && strcmp(c->quic.auth, "none") == 0;
+    if (pq_is_set(c->quic.auth) && !c->quic.open && strcmp(c->quic.auth, "key") != 0)
+        PQ_FAIL(k, "transport.quic.auth", "transport.quic.auth: '%s' is not key or none",
+                c->quic.auth);
     if (pq_is_set(c->quic.key)) { /* from here on there is one */
         free(c->kcp.key);
         c->kcp.key = c->quic.key;
         c->quic.key = NULL;
     }
-    if (!pq_is_set(c->kcp.key))
+    if (c->quic.open)
+        check_open(k, server);
+    if (!pq_is_set(c->kcp.key) && !c->quic.open)
         PQ_FAIL(k, "transport.quic.key",
                 "transport.quic.key: is missing; both ends need the same one (paqet secret makes "
                 "one)");
-    else if (strlen(c->kcp.key) < PQ_KEY_SHORT)
+    else if (pq_is_set(c->kcp.key) && strlen(c->kcp.key) < PQ_KEY_SHORT)
         PQ_WARN(k, "transport.quic.key",
                 "transport.quic.key: is short: who records a packet can try such keys one after "
                 "the other; paqet secret makes a good one");
@@ -79,7 +96,7 @@ static void check_others(struct pq_check *k)
     if (pq_is_set(c->kcp.key_before))
         PQ_FAIL(k, "transport.kcp.key_before",
                 "transport.kcp.key_before: quic takes no second key yet: leave it out");
-    if (pq_is_set(c->header_text) && strcmp(c->header_text, "auto") != 0)
+    if (!c->quic.open && pq_is_set(c->header_text) && strcmp(c->header_text, "auto") != 0)
         PQ_WARN(k, "transport.header",
                 "transport.header: is not used: with transport.quic.auth: key the server is a "
                 "paqet of this kind");
@@ -95,7 +112,7 @@ void pq_conf_check_quic(struct pq_check *k)
             "transport.protocol: quic is not in this build (it needs ngtcp2 and GnuTLS); use kcp "
             "at both ends");
 #endif
-    check_key(k);
+    check_key(k, server);
     check_others(k);
     check_windows(k, server);
     set_default(&q->idle, server, 60, 30);
@@ -113,5 +130,6 @@ void pq_conf_check_quic(struct pq_check *k)
                 "s: an idle connection ends",
                 q->keepalive, q->idle);
     c->mtu_set = pq_key_is_set(k->lines, "transport.quic.mtu");
-    c->header = PQ_FAMILY_BINARY;
+    if (!q->open)
+        c->header = PQ_FAMILY_BINARY;
 }

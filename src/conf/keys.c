@@ -166,8 +166,8 @@ static const struct pq_key keys[] = {
     INT("transport.quic.keep_alive_period", AT(quic.keepalive), 1, 60, 0),
     FLAG("transport.quic.enable_datagrams", AT(quic.enable_datagrams)),
     {"transport.quic.enable_0rtt", KEY_BOOL, NOWHERE, 0, 0, 0, USE_NONE},
-    {"transport.quic.insecure_skip_verify", KEY_BOOL, NOWHERE, 0, 0, 0, USE_NONE},
-    {"transport.quic.server_name", KEY_STRING, NOWHERE, 0, 0, 0, USE_NONE},
+    FLAG("transport.quic.insecure_skip_verify", AT(quic.skip_verify)),
+    STR("transport.quic.server_name", AT(quic.server_name)),
 
     MAP("tun"),
     FLAG("tun.enabled", AT(tun.enabled)),

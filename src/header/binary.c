@@ -3,7 +3,7 @@
  * length [6.1.1]. */
 #include "header/header.h"
 
-#define MAGIC    0x50
+#define MAGIC    PQ_HEADER_BINARY
 #define VERSION  1
 #define HEAD_LEN (1 + 1 + 1 + 2)
 #define BARE_LEN (1 + 1 + 1)

@@ -11,7 +11,7 @@ int pq_header_encode(enum pq_family f, const struct pq_request *r, uint8_t *buf,
 /* A gob message of 0x50 bytes would be another type description than family A's [6]. */
 static bool is_binary(uint8_t first)
 {
-    return first == 0x50;
+    return first == PQ_HEADER_BINARY;
 }
 
 bool pq_header_whole(const uint8_t *p, size_t n, size_t *at)

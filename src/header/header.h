@@ -77,6 +77,8 @@ int pq_header_encode(enum pq_family f, const struct pq_request *r, uint8_t *buf,
 int pq_header_decode(const uint8_t *p, size_t n, struct pq_request *out, enum pq_family *family,
                      size_t *used);
 
+#define PQ_HEADER_BINARY 0x50 /* first byte of a binary header; no gob header begins so */
+
 /* Whether all of a message is there, so that pq_header_decode has something to say.  *at begins as
  * 0 and remembers how far the bytes have been looked at: a header that comes in many small pieces
  * costs its length, not the square of it. */

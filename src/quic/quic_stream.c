@@ -356,14 +356,14 @@ static pq_ns rtt_of(const struct pq_quic *q)
 /* n bytes were used up: how many more the peer may send.  Twice the window, if half of it was used
  * within eight round trips: what waits behind losses has to fit, yet a stream that nobody reads
  * holds little. */
-static uint64_t grant(const struct pq_quic *q, struct quic_window *w, size_t n)
+static uint64_t grant(const struct pq_quic *q, struct quic_window *w, uint64_t most, size_t n)
 {
     w->used += n;
     if (w->used < w->size / 2)
         return n;
     uint64_t more = 0;
-    if (w->size < w->most && q->now - w->since < WINDOW_RTTS * rtt_of(q))
-        more = w->size < w->most - w->size ? w->size : w->most - w->size;
+    if (w->size < most && q->now - w->since < WINDOW_RTTS * rtt_of(q))
+        more = w->size < most - w->size ? w->size : most - w->size;
     w->size += more;
     w->used = 0;
     w->since = q->now;
@@ -377,9 +377,13 @@ void pq_quic_stream_consumed(struct pq_quic_stream *st, size_t n)
     st->unread -= n;
     if (q->over)
         return;
-    if (!st->gone)
-        ngtcp2_conn_extend_max_stream_offset(q->conn, st->id, grant(q, &st->window, n));
-    ngtcp2_conn_extend_max_offset(q->conn, grant(q, &q->window, n));
+    ngtcp2_conn_extend_max_offset(q->conn, grant(q, &q->window, q->window.most, n));
+    if (st->gone)
+        return;
+    /* one that is not read any more must leave something of the connection's to the others */
+    const uint64_t half = q->window.size / 2;
+    const uint64_t most = half < st->window.most ? half : st->window.most;
+    ngtcp2_conn_extend_max_stream_offset(q->conn, st->id, grant(q, &st->window, most, n));
 }
 
 void pq_quic_stream_finish(struct pq_quic_stream *st)

@@ -219,11 +219,19 @@ static size_t take_record(struct pq_stream *st, struct pq_view v, bool *open)
     return n;
 }
 
+/* Of a Go program, which knows no records, what comes at once is one datagram [7.4]; but a binary
+ * header, which is never a Go program's here, may come in pieces. */
+static bool is_whole(const struct pq_stream *st)
+{
+    return !st->ses->abilities && !(st->ev == st->q.first && st->q.binary);
+}
+
 static void on_data(void *st_user, struct pq_view v)
 {
     struct pq_stream *st = st_user;
     if (st->q.remote && !st->q.begun && v.n) { /* the peer's first byte says how it goes on */
         st->q.begun = true;
+        st->q.binary = v.p[0] == PQ_HEADER_BINARY;
         st->q.records = v.p[0] == PQ_RECORDS_MARK;
         if (st->q.records) {
             pq_quic_stream_consumed(st->q.st, 1);
@@ -231,9 +239,8 @@ static void on_data(void *st_user, struct pq_view v)
         }
     }
     if (!st->q.records) {
-        /* of a Go program, which knows no records, what comes at once is one datagram; a header is
-         * looked at before more is kept behind it */
-        if (deliver(st, v, !st->ses->base) && st->ev == st->q.first)
+        /* a header is looked at before more is kept behind it */
+        if (deliver(st, v, is_whole(st)) && st->ev == st->q.first)
             flush(st);
         return;
     }

@@ -214,16 +214,6 @@ static int st_open(struct pq_stream *st)
     return st->q.st ? 0 : PQ_ENOMEM;
 }
 
-static size_t st_room(struct pq_stream *st)
-{
-    return pq_quic_stream_room(st->q.st);
-}
-
-static size_t st_waiting(const struct pq_stream *st)
-{
-    return pq_quic_stream_waiting(st->q.st);
-}
-
 static void st_consumed(struct pq_stream *st, size_t n)
 {
     pq_quic_stream_consumed(st->q.st, n);
@@ -234,9 +224,13 @@ static void st_finish(struct pq_stream *st)
     pq_quic_stream_finish(st->q.st);
 }
 
+/* What is corked has no header in front: it means nothing. */
 static void st_close(struct pq_stream *st)
 {
-    pq_quic_stream_close(st->q.st);
+    if (st->q.corked)
+        pq_quic_stream_abort(st->q.st, 0);
+    else
+        pq_quic_stream_close(st->q.st);
 }
 
 static void st_abort(struct pq_stream *st)
@@ -246,12 +240,12 @@ static void st_abort(struct pq_stream *st)
 
 static void st_cork(struct pq_stream *st)
 {
-    pq_quic_stream_cork(st->q.st);
+    st->q.corked = true;
 }
 
 static bool st_corked(const struct pq_stream *st)
 {
-    return pq_quic_stream_corked(st->q.st);
+    return st->q.corked;
 }
 
 static void st_whole(struct pq_stream *st)
@@ -288,8 +282,8 @@ const struct pq_transport pq_transport_quic = {.name = "quic",
                                                .cipher = cipher,
                                                .silent = is_silent,
                                                .st_open = st_open,
-                                               .st_room = st_room,
-                                               .st_waiting = st_waiting,
+                                               .st_room = pq_quic_session_room,
+                                               .st_waiting = pq_quic_session_waiting,
                                                .st_send = pq_quic_session_send,
                                                .st_consumed = st_consumed,
                                                .st_finish = st_finish,

@@ -11,6 +11,9 @@
 
 #define TURN_MIN   16
 #define TURN_MAX   48
+#define READ_FIRST (20 * PQ_MS) /* in which a Go program has read a header that has come, ... */
+#define READ_EACH  (2 * PQ_MS)  /* ... and longer for each of many ... */
+#define READ_MOST  (400 * PQ_MS)
 #define FRAMES_MAX 1024 /* datagrams that wait in one stream */
 #define QUEUE_MAX  ((size_t)4 << 20)
 #define ID_MAX     8 /* bytes of a variable-length integer (RFC 9000, 16) */
@@ -45,17 +48,56 @@ static void put_head(struct pq_stream *st, struct pq_chunk *c)
     c->len++;
 }
 
+/* A Go program that reads the header loses what has come with it: what follows waits until the
+ * header has been read, as far as that can be known [7.4]; where many come at once, that takes
+ * longer. */
+static void gate(struct pq_stream *st)
+{
+    struct pq_session *s = st->ses;
+    const pq_ns now = s->hub->now;
+    struct pq_quic_stats q;
+    if (st->q.remote || s->abilities)
+        return;
+    pq_quic_stats(s->quic, &q);
+    s->headers_read = pq_ns_min(pq_ns_max(s->headers_read, now) + READ_EACH, now + READ_MOST);
+    const pq_ns wait = s->headers_read - now + READ_FIRST;
+    pq_quic_stream_gate(st->q.st, wait > q.min_rtt ? wait - q.min_rtt : 0);
+}
+
 int pq_quic_session_send(struct pq_stream *st, struct pq_chunk *c)
 {
+    if (st->q.corked) {
+        pq_chunkq_push(&st->q.held, c);
+        return 0;
+    }
+    const bool first = !st->q.begun;
     put_head(st, c);
-    return pq_quic_stream_send(st->q.st, c);
+    const int e = pq_quic_stream_send(st->q.st, c);
+    if (first)
+        gate(st);
+    return e;
 }
 
 void pq_quic_session_uncork(struct pq_stream *st, struct pq_chunk *first)
 {
+    struct pq_chunk *c;
+    st->q.corked = false;
     if (first)
-        put_head(st, first);
-    pq_quic_stream_uncork(st->q.st, first);
+        pq_quic_session_send(st, first);
+    while ((c = pq_chunkq_pop(&st->q.held)))
+        pq_quic_session_send(st, c);
+}
+
+size_t pq_quic_session_room(struct pq_stream *st)
+{
+    if (!st->q.corked)
+        return pq_quic_stream_room(st->q.st);
+    return st->q.held.bytes < PQ_QUIC_QUEUE_MAX ? PQ_QUIC_QUEUE_MAX - st->q.held.bytes : 0;
+}
+
+size_t pq_quic_session_waiting(const struct pq_stream *st)
+{
+    return st->q.held.n + pq_quic_stream_waiting(st->q.st);
 }
 
 /* Bytes of the integer. */
@@ -87,9 +129,7 @@ int pq_quic_session_datagram(struct pq_stream *st, struct pq_chunk *c)
         put_varint(pq_chunk_data(c), id, n);
         return pq_quic_datagram(st->ses->quic, c) ? PQ_EAGAIN : 0;
     }
-    const bool undecided = pq_quic_stream_corked(st->q.st); /* whether it will have records */
-    if (!undecided && pq_quic_stream_room(st->q.st) &&
-        pq_quic_stream_waiting(st->q.st) < FRAMES_MAX)
+    if (pq_quic_session_room(st) && pq_quic_session_waiting(st) < FRAMES_MAX)
         return pq_quic_session_send(st, c);
     pq_chunk_free(c);
     return PQ_EAGAIN;

@@ -26,6 +26,7 @@ void pq_stream_free(struct pq_stream *st)
 {
     pq_list_remove(&st->node);
     pq_list_remove(&st->dirty);
+    pq_chunkq_clear(&st->q.held);
     free(st->tag);
     free(st->target);
     free(st);

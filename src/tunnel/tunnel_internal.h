@@ -40,10 +40,13 @@ struct pq_target { /* where a stream leads */
 struct pq_quic_side { /* what QUIC needs of a stream */
     struct pq_quic_stream *st;
     const struct pq_stream_events *first; /* who reads the header of one that the peer has opened */
-    bool remote;                          /* the peer has opened it */
-    bool known;                           /* the peer knows of it */
-    bool begun;                           /* its first byte has come (remote), or been sent: ... */
-    bool records;                         /* ... it has records */
+    struct pq_chunkq held; /* while it is corked: what waits for the header in front */
+    bool corked;
+    bool remote;  /* the peer has opened it */
+    bool known;   /* the peer knows of it */
+    bool begun;   /* its first byte has come (remote), or been sent: ... */
+    bool records; /* ... it has records */
+    bool binary;  /* ... its header is a binary one */
     bool eof, stopped;
     uint8_t n_head, head[PQ_RECORD_HEAD]; /* of the record that is coming ... */
     uint16_t left;                        /* ... and its bytes that are missing */
@@ -197,6 +200,7 @@ struct pq_session {
     bool away;               /* the link has not our address now: what is sent is lost */
     struct pq_quic *quic;    /* NULL: KCP and smux */
     struct pq_route *route;  /* QUIC's, malloc'ed; NULL: there is no other path */
+    pq_ns headers_read;      /* QUIC, client: by then a Go server has read those that were sent */
     uint32_t base;           /* abilities of the peer that need not be said */
     struct pq_kcp *kcp;
     struct pq_smux *smux;
@@ -480,6 +484,8 @@ enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *se
 size_t pq_quic_session_pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now);
 size_t pq_quic_session_turn(const struct pq_session *s);
 pq_ns pq_quic_session_deadline(struct pq_session *s, pq_ns now);
+size_t pq_quic_session_room(struct pq_stream *st);
+size_t pq_quic_session_waiting(const struct pq_stream *st);
 int pq_quic_session_send(struct pq_stream *st, struct pq_chunk *c);
 void pq_quic_session_uncork(struct pq_stream *st, struct pq_chunk *first);
 bool pq_quic_session_beside(const struct pq_stream *st, size_t n);

@@ -69,6 +69,32 @@ static void all_keys(void **state)
     release(&p);
 }
 
+/* As the Go programs speak it: without a key, and with a warning at each start. */
+static void open_to_all(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } t[] = {
+        {ROLE_SERVER "transport: {protocol: quic, quic: {auth: none}}\n", "whoever finds the port"},
+        {ROLE_CLIENT "transport: {protocol: quic, quic: {auth: none}}\n", "a certificate that"},
+        {ROLE_CLIENT "transport: {protocol: quic, quic: {auth: none, insecure_skip_verify: true, "
+                     "server_name: a.example}}\n",
+         "whoever is on the way"},
+    };
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        struct parsed p;
+        parse(&p, t[i].text);
+        assert_int_equal(p.m.errors, 0);
+        assert_int_equal(p.m.n, 1);
+        assert_non_null(strstr(p.m.v[0].text, t[i].want));
+        assert_true(p.c.quic.open);
+        assert_int_equal(p.c.header, PQ_FAMILY_NONE);
+        assert_true(i != 2 || (p.c.quic.skip_verify && p.c.quic.server_name));
+        release(&p);
+    }
+}
+
 #define IN_QUIC(keys) ROLE_SERVER "transport:\n  protocol: quic\n  quic: {" keys "}\n"
 
 static void wrong(void **state)
@@ -78,7 +104,6 @@ static void wrong(void **state)
         const char *text, *want;
     } t[] = {
         {IN_QUIC("mtu: 1300"), "transport.quic.key: is missing"},
-        {IN_QUIC("key: " SECRET ", auth: none"), "transport.quic.auth: none"},
         {IN_QUIC("key: " SECRET ", auth: keys"), "transport.quic.auth: 'keys'"},
         {IN_QUIC("key: " SECRET ", mtu: 1227"), "transport.quic.mtu"},
         {IN_QUIC("key: " SECRET ", mtu: 1453"), "transport.quic.mtu"},
@@ -115,6 +140,7 @@ int conf_quic(void)
     const struct CMUnitTest quic[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(all_keys),
+        cmocka_unit_test(open_to_all),
         cmocka_unit_test(wrong),
     };
     return ut_run(quic);

@@ -23,7 +23,7 @@ const answerLimit = 5 * time.Second // for the single answer of the jobs ping, r
 // client is one session with a server, on which one job is run.
 type client struct {
 	family      *family
-	mux         *smux.Session
+	mux         mux
 	remoteFlags []flagSet
 	job         jobOptions
 }
@@ -54,11 +54,15 @@ func connect(f *family, t *tunnelConfig, raw *rawConn, remoteFlags []flagSet, jo
 		return nil, err
 	}
 	t.tune(session)
-	mux, err := smux.Client(session, t.smux())
+	muxed, err := smux.Client(session, t.smux())
 	if err != nil {
 		return nil, err
 	}
-	c := &client{f, mux, remoteFlags, job}
+	return begin(f, smuxMux{muxed}, remoteFlags, job)
+}
+
+func begin(f *family, m mux, remoteFlags []flagSet, job jobOptions) (*client, error) {
+	c := &client{f, m, remoteFlags, job}
 	return c, c.sendFlags()
 }
 
@@ -82,7 +86,7 @@ func (c *client) sendEmpty() error {
 
 // open makes a stream with a header the way the family does: B sends TCPF and an empty stream before each
 // one, A (which does both at most every few seconds) the empty stream.
-func (c *client) open(h *header) (*smux.Stream, error) {
+func (c *client) open(h *header) (stream, error) {
 	if c.family.name != "a" {
 		go c.sendFlags()
 	}
@@ -100,7 +104,7 @@ func (c *client) open(h *header) (*smux.Stream, error) {
 	return stream, nil
 }
 
-func (c *client) openTarget(kind byte) (*smux.Stream, error) {
+func (c *client) openTarget(kind byte) (stream, error) {
 	host, portText, err := net.SplitHostPort(c.job.target)
 	if err != nil {
 		return nil, fmt.Errorf("-target: %w", err)

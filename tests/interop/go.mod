@@ -3,6 +3,7 @@ module paqet/interop
 go 1.24.0
 
 require (
+	github.com/quic-go/quic-go v0.59.0
 	github.com/xtaci/kcp-go/v5 v5.6.72
 	github.com/xtaci/smux v1.5.53
 	golang.org/x/net v0.47.0

@@ -28,7 +28,7 @@ type options struct {
 	role, family, iface, local, server, routerMAC string
 	block, key, mode                              string
 	mtu, dshard, pshard, sndwnd, rcvwnd           int
-	stream                                        string
+	stream, transport                             string
 	localFlags, remoteFlags                       string
 	job, listen                                   string
 	dropRST, verbose                              bool
@@ -53,6 +53,7 @@ func parseOptions() *options {
 	flag.IntVar(&o.sndwnd, "sndwnd", 0, "KCP send window, segments (default: that of the family)")
 	flag.IntVar(&o.rcvwnd, "rcvwnd", 0, "KCP receive window, segments (default: that of the family)")
 	flag.StringVar(&o.stream, "stream", "", "true: KCP stream mode, false: message mode (default: that of the family)")
+	flag.StringVar(&o.transport, "transport", "kcp", "kcp, or quic as family A has it")
 	flag.StringVar(&o.localFlags, "flags", "PA", "TCP flag sets to send with, e.g. PA,A")
 	flag.StringVar(&o.remoteFlags, "remote-flags", "PA", "client: TCP flag sets the server shall send with")
 	flag.BoolVar(&o.dropRST, "drop-rst", false, "stop the RSTs of the kernel with an nftables rule that ends with the program")
@@ -202,11 +203,15 @@ func (o *options) prepare() (work func() (string, error), cleanup func(), err er
 	}
 	if isServer {
 		fmt.Println("ready", raw.local)
-		s := &server{f, *tunnel, raw}
+		s := &server{f, *tunnel, raw, o.transport == "quic"}
 		return func() (string, error) { return "", s.run() }, cleanup, nil
 	}
 	work = func() (string, error) {
-		c, err := connect(f, tunnel, raw, remoteFlags, o.work)
+		dial := connect
+		if o.transport == "quic" {
+			dial = connectQUIC
+		}
+		c, err := dial(f, tunnel, raw, remoteFlags, o.work)
 		if err != nil {
 			return "", err
 		}

@@ -19,9 +19,13 @@ type server struct {
 	family *family
 	tunnel tunnelConfig
 	raw    *rawConn
+	quic   bool
 }
 
 func (s *server) run() error {
+	if s.quic {
+		return s.runQUIC()
+	}
 	listener, err := kcp.ServeConn(s.tunnel.block, s.tunnel.dshard, s.tunnel.pshard, s.raw)
 	if err != nil {
 		return err
@@ -64,7 +68,7 @@ func (s *server) serveSession(session *kcp.UDPSession) {
 	}
 }
 
-func (s *server) serveStream(stream *smux.Stream, from netip.AddrPort) error {
+func (s *server) serveStream(stream stream, from netip.AddrPort) error {
 	h, err := s.family.readHeader(stream)
 	if errors.Is(err, io.EOF) {
 		return nil // an empty stream is the liveness check of the clients
@@ -99,7 +103,7 @@ func (s *server) dial(network string, h *header) (net.Conn, error) {
 
 // relayTCP copies both ways. A FIN closes a stream in both directions, so the first end of any side ends
 // both.
-func (s *server) relayTCP(stream *smux.Stream, h *header) error {
+func (s *server) relayTCP(stream stream, h *header) error {
 	target, err := s.dial("tcp", h)
 	if err != nil {
 		return err
@@ -114,7 +118,7 @@ func (s *server) relayTCP(stream *smux.Stream, h *header) error {
 
 // relayUDP makes one datagram of each frame and one frame of each datagram. Family B drops what is longer
 // than 4096 bytes.
-func (s *server) relayUDP(stream *smux.Stream, h *header) error {
+func (s *server) relayUDP(stream stream, h *header) error {
 	target, err := s.dial("udp", h)
 	if err != nil {
 		return err
@@ -122,7 +126,7 @@ func (s *server) relayUDP(stream *smux.Stream, h *header) error {
 	if s.family.name == "a" {
 		return both(stream, target,
 			func() error {
-				_, err := stream.WriteTo(target) // one Write for each frame
+				_, err := io.Copy(target, stream) // smux: one Write for each frame
 				return err
 			},
 			func() error { return copyChunks(stream, target, 16<<10) })

@@ -99,6 +99,7 @@ class Options:
     ip6: bool = False
     shards: tuple[int, int] = (0, 0)  # FEC: data and parity
     keepalive: int = 2  # s
+    transport: str = "kcp"
 
     def address(self, host: Host) -> str:
         return f"[{host.ip6}]" if self.ip6 else host.ip4
@@ -110,7 +111,7 @@ def arguments(me: Host, other: Host, port: int, family: str, options: Options) -
         argv += ["-stream=true" if options.mode == "stream" else "-stream=false"]
     argv += ["-flags", options.flags, "-remote-flags", options.flags]
     argv += ["-dshard", str(options.shards[0]), "-pshard", str(options.shards[1])]
-    argv += ["-keepalive", f"{options.keepalive}s"]
+    argv += ["-keepalive", f"{options.keepalive}s", "-transport", options.transport]
     argv += ["-iface", me.device, "-router-mac", other.mac]
     return [*argv, "-local", f"{options.address(me)}:{port}"]
 

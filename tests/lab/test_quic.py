@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import gopeer
 import paqet
 import test_main
 import test_peers
@@ -21,6 +22,8 @@ from paqet import PORT, Settings
 from test_survive import map_port
 
 QUIC = Settings(protocol="quic")
+OPEN = Settings(protocol="quic", quic="    auth: none\n    insecure_skip_verify: true\n")
+GO = gopeer.Options(transport="quic")
 
 
 def have_quic() -> None:
@@ -113,6 +116,20 @@ def test_quic_narrow_link() -> None:
         test_main.check_download(lab, 1_000_000)
 
 
+@test()
+def test_quic_auth_none() -> None:
+    """Without a key at either end, as the Go programs have it; a client with the key beside that."""
+    have_quic()
+    with Lab() as lab:
+        pair = paqet.start_pair(lab, OPEN)
+        pair.client.wait_log("the server is a paqet of this kind$", 2)
+        test_main.check_download(lab, 1_000_000)
+        pair.client.stop()
+        client = paqet.start_client(lab, QUIC)
+        paqet.wait_working(lab)
+        client.wait_log("of this kind, and has the right key", 2)
+
+
 @test(timed=True)
 def test_quic_goes_on_behind_another_port() -> None:
     """A NAT that shows the client's port as another one: the session goes on, and its connections."""
@@ -130,3 +147,42 @@ def test_quic_goes_on_behind_another_port() -> None:
         server.wait_log(f"client {lab.c.ip4}:20002 goes on", 2)
         expect(server.log().count("connected") == 1, f"another session: {server.log()}")
         echo.close()
+
+
+@test(tries=2)
+def test_quic_go_server() -> None:
+    """One of family A, whose reader of headers takes what has come with them: nothing is lost, unless
+    the machine is too busy for either."""
+    have_quic()
+    gopeer.path()
+    with Lab() as lab:
+        lab.origin()
+        lab.s.keep_kernel_quiet(PORT)
+        gopeer.start_server(lab, "a", GO)
+        client = paqet.start_client(lab, OPEN)
+        paqet.wait_working(lab)
+        client.wait_log("family A", 2)
+        test_main.check_download(lab, 1000, "--count", 100)
+        test_main.check_download(lab, 1000, "--count", 1000, "--parallel", 200)
+        test_main.check_download(lab, 20_000_000)
+        test_main.check_upload(lab, 20_000_000)
+
+
+@test()
+def test_quic_go_client() -> None:
+    """One of family A at our server, which also serves who has the key."""
+    have_quic()
+    gopeer.path()
+    with Lab() as lab:
+        server = paqet.start_server(lab, OPEN)
+        gopeer.start_echo(lab)
+        for job in (
+            ["ping"],
+            ["empty"],
+            ["refused", "-target", "127.0.0.1:1"],
+            ["echo", "-bytes", "20000000"],
+            ["echo", "-bytes", "100000", "-par", "200"],
+            ["udp"],
+        ):
+            gopeer.run_job(lab, "a", GO, *job)
+        expect(server.alive(), "the server ended")
