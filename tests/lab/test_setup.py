@@ -172,9 +172,9 @@ def test_setup_bridge() -> None:
 
 @test()
 def test_setup_bridge_all() -> None:
-    """All ports of one server lead to those of another, but for exceptions."""
+    """All ports of one server lead to those of another, but for exceptions, from a service without root."""
     with Lab(third=True) as lab:
-        server, client = Machine(lab.s), Machine(lab.c)
+        server, client = Machine(lab.s), SystemdMachine(lab.c)
         lab.origin(8080)
         lab.origin(8099)
         arguments = ("--address", lab.s.ip4)
