@@ -5,7 +5,7 @@
 # libraries, static and with musl, from Debian's source packages. All of it lies in build-release.
 
 ZIG_VERSION=0.17.1
-PACKAGES=(libuv1 libyaml libgpg-error libgcrypt20 qrencode)
+PACKAGES=(libuv1 libyaml libgpg-error libgcrypt20 qrencode libmicrohttpd)
 UPSTREAM=(qrencode) # of these the tarball alone, since Debian changes nothing in them that matters here
 # What of libgcrypt goes in: the ciphers of the wire; digests for key derivation, CRC-32 and random
 # numbers (key derivation does not compile without blake2); ecc for key exchange.
@@ -214,6 +214,18 @@ build_gcrypt() {
         '-lgcrypt -lgpg-error'
 }
 
+# Without TLS and all else that the page has no use for.
+build_microhttpd() {
+    local from=$out/sources/libmicrohttpd
+    configure "$deps/microhttpd" "$from" --disable-https --disable-curl --disable-examples --disable-tools \
+        --disable-postprocessor --disable-dauth --disable-bauth --disable-httpupgrade --disable-messages \
+        --disable-largefile --enable-epoll --disable-poll
+    quietly "$arch" make -C "$deps/microhttpd/src/microhttpd" -j "$jobs" libmicrohttpd.la
+    cp "$deps/microhttpd/src/microhttpd/.libs/libmicrohttpd.a" "$deps/lib/"
+    cp "$from/src/include/microhttpd.h" "$deps/include/"
+    write_pc libmicrohttpd "$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$from/configure")" -lmicrohttpd
+}
+
 # A program that is the compiler, or another tool, for one target.
 write_tool() { # FILE ARGUMENT...
     local file=$1
@@ -231,7 +243,7 @@ build_libraries() {
     write_tool "$deps/bin/ar" ar
     write_tool "$deps/bin/ranlib" ranlib
     mkdir -p "$deps/lib/pkgconfig" "$deps/include"
-    for part in libuv libyaml qrencode gpg_error gcrypt; do
+    for part in libuv libyaml qrencode microhttpd gpg_error gcrypt; do
         [ ! -e "$deps/$part.done" ] || continue
         say "$arch: $part"
         "build_$part"
@@ -274,7 +286,7 @@ END
     [ -z "${wrapper:-}" ] || sed -i "/^pkgconfig/a exe_wrapper = '$wrapper'" "$deps/cross.ini"
     rm -rf "$folder"
     quietly "$arch" meson setup "$folder" "$root" --cross-file "$deps/cross.ini" --buildtype=release \
-        --wrap-mode=nofallback -Dprefer_static=true -Dfec=builtin -Dpcap=disabled "-Db_pie=$pie" "$@"
+        --wrap-mode=nofallback -Dprefer_static=true -Dhttp_linked=true -Dfec=builtin -Dpcap=disabled "-Db_pie=$pie" "$@"
 }
 
 # Calls a function for one architecture, behind its libraries.

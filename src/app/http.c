@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* http.c - libmicrohttpd is loaded when it is asked for: with the libraries that it brings along it
- * would cost every user 2.7 MB. */
+ * would cost every user 2.7 MB.  A static one, without TLS, is linked (PQ_HTTP_LINKED). */
 #include "app/http_internal.h"
 #include "os/local.h"
 
+#ifndef PQ_HTTP_LINKED
 #include <dlfcn.h>
+#endif
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,27 @@
 
 #define lib pq_http_lib
 
+struct pq_http_lib pq_http_lib;
+
+#ifdef PQ_HTTP_LINKED
+static int load(void)
+{
+    lib = (struct pq_http_lib){
+        .start_daemon = MHD_start_daemon,
+        .stop_daemon = MHD_stop_daemon,
+        .get_daemon_info = MHD_get_daemon_info,
+        .get_connection_info = MHD_get_connection_info,
+        .get_timeout = MHD_get_timeout,
+        .run = MHD_run,
+        .create_response_from_buffer = MHD_create_response_from_buffer,
+        .add_response_header = MHD_add_response_header,
+        .queue_response = MHD_queue_response,
+        .destroy_response = MHD_destroy_response,
+        .lookup_connection_value = MHD_lookup_connection_value,
+    };
+    return 0;
+}
+#else
 static const struct {
     const char *name;
     size_t at;
@@ -36,8 +59,6 @@ static const struct {
     {"MHD_lookup_connection_value", offsetof(struct pq_http_lib, lookup_connection_value)},
 };
 
-struct pq_http_lib pq_http_lib;
-
 static int load(void)
 {
     if (!lib.handle)
@@ -52,6 +73,7 @@ static int load(void)
     }
     return 0;
 }
+#endif
 
 /* ---- who takes too long */
 
