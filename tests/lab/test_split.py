@@ -14,6 +14,7 @@ from case import expect, test
 from lab import Lab, tool, wait_until
 from paqet import SOCKS, Settings
 from test_rules import GREETING, SERVICE, Service, answers, ask, names
+from test_tun import FAR, internet, seen_by_far, tun, wait_ping
 
 CURL = ["curl", "-s", "-m", "10", "-o", "/dev/null", "-x", f"http://127.0.0.1:{SOCKS}"]
 
@@ -141,6 +142,23 @@ def ends_like_the_target(lab: Lab) -> None:
                 answer += piece
         thread.join(10)
     expect(answer.decode() == hashlib.sha256(data).hexdigest(), f"it said {answer!r}, {sums}")
+
+
+@test()
+def test_split_beside_tun() -> None:
+    """What goes directly does not go into the TUN device, kill switch or not; all else of the machine does."""
+    with Lab(third=True) as lab:
+        internet(lab)
+        Service(lab.x, FAR)
+        paqet.start_server(lab, Settings(network=False, extra=tun(1, "  masquerade: true\n")))
+        for more in ("", "  kill_switch: on\n  lan: block\n"):
+            extra = tun(2, f"  routes: [default]\n{more}") + f"rules:\n  - direct: {FAR}\n"
+            client = paqet.start_client(lab, Settings(network=False, extra=extra))
+            wait_ping(lab.c, "10.9.0.1")
+            expect(seen_from(lab, FAR) == "c", "a direct target of the proxy went through the tunnel")
+            expect(answers(lab, FAR), "no UDP answer of a direct target")
+            expect(seen_by_far(lab) == lab.s.ip4, "a program that knows no proxy did not go through the tunnel")
+            expect(client.stop() == 0, "exit code")
 
 
 # ---- reload, mistakes
