@@ -70,7 +70,7 @@ static void cubic(void **state)
     (void)state;
     struct qw_conf c = wan(0);
     c.end[CLIENT].cc = PQ_QUIC_CUBIC;
-    assert_true(upload(&c, SECONDS, "cubic") >= 150);
+    assert_true(upload(&c, 6, "cubic") >= 140);
 }
 
 /* Fast and slow, short and long. */
@@ -81,7 +81,7 @@ static void paths(void **state)
         double mbit, rtt; /* ms */
         unsigned loss;
         double least;
-    } is[] = {{1000, 0.2, 0, 850}, {1000, 5, 0, 850}, {1000, 20, 0, 800}, {5, 200, 30, 4}};
+    } is[] = {{1000, 0.2, 0, 850}, {1000, 5, 0, 800}, {1000, 20, 0, 650}, {5, 200, 30, 4}};
     for (size_t i = 0; i < COUNT_OF(is); i++) {
         struct qw_conf c = wan(is[i].loss);
         for (int k = 0; k < 2; k++) {
@@ -91,7 +91,7 @@ static void paths(void **state)
         }
         char what[48];
         snprintf(what, sizeof what, "%.0f Mbit/s, RTT %.1f ms", is[i].mbit, is[i].rtt);
-        assert_true(upload(&c, is[i].mbit > 100 ? 3 : SECONDS, what) >= is[i].least);
+        assert_true(upload(&c, is[i].mbit > 100 ? 1 : SECONDS, what) >= is[i].least);
     }
 }
 
@@ -130,7 +130,7 @@ static void short_and_lossy(void **state)
 
 /* ---- beside each other */
 
-static pq_ns asked_at, took[512];
+static pq_ns asked_at, took[60];
 static size_t n_took;
 
 static bool was_answered(const struct qw *w)
@@ -156,8 +156,8 @@ static void echo_beside_downloads(unsigned loss, pq_ns median, pq_ns nearly_all)
     w->side[SERVER].echo = false;
     for (int i = 0; i < 4; i++)
         qw_open(&w->side[SERVER], UINT64_C(1) << 40);
-    qw_run(w, w->now + 5 * PQ_SEC, NULL);
-    for (n_took = 0; n_took < 200; n_took++) {
+    qw_run(w, w->now + 2 * PQ_SEC, NULL);
+    for (n_took = 0; n_took < COUNT_OF(took); n_took++) {
         asked_at = w->now;
         echo->to_send += 64;
         assert_true(qw_run(w, w->now + 5 * PQ_SEC, was_answered));
@@ -166,10 +166,10 @@ static void echo_beside_downloads(unsigned loss, pq_ns median, pq_ns nearly_all)
     }
     qsort(took, n_took, sizeof took[0], by_time);
     printf("echo beside four downloads, loss %u per mille: p50 %.1f, p90 %.1f, max %.1f ms\n", loss,
-           (double)took[100] / (double)PQ_MS, (double)took[180] / (double)PQ_MS,
-           (double)took[199] / (double)PQ_MS);
-    assert_true(took[100] <= median);
-    assert_true(took[180] <= nearly_all);
+           (double)took[30] / (double)PQ_MS, (double)took[54] / (double)PQ_MS,
+           (double)took[59] / (double)PQ_MS);
+    assert_true(took[30] <= median);
+    assert_true(took[54] <= nearly_all);
     qw_free(w);
 }
 
@@ -189,7 +189,7 @@ static void blackout(pq_ns length)
     qw_up(w);
     qw_open(&w->side[CLIENT], UINT64_C(1) << 40);
     qw_open(&w->side[SERVER], UINT64_C(1) << 40);
-    qw_run(w, w->now + 5 * PQ_SEC, NULL);
+    qw_run(w, w->now + 3 * PQ_SEC, NULL);
     for (int i = 0; i < 2; i++)
         w->side[i].out.conf.cut = true;
     qw_run(w, w->now + length, NULL);
@@ -199,13 +199,13 @@ static void blackout(pq_ns length)
     uint64_t before[2], after[2];
     for (int i = 0; i < 2; i++)
         before[i] = qw_received(&w->side[i]);
-    qw_run(w, w->now + 2 * PQ_SEC, NULL);
+    qw_run(w, w->now + PQ_SEC, NULL);
     for (int i = 0; i < 2; i++)
         after[i] = qw_received(&w->side[i]);
     printf("after a blackout of %.1f s: %.0f and %.0f Mbit/s\n", (double)length / (double)PQ_SEC,
-           mbit(after[0] - before[0], 2), mbit(after[1] - before[1], 2));
+           mbit(after[0] - before[0], 1), mbit(after[1] - before[1], 1));
     for (int i = 0; i < 2; i++)
-        assert_true(mbit(after[i] - before[i], 2) >= 130);
+        assert_true(mbit(after[i] - before[i], 1) >= 110);
     qw_free(w);
 }
 
@@ -230,9 +230,9 @@ static void reordered_and_doubled(void **state)
     struct qw *w = qw_new(&c);
     w->side[SERVER].echo = true;
     qw_connect(w);
-    qw_open(&w->side[CLIENT], 40 << 20);
+    qw_open(&w->side[CLIENT], 20 << 20);
     assert_true(qw_run(w, w->now + 20 * PQ_SEC, qw_both_got_all));
-    printf("40 MB to and fro, reordered, doubled, changed: %.1f s\n",
+    printf("20 MB to and fro, reordered, doubled, changed: %.1f s\n",
            (double)(w->now - QW_T0) / (double)PQ_SEC);
     qw_free(w);
 }
@@ -278,22 +278,22 @@ static void keys_and_ids(void **state)
     struct qw *w = qw_new(&c);
     w->side[SERVER].echo = true;
     qw_up(w);
-    qw_open(&w->side[CLIENT], 160 << 20);
+    qw_open(&w->side[CLIENT], 60 << 20);
     int changed = 0, moved = 0;
-    for (int i = 0; i < 200 && !qw_both_got_all(w); i++) {
+    for (int i = 0; i < 400 && !qw_both_got_all(w); i++) {
         struct pq_quic *q = w->side[CLIENT].q;
         changed += ngtcp2_conn_initiate_key_update(q->conn, w->now) == 0;
         struct pq_quic_path path = {w->side[CLIENT].addr, w->side[SERVER].addr};
         path.local.port = (uint16_t)(41000 + i);
         moved += i % 4 == 3 && pq_quic_move(q, &path, w->now) == 0;
         w->side[CLIENT].addr.port = w->side[CLIENT].last.local.port;
-        qw_run(w, w->now + 500 * PQ_MS, NULL);
+        qw_run(w, w->now + 200 * PQ_MS, NULL);
         assert_true(q->n_ids <= 8);
     }
     assert_true(qw_run(w, w->now + 60 * PQ_SEC, qw_both_got_all));
-    printf("320 MB, keys changed %d times, paths %d times\n", changed, moved);
+    printf("120 MB, keys changed %d times, paths %d times\n", changed, moved);
     assert_true(changed >= 5 && moved >= 3);
-    assert_true(w->side[CLIENT].packets_out + w->side[SERVER].packets_out > 250000);
+    assert_true(w->side[CLIENT].packets_out + w->side[SERVER].packets_out > 100000);
     qw_free(w);
 }
 
