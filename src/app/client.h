@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* client.h - state of a client; between client.c (its life), client_listen.c (where it listens),
- * client_session.c (sessions and their ports), client_family.c (first words, headers) and
- * client_way.c (servers and how to reach them).
+ * client_session.c (sessions), client_ports.c (their ports), client_family.c (first words, headers)
+ * and client_way.c (servers and how to reach them).
  */
 #ifndef PQ_APP_CLIENT_H
 #define PQ_APP_CLIENT_H
@@ -201,6 +201,23 @@ void pq_client_renew_way(struct client_worker *cw, unsigned server, struct serve
 
 /* Looks whether the interface's MTU is another now: sessions that do not fit are replaced. */
 void pq_client_renew_mtu(struct client_worker *cw);
+
+/* ---- client_ports.c */
+
+/* Has the worker's packet filter let in what its leases hold.  Returns 0 or -errno. */
+int pq_client_filter(struct client_worker *cw);
+
+/* Takes the configured port or, if there is none, a free random one of 32768..65535 [1.4].  Returns
+ * 0 or -errno, which was said. */
+int pq_client_take_port(struct client_worker *cw, struct own_port *p);
+void pq_client_free_port(struct client_worker *cw, struct own_port *p); /* none does nothing */
+
+/* Whether the lease's server has several ports; one of them at random, but none of those where
+ * nothing came through lately, as noted. */
+bool pq_client_hops(const struct lease *l);
+uint16_t pq_client_pick_port(struct client_worker *cw, const struct server_way *way,
+                             const struct lease *l);
+void pq_client_note_left(struct client_worker *cw, const struct lease *l, uint16_t port);
 
 /* ---- client_session.c */
 

@@ -17,119 +17,20 @@
 #define MOVE_MAX     (700 * PQ_MS) /* a move may go unanswered, or so many round trips */
 #define MOVE_RTTS    3
 #define RETRY_MAX    (30 * PQ_SEC) /* spread: how long a server has for the first answer */
-#define PORT_TRIES   100
 
 /* ---- sessions */
-
-static void add_port(const struct own_port *p, struct pq_range ports[PQ_IO_PORTS_MAX], size_t *n)
-{
-    if (p->n && *n < PQ_IO_PORTS_MAX)
-        ports[(*n)++] = (struct pq_range){p->n, p->n};
-}
-
-static int set_filter(struct client_worker *cw)
-{
-    struct pq_range ports[PQ_IO_PORTS_MAX];
-    size_t n = 0;
-    for (struct pq_list *i = cw->leases.prev; i != &cw->leases; i = i->prev) {
-        const struct lease *l = PQ_OF(i, struct lease, node);
-        add_port(&l->port, ports, &n);
-        add_port(&l->next, ports, &n);
-        for (unsigned k = 0; k < PQ_TRAINS; k++)
-            add_port(&l->train[k], ports, &n);
-    }
-    for (struct pq_list *i = cw->leases.prev; i != &cw->leases; i = i->prev)
-        add_port(&PQ_OF(i, struct lease, node)->last, ports, &n);
-    return pq_pktio_set_ports(cw->w.io, ports, n);
-}
-
-static void free_port(struct client_worker *cw, struct own_port *p)
-{
-    if (!p->n)
-        return;
-    pq_app_cover_port(&cw->cl->app, p->n, false);
-    pq_port_release(&p->reserved);
-    p->n = 0;
-}
 
 static void lease_free(struct lease *l)
 {
     struct client_worker *cw = l->cw;
     pq_list_remove(&l->node);
-    free_port(cw, &l->port);
-    free_port(cw, &l->next);
-    free_port(cw, &l->last);
+    pq_client_free_port(cw, &l->port);
+    pq_client_free_port(cw, &l->next);
+    pq_client_free_port(cw, &l->last);
     for (unsigned k = 0; k < PQ_TRAINS; k++)
-        free_port(cw, &l->train[k]);
+        pq_client_free_port(cw, &l->train[k]);
     free(l);
-    set_filter(cw);
-}
-
-/* Takes the configured port or, if there is none, a free random one of 32768..65535 [1.4]. */
-static int take_port(struct client_worker *cw, struct own_port *p)
-{
-    uint16_t fixed = cw->cl->app.conf->own_port, n = 0;
-    int e = -EADDRINUSE;
-    for (int i = 0; i < PORT_TRIES && e == -EADDRINUSE; i++) {
-        n = fixed ? fixed : (uint16_t)(32768 + pq_rng_u32(&cw->w.rng) % 32768);
-        e = pq_port_reserve(&p->reserved, n);
-        if (fixed)
-            break;
-    }
-    if (e == -EADDRINUSE && fixed)
-        pq_say("port %u is in use by another program (another paqet client?); change "
-               "network.*.addr or use port 0",
-               fixed);
-    else if (e)
-        pq_say("no local port could be had: %s", pq_strerror(e));
-    if (e)
-        return e;
-    p->n = n;
-    pq_app_cover_port(&cw->cl->app, n, true);
-    return 0;
-}
-
-/* ---- the server's ports, where it has several */
-
-/* Whether it is one of the last ones where nothing came through; of few ports not all are. */
-static bool is_left(const struct known *k, const struct pq_range *r, uint16_t port)
-{
-    unsigned n = pq_range_size(r) / 2;
-    n = n < LEFT_MAX ? n : LEFT_MAX;
-    n = n < k->n_left ? n : k->n_left;
-    for (unsigned i = 1; i <= n; i++)
-        if (k->left[(k->n_left - i) % LEFT_MAX] == port)
-            return true;
-    return false;
-}
-
-static void note_left(struct client_worker *cw, const struct lease *l, uint16_t port)
-{
-    struct known *k = &cw->known[l->server];
-    k->left[k->n_left++ % LEFT_MAX] = port;
-}
-
-static bool has_several(const struct lease *l)
-{
-    struct client *cl = l->cw->cl;
-    pthread_mutex_lock(&cl->way_lock);
-    const unsigned conf = cl->way[l->server].conf;
-    pthread_mutex_unlock(&cl->way_lock);
-    return pq_range_size(&cl->app.conf->server[conf].ports) > 1;
-}
-
-static uint16_t pick_server_port(struct client_worker *cw, const struct server_way *way,
-                                 const struct lease *l)
-{
-    const struct pq_range *r = &cw->cl->app.conf->server[way->conf].ports;
-    const unsigned n = (unsigned)(r->to - r->from) + 1;
-    uint16_t port = r->from;
-    for (int i = 0; i < PORT_TRIES; i++) {
-        port = (uint16_t)(r->from + pq_rng_u32(&cw->w.rng) % n);
-        if (!is_left(&cw->known[l->server], r, port))
-            break;
-    }
-    return port;
+    pq_client_filter(cw);
 }
 
 /* The server answers the session that has its place, but not this one: it does not know it. */
@@ -228,16 +129,16 @@ int pq_client_connect(struct link *k)
     l->server = k->server;
     l->since = cw->w.now;
     pq_list_init(&l->node);
-    int e = take_port(cw, &l->port);
+    int e = pq_client_take_port(cw, &l->port);
     if (e) {
         free(l);
         return e;
     }
     pq_list_push(&cw->leases, &l->node);
-    e = set_filter(cw);
+    e = pq_client_filter(cw);
     const struct pq_conf_server *server = &cw->cl->app.conf->server[way.conf];
     struct pq_flow_conf fc;
-    way.addr.port = pick_server_port(cw, &way, l);
+    way.addr.port = pq_client_pick_port(cw, &way, l);
     fill_flow(cw, &way, l->port.n, &fc);
     l->by_keys = server->has_key;
     l->how = how_to_begin(cw, l);
@@ -270,13 +171,13 @@ int pq_client_train(struct lease *l, unsigned i, uint16_t port, enum pq_look loo
 {
     struct client_worker *cw = l->cw;
     struct server_way way;
-    free_port(cw, &l->train[i]);
+    pq_client_free_port(cw, &l->train[i]);
     pq_client_renew_way(cw, l->server, &way);
     way.addr = *pq_session_peer(l->ses);
     way.addr.port = port;
-    int e = take_port(cw, &l->train[i]);
+    int e = pq_client_take_port(cw, &l->train[i]);
     if (!e)
-        e = set_filter(cw);
+        e = pq_client_filter(cw);
     fill_flow(cw, &way, l->train[i].n, fc);
     fc->look = look;
     return e;
@@ -327,7 +228,7 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     if (err == PQ_ETIMEOUT && k->ses == ses)
         change_look(l);
     if (err == PQ_ETIMEOUT)
-        note_left(cw, l, pq_session_peer(ses)->port);
+        pq_client_note_left(cw, l, pq_session_peer(ses)->port);
     lease_free(l);
     if (k->ses != ses)
         return; /* it had been replaced */
@@ -395,17 +296,17 @@ static bool on_move(void *ctx, struct pq_session *ses, struct pq_flow_conf *fc)
     struct server_way way;
     char to[PQ_ADDR_STRLEN];
     const bool fixed = cw->cl->app.conf->own_port != 0;
-    if (cw->stopping || ((fixed || !pq_session_secure(ses)) && !has_several(l)))
+    if (cw->stopping || ((fixed || !pq_session_secure(ses)) && !pq_client_hops(l)))
         return false;
     pq_client_renew_way(cw, l->server, &way);
     way.addr = *pq_session_peer(ses);
-    note_left(cw, l, way.addr.port);
-    way.addr.port = pick_server_port(cw, &way, l);
-    free_port(cw, &l->last);
-    if (!fixed && take_port(cw, &l->next))
+    pq_client_note_left(cw, l, way.addr.port);
+    way.addr.port = pq_client_pick_port(cw, &way, l);
+    pq_client_free_port(cw, &l->last);
+    if (!fixed && pq_client_take_port(cw, &l->next))
         return false;
-    if (set_filter(cw)) {
-        free_port(cw, &l->next);
+    if (pq_client_filter(cw)) {
+        pq_client_free_port(cw, &l->next);
         return false;
     }
     l->tried = way.addr.port;
@@ -430,16 +331,16 @@ static void on_moved(void *ctx, struct pq_session *ses, bool ok)
         PQ_LOG(PQ_LOG_INFO, "the session from port %u goes on from port %u, to %s", l->port.n,
                l->next.n ? l->next.n : l->port.n, pq_addr_str(pq_session_peer(ses), to));
     } else {
-        note_left(cw, l, l->tried);
+        pq_client_note_left(cw, l, l->tried);
     }
     if (ok && l->next.n) {
         l->last = l->port;
         l->port = l->next;
         l->next.n = 0;
     } else {
-        free_port(cw, &l->next);
+        pq_client_free_port(cw, &l->next);
     }
-    set_filter(cw);
+    pq_client_filter(cw);
 }
 
 const struct pq_hub_events pq_client_hub_events = {.stream = on_stream,
@@ -486,7 +387,7 @@ static void give_up(struct link *k, const char *why)
     struct pq_session *old = k->ses;
     const struct lease *l = pq_session_user(old);
     PQ_LOG(PQ_LOG_WARN, "the server %s: opening a fresh session", why);
-    note_left(cw, l, pq_session_peer(old)->port);
+    pq_client_note_left(cw, l, pq_session_peer(old)->port);
     if (!l->greeted)
         pq_client_forget(cw, l->server);
     change_look(l);
