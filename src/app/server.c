@@ -228,8 +228,8 @@ static int hold_ports(struct server *s)
 {
     const struct pq_range *r = &s->app.conf->own_ports;
     char why[PQ_WHY_LEN];
-    if (s->app.conf->decoy) /* another program has it */
-        return open_decoy(s);
+    if (s->app.conf->decoy && !pq_server_ports_given(r, why))
+        return open_decoy(s); /* another program has it, or some of them */
     int e = pq_server_ports_hold(&s->ports, r, why);
     if (e == -EACCES) {
         PQ_LOG(PQ_LOG_WARN,

@@ -11,7 +11,7 @@
 
 /* Answers to a connection of this machine's own that had one of the ports would be kept from the
  * kernel.  A single port is bound, so no such connection gets it. */
-static bool is_given_away(const struct pq_range *r, char why[PQ_WHY_LEN])
+bool pq_server_ports_given(const struct pq_range *r, char why[PQ_WHY_LEN])
 {
     char reserve[PQ_RESERVE_TEXT], ports[PQ_RANGE_STRLEN];
     if (r->from == r->to || !pq_ports_given_away(r, reserve))
@@ -31,7 +31,7 @@ int pq_server_ports_hold(struct pq_port_hold *h, const struct pq_range *r, char 
 {
     uint16_t taken;
     h->port.fd4 = h->port.fd6 = h->mark = -1;
-    if (is_given_away(r, why))
+    if (pq_server_ports_given(r, why))
         return -EADDRINUSE;
     const int e = pq_ports_hold(h, r, &taken);
     if (e)
