@@ -57,6 +57,7 @@ void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct p
 struct pq_check_about {
     unsigned seconds; /* as in pq_check_how */
     double idle;      /* ms of a round trip before */
+    bool quic;        /* transport.protocol */
     bool models;      /* this side's congestion control follows the path */
 };
 

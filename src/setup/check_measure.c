@@ -170,7 +170,11 @@ static void say_speed(const struct pq_measured *m, double idle, bool models, str
 void pq_check_measured(const struct pq_measured *m, const struct pq_check_about *about,
                        struct pq_findings *f)
 {
-    if (!m->speed_able)
+    if (about->quic)
+        pq_finding_add(f, PQ_FINDING_NOTE, "measure",
+                       "transport.protocol: kcp, at both ends, to see it",
+                       "over QUIC what passes each way and how fast is not measured");
+    else if (!m->speed_able)
         pq_finding_add(
             f, PQ_FINDING_NOTE, "measure", "run this version of this program at both ends",
             "the server is another program, or an older one: what passes each way and how fast "

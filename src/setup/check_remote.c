@@ -12,7 +12,7 @@
 #define FAR      400.0 /* ms */
 
 struct seen_rtt {
-    bool open, secure;
+    bool open, secure, quic;
     unsigned answers, lost;
     double first, min, max, sum; /* ms */
 };
@@ -40,8 +40,11 @@ static void add_answers(const struct seen_rtt *r, const struct pq_probe_seen *se
 {
     const double mean = r->answers ? r->sum / r->answers : 0;
     pq_finding_add(f, PQ_FINDING_OK, "server", NULL, "it answers, the first time after %.0f ms, %s",
-                   r->first, r->secure ? "with keys of the session's own" : "on the classic wire");
-    if (!r->secure)
+                   r->first,
+                   r->quic     ? "over QUIC"
+                   : r->secure ? "with keys of the session's own"
+                               : "on the classic wire");
+    if (!r->secure && !r->quic)
         pq_finding_add(f, PQ_FINDING_NOTE, "keys", "run this program at both ends",
                        "what is recorded now can be read by whoever gets transport.kcp.key later");
     if (!r->answers) {
@@ -85,8 +88,9 @@ void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct p
                                        .ctx = how->ctx,
                                        .out = &f->measured};
     struct pq_check_about about = {.seconds = how->seconds,
+                                   .quic = c->over_quic,
                                    .models = c->congestion == PQ_CONGESTION_BBR};
-    struct seen_rtt r = {.open = false};
+    struct seen_rtt r = {.quic = c->over_quic};
     struct pq_probe_seen seen = {.datagrams = 0};
     const struct pq_probe_conf pc = {.count = REQUESTS,
                                      .interval = INTERVAL,

@@ -118,6 +118,11 @@ static void not_able(void **state)
     struct pq_findings f = say(&m);
     assert_int_equal(f.n, 1);
     assert_non_null(strstr(of(&f, "measure", 0)->text, "another program, or an older one"));
+    const struct pq_check_about quic = {.quic = true};
+    f = (struct pq_findings){.n = 0};
+    pq_check_measured(&m, &quic, &f);
+    assert_int_equal(f.n, 1);
+    assert_non_null(strstr(f.v[0].text, "over QUIC"));
     m = (struct pq_measured){.speed_able = true};
     f = say(&m);
     assert_non_null(strstr(of(&f, "measure", 0)->text, "classic wire"));
