@@ -4,40 +4,76 @@
 #include "app/app.h"
 
 #ifdef PQ_QUIC_MODULE
+#include "version.h"
+
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NAME "/quic.so"
 
-/* Where the program itself lies: it has been built, and not installed. */
-static bool beside(char path[PATH_MAX])
+/* Where the program itself lies: it has been built, and not installed.  What others have put there,
+ * as they may in /tmp, is not loaded, and nothing is if the program has capabilities that its user
+ * has not: a link of his would say where it lies. */
+static int open_beside(char path[PATH_MAX])
 {
+    struct stat program, module;
     const ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - sizeof NAME);
-    if (n <= 0)
-        return false;
+    if (n <= 0 || getauxval(AT_SECURE) || stat("/proc/self/exe", &program))
+        return -1;
     path[n] = 0;
     char *slash = strrchr(path, '/');
     if (!slash)
-        return false;
+        return -1;
     memcpy(slash, NAME, sizeof NAME);
-    return access(path, R_OK) == 0;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &module))
+        return fd;
+    if (S_ISREG(module.st_mode) && !(module.st_mode & S_IWOTH) &&
+        (module.st_uid == 0 || module.st_uid == program.st_uid))
+        return fd;
+    pq_say("%s is not loaded: it is not the program's owner's, or others may write to it", path);
+    close(fd);
+    return -1;
+}
+
+static void *load(char path[PATH_MAX])
+{
+    char opened[32];
+    const int fd = open_beside(path);
+    if (fd < 0) {
+        snprintf(path, PATH_MAX, "%s", PQ_QUIC_MODULE);
+        return dlopen(path, RTLD_NOW | RTLD_LOCAL); /* it stays loaded */
+    }
+    snprintf(opened, sizeof opened, "/proc/self/fd/%d", fd); /* the very file that was looked at */
+    void *module = dlopen(opened, RTLD_NOW | RTLD_LOCAL);
+    close(fd);
+    return module;
 }
 
 int pq_app_load_quic(const struct pq_transport **out)
 {
     char path[PATH_MAX];
-    if (!beside(path))
-        snprintf(path, sizeof path, "%s", PQ_QUIC_MODULE);
-    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* it stays loaded */
+    void *module = load(path);
+    const char *build = module ? dlsym(module, "pq_quic_build") : NULL;
     *out = module ? dlsym(module, "pq_transport_quic") : NULL;
-    if (*out)
+    if (*out && build && strcmp(build, PQ_BUILD) == 0)
         return 0;
-    pq_say("transport.protocol: quic needs a module that cannot be loaded: %s; install ngtcp2 with "
-           "GnuTLS and the whole of paqet, or use kcp at both ends",
-           dlerror());
+    if (*out)
+        pq_say("transport.protocol: quic needs a module of the same build as the program, " PQ_BUILD
+               ", and %s is of %s: install both anew",
+               path, build ? build : "an older one");
+    else
+        pq_say("transport.protocol: quic needs a module that cannot be loaded: %s; install the "
+               "libraries of ngtcp2 with GnuTLS, and paqet with its module (meson install -C "
+               "build), or use kcp at both ends",
+               dlerror());
+    *out = NULL;
     return PQ_ENOTSUP;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "app/app.h"
 #include "cli/cli.h"
 #include "version.h"
 
@@ -24,17 +25,22 @@
 #define FEC "no"
 #endif
 
-#ifdef PQ_WITH_QUIC
-#define TRANSPORTS "kcp, quic"
-#else
-#define TRANSPORTS "kcp"
-#endif
-
 #ifdef PQ_WITH_HTTP
 #define HTTP "yes"
 #else
 #define HTTP "no"
 #endif
+
+/* QUIC may lie in a module, which can be missing: that is said then. */
+static const char *transports(void)
+{
+#ifdef PQ_WITH_QUIC
+    const struct pq_transport *quic;
+    return pq_app_load_quic(&quic) == 0 ? "kcp, quic" : "kcp";
+#else
+    return "kcp";
+#endif
+}
 
 int pq_cmd_version(int argc, char **argv)
 {
@@ -48,7 +54,7 @@ int pq_cmd_version(int argc, char **argv)
     printf("Platform:   %s/%s\n", u.sysname, u.machine);
     printf("Libraries:  libuv %s, libgcrypt %s, %s\n", uv_version_string(),
            gcry_check_version(NULL), C_LIBRARY);
-    printf("Transports: %s\n", TRANSPORTS);
+    printf("Transports: %s\n", transports());
     printf("Backends:   %s\nFEC:        %s\nMetrics:    %s\n", BACKENDS, FEC, HTTP);
     return 0;
 }

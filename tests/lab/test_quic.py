@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import gopeer
 import paqet
@@ -73,6 +76,40 @@ def test_quic_says_what_it_is() -> None:
             session = status["sessions"][0]
             expect(session["transport"] == "quic" and session["wire"] == "quic", f"{who}: {session}")
             expect(session["cipher"].startswith("AES-128-GCM"), f"{who}: {session}")
+
+
+@test()
+def test_quic_module_beside_the_program() -> None:
+    """It is loaded if it is of the program's owner and build; never by a program with rights that its user has not."""
+    have_quic()
+    program = Path(paqet.program())
+    if not (program.parent / "quic.so").exists():
+        raise Skip("no quic.so lies beside the program: it is linked in, or installed")
+    with Lab() as lab:
+        folder = lab.new_file("beside")
+        folder.mkdir()
+        mine, module = (Path(shutil.copy(f, folder)) for f in (program, program.parent / "quic.so"))
+        lab.folder.chmod(0o711)
+        folder.chmod(0o711)
+        code = module.read_bytes()
+
+        def version(program_mode: int = 0o755, owner: int = 0, mode: int = 0o755) -> str:
+            for file, its_owner, its_mode in (mine, 0, program_mode), (module, owner, mode):
+                os.chown(file, its_owner, 0)
+                file.chmod(its_mode)
+            nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+            result = lab.c.run([*nobody, str(mine), "version"])
+            return result.stdout + result.stderr
+
+        expect("kcp, quic" in version(), f"as it was built: {version()}")
+        for what in {"owner": 65534}, {"mode": 0o757}:
+            expect(f"{module} is not loaded" in version(**what), f"{what}: {version(**what)}")
+        words = dict(re.findall(r"^(Version|Git Commit):\s+(\S+)", version(), re.MULTILINE))
+        build = f"{words['Version']} {words['Git Commit']}".encode()
+        module.write_bytes(code.replace(build, build[:-1] + b"?"))
+        expect("of the same build" in version(), f"a module of another build: {version()}")
+        said = version(0o4755, owner=65534)  # set-user-ID, as good as with capabilities
+        expect("Version:" in said and str(module) not in said, f"a program with rights looks beside it: {said}")
 
 
 @test()
