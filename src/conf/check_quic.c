@@ -75,7 +75,7 @@ static void check_key(struct pq_check *k, bool server)
     if (!pq_is_set(c->kcp.key) && !c->quic.open)
         PQ_FAIL(k, "transport.quic.key",
                 "transport.quic.key: is missing; both ends need the same one (paqet secret makes "
-                "one)");
+                "one), or, with a Go program of family A, transport.quic.auth: none");
     else if (pq_is_set(c->kcp.key) && strlen(c->kcp.key) < PQ_KEY_SHORT)
         PQ_WARN(k, "transport.quic.key",
                 "transport.quic.key: is short: who records a packet can try such keys one after "
@@ -109,8 +109,9 @@ void pq_conf_check_quic(struct pq_check *k)
     const bool server = c->role == PQ_ROLE_SERVER;
 #ifndef PQ_WITH_QUIC
     PQ_FAIL(k, "transport.protocol",
-            "transport.protocol: quic is not in this build (it needs ngtcp2 and GnuTLS); use kcp "
-            "at both ends");
+            "transport.protocol: quic is not in this build (static programs and packages are "
+            "without it): use kcp at both ends, or build paqet on this machine with ngtcp2 and "
+            "GnuTLS");
 #endif
     check_key(k, server);
     check_others(k);
