@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "relay/match.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,13 +25,19 @@ struct rule {
 struct pq_split {
     struct rule *rule;
     unsigned n;
+    struct pq_rules *limits; /* of who asks from elsewhere */
 };
+
+static const char *const loopback[] = {"127.0.0.0/8", "::1"};
 
 /* ---- building */
 
 struct pq_split *pq_split_new(void)
 {
-    return calloc(1, sizeof(struct pq_split));
+    struct pq_split *s = calloc(1, sizeof *s);
+    if (s && pq_rules_new(&s->limits, NULL, 0, loopback, sizeof loopback / sizeof loopback[0]))
+        pq_split_free(&s);
+    return s;
 }
 
 void pq_split_free(struct pq_split **sp)
@@ -43,8 +50,10 @@ void pq_split_free(struct pq_split **sp)
         free(s->rule[i].entry);
         pq_target_set_free(s->rule[i].set);
     }
-    if (s)
+    if (s) {
+        pq_rules_free(&s->limits);
         free(s->rule);
+    }
     free(s);
 }
 
@@ -155,12 +164,24 @@ static enum pq_way decide(const struct pq_split *s, const struct subject *subjec
     return PQ_WAY_TUNNEL;
 }
 
+/* Reads an address, also in a form that only resolvers take for one. */
+static bool is_address(struct pq_addr *a, const char *host)
+{
+    struct in_addr old;
+    if (pq_addr_parse_ip(a, host) == 0)
+        return true;
+    if (!pq_match_is_name(host) || !inet_aton(host, &old))
+        return false;
+    pq_addr_set4(a, (const uint8_t *)&old, 0);
+    return true;
+}
+
 enum pq_way pq_split_host(const struct pq_split *s, const char *host, uint16_t port)
 {
     struct pq_addr a = {.port = 0};
     if (!s)
         return PQ_WAY_TUNNEL;
-    const bool literal = pq_addr_parse_ip(&a, host) == 0;
+    const bool literal = is_address(&a, host);
     a.port = port;
     const struct subject subject = {
         .name = literal ? NULL : host, .len = pq_match_name_len(host), .a = &a, .has_port = true};
@@ -171,6 +192,16 @@ enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, boo
 {
     const struct subject subject = {.a = a, .has_port = has_port};
     return s ? decide(s, &subject) : PQ_WAY_TUNNEL;
+}
+
+const struct pq_rules *pq_split_limits(const struct pq_split *s, const struct pq_addr *asks,
+                                       const struct pq_addr *at)
+{
+    struct pq_net net;
+    bool here = at && pq_addr_eq_ip(asks, at);
+    for (size_t i = 0; i < sizeof loopback / sizeof loopback[0]; i++)
+        here = here || (pq_net_parse(&net, loopback[i]) == 0 && pq_net_has(&net, asks));
+    return s && !here ? s->limits : NULL;
 }
 
 void pq_split_count(const struct pq_split *s, unsigned *rules, struct pq_target_count *out)

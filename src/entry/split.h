@@ -10,12 +10,14 @@
  * and many names and networks, without ports, in a set (target_set.h).
  *
  * Names are compared with the name that was asked for, and networks with addresses that were asked
- * for: a name is not looked up to find out, since that would tell it to whoever is asked.
+ * for: a name is not looked up to find out, since that would tell it to whoever is asked.  What
+ * resolvers read as an address in another form (127.1, 0x7f000001) is compared as that address.
  *
  * Built by one thread, then read only: any thread.  No system calls. */
 #ifndef PQ_ENTRY_SPLIT_H
 #define PQ_ENTRY_SPLIT_H
 #include "entry/target_set.h"
+#include "relay/rules.h"
 
 enum pq_way { PQ_WAY_TUNNEL, PQ_WAY_DIRECT, PQ_WAY_BLOCK };
 
@@ -43,6 +45,13 @@ enum pq_way pq_split_host(const struct pq_split *s, const char *host, uint16_t p
 /* The same for a packet; has_port: false for packets without ports, which entries with ports do not
  * match. */
 enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, bool has_port);
+
+/* What who asks from another machine does not reach directly: this machine's loopback, where
+ * programs take whoever comes for somebody of this machine.  asks: his address; at: the one of this
+ * machine that he asks at, NULL if it is not known.  NULL for who asks from this machine itself.
+ * Valid as long as s. */
+const struct pq_rules *pq_split_limits(const struct pq_split *s, const struct pq_addr *asks,
+                                       const struct pq_addr *at);
 
 /* What all sets hold. */
 void pq_split_count(const struct pq_split *s, unsigned *rules, struct pq_target_count *out);

@@ -99,6 +99,7 @@ static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
 {
     struct pq_talk *t = ctx;
     t->dial = NULL;
+    t->blocked = err == PQ_EDENIED;
     t->kind->reply(t, pq_dial_result(err));
     if (!tcp)
         return;
@@ -116,10 +117,23 @@ static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
     free(buf);
 }
 
+/* What who asks at this connection does not reach. */
+static const struct pq_rules *limits(const struct pq_talk *t)
+{
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC}, own = peer;
+    struct pq_addr asks = {.port = 0}, at;
+    int n_peer = sizeof peer, n_own = sizeof own;
+    const bool known = uv_tcp_getpeername(t->tcp, (struct sockaddr *)&peer, &n_peer) == 0 &&
+                       uv_tcp_getsockname(t->tcp, (struct sockaddr *)&own, &n_own) == 0 &&
+                       pq_addr_from_sock(&asks, (struct sockaddr *)&peer) == 0 &&
+                       pq_addr_from_sock(&at, (struct sockaddr *)&own) == 0;
+    return pq_split_limits(t->proxy->front->split, &asks, known ? &at : NULL);
+}
+
 static void connect_directly(struct pq_talk *t, const char *host, uint16_t port)
 {
     wait_for_target(t);
-    struct pq_dial *d = pq_dial_start(t->proxy->front, NULL, host, port, on_dialled, t);
+    struct pq_dial *d = pq_dial_start(t->proxy->front, limits(t), host, port, on_dialled, t);
     if (d)
         t->dial = d; /* else the callback has come, and t may have gone */
 }

@@ -180,9 +180,12 @@ static void on_direct_ready(void *ctx, int err)
 static bool connect_directly(struct local_flow *l)
 {
     static const struct pq_udp_target_events events = {.recv = on_direct, .ready = on_direct_ready};
-    l->direct = pq_udp_target_new(l->port->front, &events, l);
+    struct pq_front *f = l->port->front;
+    l->direct = pq_udp_target_new(f, &events, l);
     if (l->direct)
-        pq_udp_target_start(l->direct, NULL, l->host, l->target_port);
+        pq_udp_target_start(l->direct,
+                            pq_split_limits(f->split, &l->ends.peer, &l->port->conf.bind), l->host,
+                            l->target_port);
     return l->direct;
 }
 

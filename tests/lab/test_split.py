@@ -11,7 +11,7 @@ import time
 
 import paqet
 from case import expect, test
-from lab import Lab, tool, wait_until
+from lab import Host, Lab, tool, wait_until
 from paqet import SOCKS, Settings
 from test_rules import GREETING, SERVICE, Service, answers, ask, names
 from test_tun import FAR, internet, seen_by_far, tun, wait_ping
@@ -159,6 +159,56 @@ def test_split_beside_tun() -> None:
             expect(answers(lab, FAR), "no UDP answer of a direct target")
             expect(seen_by_far(lab) == lab.s.ip4, "a program that knows no proxy did not go through the tunnel")
             expect(client.stop() == 0, "exit code")
+
+
+def code_from(lab: Lab, peer: Host, at: str, host: str, port: int) -> int:
+    """What SOCKS5 answers to another machine, or -1."""
+    with peer.open_socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+        connection.settimeout(10)
+        connection.connect((at, SOCKS))
+        connection.sendall(b"\x05\x01\x00")
+        paqet.read_exactly(connection, 2)
+        connection.sendall(b"\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() + port.to_bytes(2, "big"))
+        return paqet.read_exactly(connection, 4)[1]
+
+
+def udp_from(peer: Host, at: str, host: str) -> bool:
+    """Whether the service there answers another machine's datagram."""
+    connection, datagrams = (peer.open_socket(socket.AF_INET, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM))
+    with connection, datagrams:
+        connection.settimeout(10)
+        connection.connect((at, SOCKS))
+        connection.sendall(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
+        port = int.from_bytes(paqet.read_exactly(connection, 12)[-2:], "big")
+        datagrams.settimeout(1)
+        head = b"\x00\x00\x00\x01" + socket.inet_aton(host) + SERVICE.to_bytes(2, "big")
+        datagrams.sendto(head + b"ping", (at, port))
+        try:
+            return datagrams.recv(100).endswith(b"ping")
+        except TimeoutError:
+            return False
+
+
+@test()
+def test_split_loopback() -> None:
+    """Who asks from another machine does not reach what listens for this one alone, by whatever name."""
+    with Lab(third=True) as lab:
+        for ip in ("127.0.0.1", "::1", lab.c.ip4):
+            Service(lab.c, ip)
+        with names(lab.c, "127.0.0.1 loop.example\n::1 six.example\n"):
+            rules = "rules:\n  - direct: [ private, 'domain:example' ]\n"
+            text = paqet.client_config(lab, Settings(extra=rules)).replace(f"127.0.0.1:{SOCKS}", f"0.0.0.0:{SOCKS}")
+            paqet.start_server(lab, Settings())
+            paqet.start(lab.c, "client", text)
+            wait_until(lambda: paqet.can_connect(lab), 10, "the SOCKS port")
+            for host in ("127.0.0.1", "127.1", "0.0.0.0", "::1", "::ffff:127.0.0.1", "loop.example", "six.example"):
+                expect(code_from(lab, lab.x, lab.c.ip4, host, SERVICE) == 2, f"{host}: another machine is not refused")
+                expect(code_from(lab, lab.c, "127.0.0.1", host, SERVICE) == 0, f"{host}: refused to this machine")
+            expect(code_from(lab, lab.c, lab.c.ip4, "127.0.0.1", SERVICE) == 0, "refused to this machine, by its address")
+            expect(code_from(lab, lab.x, lab.c.ip4, lab.c.ip4, SERVICE) == 0, "an address of the local network is refused")
+            expect(udp_from(lab.x, lab.c.ip4, lab.c.ip4), "no answer of a direct target")
+            expect(not udp_from(lab.x, lab.c.ip4, "127.0.0.1"), "another machine's datagram came to loopback")
+            expect(udp_from(lab.c, "127.0.0.1", "127.0.0.1"), "no answer to this machine")
 
 
 # ---- reload, mistakes

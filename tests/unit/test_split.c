@@ -194,11 +194,74 @@ static void rules(void **state)
     pq_split_free(&s);
 }
 
+/* An address in a form that only resolvers take for one is that address. */
+static void other_forms(void **state)
+{
+    static const char *const private[] = {"127.1",      "0x7f000001", "2130706433", "0177.0.0.1",
+                                          "0x7f.1",     "10.1",       "012.0.0.1",  "192.168.257",
+                                          "3232235777", "0"};
+    static const char *const names[] = {"127.1.", "127.1.example", "256.1.1.1.1", "1.2.3.4.5"};
+    (void)state;
+    struct pq_split *s = pq_split_new();
+    assert_int_equal(pq_split_rule(s, PQ_WAY_BLOCK), 0);
+    assert_int_equal(pq_split_entry(s, "private"), 0);
+    assert_int_equal(pq_split_rule(s, PQ_WAY_DIRECT), 0);
+    assert_int_equal(pq_split_entry(s, "any"), 0);
+    pq_split_seal(s);
+    for (size_t i = 0; i < COUNT_OF(private); i++)
+        if (pq_split_host(s, private[i], 80) != PQ_WAY_BLOCK)
+            fail_msg("%s goes past the rule", private[i]);
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (pq_split_host(s, names[i], 80) != PQ_WAY_DIRECT)
+            fail_msg("%s is no address", names[i]);
+    assert_int_equal(pq_split_host(s, "134744072", 80), PQ_WAY_DIRECT); /* 8.8.8.8 */
+    pq_split_free(&s);
+}
+
+static struct pq_addr ip(const char *text)
+{
+    struct pq_addr a;
+    assert_int_equal(pq_addr_parse_ip(&a, text), 0);
+    return a;
+}
+
+/* Who asks from another machine does not reach what is here for this machine alone. */
+static void limits(void **state)
+{
+    static const char *const kept[] = {
+        "127.0.0.1",        "127.9.9.9",      "::1", "0.0.0.0", "::", "::7f00:1",
+        "::ffff:127.0.0.1", "64:ff9b::7f00:1"};
+    static const char *const open_to_all[] = {"192.168.1.1", "10.0.0.1", "8.8.8.8", "fd00::1"};
+    const struct pq_addr at = ip("192.168.1.1"), far = ip("192.168.1.5"), far6 = ip("fd00::5"),
+                         here[] = {ip("127.0.0.1"), ip("127.0.0.9"), ip("::1"), at};
+    (void)state;
+    struct pq_split *s = pq_split_new();
+    for (size_t i = 0; i < COUNT_OF(here); i++)
+        assert_null(pq_split_limits(s, &here[i], &at));
+    assert_null(pq_split_limits(NULL, &far, &at));
+    const struct pq_rules *r = pq_split_limits(s, &far, &at);
+    assert_non_null(r);
+    assert_ptr_equal(r, pq_split_limits(s, &far6, &at));
+    assert_ptr_equal(r, pq_split_limits(s, &at, NULL));
+    for (size_t i = 0; i < COUNT_OF(kept); i++) {
+        const struct pq_addr a = ip(kept[i]);
+        if (pq_rules_target(r, "a.example", &a, true))
+            fail_msg("%s is reached", kept[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(open_to_all); i++) {
+        const struct pq_addr a = ip(open_to_all[i]);
+        if (!pq_rules_target(r, open_to_all[i], &a, true))
+            fail_msg("%s is not reached", open_to_all[i]);
+    }
+    pq_split_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines),  cmocka_unit_test(members), cmocka_unit_test(many),
-        cmocka_unit_test(bounds), cmocka_unit_test(rules),
+        cmocka_unit_test(bounds), cmocka_unit_test(rules),   cmocka_unit_test(other_forms),
+        cmocka_unit_test(limits),
     };
     return ut_run(tests);
 }
