@@ -38,12 +38,13 @@ static int sync_folder(const char *folder)
     return e;
 }
 
-/* What root writes by hand into the folder of a service's own user must stay that one's. */
+/* What root writes by hand into the folder of a service's own user must stay that one's.  Nor may
+ * that user have another file written or given to him by a link there. */
 static void give_to_owner(const struct pq_state *s, int fd)
 {
-    struct stat st;
-    if (geteuid() == 0 && stat(s->folder, &st) == 0 && st.st_uid != 0 &&
-        fchown(fd, st.st_uid, st.st_gid))
+    struct stat st, own;
+    if (geteuid() == 0 && stat(s->folder, &st) == 0 && st.st_uid != 0 && fstat(fd, &own) == 0 &&
+        own.st_nlink == 1 && fchown(fd, st.st_uid, st.st_gid))
         PQ_LOG(PQ_LOG_WARN, "transport.state: a file in %s stays root's: %s", s->folder,
                pq_strerror(-errno));
 }
@@ -70,7 +71,8 @@ void pq_state_take_syns(struct pq_state *s, struct pq_syns *syns)
 
 static int open_new(const struct pq_state *s, const char *path, FILE **out)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (!*out) {
         int e = -errno;
@@ -210,7 +212,7 @@ static int lock_path(struct pq_state *s)
 {
     char path[PATH_MAX + 8];
     snprintf(path, sizeof path, "%s.lock", s->path);
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (s->lock_fd < 0)
         return -errno;
     give_to_owner(s, s->lock_fd);

@@ -202,9 +202,10 @@ static bool note(struct pq_setup *s, const char *instance, enum pq_made_kind kin
     return !e;
 }
 
+/* In a folder of the user's own: a link that he has put there is not followed. */
 static bool own(const struct pq_setup *s, const char *path, bool owned)
 {
-    return !owned || !s->own_user || chown(path, s->uid, s->gid) == 0;
+    return !owned || !s->own_user || lchown(path, s->uid, s->gid) == 0;
 }
 
 /* Makes a folder, and those above it. */

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import os
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -326,6 +328,32 @@ def test_keys_state_cannot_be_written() -> None:
         keys.start_client()
         paqet.wait_working(lab)
         expect("transport.state" in server.log(), f"nothing was said: {server.log()}")
+
+
+@test()
+def test_keys_state_links() -> None:
+    """A server that root runs in the service user's folder writes to no file that this one has linked
+    there, nor gives it away."""
+    with Lab() as lab:
+        victim = lab.new_file("victim")
+        folder = lab.folder / "state"
+        for name, hard in ((".lock", False), (".new", False), (".lock", True), (".new", True)):
+            victim.write_text("of root")
+            folder.mkdir()
+            os.chown(folder, 65534, 65534)
+            keys = Keys(lab)
+            keys.state = folder / "stamps"
+            link = folder / f"stamps{name}"
+            link.hardlink_to(victim) if hard else link.symlink_to(victim)
+            server = paqet.start_server(lab, keys.server_settings())
+            expect(victim.read_text() == "of root", f"{name}, hard: {hard}: written")
+            expect(victim.stat().st_uid == 0, f"{name}, hard: {hard}: given away")
+            if name == ".new":
+                expect(keys.state.stat().st_uid == 65534, "the stamps are not the service user's")
+            elif not hard:
+                expect("transport.state" in server.log(), f"nothing was said: {server.log()}")
+            server.stop()
+            shutil.rmtree(folder)
 
 
 @test()
