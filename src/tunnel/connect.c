@@ -465,13 +465,8 @@ pq_ns pq_connect_wait(struct pq_session *s, pq_ns now)
 static bool is_shared(const struct pq_session *s)
 {
     struct pq_hub *h = s->hub;
-    struct pq_hash_node *i = pq_hash_find(&h->by_peer, pq_session_key(h, &s->peer, s->local.port));
-    for (; i; i = pq_hash_next(i)) {
-        const struct pq_tuple *t = PQ_OF(i, struct pq_tuple, node);
-        if (t->s != s && pq_addr_eq(&t->peer, &s->peer) && pq_addr_eq(&t->local, &s->local))
-            return true;
-    }
-    return h->n_callers && find_caller(h, &s->peer, &s->local);
+    return pq_session_on(h, &s->peer, &s->local, s) ||
+           (h->n_callers && find_caller(h, &s->peer, &s->local));
 }
 
 void pq_connect_end(struct pq_session *s)

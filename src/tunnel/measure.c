@@ -255,6 +255,17 @@ static enum pq_drop on_counted(struct train *t, struct pq_rd *r)
 
 /* ---- server */
 
+/* Nobody has answers with flags of his choice, a reset maybe, sent to where another session is. */
+static bool is_of_another(const struct pq_session *s, const struct pq_segment *seg)
+{
+    struct pq_hub *h = s->hub;
+    int worker = -1;
+    if (h->conf.homes)
+        worker = pq_homes_of_tuple(h->conf.homes, &seg->src, seg->dst.port);
+    return pq_session_on(h, &seg->src, &seg->dst, s) ||
+           (worker >= 0 && (unsigned)worker != h->conf.worker);
+}
+
 /* A train begins, or goes on with another look: its answers come of a fresh flow, or of the
  * connection that the client has made. */
 static bool open_flow(struct pq_session *s, struct train *t, const struct pq_segment *seg,
@@ -264,7 +275,7 @@ static bool open_flow(struct pq_session *s, struct train *t, const struct pq_seg
     struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
     if (is_there(t, seg) && (t->connected || look == t->look))
         return true;
-    if (!h->ev->accept(h->ctx, seg, &fc))
+    if (is_of_another(s, seg) || !h->ev->accept(h->ctx, seg, &fc))
         return false;
     if (!is_there(t, seg))
         end_train(s, t);

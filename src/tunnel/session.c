@@ -84,6 +84,18 @@ int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr
     return pq_hash_add(&h->by_peer, &t->node, pq_session_key(h, peer, local->port));
 }
 
+bool pq_session_on(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
+                   const struct pq_session *but)
+{
+    struct pq_hash_node *n = pq_hash_find(&h->by_peer, pq_session_key(h, peer, local->port));
+    for (; n; n = pq_hash_next(n)) {
+        const struct pq_tuple *t = PQ_OF(n, struct pq_tuple, node);
+        if (t->s != but && pq_addr_eq(&t->peer, peer) && pq_addr_eq(&t->local, local))
+            return true;
+    }
+    return false;
+}
+
 void pq_session_retuple(struct pq_session *s)
 {
     struct pq_hub *h = s->hub;

@@ -497,6 +497,9 @@ int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr
                   const struct pq_addr *local);
 void pq_session_leave(struct pq_session *s, struct pq_tuple *t); /* it is found there no more */
 void pq_session_retuple(struct pq_session *s); /* peer and local have changed, and the path's */
+/* Whether another session than `but` is, or may be heard, on this tuple. */
+bool pq_session_on(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
+                   const struct pq_session *but);
 uint64_t pq_session_key(struct pq_hub *h, const struct pq_addr *peer, uint16_t port);
 void pq_session_flow(struct pq_hub *h, struct pq_flow *f, const struct pq_flow_conf *fc);
 /* Bytes of a datagram that the configuration, the link and the flow's peer allow. */

@@ -282,6 +282,49 @@ static void strangers(void **state)
     world_free(w);
 }
 
+static unsigned resets; /* that the server has sent to another session */
+
+static bool count_resets(struct world *w, unsigned from, struct link_packet *k)
+{
+    (void)w;
+    const uint8_t *tcp = k->p + 14 + 20;
+    if (from == SERVER && tcp[13] & PQ_TCP_RST && pq_be16(tcp + 2) != 41001)
+        resets++;
+    return true;
+}
+
+/* A user who sends in another client's name has no answers sent there, with flags that end what
+ * boxes know of a connection, for instance. */
+static void not_to_another(void **state)
+{
+    (void)state;
+    struct world *w = measuring(20 * PQ_MS, "not to another");
+    const uint16_t other = w->ses->local.port;
+    const struct pq_session *victim = w->ses;
+    world_connect(w, 40500); /* the attacker's */
+    world_open(w, 1000, 1000);
+    assert_true(world_run(w, w->now + 5 * PQ_SEC, world_transferred));
+    assert_ptr_not_equal(w->ses, victim);
+    struct pq_train_order o = there_and_back;
+    o.flags = PQ_TCP_RST;
+    w->tap = count_resets;
+    resets = 0;
+    for (unsigned i = 0; i < 2; i++) { /* 1: an address where nobody is */
+        const struct pq_flow_conf fc = tuple(w, i ? 41001 : other, PQ_LOOK_PLAUSIBLE);
+        assert_int_equal(pq_train_begin(w->ses, i, &fc, PA, w->now), 0);
+        for (unsigned k = 0; k < 10; k++) {
+            assert_int_equal(pq_train_send(w->ses, i, &o), 0);
+            world_run(w, w->now + 10 * PQ_MS, NULL);
+        }
+    }
+    world_run(w, w->now + PQ_SEC, NULL);
+    assert_int_equal(resets, 0);
+    assert_int_equal(seen(w, 1).back, 10);
+    w->tap = NULL;
+    w->sloppy = true;
+    world_free(w);
+}
+
 /* Of a server with four workers whichever gets a train hands it over. */
 static void between_workers(void **state)
 {
@@ -305,9 +348,10 @@ static void between_workers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_looks),         cmocka_unit_test(one_way), cmocka_unit_test(sizes),
-        cmocka_unit_test(no_more_than_came), cmocka_unit_test(bounded), cmocka_unit_test(strangers),
-        cmocka_unit_test(between_workers),
+        cmocka_unit_test(all_looks),       cmocka_unit_test(one_way),
+        cmocka_unit_test(sizes),           cmocka_unit_test(no_more_than_came),
+        cmocka_unit_test(bounded),         cmocka_unit_test(strangers),
+        cmocka_unit_test(between_workers), cmocka_unit_test(not_to_another),
     };
     if (pq_crypt_global_init())
         return 1;
