@@ -163,19 +163,19 @@ void pq_syns_note_wrong(struct pq_syns *s, const struct pq_addr *from, uint64_t 
     pq_syns_slots(wall, valid);
     pthread_mutex_lock(&s->lock);
     struct network *known = network(s, from, valid[1]);
-    uint32_t *n = known ? &known->wrong : wrong(s, valid[1]);
+    uint32_t *n = known && known->wrong < PQ_SYNS_EACH ? &known->wrong : wrong(s, valid[1]);
     *n += *n < PQ_SYNS_WRONG;
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Who guesses, or has the keys and takes answers from others, does so for his own network alone, or
- * for all that are not known. */
+/* Who has the keys and takes answers from others does so for his own network alone, or for all that
+ * are not known.  Wrong ones anybody can send in any network's name: where its share of them is
+ * used up, it is as one that is not known. */
 static bool has_share(struct pq_syns *s, const struct network *n, const struct slot *t,
                       uint64_t now)
 {
-    if (n)
-        return n->wrong < PQ_SYNS_EACH && n->answered < PQ_SYNS_EACH;
-    return *wrong(s, now) < PQ_SYNS_WRONG && t->unknown < PQ_SYNS_UNKNOWN;
+    const bool guessed = (!n || n->wrong >= PQ_SYNS_EACH) && *wrong(s, now) >= PQ_SYNS_WRONG;
+    return !guessed && (n ? n->answered < PQ_SYNS_EACH : t->unknown < PQ_SYNS_UNKNOWN);
 }
 
 static bool take(struct pq_syns *s, const struct pq_syn *syn, uint64_t wall)

@@ -165,6 +165,23 @@ static void shares(void **state)
     pq_syns_free(&s);
 }
 
+/* Few wrong ones in the name of a network do not shut it out; all that there may be do. */
+static void in_its_name(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    const struct pq_addr a = net(1);
+    pq_syns_know(s, &a, WALL);
+    for (uint32_t i = 0; i < PQ_SYNS_EACH + 5000; i++)
+        pq_syns_note_wrong(s, &a, WALL);
+    assert_true(take_from(s, &a, 1));
+    for (uint32_t i = 5000; i < PQ_SYNS_WRONG; i++)
+        pq_syns_note_wrong(s, &a, WALL);
+    assert_false(take_from(s, &a, 2));
+    assert_false(take_from(s, &stranger, 3));
+    pq_syns_free(&s);
+}
+
 /* Of more than there are places those stay that came last. */
 static void networks_are_bounded(void **state)
 {
@@ -291,11 +308,17 @@ static void vectors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slots),   cmocka_unit_test(once),
-        cmocka_unit_test(start),   cmocka_unit_test(bounded),
-        cmocka_unit_test(kept),    cmocka_unit_test(other_texts),
-        cmocka_unit_test(vectors), cmocka_unit_test(guesses),
-        cmocka_unit_test(shares),  cmocka_unit_test(networks_are_bounded),
+        cmocka_unit_test(slots),
+        cmocka_unit_test(once),
+        cmocka_unit_test(start),
+        cmocka_unit_test(bounded),
+        cmocka_unit_test(kept),
+        cmocka_unit_test(other_texts),
+        cmocka_unit_test(vectors),
+        cmocka_unit_test(guesses),
+        cmocka_unit_test(shares),
+        cmocka_unit_test(in_its_name),
+        cmocka_unit_test(networks_are_bounded),
     };
     return ut_run(tests);
 }
