@@ -44,8 +44,8 @@ int pq_firewall_add(struct pq_firewall *f, uint16_t port);
 int pq_firewall_remove(struct pq_firewall *f, uint16_t port);
 
 /* Server with a decoy: what comes from this address and port is the kernel's, until it has been
- * silent for 10 minutes; or no more.  Returns 0 or PQ_ENOTSUP (the kernel refused: there are 65,536
- * already, or none to take out). */
+ * silent for 10 minutes, or for 20 s if nothing comes at all; or no more.  Returns 0 or PQ_ENOTSUP
+ * (the kernel refused: there are 65,536 already).  A refusal takes some 20 ms. */
 int pq_firewall_admit(struct pq_firewall *f, const struct pq_addr *from);
 int pq_firewall_exclude(struct pq_firewall *f, const struct pq_addr *from);
 

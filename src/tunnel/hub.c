@@ -173,6 +173,15 @@ static bool is_syn(const struct pq_segment *s)
     return s->sound && (s->flags & ~(PQ_TCP_ECE | PQ_TCP_CWR)) == PQ_TCP_SYN;
 }
 
+/* Whether a session, here or at another worker, or a connection of one that begins is where the
+ * segment comes from. */
+static bool is_in_use(struct pq_hub *h, const struct pq_segment *seg)
+{
+    return pq_session_on(h, &seg->src, &seg->dst, NULL) ||
+           pq_connect_caller(h, &seg->src, &seg->dst) ||
+           (h->conf.homes && pq_homes_of_tuple(h->conf.homes, &seg->src, seg->dst.port) >= 0);
+}
+
 static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
 {
     struct pq_segment seg;
@@ -186,7 +195,7 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
     } else if (d == PQ_DROP_NO_PAYLOAD && h->conf.own.on) {
         d = pq_connect_take(h, &seg, now);
     }
-    if (d == PQ_DROP_NO_PAYLOAD && h->ev->stranger && is_syn(&seg))
+    if (d == PQ_DROP_NO_PAYLOAD && h->ev->stranger && is_syn(&seg) && !is_in_use(h, &seg))
         h->ev->stranger(h->ctx, &seg);
     if (d) {
         h->stats.drops[d]++;

@@ -100,7 +100,7 @@ struct pq_hub_events {
      */
     void (*elsewhere)(void *ctx, unsigned worker, const struct pq_frame *f);
     /* A SYN that is not answered here, borrowed: it is none of a client that has the keys, or is a
-     * recording.  NULL: nobody wants to know. */
+     * recording; and no session is where it comes from.  NULL: nobody wants to know. */
     void (*stranger)(void *ctx, const struct pq_segment *syn);
     /* The wall clock, ms since 1970. */
     uint64_t (*wall)(void *ctx);

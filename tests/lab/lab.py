@@ -149,12 +149,13 @@ class Process:
 class Capture:
     """tcpdump on one or more interfaces, each seeing what comes in there."""
 
-    def __init__(self, hosts: list[Host], expression: str, snap_length: int):
+    def __init__(self, hosts: list[Host], expression: str, snap_length: int, device: str = ""):
         self.parts: list[tuple[Process, Path]] = []
         for host in hosts:
             path = host.lab.new_file(f"{host.letter}.pcap")
             command = ["tcpdump", "-Z", "root", "-n", "-U", "--immediate-mode", "-B", "16384"]
-            command += ["-i", host.device, "-Q", "in", "-s", str(snap_length), "-w", str(path)]
+            command += ["-i", device or host.device, "-Q", "in", "-s", str(snap_length)]
+            command += ["-w", str(path)]
             process = host.start("tcpdump", [*command, *expression.split()])
             self.parts.append((process, path))
         for process, _ in self.parts:

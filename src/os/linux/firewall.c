@@ -17,6 +17,7 @@
            */
 
 #define STRANGER_MS 600000 /* of silence */
+#define FIRST_MS    20000  /* the same after the first SYN */
 
 #define PRIORITY (-350) /* before connection tracking and raw */
 
@@ -160,15 +161,21 @@ int pq_firewall_remove(struct pq_firewall *f, uint16_t port)
 int pq_firewall_admit(struct pq_firewall *f, const struct pq_addr *from)
 {
     pq_nft_begin(&f->batch, &f->nft, f->v->family);
-    pq_nft_add_stranger(&f->batch, from, STRANGER_MS);
+    pq_nft_add_stranger(&f->batch, from, FIRST_MS);
     return pq_nft_commit(&f->batch) ? PQ_ENOTSUP : 0;
 }
 
 int pq_firewall_exclude(struct pq_firewall *f, const struct pq_addr *from)
 {
-    pq_nft_begin(&f->batch, &f->nft, f->v->family);
-    pq_nft_del_stranger(&f->batch, from);
-    return pq_nft_commit(&f->batch) ? PQ_ENOTSUP : 0;
+    for (int add = 1; add >= 0; add--) {
+        pq_nft_begin(&f->batch, &f->nft, f->v->family);
+        if (add) /* what fails waits for all processors: it shall not be missing */
+            pq_nft_add_stranger(&f->batch, from, FIRST_MS);
+        pq_nft_del_stranger(&f->batch, from);
+        if (pq_nft_commit(&f->batch) == 0)
+            return 0;
+    }
+    return PQ_ENOTSUP;
 }
 
 const char *pq_firewall_kind(const struct pq_firewall *f)
