@@ -157,8 +157,7 @@ struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *p
     pq_list_push(&e->half, &q->in_half);
     e->n_conns++;
     e->n_half++;
-    q->window =
-        (struct quic_window){.size = e->conf.window, .most = e->conf.window_max, .since = now};
+    pq_quic_window_init(q);
     quic_cc_init(&q->cc);
     q->driven = PQ_NGTCP2_OPENS && e->conf.cc == PQ_QUIC_BBR;
     ngtcp2_ccerr_default(&q->error);
@@ -189,9 +188,9 @@ static void parameters(const struct pq_quic *q, ngtcp2_transport_params *p)
 {
     const struct pq_quic_conf *c = &q->e->conf;
     ngtcp2_transport_params_default(p);
-    p->initial_max_stream_data_bidi_local = c->stream_window;
-    p->initial_max_stream_data_bidi_remote = c->stream_window;
-    p->initial_max_data = c->window;
+    p->initial_max_stream_data_bidi_local = pq_quic_window_first(c);
+    p->initial_max_stream_data_bidi_remote = pq_quic_window_first(c);
+    p->initial_max_data = pq_quic_window_told(c);
     p->initial_max_streams_bidi = c->max_streams;
     p->max_idle_timeout = c->idle;
     p->max_udp_payload_size = PQ_QUIC_SIZE_MAX;
@@ -266,6 +265,7 @@ void pq_quic_proven(struct pq_quic *q)
     pq_quic_drop_id(q, q->odcid.data, q->odcid.datalen);
     const char *name = gnutls_cipher_get_name(gnutls_cipher_get(q->tls));
     strncpy(q->cipher, name ? name : "", sizeof q->cipher - 1);
+    pq_quic_window_refill(q);
     q->e->ev->ready(q->user);
 }
 
@@ -393,6 +393,7 @@ bool pq_quic_is_closed(const struct pq_quic *q)
 void pq_quic_tick(struct pq_quic *q, pq_ns now)
 {
     q->now = now;
+    pq_quic_window_relieve(q);
     if (q->gone || q->close_owed || ngtcp2_conn_get_expiry(q->conn) > now)
         return;
     pq_quic_enter(q, now);
@@ -420,7 +421,7 @@ pq_ns pq_quic_deadline(const struct pq_quic *q)
         at = pq_ns_min(at, PQ_OF(q->gates.next, struct pq_quic_stream, turn)->gate_at);
     if (q->driven && q->ready && waiting && quic_cc_next(&q->cc) > q->now)
         at = pq_ns_min(at, quic_cc_next(&q->cc));
-    return at;
+    return q->over ? at : pq_ns_min(at, pq_quic_window_deadline(q));
 }
 
 /* ---- looked at */

@@ -52,8 +52,8 @@ struct pq_quic_conf {
     const char *server_name; /* client, plain: what SNI says; NULL: nothing.  Copied */
     bool verify;             /* client, plain: the certificate must be of one the system trusts */
     uint16_t size;           /* of a datagram, PQ_QUIC_SIZE_MIN..PQ_QUIC_SIZE_MAX */
-    /* Flow control, told to the peer: what it may send before more is granted, and how far that
-     * grows while it is used up quickly. */
+    /* Flow control: what the peer may send before more is granted, and how far that grows while it
+     * is used up quickly.  window_max is also the bound of all bytes that lie unread. */
     uint64_t stream_window, stream_window_max, window, window_max;
     uint32_t max_streams;  /* that the peer may have open at a time, and this side as many */
     bool datagrams;        /* takes them */
@@ -126,6 +126,9 @@ struct pq_quic_events {
     void (*stop)(void *st_user);
     /* pq_quic_stream_room is above 0 again after it was 0. */
     void (*room)(void *st_user);
+    /* What it was given lies unread for seconds, so much that all others have to wait: the user
+     * aborts it, inside. */
+    void (*cut)(void *st_user);
     /* n more bytes of what was sent have been acknowledged.  May be NULL. */
     void (*acked)(void *st_user, size_t n);
 };
@@ -250,7 +253,7 @@ void pq_quic_stream_uncork(struct pq_quic_stream *st, struct pq_chunk *first);
  * longer.  For peers that lose what comes together with the header [7.4]. */
 void pq_quic_stream_gate(struct pq_quic_stream *st, pq_ns wait);
 
-/* n delivered bytes were used up: the peer may send as many more. */
+/* n delivered bytes were used up: they make room for more. */
 void pq_quic_stream_consumed(struct pq_quic_stream *st, size_t n);
 
 /* Nothing more will be queued: what is queued still goes out, then the end.  FIN. */

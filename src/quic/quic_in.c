@@ -156,14 +156,14 @@ static void give(struct pq_quic_stream *st, const uint8_t *p, size_t n)
         }
         memcpy(to, p, k);
         e->filling->used += k;
-        st->unread += k;
         q->in += k;
+        pq_quic_window_came(st, k, true);
         e->ev->data(st->user, (struct pq_view){to, k});
         p += k;
         n -= k;
     }
     if (n) /* nobody wants the rest */
-        ngtcp2_conn_extend_max_offset(q->conn, n);
+        pq_quic_window_came(st, n, false);
 }
 
 static void end_of(struct pq_quic_stream *st)

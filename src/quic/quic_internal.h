@@ -104,12 +104,16 @@ struct pq_quic_stream {
     uint64_t came, top;      /* bytes in order; one behind the last that has come */
     struct quic_hole *holes; /* between them */
     uint32_t n_holes, holes_cap;
-    size_t unread; /* bytes that the user has been given and not used */
+    size_t unread;          /* bytes that the user has been given and not used */
+    uint64_t used, granted; /* that he has used; that the peer may send in all */
     struct quic_window window;
-    bool served;  /* since it last had nothing to send */
-    bool full;    /* room was 0: the room event is owed */
-    bool blocked; /* the peer's window for it is used up */
-    bool spread;  /* too much was sent behind what was not acknowledged */
+    struct pq_list lent_node; /* in q->lenders, if ... */
+    uint64_t lent;            /* ... it has more than the first window */
+    pq_ns lent_at, read_at;   /* when it was; when bytes were used last */
+    bool served;              /* since it last had nothing to send */
+    bool full;                /* room was 0: the room event is owed */
+    bool blocked;             /* the peer's window for it is used up */
+    bool spread;              /* too much was sent behind what was not acknowledged */
     bool corked;
     bool fin, fin_sent; /* nothing follows what is queued */
     bool stopped;       /* the peer reads no more, or it was reset */
@@ -155,6 +159,10 @@ struct pq_quic {
     bool dgram_turn;
 
     struct quic_window window;
+    uint64_t came, granted; /* bytes in order, of all streams; that the peer may send in all */
+    uint64_t unread, lent;  /* of all streams */
+    struct pq_list lenders; /* streams with a window beyond the first, longest unused in front */
+    pq_ns stuck_since;      /* when unread bytes have reached their bound */
     struct quic_cc cc;
     bool driven; /* by cc; else ngtcp2 decides alone */
     pq_ns now, heard, asked;
@@ -207,6 +215,19 @@ void pq_quic_was_sent(struct pq_quic_stream *st, size_t n);
 void pq_quic_was_acked(struct pq_quic_stream *st, size_t n);
 void pq_quic_was_stopped(struct pq_quic_stream *st); /* what is queued goes nowhere */
 void pq_quic_was_closed(struct pq_quic_stream *st);  /* by ngtcp2 */
+
+/* quic_window.c: of the configuration, what is told with the handshake; then bytes that came, kept
+ * for a user or not, and those that he has used */
+uint64_t pq_quic_window_first(const struct pq_quic_conf *c); /* of a stream */
+uint64_t pq_quic_window_told(const struct pq_quic_conf *c);  /* of the connection */
+void pq_quic_window_init(struct pq_quic *q);
+void pq_quic_window_of_new(struct pq_quic_stream *st);
+void pq_quic_window_came(struct pq_quic_stream *st, size_t n, bool kept);
+void pq_quic_window_read(struct pq_quic_stream *st, size_t n);
+void pq_quic_window_refill(struct pq_quic *q);
+void pq_quic_window_forget(struct pq_quic_stream *st);
+void pq_quic_window_relieve(struct pq_quic *q); /* cuts streams that nobody reads */
+pq_ns pq_quic_window_deadline(const struct pq_quic *q);
 
 /* quic_seal.c */
 struct quic_seen;

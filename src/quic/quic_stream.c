@@ -5,8 +5,7 @@
 
 #include <stdlib.h>
 
-#define WINDOW_RTTS 8
-#define JOIN_MAX    512 /* bytes that are moved to the chunk before them if there is room */
+#define JOIN_MAX 512 /* bytes that are moved to the chunk before them if there is room */
 
 static uint64_t hash_of(int64_t id)
 {
@@ -20,8 +19,7 @@ struct pq_quic_stream *pq_quic_stream_new(struct pq_quic *q, int64_t id)
         return NULL;
     st->q = q;
     st->id = id;
-    st->window = (struct quic_window){
-        .size = q->e->conf.stream_window, .most = q->e->conf.stream_window_max, .since = q->now};
+    pq_quic_window_of_new(st);
     pq_list_init(&st->turn);
     if (id >= 0 && pq_hash_add(&q->by_id, &st->by_id, hash_of(id))) {
         free(st);
@@ -39,6 +37,8 @@ void pq_quic_stream_free(struct pq_quic_stream *st)
         pq_hash_remove(&q->by_id, &st->by_id);
     pq_list_remove(&st->node);
     pq_list_remove(&st->turn);
+    pq_quic_window_forget(st);
+    q->unread -= st->unread;
     pq_chunkq_clear(&st->out);
     free(st->holes);
     q->n_streams--;
@@ -346,44 +346,9 @@ void pq_quic_was_closed(struct pq_quic_stream *st)
 
 /* ---- in, and the end */
 
-static pq_ns rtt_of(const struct pq_quic *q)
-{
-    ngtcp2_conn_info info;
-    ngtcp2_conn_get_conn_info(q->conn, &info);
-    return info.smoothed_rtt;
-}
-
-/* n bytes were used up: how many more the peer may send.  Twice the window, if half of it was used
- * within eight round trips: what waits behind losses has to fit, yet a stream that nobody reads
- * holds little. */
-static uint64_t grant(const struct pq_quic *q, struct quic_window *w, uint64_t most, size_t n)
-{
-    w->used += n;
-    if (w->used < w->size / 2)
-        return n;
-    uint64_t more = 0;
-    if (w->size < most && q->now - w->since < WINDOW_RTTS * rtt_of(q))
-        more = w->size < most - w->size ? w->size : most - w->size;
-    w->size += more;
-    w->used = 0;
-    w->since = q->now;
-    return n + more;
-}
-
 void pq_quic_stream_consumed(struct pq_quic_stream *st, size_t n)
 {
-    struct pq_quic *q = st->q;
-    n = n < st->unread ? n : st->unread;
-    st->unread -= n;
-    if (q->over)
-        return;
-    ngtcp2_conn_extend_max_offset(q->conn, grant(q, &q->window, q->window.most, n));
-    if (st->gone)
-        return;
-    /* one that is not read any more must leave something of the connection's to the others */
-    const uint64_t half = q->window.size / 2;
-    const uint64_t most = half < st->window.most ? half : st->window.most;
-    ngtcp2_conn_extend_max_stream_offset(q->conn, st->id, grant(q, &st->window, most, n));
+    pq_quic_window_read(st, n < st->unread ? n : st->unread);
 }
 
 void pq_quic_stream_finish(struct pq_quic_stream *st)
@@ -396,9 +361,8 @@ void pq_quic_stream_finish(struct pq_quic_stream *st)
 static void leave(struct pq_quic_stream *st)
 {
     st->user = NULL;
-    if (st->unread)
-        ngtcp2_conn_extend_max_offset(st->q->conn, st->unread);
-    st->unread = 0;
+    pq_quic_window_read(st, st->unread);
+    pq_quic_window_forget(st);
 }
 
 void pq_quic_stream_close(struct pq_quic_stream *st)

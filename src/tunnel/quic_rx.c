@@ -293,6 +293,12 @@ static void on_room(void *st_user)
     st->ev->room(st->ctx);
 }
 
+static void on_cut(void *st_user)
+{
+    if (flush(st_user))
+        pq_stream_cut(st_user, PQ_EUNREAD);
+}
+
 static void on_acked(void *st_user, size_t n)
 {
     struct pq_stream *st = st_user;
@@ -342,4 +348,5 @@ const struct pq_quic_events pq_quic_session_events = {.accept = on_accept,
                                                       .reset = on_reset,
                                                       .stop = on_stop,
                                                       .room = on_room,
+                                                      .cut = on_cut,
                                                       .acked = on_acked};

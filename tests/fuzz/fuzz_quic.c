@@ -114,6 +114,14 @@ static void on_st(void *user)
     FUZZ_CHECK(f->st && !f->e->closed);
 }
 
+static void on_cut(void *user)
+{
+    struct flow *f = user;
+    on_st(user);
+    pq_quic_stream_abort(f->st, 0);
+    f->st = NULL;
+}
+
 static uint64_t on_wall(void *ctx)
 {
     struct end *e = ctx;
@@ -136,7 +144,8 @@ static const struct pq_quic_events events = {.accept = on_accept,
                                              .eof = on_eof,
                                              .reset = on_reset,
                                              .stop = on_st,
-                                             .room = on_st};
+                                             .room = on_st,
+                                             .cut = on_cut};
 
 /* ---- ends */
 

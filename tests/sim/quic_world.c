@@ -54,7 +54,7 @@ static void on_data(void *user, struct pq_view v)
     expect_pattern(s->rx, v);
     s->rx += v.n;
     s->unread += v.n;
-    if (s->deaf)
+    if (s->deaf && s->rx > s->side->deaf_after)
         return;
     pq_quic_stream_consumed(s->st, (size_t)s->unread);
     s->unread = 0;
@@ -93,6 +93,14 @@ static void on_stop(void *user)
 static void on_room(void *user)
 {
     feed(user);
+}
+
+static void on_cut(void *user)
+{
+    struct qw_stream *s = user;
+    s->cut = true;
+    pq_quic_stream_abort(s->st, 0);
+    s->st = NULL;
 }
 
 static void on_acked(void *user, size_t n)
@@ -181,6 +189,7 @@ static const struct pq_quic_events events = {.accept = on_accept,
                                              .reset = on_reset,
                                              .stop = on_stop,
                                              .room = on_room,
+                                             .cut = on_cut,
                                              .acked = on_acked};
 
 /* ---- the world */

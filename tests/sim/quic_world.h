@@ -27,7 +27,7 @@ struct qw_stream {
     bool finished;   /* FIN was queued */
     bool echo;       /* sends back what comes */
     bool deaf;       /* never reads */
-    bool eof, reset, stop;
+    bool eof, reset, stop, cut;
     uint64_t reset_code;
 };
 
@@ -44,7 +44,8 @@ struct qw_side {
     struct qw_stream s[QW_STREAMS];
     size_t n;
     bool ready, refuse, closed;
-    bool deaf, echo; /* of streams that the peer opens */
+    bool deaf, echo;     /* of streams that the peer opens */
+    uint64_t deaf_after; /* bytes */
     struct pq_quic_why why;
     size_t accepted, flushes, paths, gone; /* gone: connections that were closed and freed */
     uint64_t datagrams, datagram_bytes, datagram_bad, packets_out, bytes_out;

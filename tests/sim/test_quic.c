@@ -180,6 +180,77 @@ static void echoes(void **state)
     echo_beside_downloads(50, 110 * PQ_MS, 260 * PQ_MS);
 }
 
+/* ---- streams that nobody reads */
+
+static uint64_t unread(const struct qw_side *e)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < e->n; i++)
+        all += e->s[i].st ? e->s[i].unread : 0;
+    return all;
+}
+
+static size_t cut(const struct qw_side *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->n; i++)
+        n += e->s[i].cut;
+    return n;
+}
+
+/* The client stops reading `n` downloads, once buffers have taken some. */
+static struct qw *deaf_readers(unsigned n, uint64_t after)
+{
+    const struct qw_conf c = wan(0);
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    w->side[CLIENT].deaf = true;
+    w->side[CLIENT].deaf_after = after;
+    for (unsigned i = 0; i < n; i++)
+        qw_open(&w->side[SERVER], UINT64_C(1) << 40);
+    qw_run(w, w->now + 4 * PQ_SEC, NULL);
+    w->side[CLIENT].deaf = false;
+    return w;
+}
+
+/* Some: the others notice nothing of it. */
+static void some_unread(void **state)
+{
+    (void)state;
+    struct qw *w = deaf_readers(40, 300000);
+    struct qw_side *e = &w->side[CLIENT];
+    const uint64_t before = qw_received(e), lies = unread(e);
+    qw_open(&w->side[SERVER], UINT64_C(1) << 40);
+    qw_run(w, w->now + 3 * PQ_SEC, NULL);
+    const double rate = mbit(qw_received(e) - before, 3);
+    printf("%.1f MB unread of 40 streams, beside them %.1f Mbit/s\n", (double)lies / 1e6, rate);
+    assert_in_range(lies, 30 << 20, 48 << 20);
+    assert_int_equal(cut(e), 0);
+    assert_true(rate >= 40); /* with what is left for it */
+    qw_free(w);
+}
+
+/* So many that what they may keep is full: not more, and those with most are cut once others have
+ * waited for seconds. */
+static void many_unread(void **state)
+{
+    (void)state;
+    struct qw *w = deaf_readers(500, 0);
+    struct qw_side *e = &w->side[CLIENT];
+    const uint64_t full = unread(e);
+    const size_t n = e->n;
+    assert_in_range(full, (60 << 20) - (60 << 20) / 8, 60 << 20);
+    qw_open(&w->side[SERVER], 1 << 17);
+    qw_run(w, w->now + 20 * PQ_SEC, NULL);
+    printf("%.1f MB unread of 500 streams, then %.1f, %zu cut\n", (double)full / 1e6,
+           (double)unread(e) / 1e6, cut(e));
+    assert_in_range(cut(e), 1, 300);
+    assert_true(unread(e) <= 60 << 20);
+    assert_true(e->n > n && e->s[e->n - 1].eof);
+    assert_true(w->side[SERVER].s[0].stop);
+    qw_free(w);
+}
+
 /* ---- what paths do */
 
 static void blackout(pq_ns length)
@@ -327,6 +398,8 @@ int main(void)
         cmocka_unit_test(slow_receiver),
         cmocka_unit_test(short_and_lossy),
         cmocka_unit_test(echoes),
+        cmocka_unit_test(some_unread),
+        cmocka_unit_test(many_unread),
         cmocka_unit_test(blackouts),
         cmocka_unit_test(reordered_and_doubled),
         cmocka_unit_test(holes),

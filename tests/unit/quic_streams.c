@@ -244,12 +244,13 @@ static void deaf(void **state)
     c.end[CLIENT].max_streams = 2000;
     c.end[SERVER].stream_window = c.end[CLIENT].stream_window = 100000;
     c.end[SERVER].window = c.end[CLIENT].window = 1000000;
+    c.end[SERVER].window_max = c.end[CLIENT].window_max = 1000000;
     struct qw *w = qw_new(&c);
     qw_up(w);
     w->side[SERVER].deaf = true;
     for (int i = 0; i < 200; i++)
         qw_open(&w->side[CLIENT], 1 << 20);
-    qw_run(w, w->now + 5 * PQ_SEC, NULL);
+    qw_run(w, w->now + 3 * PQ_SEC, NULL);
     assert_int_equal(w->side[SERVER].n, 50);
     assert_in_range(qw_received(&w->side[SERVER]), 900000, 1000000);
     for (size_t i = 0; i < 50; i++)
