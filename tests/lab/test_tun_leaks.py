@@ -126,7 +126,8 @@ def test_tun_kill_switch() -> None:
         wait_until(lambda: heard_by_far(lab), 5, "a datagram through the tunnel")
         wire.expect_nothing("while it was up")
         expect(ping(lab.x, lab.c.ip4), "nobody can reach this machine any more")
-        wire.seen.clear()  # the answer to that
+        wait_until(lambda: wire.seen, 5, "the answer to that on the wire")
+        wire.seen.clear()
         server.kill()
         time.sleep(3)
         wire.expect_nothing("while the server was dead")
