@@ -2,7 +2,8 @@
 /* quic_holes.c - ngtcp2 ends a connection when a stream has a thousand holes.  A queue that drops
  * every other packet for a moment, or somebody who wants to, makes as many.  So the frames of a
  * packet are looked at before ngtcp2 has them, and one that makes a hole too many is taken as if it
- * had been lost: it comes again. */
+ * had been lost: it comes again.  The same befalls a packet that takes ids back: no peer does
+ * (ngtcp2, quic-go), and ngtcp2 0.12 ends the whole program when an id is taken back twice. */
 #include "quic/quic_internal.h"
 
 #include <stdlib.h>
@@ -29,7 +30,16 @@ static void skip_bytes(struct pq_rd *r, uint64_t n)
         r->p += n;
 }
 
-/* Skips a frame that is not STREAM; what is not known ends the reading. */
+/* NEW_CONNECTION_ID.  Returns false if it takes others back. */
+static bool id_frame(struct pq_rd *r)
+{
+    quic_varint(r);
+    const uint64_t taken_back = quic_varint(r);
+    skip_bytes(r, (uint64_t)pq_rd_u8(r) + NGTCP2_STATELESS_RESET_TOKENLEN);
+    return !taken_back;
+}
+
+/* Skips a frame of another type; what is not known ends the reading, as it does ngtcp2's. */
 static void skip_frame(struct pq_rd *r, uint64_t type)
 {
     int plain = plain_frame(type);
@@ -38,10 +48,13 @@ static void skip_frame(struct pq_rd *r, uint64_t type)
     } else if (type == 0x06) { /* CRYPTO */
         quic_varint(r);
         skip_bytes(r, quic_varint(r));
-    } else if (type == 0x18) { /* NEW_CONNECTION_ID */
+    } else if (type == 0x07) { /* NEW_TOKEN */
+        skip_bytes(r, quic_varint(r));
+    } else if (type == 0x1c || type == 0x1d) { /* CONNECTION_CLOSE, behind which more is read */
         quic_varint(r);
-        quic_varint(r);
-        skip_bytes(r, (uint64_t)pq_rd_u8(r) + NGTCP2_STATELESS_RESET_TOKENLEN);
+        if (type == 0x1c)
+            quic_varint(r);
+        skip_bytes(r, quic_varint(r));
     } else if (type == 0x1a || type == 0x1b) { /* PATH_CHALLENGE, PATH_RESPONSE */
         skip_bytes(r, 8);
     } else if (type == 0x31) { /* DATAGRAM with its length */
@@ -138,6 +151,8 @@ bool pq_quic_takes(struct pq_quic *q, struct pq_view frames)
         const uint64_t type = quic_varint(&r);
         if (type >= 0x08 && type <= 0x0f)
             ok = stream_frame(q, &r, type);
+        else if (type == 0x18)
+            ok = id_frame(&r);
         else
             skip_frame(&r, type);
     }

@@ -3,6 +3,7 @@
 #ifndef PQ_TESTS_QUIC_TESTS_H
 #define PQ_TESTS_QUIC_TESTS_H
 
+int quic_frames_tests(void);
 int quic_recordings_tests(void);
 int quic_streams_tests(void);
 #endif

@@ -342,5 +342,5 @@ int main(void)
         cmocka_unit_test(retry),
         cmocka_unit_test(settings),
     };
-    return ut_run(tests) + quic_recordings_tests() + quic_streams_tests();
+    return ut_run(tests) + quic_recordings_tests() + quic_streams_tests() + quic_frames_tests();
 }
