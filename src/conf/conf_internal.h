@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_internal.h - between load.c, yaml.c, keys.c and check*.c. */
+/* conf_internal.h - between load.c, yaml.c, keys.c, msgs.c and check*.c. */
 #ifndef PQ_CONF_INTERNAL_H
 #define PQ_CONF_INTERNAL_H
 #include "conf/conf.h"
