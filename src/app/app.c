@@ -27,7 +27,8 @@ void pq_say(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "paqet: %s\n", text);
+    const char *name = pq_log_get_name();
+    fprintf(stderr, "paqet: %s%s%s\n", name ? name : "", name ? ": " : "", text);
 }
 
 const char *pq_app_kind_of(enum pq_request_type type)
@@ -133,7 +134,7 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
     if (pq_system_ttl(c->system))
         h->ttl4 = h->ttl6 = pq_system_ttl(c->system);
     h->max_sessions = sessions_bound(c);
-    h->memory = memory_bound((unsigned)c->packet_workers);
+    h->memory = memory_bound(c->all_workers);
     if (h->smux.session_buf > h->memory / 2) /* a small machine */
         h->smux.session_buf = h->memory / 2;
     if (h->smux.stream_buf > h->smux.session_buf / 2)
@@ -186,8 +187,9 @@ unsigned pq_app_udp_flows_max(const struct pq_app *app)
 {
     struct rlimit r;
     rlim_t most = (rlim_t)app->conf->max_udp_flows;
-    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_max / 2 / app->n_workers < most)
-        most = r.rlim_max / 2 / app->n_workers;
+    const unsigned workers = app->conf->all_workers;
+    if (!getrlimit(RLIMIT_NOFILE, &r) && r.rlim_max / 2 / workers < most)
+        most = r.rlim_max / 2 / workers;
     return most ? (unsigned)most : 1;
 }
 

@@ -9,10 +9,12 @@
 
 #include <pthread.h>
 
-#define PQ_WORKERS_MAX 64
+#define PQ_WORKERS_MAX PQ_CONF_WORKERS_MAX
 
 struct pq_news;
 
+/* What a program has of a kind once; of several tunnels each has one, and there is one more for all
+ * of them, which has but their workers, and the settings that concern the whole program. */
 struct pq_app {
     const struct pq_conf *conf;
     struct pq_conf *own_conf; /* the same, to change while all workers are paused */

@@ -4,6 +4,7 @@
 
 #include "entry/tun_client.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,7 @@ static int open_worker(struct client *cl, unsigned id)
         e = pq_worker_init(&cw->w, id, io, &cl->app.hub, &pq_client_hub_events, cw);
     if (e)
         return e;
+    cw->w.app = &cl->app;
     cw->ifindex = cl->app.path.iface.index;
     cw->w.on_stop = on_stop;
     cw->w.on_too_long = on_too_long;
@@ -93,7 +95,7 @@ static int start_worker(struct client_worker *cw)
     return e;
 }
 
-static void close_all(struct client *cl)
+void pq_client_take_down(struct client *cl)
 {
     for (unsigned i = 0; i < cl->app.n_workers; i++) {
         struct client_worker *cw = cl->cw[i];
@@ -114,49 +116,73 @@ static void close_all(struct client *cl)
     pq_app_fini(&cl->app);
 }
 
-static int run(struct pq_conf *c, const char *file, const struct pq_probe_conf *probe)
+/* As many workers as there are sessions at most: one without would have no use. */
+static int open_workers(struct client *cl, const struct pq_conf *c)
 {
-    static struct client cl;
-    struct pq_worker *w[PQ_WORKERS_MAX];
-    struct client_listened listened;
-    char why[PQ_WHY_LEN];
-    cl.probe.conf = probe;
-    cl.beside = (struct pq_outgoing){.mark = PQ_ROUTE_MARK};
-    pq_tundev_sweep(); /* what a killed client has left may be in the way to a name server */
-    int e = pq_app_init(&cl.app, c, file);
-    if (cl.app.n_workers > (unsigned)c->conn)
-        cl.app.n_workers = (unsigned)c->conn; /* a worker without a session would have no use */
-    if (!e)
-        e = pq_client_find_ways(&cl);
-    cl.app.hub.turns = cl.app.n_workers;
-    for (unsigned i = 0; !e && i < cl.app.n_workers; i++)
-        e = open_worker(&cl, i);
-    cl.app.reload = pq_client_reload;
     unsigned sessions = 0;
-    for (unsigned i = 0; !e && i < cl.app.n_workers; i++)
-        sessions += cl.cw[i]->n_links;
+    int e = 0;
+    cl->app.hub.turns = cl->app.n_workers;
+    for (unsigned i = 0; !e && i < cl->app.n_workers; i++)
+        e = open_worker(cl, i);
+    for (unsigned i = 0; !e && i < cl->app.n_workers; i++)
+        sessions += cl->cw[i]->n_links;
     if (sessions > (unsigned)c->conn)
         PQ_LOG(PQ_LOG_INFO,
                "spread: %u sessions instead of transport.conn: %ld, one to each server", sessions,
                c->conn);
+    return e;
+}
+
+int pq_client_set_up(struct client *cl, struct pq_conf *c, const char *file)
+{
+    struct client_listened listened;
+    char why[PQ_WHY_LEN];
+    cl->beside = (struct pq_outgoing){.mark = PQ_ROUTE_MARK};
+    int e = pq_app_init(&cl->app, c, file);
+    if (cl->app.n_workers > (unsigned)c->conn)
+        cl->app.n_workers = (unsigned)c->conn;
+    cl->app.reload = pq_client_reload;
     if (!e)
-        pq_app_open_firewall(&cl.app);
+        e = pq_client_find_ways(cl);
     if (!e)
-        e = pq_app_tun_open(&cl.tun, c);
-    if (!e && !probe && (e = pq_client_listen(&cl, c, &listened, why)))
+        e = open_workers(cl, c);
+    if (!e)
+        pq_app_open_firewall(&cl->app);
+    if (!e)
+        e = pq_app_tun_open(&cl->tun, c);
+    if (!e && !cl->probe.conf && (e = pq_client_listen(cl, c, &listened, why)))
         pq_say("%s", why);
-    for (unsigned i = 0; !e && i < cl.app.n_workers; i++) {
-        w[i] = &cl.cw[i]->w;
-        e = start_worker(cl.cw[i]);
+    return e;
+}
+
+int pq_client_start(struct client *cl, struct pq_worker **w)
+{
+    int e = 0;
+    for (unsigned i = 0; !e && i < cl->app.n_workers; i++) {
+        w[i] = &cl->cw[i]->w;
+        e = start_worker(cl->cw[i]);
     }
+    cl->app.w = w;
+    return e;
+}
+
+static int run(struct pq_conf *c, const char *file, const struct pq_probe_conf *probe)
+{
+    static struct client cl;
+    struct pq_worker *w[PQ_WORKERS_MAX];
+    cl.probe.conf = probe;
+    pq_tundev_sweep(); /* what a killed client has left may be in the way to a name server */
+    int e = pq_client_set_up(&cl, c, file);
+    if (!e)
+        e = pq_client_start(&cl, w);
     int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(&cl.app, w, cl.app.n_workers);
-    close_all(&cl);
+    pq_client_take_down(&cl);
     return code;
 }
 
 int pq_client_run(struct pq_conf *c, const char *file)
 {
-    return run(c, file, NULL);
+    return c->n_tunnels ? pq_client_run_tunnels(c, file) : run(c, file, NULL);
 }
 
 int pq_client_probe(struct pq_conf *c, const struct pq_probe_conf *pc)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* client.h - state of a client; between client.c (its life), client_listen.c (where it listens),
- * client_session.c (sessions), client_ports.c (their ports), client_family.c (first words, headers)
- * and client_way.c (servers and how to reach them).
+ * client_tunnels.c (several of them), client_session.c (sessions), client_ports.c (their ports),
+ * client_family.c (first words, headers) and client_way.c (servers and how to reach them).
  */
 #ifndef PQ_APP_CLIENT_H
 #define PQ_APP_CLIENT_H
@@ -15,6 +15,7 @@
 #include "os/tproxy.h"
 #include "relay/outgoing.h"
 
+struct client_servers;
 struct client_worker;
 
 struct link { /* one of transport.conn places for a session */
@@ -131,16 +132,47 @@ struct client {
     struct pq_tproxy *tproxy; /* what leads all ports to some of them; NULL: nothing does */
 };
 
+struct client_listened { /* of listeners, how many */
+    unsigned opened, closed, stayed;
+};
+
+/* ---- client.c */
+
+/* Makes a client of a configuration, all but its sessions: *cl is zero but for what a probe has
+ * set. Takes seconds; says what is wrong.  Returns 0 or an error, -EINTR if a signal has come that
+ * ends the program.  After an error, too, pq_client_take_down is called. */
+int pq_client_set_up(struct client *cl, struct pq_conf *c, const char *file);
+
+/* Opens its sessions, and puts its workers, app.n_workers of them, into w, which must stay. Returns
+ * 0 or an error, which was said. */
+int pq_client_start(struct client *cl, struct pq_worker **w);
+
+/* Frees everything but *cl itself.  Its workers do not run. */
+void pq_client_take_down(struct client *cl);
+
+/* ---- client_tunnels.c */
+
+/* Like pq_client_run, of a configuration with several tunnels. */
+int pq_client_run_tunnels(struct pq_conf *c, const char *file);
+
 /* ---- client_reload.c */
+
+struct client_change { /* from what a client has to what it shall have */
+    struct client *cl;
+    struct pq_conf *next;
+    struct client_servers *servers; /* NULL: they stay; pq_client_change's own, as is the next */
+    struct client_listened listened;
+};
+
+/* Changes n clients, all or none of them; `all` is whose workers are theirs.  Says in `news` what
+ * was done or what was wrong, each with the name of its tunnel.  Returns 0, PQ_EINVAL or PQ_ENOMEM.
+ */
+int pq_client_change(struct pq_app *all, struct client_change *v, unsigned n, struct pq_news *news);
 
 /* See reload in app.h. */
 int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
 
 /* ---- client_listen.c */
-
-struct client_listened { /* of listeners, how many */
-    unsigned opened, closed, stayed;
-};
 
 /* Has all workers listen where `c` says, and nowhere else; what they have already stays open and
  * gets its new settings; *done tells.  On an error, which `why` tells, nothing has changed.  The

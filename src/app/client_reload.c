@@ -16,7 +16,7 @@ static bool same_servers(const struct pq_conf *a, const struct pq_conf *b)
 
 /* ---- other servers: sessions to those that stay go on, those to others end */
 
-struct servers { /* a change of them */
+struct client_servers { /* a change of them */
     struct client *cl;
     const struct pq_conf *next;
     struct client_ways ways;
@@ -26,7 +26,7 @@ struct servers { /* a change of them */
 };
 
 /* The way to the same server, to the same address if there is one. */
-static unsigned find_way(const struct servers *g, const struct server_way *w)
+static unsigned find_way(const struct client_servers *g, const struct server_way *w)
 {
     const struct pq_conf_server *s = &g->cl->app.conf->server[w->conf];
     unsigned found = WAY_GONE;
@@ -40,7 +40,7 @@ static unsigned find_way(const struct servers *g, const struct server_way *w)
     return found;
 }
 
-static void map_ways(struct servers *g)
+static void map_ways(struct client_servers *g)
 {
     for (unsigned i = 0; i < g->cl->n_ways; i++)
         g->to[i] = find_way(g, &g->cl->way[i]);
@@ -48,7 +48,7 @@ static void map_ways(struct servers *g)
 
 static void leave_gone(void *ctx, struct lease *l)
 {
-    struct servers *g = ctx;
+    struct client_servers *g = ctx;
     if (g->to[l->server] != WAY_GONE)
         return;
     if (g->bye) {
@@ -62,11 +62,11 @@ static void leave_gone(void *ctx, struct lease *l)
 
 static void renumber(void *ctx, struct lease *l)
 {
-    const struct servers *g = ctx;
+    const struct client_servers *g = ctx;
     l->server = g->to[l->server];
 }
 
-static void change_worker(struct servers *g, struct client_worker *cw)
+static void change_worker(struct client_servers *g, struct client_worker *cw)
 {
     struct known before[WAYS_MAX];
     memcpy(before, cw->known, sizeof before);
@@ -88,7 +88,7 @@ static void change_worker(struct servers *g, struct client_worker *cw)
 }
 
 /* Lets the workers run for a turn, so that it goes out. */
-static void say_bye(struct servers *g)
+static void say_bye(struct client_servers *g)
 {
     map_ways(g);
     g->bye = true;
@@ -99,7 +99,7 @@ static void say_bye(struct servers *g)
 }
 
 /* With the workers paused. */
-static void change_servers(struct servers *g)
+static void change_servers(struct client_servers *g)
 {
     struct client *cl = g->cl;
     struct pq_firewall_server servers[WAYS_MAX];
@@ -122,7 +122,7 @@ static void say_unreached(void *ctx, const char *why)
 }
 
 /* Finds the ways to other servers.  Returns 0 or PQ_EINVAL, which was said. */
-static int plan(struct servers *g, struct pq_news *news)
+static int plan(struct client_servers *g, struct pq_news *news)
 {
     if (pq_client_plan_ways(g->cl, g->next, &g->ways, say_unreached, news) == 0)
         return 0;
@@ -131,7 +131,7 @@ static int plan(struct servers *g, struct pq_news *news)
 }
 
 /* Where streams are spread, each server should have a session. */
-static void check_spread(const struct servers *g, struct pq_news *news)
+static void check_spread(const struct client_servers *g, struct pq_news *news)
 {
     unsigned servers = 0;
     for (unsigned i = 0; i < g->ways.n; i++)
@@ -152,43 +152,94 @@ static void tell_rules(const struct pq_split *now, const struct pq_split *before
                     c.names, c.networks);
 }
 
+/* ---- the whole change */
+
+static int begin(struct client_change *v, struct pq_news *news)
+{
+    v->servers = same_servers(v->cl->app.conf, v->next) ? NULL : calloc(1, sizeof *v->servers);
+    if (!v->servers)
+        return same_servers(v->cl->app.conf, v->next) ? 0 : PQ_ENOMEM;
+    v->servers->cl = v->cl;
+    v->servers->next = v->next;
+    return plan(v->servers, news);
+}
+
+/* Listens as all want, or if one of them cannot as before.  With the workers paused. */
+static int listen_all(struct client_change *v, unsigned n, struct pq_news *news)
+{
+    struct client_listened back;
+    char why[PQ_WHY_LEN];
+    for (unsigned i = 0; i < n; i++) {
+        pq_log_set_name(v[i].cl->app.conf->name);
+        const int e = pq_client_listen(v[i].cl, v[i].next, &v[i].listened, why);
+        if (!e)
+            continue;
+        news->name = v[i].cl->app.conf->name;
+        pq_news_add(news, PQ_NEWS_ERROR, "%s", why);
+        while (i--)
+            if (pq_client_listen(v[i].cl, v[i].cl->app.conf, &back, why))
+                pq_news_add(news, PQ_NEWS_ERROR, "as before: %s", why);
+        return e;
+    }
+    return 0;
+}
+
+/* With the workers paused. */
+static void finish(struct client_change *v)
+{
+    struct pq_app *app = &v->cl->app;
+    if (v->servers) {
+        say_bye(v->servers);
+        change_servers(v->servers);
+    }
+    pq_conf_swap_live(app->own_conf, v->next);
+    for (unsigned i = 0; i < app->n_workers; i++)
+        v->cl->cw[i]->w.front.split = app->conf->split;
+}
+
+static void tell(const struct client_change *v, struct pq_news *news)
+{
+    const struct client_listened *l = &v->listened;
+    if (l->opened || l->closed)
+        pq_news_add(news, PQ_NEWS_CHANGED, "listening: %u new, %u closed, %u as before", l->opened,
+                    l->closed, l->stayed);
+    tell_rules(v->cl->app.conf->split, v->next->split, news);
+    if (!v->servers)
+        return;
+    check_spread(v->servers, news);
+    pq_news_add(news, PQ_NEWS_CHANGED, "server: %u ways to them; %u sessions to others ended",
+                v->cl->n_ways, v->servers->ended);
+}
+
+int pq_client_change(struct pq_app *all, struct client_change *v, unsigned n, struct pq_news *news)
+{
+    int e = 0;
+    for (unsigned i = 0; i < n && !e; i++) {
+        news->name = v[i].cl->app.conf->name;
+        e = begin(&v[i], news);
+    }
+    if (!e) {
+        pq_app_pause(all);
+        e = listen_all(v, n, news);
+        for (unsigned i = 0; i < n && !e; i++) {
+            pq_log_set_name(v[i].cl->app.conf->name);
+            finish(&v[i]);
+        }
+        pq_app_resume(all);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        news->name = v[i].cl->app.conf->name;
+        if (!e)
+            tell(&v[i], news);
+        free(v[i].servers);
+    }
+    news->name = NULL;
+    pq_log_set_name(NULL);
+    return e && e != PQ_ENOMEM ? PQ_EINVAL : e;
+}
+
 int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news)
 {
-    struct client *cl = PQ_OF(app, struct client, app);
-    struct client_listened done;
-    char why[PQ_WHY_LEN];
-    const bool servers = !same_servers(app->conf, next);
-    struct servers *g = calloc(1, sizeof *g);
-    if (!g)
-        return PQ_ENOMEM;
-    g->cl = cl;
-    g->next = next;
-    int e = servers ? plan(g, news) : 0;
-    if (!e) {
-        pq_app_pause(app);
-        e = pq_client_listen(cl, next, &done, why);
-        if (!e && servers) {
-            say_bye(g);
-            change_servers(g);
-        }
-        if (!e)
-            pq_conf_swap_live(app->own_conf, next);
-        for (unsigned i = 0; i < app->n_workers; i++)
-            cl->cw[i]->w.front.split = app->conf->split;
-        pq_app_resume(app);
-        if (e)
-            pq_news_add(news, PQ_NEWS_ERROR, "%s", why);
-    }
-    if (!e && (done.opened || done.closed))
-        pq_news_add(news, PQ_NEWS_CHANGED, "listening: %u new, %u closed, %u as before",
-                    done.opened, done.closed, done.stayed);
-    if (!e)
-        tell_rules(app->conf->split, next->split, news);
-    if (!e && servers)
-        check_spread(g, news);
-    if (!e && servers)
-        pq_news_add(news, PQ_NEWS_CHANGED, "server: %u ways to them; %u sessions to others ended",
-                    cl->n_ways, g->ended);
-    free(g);
-    return e ? PQ_EINVAL : 0;
+    struct client_change v = {.cl = PQ_OF(app, struct client, app), .next = next};
+    return pq_client_change(app, &v, 1, news);
 }

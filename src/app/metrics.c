@@ -93,7 +93,7 @@ static void put_events(struct pq_json *w, const struct pq_totals *t)
 
 /* A client has few sessions; those of a server would be a new series with each client that comes.
  */
-static void put_sessions(struct pq_json *w, const struct pq_rows *rows)
+static void put_sessions(const struct pq_app *app, struct pq_json *w, const struct pq_rows *rows)
 {
     static const struct {
         const char *name, *type, *help;
@@ -108,8 +108,12 @@ static void put_sessions(struct pq_json *w, const struct pq_rows *rows)
         for (unsigned i = 0; i < rows->n; i++) {
             const struct pq_session_row *r = (const void *)(rows->v + i * rows->size);
             char peer[PQ_ADDR_STRLEN];
-            put(w, "%s{session=\"%u.%u\",peer=\"%s\"} ", v[k].name, r->worker, r->s.serial,
+            const char *tunnel = app->w[r->worker]->app->conf->name;
+            put(w, "%s{session=\"%u.%u\",peer=\"%s\"", v[k].name, r->worker, r->s.serial,
                 pq_addr_str(&r->s.peer, peer));
+            if (tunnel)
+                put(w, ",tunnel=\"%s\"", tunnel);
+            put(w, "} ");
             if (k == 0)
                 put(w, "%.6f\n", (double)r->s.kcp.srtt / (double)PQ_SEC);
             else
@@ -134,7 +138,7 @@ void pq_metrics_put(struct pq_app *app, struct pq_json *w)
     put_load(app, w, &t);
     put_events(w, &t);
     if (app->hub.client)
-        put_sessions(w, &rows);
+        put_sessions(app, w, &rows);
     free(rows.v);
 }
 

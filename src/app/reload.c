@@ -14,8 +14,9 @@ void pq_news_add(struct pq_news *news, enum pq_news_kind kind, const char *fmt, 
 {
     char text[640];
     va_list ap;
+    const int at = news->name ? snprintf(text, sizeof text, "%.64s: ", news->name) : 0;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    vsnprintf(text + at, sizeof text - (size_t)at, fmt, ap);
     va_end(ap);
     char *copy = news->n < PQ_NEWS_MAX ? strdup(text) : NULL;
     if (!copy) {
@@ -60,6 +61,11 @@ static int load(struct pq_app *app, struct pq_conf *next, struct pq_news *news)
                     app->file);
         e = PQ_EINVAL;
     }
+    if (!e && (next->n_tunnels == 0) != (app->conf->n_tunnels == 0)) {
+        pq_news_add(news, PQ_NEWS_ERROR, "%s: tunnels: is %s; that needs a restart", app->file,
+                    next->n_tunnels ? "new" : "gone");
+        e = PQ_EINVAL;
+    }
     return e;
 }
 
@@ -78,7 +84,7 @@ static bool same_key(const struct pq_app *app, const struct pq_conf *next)
     return same;
 }
 
-static void add_restarts(const struct pq_app *app, const struct pq_conf *next, struct pq_news *news)
+void pq_reload_differ(const struct pq_app *app, const struct pq_conf *next, struct pq_news *news)
 {
     const bool takes = !app->hub.client && !app->conf->over_quic; /* a server over KCP */
     if (!takes && !same_key(app, next))
@@ -127,7 +133,7 @@ int pq_reload(struct pq_app *app, struct pq_news *news)
     int e = next ? load(app, next, news) : PQ_ENOMEM;
     const enum pq_log_level before = app->conf->log_level;
     if (!e) {
-        add_restarts(app, next, news);
+        pq_reload_differ(app, next, news);
         e = app->reload(app, next, news);
     }
     if (!e && app->conf->log_level != before) {

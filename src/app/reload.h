@@ -21,11 +21,15 @@ struct pq_news { /* what a reload has to say; zero-initialized before the first 
         char *text;
     } v[PQ_NEWS_MAX];
     unsigned n, left_out;
+    const char *name; /* of the tunnel that what is added is about; NULL: of none alone */
 };
 
 __attribute__((format(printf, 3, 4))) void pq_news_add(struct pq_news *news, enum pq_news_kind kind,
                                                        const char *fmt, ...);
 void pq_news_free(struct pq_news *news);
+
+/* Adds the keys that differ between what runs and `next`, and that only a restart will take. */
+void pq_reload_differ(const struct pq_app *app, const struct pq_conf *next, struct pq_news *news);
 
 /* Reads app->file again and takes over what can change; logs the same in short.  Returns 0, or
  * PQ_EINVAL: there are errors in `news`, and nothing has changed. */

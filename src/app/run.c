@@ -130,7 +130,9 @@ static void close_handle(uv_handle_t *h, void *ctx)
 
 static void *thread_main(void *arg)
 {
-    pq_worker_run(arg);
+    struct pq_worker *w = arg;
+    pq_log_set_name(w->app->conf->name);
+    pq_worker_run(w);
     return NULL;
 }
 

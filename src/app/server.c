@@ -187,6 +187,7 @@ static int open_workers(struct server *s)
             return PQ_ENOMEM;
         }
         e = pq_worker_init(s->w[i], i, io, &app->hub, &hub_events, s);
+        s->w[i]->app = app;
         s->w[i]->on_stop = on_stop;
         s->w[i]->has_strangers = app->conf->decoy;
         s->w[i]->on_too_long = on_too_long;

@@ -174,22 +174,30 @@ static void put_user(const struct pq_app *app, struct pq_json *w, unsigned who)
         pq_json_text(w, "user", c->user[who].name);
 }
 
+static void put_tunnel(const struct pq_app *of, struct pq_json *w)
+{
+    if (of->conf->name)
+        pq_json_text(w, "tunnel", of->conf->name);
+}
+
 static void put_session(const struct pq_app *app, struct pq_json *w,
                         const struct pq_session_row *row, pq_ns now)
 {
     const struct pq_session_info *s = &row->s;
+    const struct pq_app *of = app->w[row->worker]->app;
     pq_json_begin(w, NULL, '{');
     put_id(w, row->worker, s->serial);
     put_addr(w, "peer", &s->peer);
     put_addr(w, "local", &s->local);
     put_user(app, w, s->who);
+    put_tunnel(of, w);
     pq_json_text(w, "transport", s->transport);
-    pq_json_text(w, "wire", s->secure ? "own" : app->conf->over_quic ? "quic" : "classic");
+    pq_json_text(w, "wire", s->secure ? "own" : of->conf->over_quic ? "quic" : "classic");
     pq_json_text(w, "cipher", s->cipher);
     pq_json_text(w, "look",
-                 s->connected                         ? "connect"
-                 : app->conf->look == PQ_LOOK_CLASSIC ? "classic"
-                                                      : "plausible");
+                 s->connected                        ? "connect"
+                 : of->conf->look == PQ_LOOK_CLASSIC ? "classic"
+                                                     : "plausible");
     pq_json_bool(w, "ours", s->abilities != 0);
     pq_json_bool(w, "half_open", s->half);
     if (s->before)
@@ -329,6 +337,7 @@ void pq_status_put_streams(struct pq_app *app, struct pq_json *w, unsigned most)
         pq_json_uint(w, "port", row.s.port);
         put_addr(w, "peer", &row.peer);
         put_user(app, w, row.who);
+        put_tunnel(app->w[row.worker]->app, w);
         pq_json_real(w, "age_s", seconds(now - row.s.opened));
         pq_json_uint(w, "bytes_in", row.s.in);
         pq_json_uint(w, "bytes_out", row.s.out);

@@ -27,7 +27,10 @@ struct pq_did {             /* what was done without being asked for, and how of
     uint64_t links;         /* to another interface, or to one that is there again */
 };
 
+struct pq_app;
+
 struct pq_worker {
+    const struct pq_app *app; /* whose it is: of several tunnels, the one */
     unsigned id;
     uv_loop_t loop;
     struct pq_pktio *io;

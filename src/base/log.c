@@ -27,6 +27,18 @@ enum pq_log_level pq_log_get_level(void)
     return (enum pq_log_level)atomic_load_explicit(&log_level, memory_order_relaxed);
 }
 
+static _Thread_local const char *thread_name;
+
+void pq_log_set_name(const char *name)
+{
+    thread_name = name;
+}
+
+const char *pq_log_get_name(void)
+{
+    return thread_name;
+}
+
 static const char *const level_names[] = {"debug", "info", "warn", "error", "fatal", "none"};
 
 const char *pq_log_level_name(enum pq_log_level level)
@@ -124,6 +136,8 @@ void pq_log_write(enum pq_log_level level, const char *fmt, ...)
     n += (size_t)snprintf(line + n, sizeof line - n, ".%03ld [%s] ", ts.tv_nsec / 1000000,
                           names[level]);
     size_t text = n;
+    if (thread_name)
+        n += (size_t)snprintf(line + n, sizeof line - n, "%.64s: ", thread_name);
     va_list ap;
     va_start(ap, fmt);
     int k = vsnprintf(line + n, sizeof line - n - 1, fmt, ap);

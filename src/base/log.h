@@ -17,6 +17,10 @@ enum pq_log_level {
     PQ_LOG_NONE,
 };
 
+/* What this thread logs from now on begins with "NAME: "; NULL: with nothing.  Borrowed. */
+void pq_log_set_name(const char *name);
+const char *pq_log_get_name(void);
+
 /* Sets the lowest level that is written; at any time. */
 void pq_log_set_level(enum pq_log_level level);
 enum pq_log_level pq_log_get_level(void);

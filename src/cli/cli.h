@@ -21,7 +21,10 @@ int pq_cmd_user(int argc, char **argv);
 int pq_cmd_forward(int argc, char **argv);
 int pq_cmd_version(int argc, char **argv);
 
-/* Loads a configuration for a command; prints what is wrong with it.  Returns 0 or the exit code.
- */
+/* Loads a configuration for a command that is about one tunnel; prints what is wrong with it, which
+ * several tunnels are, too.  Returns 0 or the exit code. */
 int pq_cli_load(struct pq_conf *c, const char *path);
+
+/* The same for a command that takes several tunnels. */
+int pq_cli_load_all(struct pq_conf *c, const char *path);
 #endif

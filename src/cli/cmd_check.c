@@ -178,7 +178,12 @@ static void check(const struct options *o, struct pq_findings *f)
     const int e = pq_conf_load(&c, path, &m);
     add_messages(&m, path, f);
     pq_conf_msgs_free(&m);
-    if (!e) {
+    if (!e && c.n_tunnels)
+        pq_finding_add(f, PQ_FINDING_NOTE, "server", NULL,
+                       "%u tunnels: only the file was looked at; 'paqet status' tells how each "
+                       "fares",
+                       c.n_tunnels);
+    else if (!e) {
         pq_check_local(&c, path, f);
         pq_log_set_level(PQ_LOG_NONE);
         if (c.role == PQ_ROLE_SERVER && listen) {

@@ -34,7 +34,7 @@ int pq_cmd_run(int argc, char **argv)
     }
     pq_process_protect();
     pq_process_confine();
-    if (pq_cli_load(&c, path))
+    if (pq_cli_load_all(&c, path))
         return 1;
     path = absolute(path, whole);
     pq_log_set_level(c.log_level);

@@ -133,7 +133,7 @@ static void print_session(const struct pq_cli_answer *before, const struct pq_cl
     loss_in(now, l, lost_in, sizeof lost_in);
     snprintf(rtt, sizeof rtt, "%.1f", pq_cli_real(now, s, "rtt_ms"));
     snprintf(cost, sizeof cost, bytes < 100000 ? "-" : "%.3f", carried / (bytes ? bytes : 1));
-    pq_cli_text(now, s, "user", user, sizeof user);
+    pq_cli_text(now, s, pq_show_whose(now, s), user, sizeof user);
     snprintf(both, sizeof both, "%s/%s",
              pq_cli_text(now, s, "transport", transport, sizeof transport),
              pq_cli_text(now, s, "wire", wire, sizeof wire));
@@ -166,9 +166,9 @@ static void print_sessions(const struct pq_cli_answer *before, const struct pq_c
     if (n)
         qsort(v, n, sizeof *v, by_rate);
     if (n)
-        printf("\n%-23s %-10s %-11s %-17s %-9s %8s %6s %6s %13s %13s %6s %6s  %s\n", "PEER", "USER",
-               "WIRE", "CIPHER", "LOOK", "RTT ms", "LOST>%", "LOST<%", "FROM", "TO", "COST", "OPEN",
-               "AGE");
+        printf("\n%-23s %-10s %-11s %-17s %-9s %8s %6s %6s %13s %13s %6s %6s  %s\n", "PEER",
+               pq_show_whose_head(now, list), "WIRE", "CIPHER", "LOOK", "RTT ms", "LOST>%",
+               "LOST<%", "FROM", "TO", "COST", "OPEN", "AGE");
     for (unsigned k = 0; k < n && k < LINES_MAX; k++)
         print_session(before, now, &v[k], seconds);
     const double more =

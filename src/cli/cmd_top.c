@@ -32,7 +32,7 @@ static void print_stream(const struct pq_cli_answer *now, const struct line *l, 
     pq_cli_text(now, s, "host", host, sizeof host);
     snprintf(target, sizeof target, strchr(host, ':') ? "[%s]:%.0f" : "%s:%.0f", host,
              pq_cli_real(now, s, "port"));
-    pq_cli_text(now, s, "user", user, sizeof user);
+    pq_cli_text(now, s, pq_show_whose(now, s), user, sizeof user);
     printf("%-9s %-4s %13s %13s %8s %10s  %-22s %-10s %s\n",
            pq_cli_text(now, s, "id", id, sizeof id), pq_cli_text(now, s, "kind", kind, sizeof kind),
            pq_show_rate(l->in, seconds, in), pq_show_rate(l->out, seconds, out),
@@ -60,7 +60,7 @@ static void print(void *ctx, const struct pq_cli_answer *before, const struct pq
     if (n)
         qsort(v, n, sizeof *v, by_rate);
     printf("%-9s %-4s %13s %13s %8s %10s  %-22s %-10s %s\n", "ID", "KIND", "FROM PEER", "TO PEER",
-           "BYTES", "AGE", "PEER", "USER", "TARGET");
+           "BYTES", "AGE", "PEER", pq_show_whose_head(now, list), "TARGET");
     for (unsigned k = 0; k < n && k < *most; k++)
         print_stream(now, &v[k], seconds);
     const double more =

@@ -218,7 +218,7 @@ static int unknown_command(const char *word)
     return 1;
 }
 
-int pq_cli_load(struct pq_conf *c, const char *path)
+int pq_cli_load_all(struct pq_conf *c, const char *path)
 {
     struct pq_conf_msgs m;
     int e = pq_conf_load(c, path, &m);
@@ -230,6 +230,20 @@ int pq_cli_load(struct pq_conf *c, const char *path)
     if (e)
         pq_conf_free(c);
     return e ? 1 : 0;
+}
+
+int pq_cli_load(struct pq_conf *c, const char *path)
+{
+    if (pq_cli_load_all(c, path))
+        return 1;
+    if (!c->n_tunnels)
+        return 0;
+    fprintf(stderr,
+            "paqet: %s has several tunnels, and this command is about one: write it into a file of "
+            "its own, without 'tunnels:' and 'name:', with 'role: client'\n",
+            path);
+    pq_conf_free(c);
+    return 1;
 }
 
 int main(int argc, char **argv)

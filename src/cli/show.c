@@ -137,3 +137,14 @@ double pq_show_grown(const struct pq_cli_answer *before, const struct pq_json_no
 {
     return pq_cli_real(now, of, key) - (old ? pq_cli_real(before, old, key) : 0);
 }
+
+const char *pq_show_whose(const struct pq_cli_answer *a, const struct pq_json_node *of)
+{
+    return pq_json_get(&a->doc, of, "tunnel") ? "tunnel" : "user";
+}
+
+const char *pq_show_whose_head(const struct pq_cli_answer *a, const struct pq_json_node *list)
+{
+    const struct pq_json_node *first = pq_json_first(&a->doc, list);
+    return first && pq_json_get(&a->doc, first, "tunnel") ? "TUNNEL" : "USER";
+}

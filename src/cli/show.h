@@ -38,4 +38,9 @@ const struct pq_json_node *pq_show_same(const struct pq_cli_answer *a,
 double pq_show_grown(const struct pq_cli_answer *before, const struct pq_json_node *old,
                      const struct pq_cli_answer *now, const struct pq_json_node *of,
                      const char *key);
+
+/* The member of sessions and streams that says whose they are: a user's at a server, a tunnel's at
+ * a client that has several; and what stands above a column of them. */
+const char *pq_show_whose(const struct pq_cli_answer *a, const struct pq_json_node *of);
+const char *pq_show_whose_head(const struct pq_cli_answer *a, const struct pq_json_node *list);
 #endif

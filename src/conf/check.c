@@ -96,6 +96,13 @@ static void check_control(struct pq_check *k)
                 CONTROL_MAX_LEN);
 }
 
+void pq_conf_check_program(struct pq_check *k)
+{
+    check_role(k);
+    check_log(k);
+    check_control(k);
+}
+
 /* Six pairs of hex digits, separated by ':' or by '-'. */
 static bool parse_mac(const char *s, uint8_t mac[6])
 {
@@ -499,9 +506,12 @@ static void check_other_role(struct pq_check *k)
 void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct pq_conf_msgs *m)
 {
     struct pq_check k = {c, lines, m};
-    check_role(&k);
-    check_log(&k);
-    check_control(&k);
+    c->all_workers = (unsigned)c->packet_workers;
+    if (pq_key_is_set(lines, "tunnels")) {
+        pq_conf_check_tunnels(&k);
+        return;
+    }
+    pq_conf_check_program(&k);
     check_other_role(&k);
     pq_conf_check_listeners(&k);
     pq_conf_check_split(&k);

@@ -441,7 +441,7 @@ static bool is_near(const struct pq_addr *a)
 }
 
 /* The page: for others than programs of this machine only with a word that they have to know. */
-static void check_status(struct pq_check *k)
+void pq_conf_check_status(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
     const char *const path = "status.listen";
@@ -478,7 +478,7 @@ static void check_status(struct pq_check *k)
 void pq_conf_check_listeners(struct pq_check *k)
 {
     check_socks5(k);
-    check_status(k);
+    pq_conf_check_status(k);
     for (unsigned i = 0; i < k->c->n_forward; i++)
         check_forward(k, i);
     check_twice(k);

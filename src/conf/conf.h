@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#define PQ_CONF_TUNNELS_MAX   16
+#define PQ_CONF_WORKERS_MAX   64 /* of all tunnels together */
 #define PQ_CONF_SOCKS_MAX     16
 #define PQ_CONF_SERVERS_MAX   8
 #define PQ_CONF_FORWARD_MAX   1024 /* entries ... */
@@ -151,6 +153,11 @@ struct pq_conf_quic {
 };
 
 struct pq_conf {
+    char *name; /* of an entry of `tunnels`; else NULL */
+    int line;
+    struct pq_conf *tunnel; /* client: each a whole one, and nothing but what concerns all of them
+                               is here; malloc'ed */
+    unsigned n_tunnels;
     /* as written; a missing or zero number already replaced by its default */
     char *role_text, *log_level_text, *listen, *ifname, *guid;
     char *protocol, *header_text, *backend_text, *look_text, *system_text;
@@ -179,7 +186,8 @@ struct pq_conf {
 
     /* what follows from it */
     enum pq_role role;
-    bool over_quic; /* transport.protocol */
+    unsigned all_workers; /* that share the machine: those of the other tunnels, too */
+    bool over_quic;       /* transport.protocol */
     enum pq_log_level log_level;
     enum pq_backend backend;
     enum pq_look look;
@@ -214,6 +222,7 @@ struct pq_conf_msgs { /* what was wrong, and what was odd */
     } v[PQ_CONF_MSGS_MAX];
     unsigned n, errors;
     unsigned left_out; /* there was no room: warnings first */
+    char prefix[24];   /* of what is said: "tunnels[2]." */
 };
 
 /* Reads and checks a file, and the lists that its rules name.  *out is owned by the caller

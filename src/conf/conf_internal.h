@@ -79,6 +79,16 @@ int pq_conf_parse_once(struct pq_conf *out, const char *text, size_t n, struct p
  * says what is wrong with the lists. */
 void pq_conf_load_lists(struct pq_conf *c, const char *path, struct pq_conf_msgs *m);
 
+/* The same with those of its tunnels. */
+void pq_conf_load_all_lists(struct pq_conf *c, const char *path, struct pq_conf_msgs *m);
+
+/* Whether a key is in it, or in one of its tunnels. */
+bool pq_conf_has_key(const struct pq_conf *c);
+
+/* Checks an entry of `tunnels`, and makes a client of it. */
+void pq_conf_check_entry(struct pq_conf *t, const struct pq_key_lines *lines,
+                         struct pq_conf_msgs *m);
+
 struct pq_check {
     struct pq_conf *c;
     const struct pq_key_lines *lines;
@@ -119,7 +129,13 @@ void pq_check_rules(struct pq_check *k, const char *prefix, int line,
 /* Everything that needs more than one key, or more than a type and a range. */
 void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct pq_conf_msgs *m);
 
-/* Its parts: socks5 and forward; rules; tun; allow, deny and outgoing; our own wire. */
+/* In place of that: the file around `tunnels`, and what they have in common. */
+void pq_conf_check_tunnels(struct pq_check *k);
+
+/* Its parts: role, log and control; status; socks5 and forward; rules; tun; allow, deny and
+ * outgoing; our own wire. */
+void pq_conf_check_program(struct pq_check *k);
+void pq_conf_check_status(struct pq_check *k);
 void pq_conf_check_listeners(struct pq_check *k);
 void pq_conf_check_split(struct pq_check *k);
 void pq_conf_check_tun(struct pq_check *k);

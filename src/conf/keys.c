@@ -39,6 +39,8 @@
     }
 static const struct pq_key keys[] = {
     STR("role", AT(role_text)),
+    {"tunnels", KEY_LIST_OF_MAPS, NOWHERE, 0, 0, 0, USE_YES},
+    STR("tunnels[].name", AT(name)),
     MAP("log"),
     STR("log.level", AT(log_level_text)),
     STR("control", AT(control)),

@@ -123,11 +123,11 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
         return PQ_EINVAL;
     }
     int e = pq_conf_parse(out, text, n, msgs);
-    if (is_open(&st) && pq_is_set(out->kcp.key))
+    if (is_open(&st) && pq_conf_has_key(out))
         pq_conf_say(msgs, false, 0,
                     "other users of this machine can read the key in it; chmod 600 %s", path);
     explicit_bzero(text, n);
     free(text);
-    pq_conf_load_lists(out, path, msgs);
+    pq_conf_load_all_lists(out, path, msgs);
     return e || msgs->errors ? PQ_EINVAL : 0;
 }

@@ -23,9 +23,11 @@ static bool drop_warning(struct pq_conf_msgs *m)
 void pq_conf_say(struct pq_conf_msgs *m, bool error, int line, const char *fmt, ...)
 {
     char text[512];
+    const size_t n = strlen(m->prefix);
     va_list ap;
+    memcpy(text, m->prefix, n);
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    vsnprintf(text + n, sizeof text - n, fmt, ap);
     va_end(ap);
     m->errors += error;
     if (m->n == PQ_CONF_MSGS_MAX) {

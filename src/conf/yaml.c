@@ -16,6 +16,7 @@ struct walk {
     struct pq_conf *c;
     struct pq_conf_msgs *m;
     struct pq_key_lines *lines;
+    bool in_tunnel; /* c is an entry of `tunnels` */
     yaml_document_t doc;
 };
 
@@ -240,10 +241,37 @@ static void *next_element(struct walk *w, const char *path, int line)
     return NULL;
 }
 
+/* An entry of `tunnels` is a whole configuration: the keys of the file, and a name. */
+static void take_tunnel(struct walk *w, const yaml_node_t *n, unsigned nth)
+{
+    struct pq_key_lines lines = {.n = 0};
+    struct walk in = {.m = w->m, .lines = &lines, .in_tunnel = true, .doc = w->doc};
+    struct pq_conf *c = w->c, *v = NULL;
+    if (c->n_tunnels < PQ_CONF_TUNNELS_MAX)
+        v = realloc(c->tunnel, (c->n_tunnels + 1) * sizeof *v);
+    else
+        pq_conf_say(w->m, true, line_of(n), "tunnels: more than %d entries", PQ_CONF_TUNNELS_MAX);
+    if (!v)
+        return;
+    c->tunnel = v;
+    in.c = &v[c->n_tunnels++];
+    pq_conf_defaults(in.c);
+    in.c->line = line_of(n);
+    snprintf(w->m->prefix, sizeof w->m->prefix, "tunnels[%u].", nth);
+    take_map(&in, n, "", "", in.c);
+    pq_conf_check_entry(in.c, &lines, w->m);
+    *w->m->prefix = 0;
+}
+
 static void take_list(struct walk *w, const yaml_node_t *n, const char *path)
 {
     if (n->type != YAML_SEQUENCE_NODE) {
         wrong_type(w, n, path, "a list");
+        return;
+    }
+    const bool tunnels = strcmp(path, "tunnels") == 0;
+    if (tunnels && w->in_tunnel) {
+        pq_conf_say(w->m, true, line_of(n), "tunnels: a tunnel has none inside");
         return;
     }
     unsigned nth = 0;
@@ -256,6 +284,8 @@ static void take_list(struct walk *w, const yaml_node_t *n, const char *path)
         void *base = NULL;
         if (e->type != YAML_MAPPING_NODE)
             wrong_type(w, e, shown, "a map of keys");
+        else if (tunnels)
+            take_tunnel(w, e, nth);
         else
             base = next_element(w, path, line_of(e));
         if (base)
@@ -315,6 +345,8 @@ static void take_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t 
 {
     char full[PATH_MAX_LEN], full_shown[PATH_MAX_LEN];
     snprintf(full, sizeof full, "%s%s%s", path, *path ? "." : "", text_of(key));
+    if (w->in_tunnel && strcmp(full, "name") == 0)
+        snprintf(full, sizeof full, "tunnels[].name");
     snprintf(full_shown, sizeof full_shown, "%s%s%s", shown, *shown ? "." : "", text_of(key));
     const struct pq_key *k = is_path(key) ? NULL : pq_key_find(full);
     if (!k) {
@@ -483,6 +515,11 @@ void pq_conf_drop_users(struct pq_conf *c)
 
 void pq_conf_free(struct pq_conf *c)
 {
+    for (unsigned i = 0; i < c->n_tunnels; i++) {
+        pq_keys_free("tunnels[].", &c->tunnel[i]);
+        pq_conf_free(&c->tunnel[i]);
+    }
+    free(c->tunnel);
     for (unsigned i = 0; i < c->n_socks5; i++)
         pq_keys_free("socks5[].", &c->socks5[i]);
     for (unsigned i = 0; i < c->n_forward; i++) {

@@ -131,6 +131,7 @@ static void anchors(void **state)
         "socks5: &a [*a, *a]\nrole: client\n",
         "network: &n\n  ipv4: *n\n  tcp:\n    local_flag: &f [PA, *f]\n",
         "transport: &t\n  kcp: *t\n  quic: *t\n",
+        "role: client\ntunnels: &t\n  - &u {name: a, tunnels: *t}\n  - *u\n",
         "a: &a [x,x,x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b]\nd: &d [*c,*c]\nsocks5: *d\n",
     };
     for (size_t i = 0; i < COUNT_OF(texts); i++) {

@@ -157,6 +157,7 @@ void one_warning(const char *text, int line, const char *part); /* and no error 
 
 int conf_quic(void);
 int conf_scalar(void);
+int conf_tunnels(void);
 int conf_edit(void);
 int conf_listen(void);
 int conf_front(void);

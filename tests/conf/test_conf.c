@@ -569,6 +569,6 @@ int main(void)
         cmocka_unit_test(too_many),
     };
     int failed = ut_run(tests);
-    return failed + conf_scalar() + conf_front() + conf_edit() + conf_listen() + conf_quic() +
-           conf_fuzz();
+    return failed + conf_scalar() + conf_tunnels() + conf_front() + conf_edit() + conf_listen() +
+           conf_quic() + conf_fuzz();
 }

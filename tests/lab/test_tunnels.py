@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Several tunnels in one program: each goes to its own server with its own key, and a dead one is
+not in the way of the others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import time
+
+import paqet
+from case import expect, test
+from lab import Host, Lab, Process, wait_until
+from paqet import KEY, PORT, Settings
+from test_reload import change, config_of, reload
+from test_spread import SIGN_PORT, put_up_sign
+
+FIRST, SECOND = 8001, 8002  # forwards of the client
+
+
+def settings_of(host: Host, key: str, block: str) -> Settings:
+    extra = f"network:\n  interface: {host.device}\n"
+    return Settings(network=False, key=key, block=block, control=True, extra=extra)
+
+
+def start_server(host: Host, key: str, block: str) -> Process:
+    text = paqet.server_config(host.lab, settings_of(host, key, block))
+    text = re.sub(r"(?m)^control: .*", 'control: "off"', text)
+    process = paqet.start(host, f"server-{host.letter}", text)
+    paqet.wait_ready(process)
+    return process
+
+
+def tunnel(lab: Lab, name: str, host: Host, port: int, key: str, block: str, transport: str, more: str) -> str:
+    """An entry of `tunnels`."""
+    text = f"name: {name}\nserver: {{addr: '{host.ip4}:{PORT}'}}\nnetwork: {{interface: {lab.c.device}}}\n"
+    text += f"forward:\n  - {{listen: '127.0.0.1:{port}', target: '127.0.0.1:{SIGN_PORT}', protocol: tcp}}\n"
+    text += paqet.transport_block(Settings(key=key, block=block, protocol="kcp", transport=transport)) + more
+    return "  - " + text.rstrip().replace("\n", "\n    ") + "\n"
+
+
+def start(lab: Lab, workers: int = 1) -> tuple[Process, Process, Process]:
+    """The servers of the first and of the second tunnel, and the client with both."""
+    for host in (lab.s, lab.x):
+        put_up_sign(host)
+    first, second = start_server(lab.s, KEY, "aes"), start_server(lab.x, KEY + " two", "aes-128-gcm")
+    conn, more = f"  conn: {workers}\n", f"performance: {{packet_workers: {workers}}}\n"
+    socks = f"socks5: [{{listen: '127.0.0.1:{paqet.SOCKS}'}}]\n"
+    text = f"role: client\nlog: {{level: info}}\ncontrol: {paqet.control_path(lab, 'client')}\ntunnels:\n"
+    text += tunnel(lab, "one", lab.s, FIRST, KEY, "aes", f"{conn}  wire: classic\n", socks + more)
+    text += tunnel(lab, "two", lab.x, SECOND, KEY + " two", "aes-128-gcm", conn, more)
+    client = paqet.start(lab.c, "client", text)
+    for port in (FIRST, SECOND):
+        wait_until(lambda port=port: paqet.ended(client) or paqet.can_connect(lab, port), 10, "the forwards")
+    return first, second, client
+
+
+def comes_out(lab: Lab, port: int, patience: float = 3) -> str:
+    """The letter of the host where a connection to this port of the client comes out; "" nowhere."""
+    with contextlib.suppress(OSError), lab.c.open_socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+        connection.settimeout(patience)
+        connection.connect(("127.0.0.1", port))
+        return connection.recv(1).decode()
+    return ""
+
+
+def status(lab: Lab) -> dict[str, dict]:
+    """The sessions by their tunnel."""
+    said = paqet.ask(lab, "client", "status", "--json").stdout
+    return {one["tunnel"]: one for one in json.loads(said)["sessions"]}
+
+
+def both_work(lab: Lab) -> None:
+    expect(comes_out(lab, FIRST) == "s", "the first tunnel does not lead to its server")
+    expect(comes_out(lab, SECOND) == "x", "the second tunnel does not lead to its server")
+
+
+def check_shown(lab: Lab, client: Process) -> None:
+    seen = status(lab)
+    ciphers = {name: one["cipher"] for name, one in seen.items()}
+    expect(ciphers == {"one": "aes", "two": "aes-128-gcm"}, f"status: {ciphers}")
+    expect(seen["two"]["peer"] == f"{lab.x.ip4}:{PORT}", f"status: {seen}")
+    said = paqet.ask(lab, "client", "status").stdout
+    expect(re.search(r"PEER +TUNNEL", said) and re.search(rf"{lab.x.ip4}:{PORT} +two ", said), said)
+    for name in ("one", "two"):
+        expect(re.search(rf"\[INFO\] {name}: TCP to 127.0.0.1:800", client.log()), f"{name} is not in the log")
+
+
+@test()
+def test_tunnels_one_dead() -> None:
+    with Lab(third=True) as lab:
+        _, second, client = start(lab)
+        both_work(lab)
+        check_shown(lab, client)
+        tables = set(re.findall(r"paqet_\w+", lab.c.firewall()))
+        expect(len(tables) == 2, f"tables of the firewall: {tables}")
+        second.kill()
+        held = lab.c.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+        held.connect(("127.0.0.1", FIRST))
+        expect(held.recv(1) == b"s", "the first tunnel")
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            expect(comes_out(lab, SECOND, 0.3) == "", "the dead one works")
+            expect(comes_out(lab, FIRST, 1) == "s", "the first tunnel suffers from the second")
+        wait_until(lambda: status(lab)["two"]["silent_s"] > 1, 5, "a silent session in the status")
+        expect(status(lab)["one"]["silent_s"] < 3, "the first is silent, too")
+        client.wait_log("two: the server (is silent|does not answer)", 5)
+        expect(not re.search("one: the server (is silent|does not answer)", client.log()), f"the first lost its server: {client.last_lines()}")
+        start_server(lab.x, KEY + " two", "aes-128-gcm")
+        wait_until(lambda: comes_out(lab, SECOND, 1) == "x", 15, "the second tunnel again")
+        held.close()
+        expect(client.stop() == 0, "the client did not end well")
+        expect("paqet_" not in lab.c.firewall(), "rules stay behind")
+
+
+def wrong_files(lab: Lab, client: Process) -> None:
+    """Nothing changes in any tunnel if something is wrong with one of them."""
+    path = config_of(client)
+    good = path.read_text()
+    taken = lab.c.listen("127.0.0.1", 8009, lambda connection: connection.close())
+    moved = good.replace(f":{FIRST}'", ":8005'")
+    path.write_text(moved.replace(f":{SECOND}'", ":8009'"))
+    said = reload(lab, "client", 1)
+    expect("two: forward[0].listen: cannot listen on 127.0.0.1:8009" in said, said)
+    taken.close()
+    path.write_text(moved.replace(f":{SECOND}'", ":8005'"))
+    said = reload(lab, "client", 1)
+    expect("tunnels[1]: tunnels[0] already listens on 127.0.0.1:8005, TCP" in said, said)
+    path.write_text(moved.replace("name: two", "name: one"))
+    expect("tunnels[1].name: tunnels[0] has this name already" in reload(lab, "client", 1), "a name twice")
+    path.write_text(moved.replace("tunnels:\n", "spread: true\ntunnels:\n"))
+    expect("spread: belongs into the entries" in reload(lab, "client", 1), "a key beside")
+    expect(not paqet.can_connect(lab, 8005), "half of a wrong file was taken over")
+    path.write_text(good)
+    both_work(lab)
+
+
+def reload_tunnels(workers: int) -> None:
+    with Lab(third=True) as lab:
+        *_, client = start(lab, workers)
+        both_work(lab)
+        held = lab.c.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+        held.settimeout(5)
+        held.connect(("127.0.0.1", FIRST))
+        expect(held.recv(1) == b"s", "the first tunnel")
+        wrong_files(lab, client)
+        change(client, f":{SECOND}'", ":8006'")
+        said = reload(lab, "client")
+        expect("two: listening: 1 new, 1 closed" in said and "one: listening" not in said, said)
+        expect(comes_out(lab, 8006) == "x" and not paqet.can_connect(lab, SECOND), "the other port")
+        change(client, f"{lab.x.ip4}:{PORT}", f"{lab.s.ip4}:{PORT}")
+        expect("two: server: 1 ways" in reload(lab, "client"), "another server")
+        expect(comes_out(lab, 8006, 1) == "", "a server of another key has let the tunnel in")
+        change(client, f"'{lab.s.ip4}:{PORT}'}}\n    network: {{interface: {lab.c.device}}}\n    forward:\n      - {{listen: '127.0.0.1:8006'",
+               f"'{lab.x.ip4}:{PORT}'}}\n    network: {{interface: {lab.c.device}}}\n    forward:\n      - {{listen: '127.0.0.1:8006'")
+        reload(lab, "client")
+        wait_until(lambda: comes_out(lab, 8006, 1) == "x", 10, "the second tunnel at its own server")
+        change(client, "name: two", "name: three")
+        said = reload(lab, "client")
+        expect("tunnels, for two to go" in said and "tunnels, for three to come" in said, said)
+        expect(comes_out(lab, 8006) == "x", "a tunnel went without a restart")
+        change(client, "name: three", "name: two")
+        change(client, KEY + " two", KEY + " three")
+        expect("two: transport.kcp.key" in reload(lab, "client"), "another key needs a restart")
+        held.sendall(b".")
+        expect(held.recv(1) == b"", "the stream of the first tunnel did not live")
+        held.close()
+        expect(client.stop() == 0, "the client did not end well")
+
+
+@test()
+def test_tunnels_reload() -> None:
+    reload_tunnels(1)
+
+
+@test()
+def test_tunnels_reload_workers() -> None:
+    reload_tunnels(2)
+
+
+@test()
+def test_tunnels_refused() -> None:
+    """A command that is about one tunnel says so."""
+    with Lab(third=True) as lab:
+        *_, client = start(lab)
+        result = lab.c.run([paqet.program(), "ping", "-c", str(config_of(client))])
+        expect(result.returncode == 1 and "has several tunnels" in result.stderr, result.stderr)
+        result = lab.c.run([paqet.program(), "check", "-c", str(config_of(client))])
+        expect("2 tunnels: only the file was looked at" in result.stdout, result.stdout)
+        path = config_of(client)
+        result = lab.c.run([paqet.program(), "forward", "add", ":1", "h:1", "-c", str(path)])
+        expect(result.returncode == 1 and "nothing was changed" in result.stderr, result.stderr)
