@@ -18,10 +18,12 @@ struct pq_killswitch_conf {
 
 /* From now on refused is whatever does not leave through the device, but for: loopback, packets
  * with the mark, answers to connections that others have begun, DHCP and the neighbour discovery of
- * IPv6, and the local network if c->lan.  Of what was kept before it takes the place without a gap.
- * Without `keep` the rules go with the process (Linux 5.12; before, they stay until the next start
- * if it is killed).  Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (a kernel without
- * nf_tables or connection tracking) or PQ_ENOMEM; *out is NULL on error. */
+ * IPv6, and the local network if c->lan.  What was begun from here before is refused, too, whoever
+ * sends next: a port out of ip_local_port_range is a service's.  Of what was kept before it takes
+ * the place without a gap. Without `keep` the rules go with the process (Linux 5.12; before, they
+ * stay until the next start if it is killed).  Returns 0, -EPERM (CAP_NET_ADMIN is missing),
+ * PQ_ENOTSUP (a kernel without nf_tables or connection tracking) or PQ_ENOMEM; *out is NULL on
+ * error. */
 int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_conf *c);
 
 /* Takes the rules away, unless they are to be kept, and frees.  Sets *k to NULL; NULL does nothing.

@@ -127,6 +127,7 @@ def test_tun_kill_switch() -> None:
         wire.expect_nothing("while it was up")
         expect(ping(lab.x, lab.c.ip4), "nobody can reach this machine any more")
         wait_until(lambda: wire.seen, 5, "the answer to that on the wire")
+        time.sleep(0.5)
         wire.seen.clear()
         server.kill()
         time.sleep(3)

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 
 #include <linux/netfilter.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,63 @@ static void accept_udp(struct pq_nft_batch *b, const char *chain, uint16_t port)
     pq_nft_if_proto(b, IPPROTO_UDP);
     pq_nft_if_port(b, false, &(struct pq_range){port, port});
     pq_nft_then(b, PQ_NFT_ACCEPT);
+}
+
+/* Ports that programs get which connect to others and do not ask for one. */
+static struct pq_range ports_of_clients(void)
+{
+    struct pq_range r = {32768, 60999};
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    unsigned from, to;
+    if (f && fscanf(f, "%u %u", &from, &to) == 2 && from && from <= to && to <= UINT16_MAX)
+        r = (struct pq_range){(uint16_t)from, (uint16_t)to};
+    if (f)
+        fclose(f);
+    return r;
+}
+
+/* What this machine, or one behind it, has begun before these rules were there, and the kernel did
+ * not see: if the other end is the first to send now, it looks as if that one had begun.  Of TCP
+ * the first packet tells. */
+static void drop_picked_up(struct pq_nft_batch *b, const char *chain,
+                           const struct pq_killswitch_conf *c, bool tracked)
+{
+    const struct pq_range clients = ports_of_clients();
+    pq_nft_rule(b, chain);
+    pq_nft_if_name(b, true, false, "lo");
+    pq_nft_if_name(b, true, false, c->tun);
+    pq_nft_if_no_begin(b);
+    if (tracked)
+        pq_nft_if_new(b);
+    pq_nft_if_port(b, false, &clients);
+    pq_nft_then(b, PQ_NFT_DROP);
+}
+
+/* What answers those who have begun.  A port that is no client's is a service's: of TCP only what
+ * begins is refused there, so that connections stay which the kernel did not see begin.  Of UDP
+ * nothing tells but the port. */
+static void accept_replies(struct pq_nft_batch *b, const char *chain)
+{
+    const struct pq_range clients = ports_of_clients(),
+                          others[] = {{1, (uint16_t)(clients.from - 1)},
+                                      {(uint16_t)(clients.to + 1), UINT16_MAX}};
+    pq_nft_rule(b, chain);
+    pq_nft_if_not_proto(b, IPPROTO_UDP);
+    pq_nft_if_reply(b);
+    pq_nft_then(b, PQ_NFT_ACCEPT);
+    for (int i = 0; i < 2; i++) {
+        if (!others[i].from || others[i].from > others[i].to)
+            continue;
+        pq_nft_rule(b, chain);
+        pq_nft_if_no_begin(b);
+        pq_nft_if_port(b, true, &others[i]);
+        pq_nft_then(b, PQ_NFT_ACCEPT);
+        pq_nft_rule(b, chain);
+        pq_nft_if_proto(b, IPPROTO_UDP);
+        pq_nft_if_port(b, true, &others[i]);
+        pq_nft_if_reply(b);
+        pq_nft_then(b, PQ_NFT_ACCEPT);
+    }
 }
 
 struct range {
@@ -67,6 +125,8 @@ static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
 {
     const struct pq_nft_chain chain = {.name = name, .type = "filter", .hook = hook};
     pq_nft_add_chain(b, &chain);
+    if (hook == NF_INET_FORWARD)
+        drop_picked_up(b, name, c, true);
     for (int i = 0; i < 2; i++) {
         pq_nft_rule(b, name);
         pq_nft_if_name(b, false, true, i ? c->tun : "lo");
@@ -75,9 +135,7 @@ static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
     pq_nft_rule(b, name);
     pq_nft_if_mark(b, c->mark);
     pq_nft_then(b, PQ_NFT_ACCEPT);
-    pq_nft_rule(b, name);
-    pq_nft_if_reply(b);
-    pq_nft_then(b, PQ_NFT_ACCEPT);
+    accept_replies(b, name);
     accept_udp(b, name, 67);
     accept_udp(b, name, 547);
     pq_nft_rule(b, name);
@@ -93,19 +151,40 @@ static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
         pq_nft_then(b, PQ_NFT_DROP);
 }
 
-/* In one batch: what was kept is replaced, not taken away first. */
+/* The kernel tracks connections from a moment before the rules that ask for it are there.  What
+ * came in then would be tracked the wrong way round: it is dropped for so long. */
+static int hold(struct pq_killswitch *k, const struct pq_killswitch_conf *c, bool owner)
+{
+    static const struct pq_nft_chain chains[] = {
+        {.name = "hold", .type = "filter", .hook = NF_INET_LOCAL_IN},
+        {.name = "holdforward", .type = "filter", .hook = NF_INET_FORWARD}};
+    struct pq_nft_batch *b = &k->batch;
+    pq_nft_begin(b, &k->nft, NFPROTO_INET);
+    pq_nft_add_table(b, owner);
+    for (size_t i = 0; i < sizeof chains / sizeof chains[0]; i++) {
+        pq_nft_add_chain(b, &chains[i]);
+        drop_picked_up(b, chains[i].name, c, false);
+    }
+    return pq_nft_commit(b);
+}
+
+/* In one batch: what was kept, or is held, is replaced, not taken away first. */
 static int install(struct pq_killswitch *k, const struct pq_killswitch_conf *c, bool owner,
                    bool reject)
 {
     struct pq_nft_batch *b = &k->batch;
+    const int e = hold(k, c, owner);
+    if (e)
+        return e;
     pq_nft_begin(b, &k->nft, NFPROTO_INET);
-    if (c->keep) {
-        pq_nft_add_table(b, false);
-        pq_nft_del_table(b);
-    }
+    pq_nft_add_table(b, owner);
+    pq_nft_del_table(b);
     pq_nft_add_table(b, owner);
     add_chain(b, "out", NF_INET_LOCAL_OUT, c, reject);
     add_chain(b, "forward", NF_INET_FORWARD, c, reject);
+    pq_nft_add_chain(
+        b, &(struct pq_nft_chain){.name = "in", .type = "filter", .hook = NF_INET_LOCAL_IN});
+    drop_picked_up(b, "in", c, true);
     return pq_nft_commit(b);
 }
 

@@ -182,6 +182,12 @@ void pq_nft_if_proto(struct pq_nft_batch *b, uint8_t ipproto)
     compare(b, NFT_CMP_EQ, &ipproto, sizeof ipproto);
 }
 
+void pq_nft_if_not_proto(struct pq_nft_batch *b, uint8_t ipproto)
+{
+    meta(b, NFT_META_L4PROTO);
+    compare(b, NFT_CMP_NEQ, &ipproto, sizeof ipproto);
+}
+
 /* In any family of tables. */
 static void if_ip(struct pq_nft_batch *b, bool is4)
 {
@@ -284,14 +290,36 @@ void pq_nft_if_mark(struct pq_nft_batch *b, uint32_t mark)
     compare(b, NFT_CMP_EQ, &mark, sizeof mark);
 }
 
+static void conntrack(struct pq_nft_batch *b, uint32_t key)
+{
+    struct expr e = expr_begin(b, "ct");
+    put32(b, NFTA_CT_DREG, NFT_REG_1);
+    put32(b, NFTA_CT_KEY, key);
+    expr_end(b, e);
+}
+
 void pq_nft_if_reply(struct pq_nft_batch *b)
 {
     const uint8_t reply = 1; /* IP_CT_DIR_REPLY */
-    struct expr e = expr_begin(b, "ct");
-    put32(b, NFTA_CT_DREG, NFT_REG_1);
-    put32(b, NFTA_CT_KEY, NFT_CT_DIRECTION);
-    expr_end(b, e);
+    conntrack(b, NFT_CT_DIRECTION);
     compare(b, NFT_CMP_EQ, &reply, sizeof reply);
+}
+
+void pq_nft_if_no_begin(struct pq_nft_batch *b)
+{
+    static const uint8_t begin[] = {0x02, 0xc2}; /* SYN, with ECN or without */
+    pq_nft_if_tcp(b);
+    for (size_t i = 0; i < sizeof begin; i++) {
+        payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1);
+        compare(b, NFT_CMP_NEQ, &begin[i], 1);
+    }
+}
+
+void pq_nft_if_new(struct pq_nft_batch *b)
+{
+    const uint32_t new = 8; /* the bit of IP_CT_NEW */
+    conntrack(b, NFT_CT_STATE);
+    compare(b, NFT_CMP_EQ, &new, sizeof new);
 }
 
 void pq_nft_if_target(struct pq_nft_batch *b, const struct pq_addr *from, const struct pq_addr *to)

@@ -69,6 +69,9 @@ void pq_nft_if_dport_is_ours(struct pq_nft_batch *b); /* in `ports`; behind if_t
 void pq_nft_if_stranger(struct pq_nft_batch *b, bool is4, uint64_t timeout_ms);
 void pq_nft_if_family(struct pq_nft_batch *b, bool is4); /* family inet */
 void pq_nft_if_proto(struct pq_nft_batch *b, uint8_t ipproto);
+void pq_nft_if_not_proto(struct pq_nft_batch *b, uint8_t ipproto);
+void pq_nft_if_no_begin(struct pq_nft_batch *b); /* TCP, but no SYN alone */
+void pq_nft_if_new(struct pq_nft_batch *b);      /* the first packet of its connection to be seen */
 /* The source port, or the destination port, is one of these; behind if_tcp or if_proto. */
 void pq_nft_if_port(struct pq_nft_batch *b, bool source, const struct pq_range *ports);
 void pq_nft_if_elsewhere(struct pq_nft_batch *b);   /* to no (unicast) address of this machine */
