@@ -83,6 +83,11 @@ def test_tun_kill_switch_before() -> None:
             one.theirs.close()
         time.sleep(0.5)
         wire = Wire(lab)
+        with lab.c.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as program:  # no DHCP client's port
+            program.bind((lab.c.ip4, 0))
+            for port in (67, 547):
+                with contextlib.suppress(OSError):
+                    program.sendto(b"more", (FAR, port))
         time.sleep(1)
         wire.expect_nothing("of what was there before")
         for one in ours:

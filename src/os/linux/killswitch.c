@@ -22,10 +22,12 @@ struct pq_killswitch {
 
 /* ---- rules */
 
-static void accept_udp(struct pq_nft_batch *b, const char *chain, uint16_t port)
+/* From a port that root alone can give out: any program could talk to others otherwise. */
+static void accept_dhcp(struct pq_nft_batch *b, const char *chain, uint16_t from, uint16_t port)
 {
     pq_nft_rule(b, chain);
     pq_nft_if_proto(b, IPPROTO_UDP);
+    pq_nft_if_port(b, true, &(struct pq_range){from, from});
     pq_nft_if_port(b, false, &(struct pq_range){port, port});
     pq_nft_then(b, PQ_NFT_ACCEPT);
 }
@@ -136,8 +138,8 @@ static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
     pq_nft_if_mark(b, c->mark);
     pq_nft_then(b, PQ_NFT_ACCEPT);
     accept_replies(b, name);
-    accept_udp(b, name, 67);
-    accept_udp(b, name, 547);
+    accept_dhcp(b, name, 68, 67);
+    accept_dhcp(b, name, 546, 547);
     pq_nft_rule(b, name);
     pq_nft_if_neighbours(b);
     pq_nft_then(b, PQ_NFT_ACCEPT);
