@@ -152,6 +152,20 @@ static void tell_rules(const struct pq_split *now, const struct pq_split *before
                     c.names, c.networks);
 }
 
+/* Routes, and the kill switch. */
+static void change_tun(struct client *cl, struct pq_news *news)
+{
+    size_t n;
+    int e = pq_app_tun_rules(&cl->tun, cl->app.conf->split, &n);
+    if (e)
+        pq_news_add(news, PQ_NEWS_WARNING,
+                    "rules: the TUN device: %s; what they send directly goes through the tunnel",
+                    pq_strerror(e));
+    else if (n)
+        pq_news_add(news, PQ_NEWS_CHANGED, "rules: %zu ranges of addresses go past the TUN device",
+                    n);
+}
+
 /* ---- the whole change */
 
 static int begin(struct client_change *v, struct pq_news *news)
@@ -204,6 +218,8 @@ static void tell(const struct client_change *v, struct pq_news *news)
         pq_news_add(news, PQ_NEWS_CHANGED, "listening: %u new, %u closed, %u as before", l->opened,
                     l->closed, l->stayed);
     tell_rules(v->cl->app.conf->split, v->next->split, news);
+    if (v->cl->app.conf->split || v->next->split)
+        change_tun(v->cl, news);
     if (!v->servers)
         return;
     check_spread(v->servers, news);

@@ -94,6 +94,60 @@ static int open_kill_switch(struct pq_app_tun *t, const struct pq_conf *c)
     return 0;
 }
 
+static int let_past_switch(struct pq_app_tun *t, const struct pq_spans *direct)
+{
+    struct pq_spans gone = {.v = NULL}, more = {.v = NULL}, all = {.v = NULL};
+    int e = pq_spans_new(&gone, &t->direct, direct);
+    e = e ? e : pq_spans_new(&more, direct, &t->direct);
+    e = e ? e : pq_spans_add_all(&all, direct);
+    e = e ? e : pq_killswitch_direct(t->kill, &gone, &more);
+    if (e)
+        pq_spans_free(&all);
+    pq_spans_free(&gone);
+    pq_spans_free(&more);
+    pq_spans_free(&t->direct);
+    t->direct = all;
+    return e;
+}
+
+int pq_app_tun_rules(struct pq_app_tun *t, const struct pq_split *split, size_t *ranges)
+{
+    static const struct pq_spans none;
+    struct pq_spans direct = {.v = NULL};
+    if (ranges)
+        *ranges = 0;
+    if (!t->open)
+        return 0;
+    int e = pq_split_direct(split, &direct);
+    if (!e && t->kill)
+        e = let_past_switch(t, &direct);
+    e = e ? e : pq_tundev_past(&t->dev, &direct);
+    if (e) {
+        pq_tundev_past(&t->dev, &none);
+        if (t->kill)
+            let_past_switch(t, &none);
+    } else if (ranges) {
+        *ranges = direct.n;
+    }
+    pq_spans_free(&direct);
+    return e;
+}
+
+/* The client's rules at the start. */
+static int open_rules(struct pq_app_tun *t, const struct pq_conf *c, char *why)
+{
+    size_t n;
+    int e = pq_app_tun_rules(t, c->split, &n);
+    if (e)
+        snprintf(
+            why, PQ_TUN_WHY_LEN,
+            "what \"rules\" sends directly cannot be let past %s: %s (fewer networks, or none?)",
+            t->dev.name, pq_strerror(e));
+    else if (n)
+        PQ_LOG(PQ_LOG_INFO, "rules: %zu ranges of addresses go past %s", n, t->dev.name);
+    return e;
+}
+
 int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c)
 {
     char why[PQ_TUN_WHY_LEN];
@@ -114,6 +168,8 @@ int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c)
     if (!e) {
         t->open = true;
         e = open_routes(t, c, why);
+        if (!e && c->role == PQ_ROLE_CLIENT)
+            e = open_rules(t, c, why);
     }
     if (e) {
         pq_say("tun: %s", why);
@@ -149,4 +205,5 @@ void pq_app_tun_close(struct pq_app_tun *t)
         pq_tundev_close(&t->dev);
     t->open = false;
     pq_killswitch_close(&t->kill);
+    pq_spans_free(&t->direct);
 }

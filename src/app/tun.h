@@ -13,6 +13,7 @@ struct pq_app_tun {
     struct pq_tundev dev;
     struct pq_masquerade *nat;  /* server: NULL if not wanted */
     struct pq_killswitch *kill; /* client: NULL if not wanted */
+    struct pq_spans direct;     /* what that lets past the device */
 };
 
 /* Name of the device that tun.* asks for. */
@@ -25,6 +26,11 @@ int pq_app_tun_open(struct pq_app_tun *t, const struct pq_conf *c);
 /* Client: this machine has another address; what talks from it is not led into the tunnel.  One
  * thread at a time. */
 void pq_app_tun_readdress(struct pq_app_tun *t);
+
+/* Client: what the rules send directly goes past the device from now on, and nothing else does.
+ * *ranges (may be NULL) becomes of how many ranges of addresses that is.  Blocking, a second or two
+ * for 50,000 networks.  Returns 0 or an error: all of it goes into the device then. */
+int pq_app_tun_rules(struct pq_app_tun *t, const struct pq_split *split, size_t *ranges);
 
 void pq_app_tun_close(struct pq_app_tun *t);
 #endif

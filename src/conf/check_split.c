@@ -231,6 +231,11 @@ void pq_conf_check_split(struct pq_check *k)
 {
     struct pq_split *tried;
     build(&tried, k->c, NULL, k->m);
+    if (k->c->tun.enabled && k->c->tun.routes_text.n && pq_split_has_ports(tried))
+        PQ_WARN(
+            k, "rules",
+            "rules: entries with ports count for the proxies alone; packets of the TUN device go "
+            "by networks without ports");
     pq_split_free(&tried);
 }
 

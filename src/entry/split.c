@@ -204,6 +204,127 @@ const struct pq_rules *pq_split_limits(const struct pq_split *s, const struct pq
     return s && !here ? s->limits : NULL;
 }
 
+/* ---- as ranges of addresses */
+
+/* What pq_match_is_public says no to; of IPv6 what it says yes to, too. */
+static const char *const private_nets[] = {
+    "0.0.0.0/8",       "10.0.0.0/8",     "100.64.0.0/10", "127.0.0.0/8",    "169.254.0.0/16",
+    "172.16.0.0/12",   "192.0.0.0/24",   "192.0.2.0/24",  "192.168.0.0/16", "198.18.0.0/15",
+    "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",   "::1/128",        "100::/8",
+    "fc00::/7",        "fe80::/10",      "fec0::/10",     "ff00::/8",       "2001:db8::/32",
+    "3fff::/20",
+};
+static const char *const public_nets[] = {"0.0.0.0/0", "2000::/3"};
+static const char *const neither[] = {"2001::/23", "2002::/16"};
+
+static int add_nets(struct pq_spans *out, const char *const *v, size_t n)
+{
+    struct pq_net net;
+    int e = 0;
+    for (size_t i = 0; !e && i < n; i++) {
+        e = pq_net_parse(&net, v[i]);
+        e = e ? e : pq_spans_add_net(out, &net);
+    }
+    pq_spans_seal(out);
+    return e;
+}
+
+static int add_kind(struct pq_spans *out, bool private)
+{
+    struct pq_spans all = {.v = NULL}, not = {.v = NULL}, got = {.v = NULL};
+    int e = add_nets(&not, private_nets, sizeof private_nets / sizeof private_nets[0]);
+    if (!e && private)
+        e = pq_spans_add_all(out, &not );
+    if (!e && !private) {
+        e = add_nets(&not, neither, sizeof neither / sizeof neither[0]);
+        e = e ? e : add_nets(&all, public_nets, sizeof public_nets / sizeof public_nets[0]);
+        e = e ? e : pq_spans_minus(&got, &all, &not );
+        e = e ? e : pq_spans_add_all(out, &got);
+    }
+    pq_spans_free(&all);
+    pq_spans_free(&not );
+    pq_spans_free(&got);
+    return e;
+}
+
+static int add_entry(struct pq_spans *out, const struct entry *e)
+{
+    uint8_t first[16], last[16];
+    if (e->m.has_ports)
+        return 0;
+    switch (e->m.kind) {
+    case PQ_MATCH_ANY:
+        memset(first, 0, sizeof first);
+        memset(last, 0xff, sizeof last);
+        return pq_spans_add(out, first, last);
+    case PQ_MATCH_PUBLIC:
+        return add_kind(out, e->other);
+    case PQ_MATCH_NET:
+        return pq_spans_add_net(out, &e->m.net);
+    default:
+        return 0;
+    }
+}
+
+struct gathered {
+    struct pq_spans *out;
+    int e;
+};
+
+static void on_range(void *ctx, const struct pq_addr *from, const struct pq_addr *to)
+{
+    struct gathered *g = ctx;
+    g->e = g->e ? g->e : pq_spans_add(g->out, from->ip, to->ip);
+}
+
+static int gather(struct pq_spans *out, const struct rule *r)
+{
+    struct gathered g = {.out = out};
+    for (unsigned i = 0; !g.e && i < r->n; i++)
+        g.e = add_entry(out, &r->entry[i]);
+    if (!g.e && r->set)
+        pq_target_set_each(r->set, on_range, &g);
+    pq_spans_seal(out);
+    return g.e;
+}
+
+/* Adds to *out what this rule decides, if it says so, and to *decided what it has. */
+static int add_decided(struct pq_spans *out, struct pq_spans *decided, const struct rule *r)
+{
+    struct pq_spans all = {.v = NULL}, its = {.v = NULL};
+    int e = gather(&all, r);
+    if (!e && r->way == PQ_WAY_DIRECT)
+        e = pq_spans_minus(&its, &all, decided);
+    e = e ? e : pq_spans_add_all(out, &its);
+    e = e ? e : pq_spans_add_all(decided, &all);
+    pq_spans_seal(decided);
+    pq_spans_free(&all);
+    pq_spans_free(&its);
+    return e;
+}
+
+int pq_split_direct(const struct pq_split *s, struct pq_spans *out)
+{
+    struct pq_spans decided = {.v = NULL};
+    int e = 0;
+    for (unsigned i = 0; s && !e && i < s->n; i++)
+        e = add_decided(out, &decided, &s->rule[i]);
+    pq_spans_free(&decided);
+    if (e)
+        pq_spans_free(out);
+    pq_spans_seal(out);
+    return e;
+}
+
+bool pq_split_has_ports(const struct pq_split *s)
+{
+    bool has = false;
+    for (unsigned i = 0; s && i < s->n; i++)
+        for (unsigned k = 0; k < s->rule[i].n; k++)
+            has = has || (s->rule[i].entry[k].m.has_ports && !s->rule[i].entry[k].m.name);
+    return has;
+}
+
 void pq_split_count(const struct pq_split *s, unsigned *rules, struct pq_target_count *out)
 {
     *out = (struct pq_target_count){.names = 0};

@@ -16,6 +16,7 @@
  * Built by one thread, then read only: any thread.  No system calls. */
 #ifndef PQ_ENTRY_SPLIT_H
 #define PQ_ENTRY_SPLIT_H
+#include "base/spans.h"
 #include "entry/target_set.h"
 #include "relay/rules.h"
 
@@ -52,6 +53,14 @@ enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, boo
  * Valid as long as s. */
 const struct pq_rules *pq_split_limits(const struct pq_split *s, const struct pq_addr *asks,
                                        const struct pq_addr *at);
+/* Adds to *out, which was empty, the addresses that go directly whatever the port is, sealed:
+ * entries with ports, and names, are left out of account.  Of IPv6, `private` and `public` are
+ * without the networks that hold IPv4 addresses, which are in neither then.  s == NULL: none.
+ * Returns 0 or PQ_ENOMEM (*out is empty then). */
+int pq_split_direct(const struct pq_split *s, struct pq_spans *out);
+
+/* Whether there is an entry with ports and without a name: what pq_split_direct cannot tell. */
+bool pq_split_has_ports(const struct pq_split *s);
 
 /* What all sets hold. */
 void pq_split_count(const struct pq_split *s, unsigned *rules, struct pq_target_count *out);

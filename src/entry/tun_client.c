@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "entry/tun_client.h"
 
+#include "entry/split.h"
+#include "entry/tun_refuse.h"
 #include "relay/tun_link.h"
 
 #include <stdlib.h>
@@ -80,9 +82,23 @@ static void on_room(struct pq_tun_link *l)
     pq_tun_pause(&c->tun, pq_stream_room(l->st) == 0);
 }
 
+/* What the rules send directly does not come here; of entries with ports the routes know nothing,
+ * so neither do we. */
+static bool is_blocked(const struct pq_tun_client *c, const struct pq_tun_packet *pkt)
+{
+    return pq_split_addr(c->link.front->split, &pkt->ip.dst, false) == PQ_WAY_BLOCK;
+}
+
 static void on_packet(void *ctx, struct pq_tun_packet *pkt)
 {
     struct pq_tun_client *c = ctx;
+    if (is_blocked(c, pkt)) {
+        uint8_t answer[PQ_TUN_REFUSAL_MAX];
+        const size_t n = pq_tun_refuse(answer, pkt);
+        if (n)
+            pq_tun_write(&c->tun, answer, n, 0, false);
+        return;
+    }
     pq_tun_link_send(&c->link, pkt);
     if (c->link.st && !pq_stream_room(c->link.st))
         pq_tun_pause(&c->tun, true);

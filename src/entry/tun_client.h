@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tun_client.h - the client's TUN device: its packets go to the server over one stream, which is
- * opened again whenever it ends or its session no longer answers.  One worker's thread. */
+ * opened again whenever it ends or its session no longer answers.  What front->split blocks is
+ * refused.  One worker's thread. */
 #ifndef PQ_ENTRY_TUN_CLIENT_H
 #define PQ_ENTRY_TUN_CLIENT_H
 #include "relay/front.h"

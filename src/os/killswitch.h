@@ -4,8 +4,7 @@
  * sockets, which no such rule concerns.  Blocking; for start-up and the end. */
 #ifndef PQ_OS_KILLSWITCH_H
 #define PQ_OS_KILLSWITCH_H
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/spans.h"
 
 struct pq_killswitch;
 
@@ -18,13 +17,19 @@ struct pq_killswitch_conf {
 
 /* From now on refused is whatever does not leave through the device, but for: loopback, packets
  * with the mark, answers to connections that others have begun, DHCP and the neighbour discovery of
- * IPv6, and the local network if c->lan.  What was begun from here before is refused, too, whoever
- * sends next: a port out of ip_local_port_range is a service's.  Of what was kept before it takes
- * the place without a gap. Without `keep` the rules go with the process (Linux 5.12; before, they
- * stay until the next start if it is killed).  Returns 0, -EPERM (CAP_NET_ADMIN is missing),
- * PQ_ENOTSUP (a kernel without nf_tables or connection tracking) or PQ_ENOMEM; *out is NULL on
- * error. */
+ * IPv6, the local network if c->lan, and what pq_killswitch_direct names.  What was begun from here
+ * before is refused, too, whoever sends next: a port out of ip_local_port_range is a service's.  Of
+ * what was kept before it takes the place without a gap. Without `keep` the rules go with the
+ * process (Linux 5.12; before, they stay until the next start if it is killed).  Returns 0, -EPERM
+ * (CAP_NET_ADMIN is missing), PQ_ENOTSUP (a kernel without nf_tables or connection tracking) or
+ * PQ_ENOMEM; *out is NULL on error. */
 int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_conf *c);
+
+/* From now on these may be reached beside the device, too: `gone` of them no more, `more` besides;
+ * ranges with both ends as they were given before.  Returns 0, -EPERM, or PQ_ENOTSUP (the kernel
+ * refuses): none at all may be reached then. */
+int pq_killswitch_direct(struct pq_killswitch *k, const struct pq_spans *gone,
+                         const struct pq_spans *more);
 
 /* Takes the rules away, unless they are to be kept, and frees.  Sets *k to NULL; NULL does nothing.
  */

@@ -6,6 +6,7 @@
 #ifndef PQ_OS_TUNDEV_H
 #define PQ_OS_TUNDEV_H
 #include "base/addr.h"
+#include "base/spans.h"
 
 #define PQ_TUN_WHY_LEN 512
 #define PQ_TUN_KEEP    32 /* most addresses of a policy */
@@ -24,9 +25,12 @@ struct pq_tundev {
     char name[16];
     bool offload; /* each read and write has PQ_VNET_LEN bytes in front */
     bool has4, has6;
-    bool rules4, rules6; /* policy rules were made ... */
-    unsigned n_kept;     /* ... about as many of them for addresses to keep */
-    uint32_t table;      /* in which routes were made; 0 = none were */
+    bool rules4, rules6;  /* policy rules were made ... */
+    unsigned n_kept;      /* ... about as many of them for addresses to keep */
+    uint32_t table;       /* in which routes were made; 0 = none were */
+    struct pq_spans past; /* what pq_tundev_past has let past it ... */
+    bool shared;          /* ... while other clients were there */
+    bool past_made;       /* it was called */
 };
 
 /* Where packets that must not go into the tunnel are told apart; see pq_tundev_routes. */
@@ -73,6 +77,15 @@ int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why
  * many addresses to keep), or another -errno.  At most once for each device. */
 int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
                      const struct pq_tundev_policy *policy, char why[PQ_TUN_WHY_LEN]);
+
+/* Of what pq_tundev_routes with a policy leads into the device, these addresses (sealed) go by the
+ * main table from now on, and no others: "throw" routes in our table, changed where they differ
+ * from before.  What leads to another client's device is left to that one, and what others let past
+ * theirs, but leads to ours now, or was left by a client that was killed, is taken away; so it
+ * is to be called with none, too.  Does nothing without such routes.  Returns 0, PQ_ENOMEM,
+ * PQ_EINVAL (1024 routes of clients) or -errno; all that was let past leads into the device then.
+ */
+int pq_tundev_past(struct pq_tundev *d, const struct pq_spans *direct);
 
 /* Whether a client leads networks into this device.  false if nobody can tell. */
 bool pq_tundev_is_ours(int ifindex);

@@ -146,13 +146,13 @@ def ends_like_the_target(lab: Lab) -> None:
 
 @test()
 def test_split_beside_tun() -> None:
-    """What goes directly does not go into the TUN device, kill switch or not; all else of the machine does."""
+    """What a rule with ports sends directly does not go into the TUN device, kill switch or not; all else of the machine does."""
     with Lab(third=True) as lab:
         internet(lab)
         Service(lab.x, FAR)
         paqet.start_server(lab, Settings(network=False, extra=tun(1, "  masquerade: true\n")))
         for more in ("", "  kill_switch: on\n  lan: block\n"):
-            extra = tun(2, f"  routes: [default]\n{more}") + f"rules:\n  - direct: {FAR}\n"
+            extra = tun(2, f"  routes: [default]\n{more}") + f"rules:\n  - direct: {FAR}:{SERVICE}\n"
             client = paqet.start_client(lab, Settings(network=False, extra=extra))
             wait_ping(lab.c, "10.9.0.1")
             expect(seen_from(lab, FAR) == "c", "a direct target of the proxy went through the tunnel")

@@ -256,12 +256,138 @@ static void limits(void **state)
     pq_split_free(&s);
 }
 
+/* ---- as ranges */
+
+static bool goes(const struct pq_spans *s, const uint8_t ip[16])
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (memcmp(s->v[i].from, ip, 16) <= 0 && memcmp(ip, s->v[i].to, 16) <= 0)
+            return true;
+    return false;
+}
+
+static struct pq_split *split_of(const char *const *v, size_t n)
+{
+    struct pq_split *s = pq_split_new();
+    for (size_t i = 0; i < n; i++) {
+        const enum pq_way way = v[i][0] == 'd'   ? PQ_WAY_DIRECT
+                                : v[i][0] == 'b' ? PQ_WAY_BLOCK
+                                                 : PQ_WAY_TUNNEL;
+        assert_int_equal(pq_split_rule(s, way), 0);
+        assert_int_equal(pq_split_entry(s, v[i] + 1), 0);
+    }
+    pq_split_seal(s);
+    return s;
+}
+
+/* At the ends of each range, and just beside them, the rules say the same of a packet. */
+static void as_ranges(void **state)
+{
+    static const char *const all[][6] = {
+        {"t10.1.0.0/16", "d10.0.0.0/8", "b10.2.0.0/16", "d*:80", "d8.8.8.8", "dname.example"},
+        {"b2001:db8::/33", "d2001:db8::/32", "d::/0", "t0.0.0.0/1", "d255.0.0.0/8", "d240.0.0.0/4"},
+        {"t192.168.0.0/16", "bfc00::/8", "dprivate", "tany", "dany", "dany"},
+        {"t8.8.8.0/24", "b1.1.1.1", "dpublic", "tany", "d10.0.0.0/8", "dany"},
+        {"t0.0.0.0/0", "dany", "dany", "dany", "dany", "dany"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        struct pq_split *s = split_of(all[i], COUNT_OF(all[i]));
+        struct pq_spans direct = {.v = NULL};
+        assert_int_equal(pq_split_direct(s, &direct), 0);
+        assert_true(direct.n > 0);
+        for (size_t k = 0; k < direct.n; k++) {
+            struct pq_addr ask[4] = {{.port = 0}};
+            memcpy(ask[0].ip, direct.v[k].from, 16);
+            memcpy(ask[1].ip, direct.v[k].to, 16);
+            ask[2] = ask[0];
+            ask[3] = ask[1];
+            bool there[4] = {true, true, pq_ip_before(ask[2].ip), pq_ip_next(ask[3].ip)};
+            for (int q = 0; q < 4; q++) {
+                const bool says = pq_split_addr(s, &ask[q], false) == PQ_WAY_DIRECT;
+                char text[PQ_ADDR_STRLEN];
+                const bool rough = (i == 2 || i == 3) && !pq_addr_is4(&ask[q]); /* less, not more */
+                if (there[q] && says != goes(&direct, ask[q].ip) && (!says || !rough))
+                    fail_msg("rules %zu: %s", i, pq_addr_ip_str(&ask[q], text));
+            }
+        }
+        assert_int_equal(pq_split_has_ports(s), i == 0);
+        pq_spans_free(&direct);
+        pq_split_free(&s);
+    }
+}
+
+static void add_span(struct pq_spans *s, const char *from, const char *to)
+{
+    struct pq_addr a, b;
+    assert_int_equal(pq_addr_parse_ip(&a, from), 0);
+    assert_int_equal(pq_addr_parse_ip(&b, to), 0);
+    assert_int_equal(pq_spans_add(s, a.ip, b.ip), 0);
+}
+
+/* A range as networks. */
+static void as_networks(void **state)
+{
+    static const struct {
+        const char *from, *to, *nets;
+    } t[] = {
+        {"0.0.0.0", "255.255.255.255", "0.0.0.0/96 "},
+        {"10.0.0.1", "10.0.0.6", "10.0.0.1/128 10.0.0.2/127 10.0.0.4/127 10.0.0.6/128 "},
+        {"255.255.255.254", "255.255.255.255", "255.255.255.254/127 "},
+        {"2001:db8::", "2001:db8:1:ffff:ffff:ffff:ffff:ffff", "2001:db8::/47 "},
+        {"fffe::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fffe::/15 "},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        struct pq_spans s = {.v = NULL};
+        char got[200] = "", ip[PQ_ADDR_STRLEN];
+        struct pq_net net;
+        bool more = true;
+        add_span(&s, t[i].from, t[i].to);
+        assert_int_equal(s.n, 1);
+        while (more) {
+            const size_t at = strlen(got);
+            more = pq_span_net(&s.v[0], &net);
+            snprintf(got + at, sizeof got - at, "%s/%u ", pq_addr_ip_str(&net.ip, ip), net.bits);
+        }
+        assert_string_equal(got, t[i].nets);
+        pq_spans_free(&s);
+    }
+}
+
+/* What differs, and what two have in common. */
+static void of_two(void **state)
+{
+    struct pq_spans a = {.v = NULL}, b = {.v = NULL}, out = {.v = NULL};
+    (void)state;
+    add_span(&a, "10.0.0.0", "10.0.0.9");
+    add_span(&a, "10.0.0.10", "10.0.0.20"); /* they touch */
+    add_span(&a, "2001:db8::", "2001:db8::9");
+    add_span(&b, "10.0.0.5", "10.0.0.30");
+    add_span(&b, "2001:db8::", "2001:db8::9");
+    pq_spans_seal(&a);
+    pq_spans_seal(&b);
+    assert_int_equal(a.n, 2);
+    assert_int_equal(pq_spans_minus(&out, &a, &b), 0);
+    assert_true(out.n == 1 && out.v[0].to[15] == 4);
+    pq_spans_free(&out);
+    assert_int_equal(pq_spans_and(&out, &a, &b), 0);
+    assert_true(out.n == 2 && out.v[0].from[15] == 5 && out.v[0].to[15] == 20);
+    pq_spans_free(&out);
+    assert_int_equal(pq_spans_new(&out, &a, &b), 0);
+    assert_true(out.n == 1 && out.v[0].to[15] == 20);
+    pq_spans_free(&out);
+    pq_spans_free(&a);
+    pq_spans_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),  cmocka_unit_test(members), cmocka_unit_test(many),
-        cmocka_unit_test(bounds), cmocka_unit_test(rules),   cmocka_unit_test(other_forms),
-        cmocka_unit_test(limits),
+        cmocka_unit_test(lines),  cmocka_unit_test(members),   cmocka_unit_test(many),
+        cmocka_unit_test(bounds), cmocka_unit_test(rules),     cmocka_unit_test(other_forms),
+        cmocka_unit_test(limits), cmocka_unit_test(as_ranges), cmocka_unit_test(as_networks),
+        cmocka_unit_test(of_two),
     };
     return ut_run(tests);
 }

@@ -146,6 +146,11 @@ static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
     accept_targets(b, name, here, sizeof here / sizeof here[0]);
     if (c->lan)
         accept_targets(b, name, lan, sizeof lan / sizeof lan[0]);
+    for (int is4 = 0; is4 < 2; is4++) {
+        pq_nft_rule(b, name);
+        pq_nft_if_network(b, is4);
+        pq_nft_then(b, PQ_NFT_ACCEPT);
+    }
     pq_nft_rule(b, name);
     if (reject)
         pq_nft_then_reject(b);
@@ -182,6 +187,7 @@ static int install(struct pq_killswitch *k, const struct pq_killswitch_conf *c, 
     pq_nft_add_table(b, owner);
     pq_nft_del_table(b);
     pq_nft_add_table(b, owner);
+    pq_nft_add_networks(b);
     add_chain(b, "out", NF_INET_LOCAL_OUT, c, reject);
     add_chain(b, "forward", NF_INET_FORWARD, c, reject);
     pq_nft_add_chain(
@@ -213,6 +219,30 @@ int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_co
     }
     *out = k;
     return 0;
+}
+
+static int change(struct pq_killswitch *k, const struct pq_spans *s, bool add)
+{
+    int e = 0;
+    for (size_t done = 0; !e && done < s->n;) {
+        pq_nft_begin(&k->batch, &k->nft, NFPROTO_INET);
+        done += pq_nft_change_networks(&k->batch, s, done, add);
+        e = pq_nft_commit(&k->batch);
+    }
+    return e;
+}
+
+int pq_killswitch_direct(struct pq_killswitch *k, const struct pq_spans *gone,
+                         const struct pq_spans *more)
+{
+    int e = change(k, gone, false);
+    e = e ? e : change(k, more, true);
+    if (e) {
+        pq_nft_begin(&k->batch, &k->nft, NFPROTO_INET);
+        pq_nft_clear_networks(&k->batch);
+        pq_nft_commit(&k->batch);
+    }
+    return e;
 }
 
 static void remove_table(struct pq_nft *n, struct pq_nft_batch *b)

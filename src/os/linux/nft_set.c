@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* nft_set.c - the sets of a table: ports; addresses and ports of strangers. */
+/* nft_set.c - the sets of a table: ports; addresses and ports of strangers;
+ * networks. */
 #include "os/linux/nft_set.h"
 
 #include "base/bytes.h"
@@ -115,4 +116,69 @@ void pq_nft_add_stranger(struct pq_nft_batch *b, const struct pq_addr *a, uint64
 void pq_nft_del_stranger(struct pq_nft_batch *b, const struct pq_addr *a)
 {
     stranger(b, NFT_MSG_DELSETELEM, 0, a, 0);
+}
+
+/* ---- networks */
+
+#define SPAN_ROOM 256 /* bytes of a range, and what follows the last one */
+
+const char *pq_nft_networks(bool is4)
+{
+    return is4 ? "networks4" : "networks6";
+}
+
+void pq_nft_add_networks(struct pq_nft_batch *b)
+{
+    for (uint32_t is4 = 0; is4 < 2; is4++) {
+        struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_NEWSET, NLM_F_CREATE);
+        pq_nl_put_str(o, NFTA_SET_TABLE, b->n->table);
+        pq_nl_put_str(o, NFTA_SET_NAME, pq_nft_networks(is4));
+        pq_nl_put_be32(o, NFTA_SET_FLAGS, NFT_SET_INTERVAL);
+        pq_nl_put_be32(o, NFTA_SET_KEY_TYPE, is4 ? 7 : 8); /* nft's numbers, for who lists it */
+        pq_nl_put_be32(o, NFTA_SET_KEY_LEN, is4 ? 4 : 16);
+        pq_nl_put_be32(o, NFTA_SET_ID, PQ_NFT_NETWORKS_ID + is4);
+    }
+}
+
+static void put_end(struct pq_nl_out *o, const uint8_t ip[16], bool is4, bool behind)
+{
+    const size_t one = pq_nl_nest(o, NFTA_LIST_ELEM);
+    const size_t key = pq_nl_nest(o, NFTA_SET_ELEM_KEY);
+    pq_nl_put(o, NFTA_DATA_VALUE, is4 ? ip + 12 : ip, is4 ? 4 : 16);
+    pq_nl_nest_end(o, key);
+    if (behind)
+        pq_nl_put_be32(o, NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+    pq_nl_nest_end(o, one);
+}
+
+size_t pq_nft_change_networks(struct pq_nft_batch *b, const struct pq_spans *s, size_t from,
+                              bool add)
+{
+    size_t i = from;
+    while (i < s->n && b->out.len + 2 * (size_t)SPAN_ROOM < b->out.cap) {
+        const bool is4 = pq_span_is4(&s->v[i]);
+        struct pq_nl_out *o = pq_nft_command(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM,
+                                             add ? NLM_F_CREATE : 0);
+        pq_nl_put_str(o, NFTA_SET_ELEM_LIST_TABLE, b->n->table);
+        pq_nl_put_str(o, NFTA_SET_ELEM_LIST_SET, pq_nft_networks(is4));
+        const size_t list = pq_nl_nest(o, NFTA_SET_ELEM_LIST_ELEMENTS);
+        for (; i < s->n && pq_span_is4(&s->v[i]) == is4 && o->len + SPAN_ROOM < o->cap; i++) {
+            uint8_t next[16];
+            memcpy(next, s->v[i].to, sizeof next);
+            put_end(o, s->v[i].from, is4, false);
+            if (pq_ip_next(next) && (!is4 || next[11] == 0xff))
+                put_end(o, next, is4, true);
+        }
+        pq_nl_nest_end(o, list);
+    }
+    return i - from;
+}
+
+void pq_nft_clear_networks(struct pq_nft_batch *b)
+{
+    for (int is4 = 0; is4 < 2; is4++) {
+        struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_DELSETELEM, 0);
+        pq_nl_put_str(o, NFTA_SET_ELEM_LIST_TABLE, b->n->table);
+        pq_nl_put_str(o, NFTA_SET_ELEM_LIST_SET, pq_nft_networks(is4));
+    }
 }

@@ -12,4 +12,7 @@ struct pq_nl_out *pq_nft_command(struct pq_nft_batch *b, uint16_t type, uint16_t
 void pq_nft_put_timeout(struct pq_nl_out *o, uint16_t type, uint64_t ms);
 
 const char *pq_nft_strangers(bool is4);
+const char *pq_nft_networks(bool is4);
+
+#define PQ_NFT_NETWORKS_ID 4 /* of IPv6; the next one is IPv4 */
 #endif

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tunroute.c - routes into a TUN device, and the rules that keep some packets out of them. */
+#include "os/linux/tunroute.h"
 #include "base/err.h"
-#include "os/linux/nl.h"
-#include "os/linux/rtmsg.h"
 #include "os/netinfo.h"
-#include "os/tundev.h"
 
 #include <net/if.h>
 
@@ -18,8 +16,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#define PROTOCOL 113 /* 'q': tells our routes from those that others make into the same device */
 
 #define LOCK_TRIES   100
 #define LOCK_WAIT_US 20000
@@ -94,7 +90,7 @@ static int on_used_route(const struct pq_nl_msg *m, void *arg)
 {
     struct users *u = arg;
     struct pq_rt_route r;
-    if (!pq_rt_route(&r, m) || r.table != PQ_ROUTE_MARK || r.ifindex == u->but)
+    if (!pq_rt_route(&r, m) || r.table != PQ_ROUTE_MARK || !r.is_unicast || r.ifindex == u->but)
         return 0;
     for (size_t i = 0; i < u->n; i++)
         u->alive = u->alive || (u->iface[i].index == r.ifindex && u->iface[i].carrier);
@@ -114,9 +110,8 @@ static bool is_used(int but)
     return e || u.alive;
 }
 
-/* Clients of a machine share the rules: the first one makes them, the last one removes them, one
- * after the other.  Returns what to close then; who waits for two seconds goes on without. */
-static int lock_rules(void)
+/* Clients of a machine share the rules: the first one makes them, the last one removes them. */
+int pq_tunroute_lock(void)
 {
     static const char name[] = "\0paqet-tun-rules"; /* of this network alone, gone with us */
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -131,7 +126,7 @@ static int lock_rules(void)
     return fd;
 }
 
-static void unlock_rules(int fd)
+void pq_tunroute_unlock(int fd)
 {
     if (fd >= 0)
         close(fd);
@@ -177,8 +172,7 @@ static int add_rules(struct pq_tundev *d, bool v4, const struct pq_tundev_policy
 
 /* ---- routes */
 
-/* The kernel wants the host part to be 0. */
-static struct pq_addr network_of(const struct pq_net *net)
+struct pq_addr pq_tunroute_addr(const struct pq_net *net)
 {
     struct pq_addr ip = net->ip;
     for (unsigned bit = net->bits; bit < 128; bit++)
@@ -186,7 +180,7 @@ static struct pq_addr network_of(const struct pq_net *net)
     return ip;
 }
 
-static uint8_t prefix_len(const struct pq_net *net)
+uint8_t pq_tunroute_len(const struct pq_net *net)
 {
     return (uint8_t)(pq_addr_is4(&net->ip) ? net->bits - 96 : net->bits);
 }
@@ -199,8 +193,8 @@ struct taken { /* a network that another one's device has in our table */
 
 static bool same_net(const struct pq_rt_route *r, const struct pq_net *net)
 {
-    const struct pq_addr want = network_of(net);
-    return r->is4 == pq_addr_is4(&net->ip) && r->dst_len == prefix_len(net) &&
+    const struct pq_addr want = pq_tunroute_addr(net);
+    return r->is4 == pq_addr_is4(&net->ip) && r->dst_len == pq_tunroute_len(net) &&
            (!r->dst_len || (r->has_dst && pq_addr_eq_ip(&r->dst, &want)));
 }
 
@@ -208,7 +202,8 @@ static int on_route(const struct pq_nl_msg *m, void *arg)
 {
     struct taken *t = arg;
     struct pq_rt_route r;
-    if (!pq_rt_route(&r, m) || r.table != PQ_ROUTE_MARK || !r.ifindex || r.ifindex == t->own)
+    if (!pq_rt_route(&r, m) || r.table != PQ_ROUTE_MARK || !r.is_unicast || !r.ifindex ||
+        r.ifindex == t->own)
         return 0;
     for (unsigned i = 0; i < t->n; i++) {
         if (same_net(&r, &t->nets[i])) {
@@ -236,7 +231,7 @@ static int check_table(const struct pq_tundev *d, const struct pq_net *nets, uns
     snprintf(why, PQ_TUN_WHY_LEN,
              "%s/%u already leads to %s, in routing table 28769: end the program that has that "
              "device, or give each client other networks in \"routes\"",
-             pq_addr_ip_str(&nets[t.which].ip, ip), prefix_len(&nets[t.which]), name);
+             pq_addr_ip_str(&nets[t.which].ip, ip), pq_tunroute_len(&nets[t.which]), name);
     return -EBUSY;
 }
 
@@ -245,11 +240,11 @@ static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32
     uint8_t buf[REQUEST_MAX];
     struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
     const bool v4 = pq_addr_is4(&net->ip);
-    const struct pq_addr ip = network_of(net);
+    const struct pq_addr ip = pq_tunroute_addr(net);
     const uint16_t how = table == RT_TABLE_MAIN ? NLM_F_EXCL : NLM_F_REPLACE;
     const struct rtmsg h = {.rtm_family = v4 ? AF_INET : AF_INET6,
-                            .rtm_dst_len = prefix_len(net),
-                            .rtm_protocol = PROTOCOL,
+                            .rtm_dst_len = pq_tunroute_len(net),
+                            .rtm_protocol = PQ_ROUTE_PROTOCOL,
                             .rtm_scope = v4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
                             .rtm_type = RTN_UNICAST};
     pq_nl_begin(&o, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | how, &h, sizeof h);
@@ -257,38 +252,44 @@ static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32
         pq_nl_put_addr(&o, RTA_DST, &ip);
     pq_nl_put_u32(&o, RTA_TABLE, table);
     pq_nl_put_u32(&o, RTA_OIF, (uint32_t)d->index);
+    if (table == PQ_ROUTE_MARK)
+        pq_nl_put_u32(&o, RTA_PRIORITY, PQ_METRIC_TUN);
     return pq_nl_query(&o, NULL, NULL);
 }
 
 struct ours { /* routes to remove */
     uint32_t table;
     int oif; /* 0: any */
-    unsigned removed;
+    struct pq_rt_batch batch;
 };
 
 static int on_our_route(const struct pq_nl_msg *m, void *arg)
 {
     struct ours *ours = arg;
     struct pq_rt_route r;
-    uint8_t buf[REQUEST_MAX];
-    if (!pq_rt_route(&r, m) || r.protocol != PROTOCOL || r.table != ours->table ||
-        (ours->oif && r.ifindex != ours->oif))
+    if (!pq_rt_route(&r, m) || r.protocol != PQ_ROUTE_PROTOCOL || r.table != ours->table)
         return 0;
-    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
-    pq_nl_begin(&o, RTM_DELROUTE, NLM_F_ACK, m->body.p, m->body.n);
-    ours->removed += pq_nl_query(&o, NULL, NULL) == 0;
+    const bool its = r.is_unicast ? r.ifindex == ours->oif : r.metric == pq_metric_past(ours->oif);
+    if (its || !ours->oif)
+        pq_rt_batch_add(&ours->batch, RTM_DELROUTE, 0, m->body.p, m->body.n);
     return 0;
 }
 
 /* A list that changes while it is read may come with gaps. */
 static void remove_routes(uint32_t table, int oif)
 {
-    struct ours o = {.table = table, .oif = oif, .removed = 1};
-    while (o.removed) {
-        o.removed = 0;
-        if (pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_our_route, &o))
-            return;
-    }
+    struct ours *o = calloc(1, sizeof *o);
+    int e = 0;
+    if (!o)
+        return;
+    o->table = table;
+    o->oif = oif;
+    do {
+        pq_rt_batch_open(&o->batch);
+        e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_our_route, o);
+        pq_rt_batch_close(&o->batch);
+    } while (o->batch.done && (!e || e == -EINTR));
+    free(o);
 }
 
 struct wanted { /* a route of the main table */
@@ -321,7 +322,7 @@ static int add_routes(const struct pq_tundev *d, const struct pq_net *nets, unsi
     char ip[PQ_ADDR_STRLEN];
     for (unsigned i = 0; i < n; i++) {
         bool v4 = pq_addr_is4(&nets[i].ip);
-        unsigned len = prefix_len(&nets[i]);
+        unsigned len = pq_tunroute_len(&nets[i]);
         bool can = v4 ? d->has4 : d->has6;
         if (!can && !len)
             continue;
@@ -370,13 +371,13 @@ static int add_policy(struct pq_tundev *d, const struct pq_tundev_policy *policy
 
 void pq_tundev_sweep(void)
 {
-    const int lock = lock_rules();
+    const int lock = pq_tunroute_lock();
     if (!is_used(0)) {
         remove_rules(true, PREF_END);
         remove_rules(false, PREF_END);
         remove_routes(PQ_ROUTE_MARK, 0);
     }
-    unlock_rules(lock);
+    pq_tunroute_unlock(lock);
 }
 
 int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
@@ -389,7 +390,7 @@ int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
         snprintf(why, PQ_TUN_WHY_LEN, "more than %d own addresses to keep", PQ_TUN_KEEP);
         return PQ_EINVAL;
     }
-    const int lock = lock_rules();
+    const int lock = pq_tunroute_lock();
     int e = check_table(d, nets, n, why);
     if (!e)
         e = add_policy(d, policy, why); /* first, so that nobody takes the routes for left ones */
@@ -397,7 +398,7 @@ int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
         e = add_routes(d, nets, n, PQ_ROUTE_MARK, why);
     if (e)
         drop_rules(d);
-    unlock_rules(lock);
+    pq_tunroute_unlock(lock);
     return e;
 }
 
@@ -425,7 +426,8 @@ static int on_asked_route(const struct pq_nl_msg *m, void *arg)
 {
     struct asked *a = arg;
     struct pq_rt_route r;
-    a->yes = a->yes || (pq_rt_route(&r, m) && r.table == PQ_ROUTE_MARK && r.ifindex == a->ifindex);
+    a->yes = a->yes || (pq_rt_route(&r, m) && r.table == PQ_ROUTE_MARK && r.is_unicast &&
+                        r.ifindex == a->ifindex);
     return 0;
 }
 
@@ -437,12 +439,13 @@ bool pq_tundev_is_ours(int ifindex)
 
 void pq_tundev_close(struct pq_tundev *d)
 {
-    const int lock = d->rules4 || d->rules6 ? lock_rules() : -1;
+    const int lock = d->rules4 || d->rules6 ? pq_tunroute_lock() : -1;
     drop_rules(d);
     if (d->table)
         remove_routes(d->table, d->index);
-    unlock_rules(lock);
+    pq_tunroute_unlock(lock);
     d->table = 0;
+    pq_spans_free(&d->past);
     if (d->fd >= 0)
         close(d->fd);
     d->fd = -1;
