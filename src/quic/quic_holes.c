@@ -48,7 +48,7 @@ static void skip_frame(struct pq_rd *r, uint64_t type)
     } else if (type == 0x06) { /* CRYPTO */
         quic_varint(r);
         skip_bytes(r, quic_varint(r));
-    } else if (type == 0x07) { /* NEW_TOKEN */
+    } else if (type == 0x07 || type == 0x31) { /* NEW_TOKEN, DATAGRAM with its length */
         skip_bytes(r, quic_varint(r));
     } else if (type == 0x1c || type == 0x1d) { /* CONNECTION_CLOSE, behind which more is read */
         quic_varint(r);
@@ -57,8 +57,6 @@ static void skip_frame(struct pq_rd *r, uint64_t type)
         skip_bytes(r, quic_varint(r));
     } else if (type == 0x1a || type == 0x1b) { /* PATH_CHALLENGE, PATH_RESPONSE */
         skip_bytes(r, 8);
-    } else if (type == 0x31) { /* DATAGRAM with its length */
-        skip_bytes(r, quic_varint(r));
     } else if (plain < 0) {
         r->bad = true;
     }

@@ -114,7 +114,7 @@ static void say(unsigned to)
 {
     const uint8_t kind = (uint8_t)(PQ_KIND_TRAIN + fuzz_u8(&in) % 5), train = fuzz_u8(&in) % 12;
     const unsigned port = fuzz_u8(&in) % PORTS;
-    const size_t n = fuzz_u8(&in) % 40, pad = fuzz_u8(&in) * 6U;
+    const size_t n = fuzz_u8(&in) % 40, pad = (size_t)6 * fuzz_u8(&in);
     uint8_t *body = calloc(1, n + pad + 1);
     FUZZ_CHECK(body);
     for (size_t i = 0; i < n; i++)
