@@ -316,7 +316,8 @@ static void on_leaving(uv_timer_t *t)
 /* Connections end both ways, if their other ends still answer [12.9]. */
 static void end_when_left(struct pq_worker *w)
 {
-    if ((pq_hub_left(w->hub) || w->now >= w->leave_by) && !uv_is_closing((uv_handle_t *)&w->stop))
+    if ((pq_hub_left(w->hub, w->now) || w->now >= w->leave_by) &&
+        !uv_is_closing((uv_handle_t *)&w->stop))
         close_handles(w);
 }
 
@@ -331,7 +332,7 @@ static void on_stop(uv_async_t *a)
     pq_front_stop(&w->front);
     pq_hub_each(w->hub, say_bye, NULL);
     drain(w); /* what streams still had to say, and that this is the end */
-    pq_hub_leave(w->hub);
+    pq_hub_leave(w->hub, w->now);
     w->leave_by = w->now + LEAVE_MAX;
     uv_timer_start(&w->leaving, on_leaving, LEAVE_MAX / PQ_MS, 0);
 }

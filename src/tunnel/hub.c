@@ -86,7 +86,9 @@ pq_ns pq_hub_deadline(const struct pq_hub *h)
 {
     struct pq_heap_node *n = pq_heap_top(&h->timers);
     const pq_ns ends = pq_leave_deadline(h);
-    return h->left ? ends : pq_ns_min(pq_ns_min(n ? n->at : PQ_NEVER, ends), h->t->hub_deadline(h));
+    if (h->left)
+        return h->quiet_at > h->now ? pq_ns_min(ends, h->quiet_at) : ends;
+    return pq_ns_min(pq_ns_min(n ? n->at : PQ_NEVER, ends), h->t->hub_deadline(h));
 }
 
 void pq_hub_no_runs(struct pq_hub *h)

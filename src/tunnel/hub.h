@@ -301,10 +301,11 @@ void pq_session_bye(struct pq_session *s);
 
 /* Nothing goes on any more but that the paths are told so, where they have seen a connection begin:
  * the next pulls have the packets. */
-void pq_hub_leave(struct pq_hub *h);
+void pq_hub_leave(struct pq_hub *h, pq_ns now);
 
-/* Whether all ends of connections have been acknowledged. */
-bool pq_hub_left(const struct pq_hub *h);
+/* Whether all ends of connections have been acknowledged, and answers to what went last have had
+ * the time to come: who is gone before leaves them to his kernel, which answers with resets. */
+bool pq_hub_left(const struct pq_hub *h, pq_ns now);
 
 /* Calls fn for each session; fn may end the one it is given. */
 void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), void *ctx);

@@ -10,6 +10,7 @@
 #define FINS        4             /* times that a FIN goes, if nobody acknowledges it, ... */
 #define FIN_AGAIN   (200 * PQ_MS) /* ... first after that and 2 RTT, then twice as late each time */
 #define REMAINS     (2 * PQ_SEC)  /* afterwards: the other side's may come again */
+#define IN_FLIGHT   (10 * PQ_MS)  /* and 5/4 RTT: what may still come when a program stops */
 #define ANSWERS     8 /* acknowledgements without need: nobody proves that he has sent a FIN */
 
 struct pq_leaving {
@@ -84,12 +85,18 @@ void pq_leave(struct pq_hub *h, struct pq_flow *f, bool in_order)
 
 static void leave(void *ctx, struct pq_session *s)
 {
-    if (!s->away)
-        pq_leave(ctx, &s->flow, true);
+    struct pq_hub *h = ctx;
+    struct pq_kcp_stats st;
+    if (s->away)
+        return;
+    pq_leave(h, &s->flow, true);
+    pq_session_stats(s, &st);
+    h->quiet_at = pq_ns_max(h->quiet_at, h->now + st.srtt + st.srtt / 4 + IN_FLIGHT);
 }
 
-void pq_hub_leave(struct pq_hub *h)
+void pq_hub_leave(struct pq_hub *h, pq_ns now)
 {
+    h->now = h->quiet_at = now;
     pq_hub_each(h, leave, h);
     h->left = true;
 }
@@ -99,8 +106,10 @@ static bool is_over(struct pq_leaving *l)
     return l->remains || (pq_connect_fin_acked(&l->flow) && pq_connect_fin_came(&l->flow));
 }
 
-bool pq_hub_left(const struct pq_hub *h)
+bool pq_hub_left(const struct pq_hub *h, pq_ns now)
 {
+    if (now < h->quiet_at)
+        return false;
     for (struct pq_list *i = h->leaving.next; i != &h->leaving; i = i->next) {
         struct pq_leaving *l = PQ_OF(i, struct pq_leaving, node);
         if (!is_over(l) || !pq_list_empty(&l->parting))

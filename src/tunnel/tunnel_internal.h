@@ -273,7 +273,8 @@ struct pq_hub {
     struct pq_hash by_leaving;
     struct pq_heap leaving_due;
     size_t n_leaving;
-    bool left; /* all of them do, and nothing else goes on */
+    bool left;      /* all of them do, and nothing else goes on ... */
+    pq_ns quiet_at; /* ... and what is on its way has come then */
     struct pq_syns *syns, *own_syns;
     pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
     uint64_t junk_slot, syn_ms;          /* client: when the last SYN went */

@@ -203,7 +203,8 @@ static void ends_both_ways(struct world *w, unsigned loss)
         assert_true(box.fin[0][i] && (loss || box.fin_acked[0][i]));
     assert_in_range(box.fins, 2, loss ? 8 : 2);
     assert_int_equal(box.resets, 0);
-    assert_true(loss || (pq_hub_left(w->end[CLIENT].hub) && pq_hub_left(w->end[SERVER].hub)));
+    assert_true(loss || (pq_hub_left(w->end[CLIENT].hub, w->now) &&
+                         pq_hub_left(w->end[SERVER].hub, w->now)));
     assert_true(world_run(w, w->now + 20 * PQ_SEC, is_over));
     expect_clean();
 }
