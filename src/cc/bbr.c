@@ -132,14 +132,15 @@ static bool is_longer(const struct pq_cc *c, pq_ns before)
            c->bbr.last_rtt + c->bbr.min_rtt / 16 >= before;
 }
 
-/* Queues grow, other ways begin at once; the round in which one does sees both, and the next one
- * too if both directions have become longer. */
+/* On short paths it is the machines that are late now and then.  Queues grow, other ways begin at
+ * once; the round in which one does sees both, and the next one too if both directions have become
+ * longer. */
 static void note_step(struct pq_cc *c, pq_ns before)
 {
     const pq_ns least = c->bbr.min_rtt + pq_ns_max(c->bbr.min_rtt / 8, QUEUE_MIN);
     const bool goes_on = c->bbr.step_round + 1 == c->bbr.round && c->bbr.last_rtt > c->bbr.step_rtt;
-    if (!c->bbr.filled || c->bbr.last_rtt == PQ_NEVER || (before > least && !goes_on) ||
-        c->bbr.last_rtt < c->bbr.min_rtt + c->bbr.min_rtt / 4)
+    if (!c->bbr.filled || c->bbr.min_rtt < PACED_RTT || c->bbr.last_rtt == PQ_NEVER ||
+        (before > least && !goes_on) || c->bbr.last_rtt < c->bbr.min_rtt + c->bbr.min_rtt / 4)
         return;
     c->bbr.step_rtt = c->bbr.last_rtt;
     if (goes_on)

@@ -152,6 +152,21 @@ static void a_longer_way_is_taken_for_one(void **state)
     }
 }
 
+/* Machines that are busy for a while make a short path longer: who takes that for the path keeps a
+ * queue as long. */
+static void a_late_machine_is_no_longer_way(void **state)
+{
+    (void)state;
+    begin(&path, 20000, 2 * PQ_MS);
+    run(&path, 2 * PQ_SEC);
+    path.rtt = 4 * PQ_MS;
+    run(&path, 40 * PQ_MS);
+    assert_true(pq_cc_min_rtt(&path.cc) <= 3 * PQ_MS);
+    path.rtt = 2 * PQ_MS;
+    run(&path, PQ_SEC);
+    assert_true(path.cc.cwnd < 400);
+}
+
 /* A path that carries less all at once looks like a longer one for a while: the queue must go. */
 static void a_narrower_way_is_not_taken_for_a_longer_one(void **state)
 {
@@ -195,6 +210,7 @@ int main(void)
         cmocka_unit_test(fills_a_path_and_leaves_its_queue_empty),
         cmocka_unit_test(loss_of_the_path_does_not_slow_it),
         cmocka_unit_test(a_longer_way_is_taken_for_one),
+        cmocka_unit_test(a_late_machine_is_no_longer_way),
         cmocka_unit_test(a_narrower_way_is_not_taken_for_a_longer_one),
         cmocka_unit_test(the_queue_of_others_is_not_the_path),
     };
