@@ -94,10 +94,8 @@ struct change { /* from the listeners that there are to those that there shall b
 static int by_place(const void *a, const void *b)
 {
     const struct client_listener *x = a, *y = b;
-    int d = (int)x->kind - (int)y->kind;
-    if (!d)
-        d = memcmp(x->addr.ip, y->addr.ip, sizeof x->addr.ip);
-    return d ? d : (x->addr.port > y->addr.port) - (x->addr.port < y->addr.port);
+    const int d = (int)x->kind - (int)y->kind;
+    return d ? d : pq_addr_cmp(&x->addr, &y->addr);
 }
 
 static int list(struct change *g)

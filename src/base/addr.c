@@ -25,6 +25,12 @@ bool pq_addr_eq_ip(const struct pq_addr *a, const struct pq_addr *b)
     return memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
+int pq_addr_cmp(const struct pq_addr *a, const struct pq_addr *b)
+{
+    const int d = memcmp(a->ip, b->ip, sizeof a->ip);
+    return d ? d : (a->port > b->port) - (a->port < b->port);
+}
+
 bool pq_addr_is_any(const struct pq_addr *a)
 {
     static const uint8_t zero[16];

@@ -17,7 +17,9 @@ struct pq_addr {
 bool pq_addr_is4(const struct pq_addr *a);
 bool pq_addr_eq(const struct pq_addr *a, const struct pq_addr *b);    /* address and port */
 bool pq_addr_eq_ip(const struct pq_addr *a, const struct pq_addr *b); /* address alone */
-bool pq_addr_is_any(const struct pq_addr *a);                         /* 0.0.0.0 or :: */
+/* Orders by address, then by port, as strcmp does. */
+int pq_addr_cmp(const struct pq_addr *a, const struct pq_addr *b);
+bool pq_addr_is_any(const struct pq_addr *a); /* 0.0.0.0 or :: */
 
 /* The four bytes of an IPv4 address. */
 static inline const uint8_t *pq_addr_v4(const struct pq_addr *a)

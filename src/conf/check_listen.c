@@ -393,9 +393,7 @@ static int by_place(const void *a, const void *b)
     const struct place *x = a, *y = b;
     int d = x->udp - y->udp;
     if (!d)
-        d = memcmp(x->addr.ip, y->addr.ip, sizeof x->addr.ip);
-    if (!d)
-        d = (x->addr.port > y->addr.port) - (x->addr.port < y->addr.port);
+        d = pq_addr_cmp(&x->addr, &y->addr);
     return d ? d : (x->order > y->order) - (x->order < y->order);
 }
 
