@@ -98,4 +98,9 @@ uint32_t pq_app_t0(void);
 /* What carries streams over QUIC, in *out: linked in, or loaded from a module of this very build.
  * Returns 0 or PQ_ENOTSUP, which has been said. */
 int pq_app_load_quic(const struct pq_transport **out);
+
+/* The module beside this program's file, as it would be loaded: an open file, which the caller
+ * closes, and in *installed the path where it is looked for without one there.  Returns -1 where
+ * there is none, none that may be loaded (which has been said), or this build needs none. */
+int pq_app_quic_module(const char **installed);
 #endif

@@ -56,6 +56,13 @@ static void *load(char path[PATH_MAX])
     return module;
 }
 
+int pq_app_quic_module(const char **installed)
+{
+    char path[PATH_MAX];
+    *installed = PQ_QUIC_MODULE;
+    return open_beside(path);
+}
+
 int pq_app_load_quic(const struct pq_transport **out)
 {
     char path[PATH_MAX];
@@ -77,7 +84,14 @@ int pq_app_load_quic(const struct pq_transport **out)
     return PQ_ENOTSUP;
 }
 
-#elif defined(PQ_WITH_QUIC)
+#else
+int pq_app_quic_module(const char **installed)
+{
+    *installed = NULL;
+    return -1;
+}
+
+#ifdef PQ_WITH_QUIC
 #include "tunnel/transport.h"
 
 int pq_app_load_quic(const struct pq_transport **out)
@@ -94,4 +108,5 @@ int pq_app_load_quic(const struct pq_transport **out)
     pq_say("transport.protocol: quic is not in this build; use kcp at both ends");
     return PQ_ENOTSUP;
 }
+#endif
 #endif

@@ -19,4 +19,7 @@ enum pq_process_right { PQ_MAY_RAW, PQ_MAY_ADMIN };
 
 /* Whether this process has CAP_NET_RAW, or CAP_NET_ADMIN. */
 bool pq_process_may(enum pq_process_right what);
+
+/* Whether this program needs no other file: no loader and no libraries. */
+bool pq_process_is_static(void);
 #endif

@@ -3,6 +3,7 @@
 #include "setup/setup_internal.h"
 
 #include "base/err.h"
+#include "os/process.h"
 #include "os/spawn.h"
 
 #include <stdlib.h>
@@ -50,5 +51,8 @@ bool pq_bundle_write(const char *path, const char *link, const char *user)
     printf("%s holds the program and the link of %s; on the other machine:\n"
            "  tar xf %s && cd paqet && sudo ./paqet init client link\n",
            path, user, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
+    if (!pq_process_is_static())
+        printf("NOTE: this program needs libraries that the other machine may not have; one that "
+               "needs none makes script/release\n");
     return true;
 }

@@ -54,22 +54,6 @@ static bool is_plain_path(const char *path)
                strlen(path);
 }
 
-/* Where the program is to be: where it is, if that is a usual place, or where it is put. */
-static int find_program(char out[PATH_MAX])
-{
-    static const char *const usual[] = {"/usr/", "/bin/", "/sbin/", "/opt/"};
-    const int e = pq_spawn_self(out, PATH_MAX);
-    if (e)
-        return e;
-    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
-        if (strncmp(out, usual[i], strlen(usual[i])) == 0)
-            return 0;
-    struct stat st;
-    const bool local = stat("/usr/local/bin", &st) == 0 || stat("/usr/bin", &st) != 0;
-    snprintf(out, PATH_MAX, local ? "/usr/local/bin/paqet" : "/usr/bin/paqet");
-    return 0;
-}
-
 /* Whether the systemd unit keeps the service from seeing a folder (ProtectHome, PrivateTmp). */
 static bool is_hidden(const char *folder)
 {
@@ -116,7 +100,7 @@ bool pq_setup_begin(struct pq_setup *s, const struct pq_init_opts *o, const char
     }
     snprintf(s->name, sizeof s->name, "%s", name);
     snprintf(s->conf, sizeof s->conf, "%s/%s.yaml", o->folder, name);
-    const int e = find_program(s->program);
+    const int e = pq_setup_find_program(s->program);
     if (e) {
         pq_setup_say("this program's own file cannot be found: %s; is /proc mounted?",
                      pq_strerror(e));
@@ -194,7 +178,8 @@ static void put_back(struct pq_setup *s)
 
 /* ---- what is made */
 
-static bool note(struct pq_setup *s, const char *instance, enum pq_made_kind kind, const char *what)
+bool pq_setup_note(struct pq_setup *s, const char *instance, enum pq_made_kind kind,
+                   const char *what)
 {
     const int e = pq_made_add(&s->made, instance, kind, (int)s->service.kind, what);
     if (e)
@@ -240,7 +225,7 @@ bool pq_setup_folder(struct pq_setup *s, const char *path, unsigned mode, bool o
     if (e)
         pq_setup_say("%s cannot be made: %s", path, pq_strerror(e));
     for (int i = 0; i < n; i++)
-        if (!note(s, PQ_MADE_ALL, PQ_MADE_FOLDER, made[i]))
+        if (!pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_FOLDER, made[i]))
             return false;
     return !e;
 }
@@ -258,54 +243,15 @@ bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t 
         e = -errno;
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
-    return !e && note(s, s->name, PQ_MADE_PLAIN, path);
+    return !e && pq_setup_note(s, s->name, PQ_MADE_PLAIN, path);
 }
 
-static bool is_ours(const struct pq_setup *s, const char *path)
+bool pq_setup_is_ours(const struct pq_setup *s, const char *path)
 {
     for (size_t i = 0; i < s->made.n; i++)
         if (s->made.v[i].kind == PQ_MADE_PLAIN && !strcmp(s->made.v[i].what, path))
             return true;
     return false;
-}
-
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    if (stat(a, &x) || stat(b, &y))
-        return false;
-    if (x.st_dev == y.st_dev && x.st_ino == y.st_ino)
-        return true;
-    size_t n, m;
-    char *p = pq_file_read(a, (size_t)256 << 20, &n), *q = pq_file_read(b, (size_t)256 << 20, &m);
-    const bool same = p && q && n == m && memcmp(p, q, n) == 0;
-    free(p);
-    free(q);
-    return same;
-}
-
-static bool install_program(struct pq_setup *s)
-{
-    char self[PATH_MAX], folder[PATH_MAX];
-    struct stat st;
-    if (pq_spawn_self(self, sizeof self) || same_file(self, s->program))
-        return true;
-    if (stat(s->program, &st) == 0 && !is_ours(s, s->program) && !s->o->force) {
-        pq_setup_say("%s is another version of this program, not put there by init; run that one, "
-                     "or --force to replace it",
-                     s->program);
-        return false;
-    }
-    snprintf(folder, sizeof folder, "%s", s->program);
-    *strrchr(folder, '/') = 0;
-    if (!pq_setup_folder(s, folder, 0755, false))
-        return false;
-    const int e = pq_file_copy(self, s->program, 0755);
-    if (e)
-        pq_setup_say("%s cannot be written: %s", s->program, pq_strerror(e));
-    else
-        printf("this program was copied to %s\n", s->program);
-    return !e && note(s, PQ_MADE_ALL, PQ_MADE_PLAIN, s->program);
 }
 
 /* The service's user; without a program to make one with, it runs as root. */
@@ -315,14 +261,14 @@ static bool find_user(struct pq_setup *s)
         return true;
     const int e = pq_service_make_user(&s->uid, &s->gid);
     s->own_user = e >= 0;
-    return e <= 0 || note(s, PQ_MADE_ALL, PQ_MADE_USER, PQ_SERVICE_USER);
+    return e <= 0 || pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_USER, PQ_SERVICE_USER);
 }
 
 bool pq_setup_prepare(struct pq_setup *s)
 {
     struct stat st;
     const bool new = stat(s->o->folder, &st) != 0;
-    if (!pq_setup_folder(s, s->o->folder, 0700, false) || !find_user(s) || !install_program(s))
+    if (!pq_setup_folder(s, s->o->folder, 0700, false) || !find_user(s) || !pq_setup_program(s))
         return false;
     /* these the program or systemd would make */
     if (s->own_user && !pq_setup_folder(s, PQ_STATE_FOLDER, 0700, true))
@@ -380,14 +326,15 @@ static bool install_service(struct pq_setup *s)
     pq_service_path(&s->service, path);
     char log[PATH_MAX];
     snprintf(log, sizeof log, "/var/log/paqet-%s.log", s->name);
-    if (s->service.kind == PQ_SERVICE_OPENRC && !note(s, s->name, PQ_MADE_PLAIN, log))
+    if (s->service.kind == PQ_SERVICE_OPENRC && !pq_setup_note(s, s->name, PQ_MADE_PLAIN, log))
         return false;
     if (s->service.kind == PQ_SERVICE_NONE) {
         return pq_setup_folder(s, "/run", 0755, false) &&
                pq_setup_folder(s, "/var/log", 0755, false) &&
-               note(s, s->name, PQ_MADE_PLAIN, path) && note(s, s->name, PQ_MADE_PLAIN, log);
+               pq_setup_note(s, s->name, PQ_MADE_PLAIN, path) &&
+               pq_setup_note(s, s->name, PQ_MADE_PLAIN, log);
     }
-    if (stat(path, &st) == 0 && !is_ours(s, path) && !s->o->force) {
+    if (stat(path, &st) == 0 && !pq_setup_is_ours(s, path) && !s->o->force) {
         printf("%s is there already, and was not changed\n", path);
         return true;
     }
@@ -398,7 +345,7 @@ static bool install_service(struct pq_setup *s)
     const int e = pq_file_write(path, text, strlen(text), mode);
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
-    return !e && note(s, instance, PQ_MADE_PLAIN, path);
+    return !e && pq_setup_note(s, instance, PQ_MADE_PLAIN, path);
 }
 
 bool pq_setup_start(struct pq_setup *s)
@@ -406,7 +353,7 @@ bool pq_setup_start(struct pq_setup *s)
     char why[PQ_SERVICE_WHY_LEN];
     if (s->o->no_service)
         return true;
-    if (!install_service(s) || !note(s, s->name, PQ_MADE_SERVICE, s->program))
+    if (!install_service(s) || !pq_setup_note(s, s->name, PQ_MADE_SERVICE, s->program))
         return false;
     if (pq_service_start(&s->service, why)) {
         pq_setup_say("%s", why);

@@ -101,6 +101,13 @@ bool pq_setup_check(const struct pq_setup *s, const char *text);
 /* Installs and starts the service, unless --no-service. */
 bool pq_setup_start(struct pq_setup *s);
 
+/* Adds to the list of what was made.  Returns false after it has said what is wrong. */
+bool pq_setup_note(struct pq_setup *s, const char *instance, enum pq_made_kind kind,
+                   const char *what);
+
+/* Whether init has made the file, as the list says. */
+bool pq_setup_is_ours(const struct pq_setup *s, const char *path);
+
 /* The service did not come up: says so, with the end of its log. */
 void pq_setup_explain(const struct pq_setup *s, const char *what);
 
@@ -121,6 +128,17 @@ __attribute__((format(printf, 1, 2))) void pq_setup_say(const char *fmt, ...);
  * says of it, a SOCKS5 reply code. */
 bool pq_setup_ping(const char *conf, const char *target, unsigned count, unsigned wait_s,
                    double *rtt, int *result);
+
+/* ---- program.c */
+
+/* Where the program is to be: where it is, if that is a usual place, or where it is put.  Returns
+ * 0 or -errno. */
+int pq_setup_find_program(char out[PATH_MAX]);
+
+/* Copies the program there, unless it is there, and what it loads for QUIC to where an installed
+ * one looks for it, if that lies beside it.  What is there and not init's is left, without --force.
+ * Returns false after it has said what is wrong. */
+bool pq_setup_program(struct pq_setup *s);
 
 /* ---- remove.c */
 

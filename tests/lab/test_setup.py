@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import shutil
 import tarfile
 import time
+from pathlib import Path
 
 import paqet
-from case import expect, test
+from case import Skip, expect, test
 from lab import Lab, wait_until
-from roots import Machine, SystemdMachine
+from roots import Machine, SystemdMachine, libraries
 
 SITE = "8.8.4.4"  # a public address, for the rules; it is on the third host
 
@@ -246,7 +249,8 @@ def test_setup_bundle() -> None:
     with Lab(third=True) as lab:
         make_internet(lab)
         server, client = Machine(lab.s), Machine(lab.c)
-        server.check("init", "server", "--address", lab.s.ip4, "--bundle", "/tmp/for-ali.tar")
+        said = server.check("init", "server", "--address", lab.s.ip4, "--bundle", "/tmp/for-ali.tar")
+        expect(("needs libraries" in said) == bool(libraries(paqet.program())), f"of what the program needs it says: {said}")
         expect(server.mode("tmp/for-ali.tar") == 0o600, "others can read the archive")
         server.check("link", "--user", "user", "--bundle", "/tmp/again.tar")
         archive = (server.root / "tmp/again.tar").read_bytes()
@@ -256,6 +260,32 @@ def test_setup_bundle() -> None:
         (client.root / "tmp/paqet/paqet").rename(client.root / "root/paqet")
         client.check("init", "client", "/tmp/paqet/link")
         check_page(lab, "socks5h://127.0.0.1:1080")
+
+
+@test()
+def test_setup_with_quic() -> None:
+    """The program of a build folder brings its module of QUIC along, if that may be trusted; both go again."""
+    with Lab() as lab:
+        module = Path(paqet.program()).with_name("quic.so")
+        if not module.exists():
+            raise Skip("this program has no module of QUIC")
+        machine = Machine(lab.s)
+        shutil.copy(module, machine.root / "root/quic.so")
+        for library in libraries(str(module)):
+            machine.add(library)
+        before = machine.files()
+        os.chown(machine.root / "root/quic.so", 1234, 1234)
+        said = machine.run("init", "server", "--no-service", "--address", lab.s.ip4)
+        expect(said.returncode == 0 and "not the program's owner's" in said.stderr, f"somebody else's module: {said}")
+        expect(not list((machine.root / "usr").rglob("quic.so")), "somebody else's module was installed")
+        os.chown(machine.root / "root/quic.so", 0, 0)
+        machine.check("init", "server", "--no-service", "--address", lab.s.ip4, "--name", "second")
+        (machine.root / "root/quic.so").rename(machine.root / "root/away.so")
+        said = lab.s.check(machine.inside("/usr/local/bin/paqet", "version"))
+        expect("kcp, quic" in said, f"the installed program has no QUIC: {said}")
+        (machine.root / "root/away.so").rename(machine.root / "root/quic.so")
+        machine.check("init", "--remove")
+        expect(machine.files() == before, f"left: {machine.files() - before}")
 
 
 def command(machine: SystemdMachine, *argv: str) -> str:

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <linux/capability.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -55,4 +56,9 @@ bool pq_process_may(enum pq_process_right what)
     struct __user_cap_data_struct data[2] = {0};
     const uint64_t bit = BIT(what == PQ_MAY_RAW ? CAP_NET_RAW : CAP_NET_ADMIN);
     return syscall(SYS_capget, &head, data) == 0 && data[0].effective & bit;
+}
+
+bool pq_process_is_static(void)
+{
+    return getauxval(AT_BASE) == 0; /* where the loader is */
 }
