@@ -21,6 +21,7 @@ struct pq_caller { /* server: a connection that has no session yet */
     struct pq_list node;    /* in hub->callers, the oldest first */
     struct pq_list waiting; /* in hub->called, while it is to be answered */
     struct pq_addr peer, local;
+    struct pq_home home;
     struct pq_flow flow;
     uint32_t first; /* time stamp of the first SYN, ... */
     uint32_t last;  /* ... and of the last one that came */
@@ -129,6 +130,7 @@ static void caller_free(struct pq_caller *c)
 {
     struct pq_hub *h = c->hub; /* NOLINT(clang-analyzer-unix.Malloc): as in pq_list_pop */
     pq_hash_remove(&h->by_caller, &c->by_tuple);
+    pq_homes_forget(h->conf.homes, &c->home);
     pq_list_remove(&c->node);
     pq_list_remove(&c->waiting);
     h->n_callers--;
@@ -142,16 +144,39 @@ struct pq_flow *pq_connect_caller(struct pq_hub *h, const struct pq_addr *peer,
     return c && c->answered ? &c->flow : NULL;
 }
 
-bool pq_connect_claim(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
-                      struct pq_flow *out)
+static void take_over(struct pq_caller *c)
+{
+    struct pq_hub *h = c->hub;
+    const struct pq_addr peer = c->peer;
+    caller_free(c);
+    pq_syns_know(h->syns, &peer, h->ev->wall(h->ctx));
+}
+
+void pq_connect_take_over(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
+                          struct pq_flow *out)
 {
     struct pq_caller *c = h->n_callers ? find_caller(h, peer, local) : NULL;
     if (!c || !c->answered)
+        return;
+    *out = c->flow;
+    take_over(c);
+}
+
+bool pq_connect_claim(struct pq_hub *h, const struct pq_segment *seg, struct pq_flow *out)
+{
+    struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
+    if (!c || !c->answered)
         return false;
     *out = c->flow;
-    caller_free(c);
-    pq_syns_know(h->syns, peer, h->ev->wall(h->ctx));
+    if (pq_connect_knows(&c->flow, seg))
+        take_over(c);
     return true;
+}
+
+bool pq_connect_of_another(struct pq_hub *h, const struct pq_segment *seg)
+{
+    const struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
+    return c && !(c->answered && pq_connect_knows(&c->flow, seg));
 }
 
 /* A proven SYN: it is answered at the next pull; or another worker has done so. */
@@ -191,7 +216,8 @@ static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_
         memcpy(c->syn, h->frame->p, h->frame->len);
         c->syn_len = h->frame->len;
     }
-    if (pq_hash_add(&h->by_caller, &c->by_tuple, pq_session_key(h, &c->peer, c->local.port))) {
+    if (pq_hash_add(&h->by_caller, &c->by_tuple, pq_session_key(h, &c->peer, c->local.port)) ||
+        pq_homes_set_tuple(h->conf.homes, &c->home, &c->peer, c->local.port, h->conf.worker)) {
         caller_free(c);
         return PQ_DROP_FULL;
     }
@@ -201,7 +227,7 @@ static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_
 void pq_connect_hand(struct pq_hub *h, const struct pq_segment *seg, unsigned worker)
 {
     struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
-    if (!c || !c->answered || !c->syn_len)
+    if (!c || !c->answered || !c->syn_len || !pq_connect_knows(&c->flow, seg))
         return;
     const struct pq_frame f = {.p = c->syn, .len = c->syn_len, .wire_len = c->syn_len};
     h->ev->elsewhere(h->ctx, worker, &f);
@@ -212,9 +238,9 @@ void pq_connect_hand(struct pq_hub *h, const struct pq_segment *seg, unsigned wo
 static enum pq_drop take_elsewhere(struct pq_hub *h, const struct pq_segment *seg)
 {
     int worker = -1;
-    if (h->conf.homes && !h->handed)
-        worker = pq_homes_of_tuple(h->conf.homes, &seg->src, seg->dst.port);
-    if (worker < 0 || (unsigned)worker == h->conf.worker)
+    if (!h->handed)
+        worker = pq_homes_elsewhere(h->conf.homes, &seg->src, seg->dst.port, h->conf.worker);
+    if (worker < 0)
         return PQ_DROP_NO_PAYLOAD;
     h->ev->elsewhere(h->ctx, (unsigned)worker, h->frame);
     return PQ_DROP_ELSEWHERE;

@@ -107,14 +107,16 @@ int pq_homes_of_id(struct pq_homes *h, uint32_t id)
     return worker;
 }
 
-int pq_homes_of_tuple(struct pq_homes *h, const struct pq_addr *peer, uint16_t port)
+int pq_homes_elsewhere(struct pq_homes *h, const struct pq_addr *peer, uint16_t port, unsigned own)
 {
     int worker = -1;
+    if (!h)
+        return -1;
     pthread_mutex_lock(&h->lock);
     struct pq_hash_node *n = pq_hash_find(&h->tuples, tuple_key(h, peer, port));
     for (; n && worker < 0; n = pq_hash_next(n)) {
         const struct pq_home *e = PQ_OF(n, struct pq_home, node);
-        if (e->port == port && pq_addr_eq(&e->peer, peer))
+        if (e->worker != own && e->port == port && pq_addr_eq(&e->peer, peer))
             worker = (int)e->worker;
     }
     pthread_mutex_unlock(&h->lock);

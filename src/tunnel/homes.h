@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* homes.h - which worker of a server has a session of our own wire: by the ids of its keys, and by
- * the tuples that it has moved to [12.7].  The kernel gives packets of such a tuple to whichever
- * worker its hash says.  One directory serves all workers; from any thread.  Its entries lie in
- * what they tell of, so it takes memory for its tables alone. */
+/* homes.h - which worker of a server has a session: by the ids of its keys, if it is of our own
+ * wire, and by the tuples that it has or has moved to [12.7]; and which one has a connection that
+ * has no session yet [12.9].  The kernel gives packets of a tuple to whichever worker its hash
+ * says. One directory serves all workers; from any thread.  Its entries lie in what they tell of,
+ * so it takes memory for its tables alone. */
 #ifndef PQ_TUNNEL_HOMES_H
 #define PQ_TUNNEL_HOMES_H
 #include "base/addr.h"
@@ -36,5 +37,8 @@ void pq_homes_forget(struct pq_homes *h, struct pq_home *e);
 
 /* The worker, or -1 if nothing is known of it. */
 int pq_homes_of_id(struct pq_homes *h, uint32_t id);
-int pq_homes_of_tuple(struct pq_homes *h, const struct pq_addr *peer, uint16_t port);
+
+/* A worker other than `own` that has something there (there may be several of one tuple), or -1.
+ * `h` NULL: there is one worker alone. */
+int pq_homes_elsewhere(struct pq_homes *h, const struct pq_addr *peer, uint16_t port, unsigned own);
 #endif

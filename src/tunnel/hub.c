@@ -181,7 +181,7 @@ static bool is_in_use(struct pq_hub *h, const struct pq_segment *seg)
 {
     return pq_session_on(h, &seg->src, &seg->dst, NULL) ||
            pq_connect_caller(h, &seg->src, &seg->dst) ||
-           (h->conf.homes && pq_homes_of_tuple(h->conf.homes, &seg->src, seg->dst.port) >= 0);
+           pq_homes_elsewhere(h->conf.homes, &seg->src, seg->dst.port, h->conf.worker) >= 0;
 }
 
 static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)

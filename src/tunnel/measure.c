@@ -255,15 +255,13 @@ static enum pq_drop on_counted(struct train *t, struct pq_rd *r)
 
 /* ---- server */
 
-/* Nobody has answers with flags of his choice, a reset maybe, sent to where another session is. */
+/* Nobody has answers with flags of his choice, a reset maybe, sent to where another session is, or
+ * begins. */
 static bool is_of_another(const struct pq_session *s, const struct pq_segment *seg)
 {
     struct pq_hub *h = s->hub;
-    int worker = -1;
-    if (h->conf.homes)
-        worker = pq_homes_of_tuple(h->conf.homes, &seg->src, seg->dst.port);
-    return pq_session_on(h, &seg->src, &seg->dst, s) ||
-           (worker >= 0 && (unsigned)worker != h->conf.worker);
+    return pq_session_on(h, &seg->src, &seg->dst, s) || pq_connect_of_another(h, seg) ||
+           pq_homes_elsewhere(h->conf.homes, &seg->src, seg->dst.port, h->conf.worker) >= 0;
 }
 
 /* A train begins, or goes on with another look: its answers come of a fresh flow, or of the
@@ -283,7 +281,7 @@ static bool open_flow(struct pq_session *s, struct train *t, const struct pq_seg
     t->peer = seg->src;
     t->local = seg->dst;
     t->look = look;
-    t->connected = pq_connect_claim(h, &fc.peer, &fc.local, &t->flow);
+    t->connected = pq_connect_claim(h, seg, &t->flow);
     if (!t->connected)
         pq_session_flow_as(h, &t->flow, &fc, look);
     pq_flow_set_splits(&t->flow, s->abilities & PQ_ABLE_SPLIT);

@@ -40,7 +40,9 @@ static bool is_there(const struct pq_path *path, const struct pq_segment *seg)
     return path && pq_addr_eq(&path->peer, &seg->src) && pq_addr_eq(&path->local, &seg->dst);
 }
 
-static struct pq_path *path_new(struct pq_session *s, const struct pq_flow_conf *fc, pq_ns now)
+/* `seg`: server, what has come from there. */
+static struct pq_path *path_new(struct pq_session *s, const struct pq_flow_conf *fc,
+                                const struct pq_segment *seg, pq_ns now)
 {
     struct pq_path *path = calloc(1, sizeof *path);
     if (!path)
@@ -52,8 +54,8 @@ static struct pq_path *path_new(struct pq_session *s, const struct pq_flow_conf 
     path->flow.flags = s->flow.flags;
     if (s->syn_key)
         pq_connect_begin(s->hub, &path->flow, now);
-    else
-        pq_connect_claim(s->hub, &fc->peer, &fc->local, &path->flow);
+    else if (seg)
+        pq_connect_claim(s->hub, seg, &path->flow);
     pq_flow_set_splits(&path->flow, s->abilities & PQ_ABLE_SPLIT);
     pq_rng_fill(s->hub->rng, path->token, sizeof path->token);
     return path;
@@ -149,7 +151,7 @@ static bool start(struct pq_session *s, pq_ns now)
     struct pq_flow_conf fc = {.peer = s->peer, .local = s->local, .link_len = h->conf.link_len};
     if (!h->ev->move || !h->ev->move(h->ctx, s, &fc))
         return false;
-    s->path = path_new(s, &fc, now);
+    s->path = path_new(s, &fc, NULL, now);
     if (!s->path || pq_session_at(s, &s->other, &fc.peer, &fc.local)) {
         pq_move_end(s);
         h->ev->moved(h->ctx, s, false);
@@ -387,7 +389,7 @@ static enum pq_drop on_move(struct pq_session *s, const struct pq_segment *seg, 
         if (!h->ev->accept(h->ctx, seg, &fc))
             return PQ_DROP_FULL;
         pq_move_end(s);
-        s->path = path_new(s, &fc, now);
+        s->path = path_new(s, &fc, seg, now);
         if (!s->path)
             return PQ_DROP_FULL;
     }

@@ -305,10 +305,11 @@ static enum pq_wire take_elsewhere(struct pq_hub *h, const struct pq_arrival *a,
 {
     if (!h->conf.homes || h->handed || a->n < PQ_SEAL_HEAD + PQ_SEAL_TAIL)
         return PQ_WIRE_OLD;
-    int worker = pq_homes_of_tuple(h->conf.homes, &a->seg->src, a->seg->dst.port);
+    const unsigned own = h->conf.worker;
+    int worker = pq_homes_elsewhere(h->conf.homes, &a->seg->src, a->seg->dst.port, own);
     for (unsigned k = 0; worker < 0 && k < PQ_RINGS && h->ring[k].first_mask; k++)
         worker = pq_homes_of_id(h->conf.homes, pq_mask_read(h->ring[k].first_mask, a->p, a->n).id);
-    if (worker < 0 || (unsigned)worker == h->conf.worker)
+    if (worker < 0 || (unsigned)worker == own)
         return PQ_WIRE_OLD;
     pq_connect_hand(h, a->seg, (unsigned)worker);
     h->ev->elsewhere(h->ctx, (unsigned)worker, h->frame);

@@ -425,7 +425,7 @@ static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_
         pq_session_new(h, &s, &fc, r->said.conv, now))
         return NULL;
     s->flow = r->kind == PQ_KIND_UPGRADE && old ? old->flow : r->flow;
-    pq_connect_claim(h, &r->peer, &r->local, &s->flow);
+    pq_connect_take_over(h, &r->peer, &r->local, &s->flow);
     pq_session_fit(s, now);
     s->said = r->able;
     s->ring = r->ring;
@@ -437,6 +437,7 @@ static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_
     const bool upgraded = old && r->kind == PQ_KIND_UPGRADE;
     if (old)
         pq_session_end_now(old, upgraded ? PQ_EREPLACED : PQ_ECLOSED);
+    pq_session_home(s);
     if (!upgraded)
         h->ev->proven(h->ctx, s);
     return s;

@@ -84,6 +84,13 @@ int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr
     return pq_hash_add(&h->by_peer, &t->node, pq_session_key(h, peer, local->port));
 }
 
+void pq_session_home(struct pq_session *s)
+{
+    const struct pq_hub_conf *c = &s->hub->conf;
+    if (pq_homes_set_tuple(c->homes, &s->tuple.home, &s->peer, s->local.port, c->worker))
+        s->dead = PQ_ENOMEM;
+}
+
 bool pq_session_on(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
                    const struct pq_session *but)
 {
@@ -100,9 +107,9 @@ void pq_session_retuple(struct pq_session *s)
 {
     struct pq_hub *h = s->hub;
     pq_session_leave(s, &s->other);
-    if (pq_session_at(s, &s->tuple, &s->peer, &s->local) ||
-        pq_homes_set_tuple(h->conf.homes, &s->tuple.home, &s->peer, s->local.port, h->conf.worker))
+    if (pq_session_at(s, &s->tuple, &s->peer, &s->local))
         s->dead = PQ_ENOMEM;
+    pq_session_home(s);
     /* what still comes over the old one: where memory is short, that much is lost */
     pq_session_at(s, &s->other, &s->path->peer, &s->path->local);
     pq_homes_set_tuple(h->conf.homes, &s->other.home, &s->path->peer, s->path->local.port,
@@ -287,6 +294,7 @@ bool pq_session_prove(struct pq_session *s, struct pq_session *old)
     s->half = false;
     if (old)
         pq_session_end_now(old, PQ_ECLOSED);
+    pq_session_home(s);
     h->ev->proven(h->ctx, s);
     h->t->proven(s);
     return true;

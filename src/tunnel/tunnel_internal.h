@@ -413,12 +413,18 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
 void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now);
 /* Server: the session of a datagram is with another worker: so is what has been answered here. */
 void pq_connect_hand(struct pq_hub *h, const struct pq_segment *seg, unsigned worker);
-/* Server: the flow of a connection on this tuple that has no session yet, or NULL; and the same,
- * which is the caller's then. */
+/* Server: the flow of a connection on this tuple that has no session yet, or NULL. */
 struct pq_flow *pq_connect_caller(struct pq_hub *h, const struct pq_addr *peer,
                                   const struct pq_addr *local);
-bool pq_connect_claim(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
-                      struct pq_flow *out);
+/* The same for a session that has proven to be there: it goes into *out, and is waited for no more.
+ */
+void pq_connect_take_over(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
+                          struct pq_flow *out);
+/* The same for what has come in the name of the tuple: whoever sends it has seen the SYN+ACK, else
+ * *out is a copy, and the connection waits on.  Returns false if there is none. */
+bool pq_connect_claim(struct pq_hub *h, const struct pq_segment *seg, struct pq_flow *out);
+/* There is one that the sender of this has not begun. */
+bool pq_connect_of_another(struct pq_hub *h, const struct pq_segment *seg);
 void pq_connect_tick(struct pq_hub *h, pq_ns now);
 pq_ns pq_connect_deadline(const struct pq_hub *h);
 bool pq_connect_ready(const struct pq_hub *h);
@@ -498,6 +504,8 @@ int pq_session_at(struct pq_session *s, struct pq_tuple *t, const struct pq_addr
                   const struct pq_addr *local);
 void pq_session_leave(struct pq_session *s, struct pq_tuple *t); /* it is found there no more */
 void pq_session_retuple(struct pq_session *s); /* peer and local have changed, and the path's */
+/* Server: other workers know from now on that it is on its tuple; it dies where memory is short. */
+void pq_session_home(struct pq_session *s);
 /* Whether another session than `but` is, or may be heard, on this tuple. */
 bool pq_session_on(struct pq_hub *h, const struct pq_addr *peer, const struct pq_addr *local,
                    const struct pq_session *but);

@@ -310,6 +310,12 @@ void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fr
     c->owed += fresh;
 }
 
+bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s)
+{
+    const uint32_t from = f->conn.first + 1;
+    return s->flags & PQ_TCP_ACK && s->ack - from <= f->st.seq - from;
+}
+
 void pq_connect_sent(struct pq_flow *f, uint32_t tsval, pq_ns now)
 {
     struct pq_connect *c = &f->conn;

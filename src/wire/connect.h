@@ -124,6 +124,9 @@ void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fr
  * on the line may have sent some, the one that it follows is the server's. */
 void pq_connect_settle(struct pq_flow *f, const struct pq_segment *s);
 
+/* Whether who sends this has seen the answer to the SYN: it acknowledges numbers of this side. */
+bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s);
+
 /* Called with each packet that is forged. */
 void pq_connect_sent(struct pq_flow *f, uint32_t tsval, pq_ns now);
 

@@ -2,6 +2,7 @@
 /* test_connect_attack.c - connections whose handshake somebody on the line disturbs, who sees it
  * and is faster than the server [12.9]; flags that are configured for other packets; clocks that
  * were wrong. */
+#include "tunnel/measure.h"
 #include "tunnel/syns.h"
 #include "tunnel/tunnel_internal.h"
 #include "wire/csum.h"
@@ -104,6 +105,96 @@ static void forged_answers(void **state)
         assert_int_equal(w->end[CLIENT].moves, 0);
         link_packet_free(kept);
         kept = NULL;
+        finish(w);
+    }
+}
+
+/* ---- another user, who has not seen the SYN+ACK, says that he goes on there, or measures */
+
+static unsigned resets;
+
+static bool count_resets(struct world *w, unsigned from, struct link_packet *k)
+{
+    (void)w;
+    resets += from == SERVER && k->p[TCP + 13] & PQ_TCP_RST;
+    return true;
+}
+
+static bool has_caller(const struct world *w)
+{
+    return w->end[SERVER].hub->n_callers > 0;
+}
+
+/* Returns the session of a client whose connection has just begun. */
+static struct pq_session *in_its_name(struct world *w, bool measures)
+{
+    struct pq_session *other = w->ses;
+    struct pq_flow_conf fc = {.link_len = 14, .look = PQ_LOOK_PLAUSIBLE};
+    const struct pq_train_order o = {.size = 200,
+                                     .answered = true,
+                                     .look = PQ_LOOK_PLAUSIBLE,
+                                     .flags = PQ_TCP_RST,
+                                     .answer = 44};
+    fc.peer = w->end[SERVER].addr;
+    fc.local = w->end[CLIENT].addr;
+    fc.local.port = 40700;
+    w->end[CLIENT].conf.look = PQ_LOOK_CONNECT;
+    world_connect(w, fc.local.port);
+    assert_true(world_run(w, w->now + PQ_SEC, has_caller));
+    w->end[CLIENT].moves = 699; /* the next one goes there */
+    if (measures) {
+        assert_int_equal(pq_train_begin(other, 0, &fc, PQ_TCP_PSH | PQ_TCP_ACK, w->now), 0);
+        assert_int_equal(pq_train_send(other, 0, &o), 0);
+    } else {
+        other->sec->watch.move_at = w->now;
+        pq_session_wake(other);
+    }
+    const uint64_t sent = w->end[CLIENT].packets;
+    world_run(w, w->now + 2 * PQ_MS, NULL);
+    assert_int_equal(w->end[CLIENT].packets, sent + 1);
+    if (!measures)
+        pq_move_end(other); /* who lies about his address does not hear the answer */
+    return w->ses;
+}
+
+static const struct pq_session *server_of(const struct world *w, const struct pq_session *client)
+{
+    for (unsigned k = 0; world_hub(&w->end[SERVER], k); k++) {
+        struct pq_hub *h = world_hub(&w->end[SERVER], k);
+        for (struct pq_list *i = h->sessions.next; i != &h->sessions; i = i->next)
+            if (pq_addr_eq(&PQ_OF(i, struct pq_session, node)->peer, &client->local))
+                return PQ_OF(i, struct pq_session, node);
+    }
+    return NULL;
+}
+
+static void in_anothers_name(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct world_conf c = connecting(20 * PQ_MS);
+        c.hub[CLIENT].look = PQ_LOOK_PLAUSIBLE;
+        c.workers = i < 2 ? 1 : 4;
+        struct world *w = world_new(&c, ut_seed("in another's name"));
+        pq_session_end(w->ses, PQ_ECLOSED);
+        world_connect(w, 40501); /* of another worker than 40700, if there are several */
+        assert_true(world_run(w, w->now + PQ_SEC, is_secured));
+        world_run(w, w->now + 3 * PQ_SEC, NULL);
+        w->tap = count_resets;
+        resets = 0;
+        struct pq_session *client = in_its_name(w, i % 2);
+        assert_true(world_run(w, w->now + 150 * PQ_MS, world_closed));
+        world_open(w, 50000, 50000);
+        assert_true(world_run(w, w->now + 10 * PQ_SEC, world_closed));
+        assert_int_equal(resets, 0);
+        const struct pq_session *s = server_of(w, client);
+        assert_non_null(s);
+        assert_int_equal(s->flow.look, PQ_LOOK_CONNECT);
+        assert_int_equal(s->flow.conn.first, client->flow.conn.peer_first);
+        assert_int_equal(client->flow.conn.n_answers, 1);
+        for (unsigned k = 0; k < c.workers; k++)
+            assert_int_equal(world_hub(&w->end[SERVER], k)->n_callers, 0);
+        w->tap = NULL;
         finish(w);
     }
 }
@@ -267,7 +358,7 @@ int main(void)
         cmocka_unit_test(clocks),           cmocka_unit_test(through_a_flood),
         cmocka_unit_test(forged_answers),   cmocka_unit_test(no_configured_flags),
         cmocka_unit_test(clock_was_ahead),  cmocka_unit_test(foreign_fins),
-        cmocka_unit_test(ends_are_bounded),
+        cmocka_unit_test(ends_are_bounded), cmocka_unit_test(in_anothers_name),
     };
     if (pq_crypt_global_init())
         return 1;

@@ -295,13 +295,17 @@ static bool count_resets(struct world *w, unsigned from, struct link_packet *k)
 
 /* A user who sends in another client's name has no answers sent there, with flags that end what
  * boxes know of a connection, for instance. */
-static void not_to_another(void **state)
+static void names_another(unsigned workers)
 {
-    (void)state;
-    struct world *w = measuring(20 * PQ_MS, "not to another");
+    struct world_conf c = world_keyed(20 * PQ_MS);
+    c.workers = workers;
+    remember(&c);
+    struct world *w = world_new(&c, ut_seed("not to another"));
+    world_open(w, 10, 10);
+    assert_true(world_run(w, WORLD_T0 + 5 * PQ_SEC, world_transferred));
     const uint16_t other = w->ses->local.port;
     const struct pq_session *victim = w->ses;
-    world_connect(w, 40500); /* the attacker's */
+    world_connect(w, 40501); /* the attacker's: with another worker, if there are several */
     world_open(w, 1000, 1000);
     assert_true(world_run(w, w->now + 5 * PQ_SEC, world_transferred));
     assert_ptr_not_equal(w->ses, victim);
@@ -323,6 +327,13 @@ static void not_to_another(void **state)
     w->tap = NULL;
     w->sloppy = true;
     world_free(w);
+}
+
+static void not_to_another(void **state)
+{
+    (void)state;
+    names_another(1);
+    names_another(4);
 }
 
 /* Of a server with four workers whichever gets a train hands it over. */

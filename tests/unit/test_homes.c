@@ -27,13 +27,17 @@ static void ids_and_tuples(void **state)
     assert_int_equal(pq_homes_of_id(h, 76), -1);
 
     assert_int_equal(pq_homes_set_tuple(h, &tuple, &peer, 9999, 3), 0);
-    assert_int_equal(pq_homes_of_tuple(h, &peer, 9999), 3);
-    assert_int_equal(pq_homes_of_tuple(h, &peer, 9998), -1);
-    assert_int_equal(pq_homes_of_tuple(h, &other, 9999), -1);
+    assert_int_equal(pq_homes_elsewhere(h, &peer, 9999, 0), 3);
+    assert_int_equal(pq_homes_elsewhere(h, &peer, 9998, 0), -1);
+    assert_int_equal(pq_homes_elsewhere(h, &other, 9999, 0), -1);
+    assert_int_equal(pq_homes_elsewhere(h, &peer, 9999, 3), -1);       /* there is none but here */
     assert_int_equal(pq_homes_set_tuple(h, &same, &peer, 9999, 1), 0); /* two sessions there */
+    assert_int_equal(pq_homes_elsewhere(h, &peer, 9999, 3), 1);
+    assert_int_equal(pq_homes_elsewhere(h, &peer, 9999, 1), 3);
     pq_homes_forget(h, &same);
-    assert_int_equal(pq_homes_of_tuple(h, &peer, 9999), 3);
+    assert_int_equal(pq_homes_elsewhere(h, &peer, 9999, 0), 3);
     assert_int_equal(pq_homes_set_tuple(NULL, &same, &peer, 9999, 1), 0); /* one worker */
+    assert_int_equal(pq_homes_elsewhere(NULL, &peer, 9999, 1), -1);
     pq_homes_forget(NULL, &same);
     pq_homes_free(&h);
     assert_null(h);
