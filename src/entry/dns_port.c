@@ -325,10 +325,10 @@ static void on_timer(uv_timer_t *t)
 
 static bool answer_from_cache(struct pq_dns_port *p, const struct query *q)
 {
-    static _Thread_local uint8_t copy[65536];
+    uint8_t *copy = pq_front_space(p->front);
     const struct pq_view v =
         pq_dns_cache_find(&p->cache, (struct pq_view){q->data, q->n}, uv_hrtime());
-    if (!v.p)
+    if (!v.p || !copy)
         return false;
     memcpy(copy, v.p, v.n);
     answer(q, copy, v.n);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READ_MAX     65536
 #define HALF_IDLE_MS 120000 /* how long a half-closed pair may be without a byte */
 
 enum { PROGRAM, TARGET, SIDES };
@@ -227,10 +226,10 @@ static void on_read(uv_stream_t *st, ssize_t n, const uv_buf_t *buf)
 
 static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
 {
-    static _Thread_local char space[READ_MAX]; /* used up before the next read */
-    (void)h;
+    const struct side *s = h->data;
+    char *space = (char *)pq_front_space(s->pair->front);
     (void)hint;
-    *buf = uv_buf_init(space, sizeof space);
+    *buf = uv_buf_init(space, space ? PQ_FRONT_SPACE : 0);
 }
 
 static void read_on(struct side *s)

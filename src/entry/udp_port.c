@@ -344,12 +344,12 @@ static void find_own(struct ends *e, struct msghdr *m)
 /* Takes one datagram.  Returns false if there is none now. */
 static bool take(struct pq_udp_port *p)
 {
-    uv_buf_t buf;
     struct sockaddr_storage ss;
     union control ctl;
     struct ends e = {0};
-    pq_udp_alloc(NULL, 0, &buf);
-    struct iovec part = {buf.base, buf.len};
+    struct iovec part = {pq_front_space(p->front), PQ_FRONT_SPACE};
+    if (!part.iov_base)
+        return false;
     struct msghdr m = {.msg_name = &ss,
                        .msg_namelen = sizeof ss,
                        .msg_iov = &part,
@@ -359,7 +359,7 @@ static bool take(struct pq_udp_port *p)
     ssize_t n = recvmsg(p->fd, &m, 0);
     if (n < 0)
         return false;
-    struct pq_view v = {(const uint8_t *)buf.base, (size_t)n};
+    struct pq_view v = {part.iov_base, (size_t)n};
     if (m.msg_flags & MSG_TRUNC || pq_addr_from_sock(&e.peer, (struct sockaddr *)&ss))
         return true;
     find_own(&e, &m);

@@ -5,6 +5,7 @@
 #include "relay/udp_flow.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 const char *pq_front_strerror(int err)
 {
@@ -54,6 +55,13 @@ void pq_front_at_stop(struct pq_front *f, pq_front_fn stop)
     f->part[f->n_parts++] = stop;
 }
 
+uint8_t *pq_front_space(struct pq_front *f)
+{
+    if (!f->space)
+        f->space = malloc(PQ_FRONT_SPACE);
+    return f->space;
+}
+
 void pq_front_stop(struct pq_front *f)
 {
     f->stopping = true;
@@ -62,4 +70,6 @@ void pq_front_stop(struct pq_front *f)
     for (unsigned i = 0; i < f->n_parts; i++)
         f->part[i](f);
     uv_close((uv_handle_t *)&f->second, NULL);
+    free(f->space);
+    f->space = NULL;
 }

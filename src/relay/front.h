@@ -59,6 +59,7 @@ struct pq_front {
     uint64_t udp_dropped; /* datagrams for which there was no room */
     uv_timer_t second;    /* what has waited too long ends */
     bool stopping;
+    uint8_t *space;                       /* see pq_front_space */
     pq_front_fn part[PQ_FRONT_PARTS_MAX]; /* what ends with it */
     unsigned n_parts;
     struct pq_log_limit bad_header, dial_failed, denied, upstream_failed, udp_full, unread;
@@ -73,6 +74,12 @@ const struct pq_rules *pq_front_rules(const struct pq_front *f, const struct pq_
 /* Has `stop` called once by pq_front_stop, however often it is asked for: an entry or exit that
  * keeps something open in `f` says so when it opens the first one. */
 void pq_front_at_stop(struct pq_front *f, pq_front_fn stop);
+
+/* PQ_FRONT_SPACE bytes for what is read from a socket, the worker's only ones: to be used up before
+ * anything else is read.  Allocated by the first who asks, freed by pq_front_stop.  NULL if memory
+ * is short. */
+#define PQ_FRONT_SPACE 65536
+uint8_t *pq_front_space(struct pq_front *f);
 
 /* Closes every pair, UDP socket and the timer; the loop must run on until the handles are closed.
  */

@@ -2,6 +2,7 @@
 #include "relay/tun.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -12,18 +13,17 @@
 
 static bool read_one(struct pq_tun *t)
 {
-    static _Thread_local uint8_t space[PQ_VNET_LEN + PQ_TUN_PACKET_MAX];
     size_t head = t->offload ? PQ_VNET_LEN : 0;
-    ssize_t got = read(t->fd, space, sizeof space);
+    ssize_t got = read(t->fd, t->space, PQ_VNET_LEN + PQ_TUN_PACKET_MAX);
     if (got < 0)
         return errno == EINTR;
-    struct pq_tun_packet pkt = {.p = space + head, .n = (size_t)got - head};
+    struct pq_tun_packet pkt = {.p = t->space + head, .n = (size_t)got - head};
     if ((size_t)got < head) {
         t->bad++;
         return true;
     }
     if (t->offload) {
-        pq_vnet_read(&pkt.vnet, space);
+        pq_vnet_read(&pkt.vnet, t->space);
         pkt.partial_csum = pkt.vnet.flags & PQ_VNET_NEEDS_CSUM;
         pkt.gso_size = pkt.vnet.gso_type == PQ_VNET_GSO_NONE ? 0 : pkt.vnet.gso_size;
     }
@@ -49,9 +49,15 @@ static void on_poll(uv_poll_t *p, int status, int events)
 
 int pq_tun_start(struct pq_tun *t)
 {
+    t->space = malloc(PQ_VNET_LEN + 2 * PQ_TUN_PACKET_MAX);
+    if (!t->space)
+        return PQ_ENOMEM;
+    t->cut = t->space + PQ_VNET_LEN + PQ_TUN_PACKET_MAX;
     int e = uv_poll_init(t->front->loop, &t->poll, t->fd);
     t->poll.data = t;
     pq_list_init(&t->turn);
+    if (e)
+        free(t->space);
     return e ? e : uv_poll_start(&t->poll, UV_READABLE, on_poll);
 }
 
@@ -60,6 +66,8 @@ void pq_tun_stop(struct pq_tun *t, uv_close_cb closed)
     PQ_LOG(PQ_LOG_DEBUG, "TUN device: %llu packets were none, the kernel refused %llu",
            (unsigned long long)t->bad, (unsigned long long)t->refused);
     t->paused = true;
+    free(t->space);
+    t->space = t->cut = NULL;
     uv_close((uv_handle_t *)&t->poll, closed);
 }
 
@@ -88,22 +96,20 @@ static void write_out(struct pq_tun *t, const struct pq_vnet *vnet, const uint8_
 /* For a device that takes ordinary packets only. */
 static int write_cut(struct pq_tun *t, const uint8_t *p, size_t n, uint16_t gso_size)
 {
-    static _Thread_local uint8_t space[PQ_TUN_PACKET_MAX];
     const struct pq_vnet plain = {0};
     struct pq_gso g;
     size_t k;
     if (pq_gso_init(&g, p, n, gso_size))
         return PQ_EPROTO;
-    while ((k = pq_gso_next(&g, space, sizeof space)))
-        write_out(t, &plain, space, k);
+    while ((k = pq_gso_next(&g, t->cut, PQ_TUN_PACKET_MAX)))
+        write_out(t, &plain, t->cut, k);
     return 0;
 }
 
 int pq_tun_write(struct pq_tun *t, const uint8_t *p, size_t n, uint16_t gso_size, bool partial_csum)
 {
-    static _Thread_local uint8_t space[PQ_TUN_PACKET_MAX];
     struct pq_vnet vnet;
-    if (n > sizeof space || pq_gso_describe(&vnet, p, n, gso_size, partial_csum))
+    if (n > PQ_TUN_PACKET_MAX || pq_gso_describe(&vnet, p, n, gso_size, partial_csum))
         return PQ_EPROTO;
     if (t->offload || (!gso_size && !partial_csum)) {
         write_out(t, &vnet, p, n);
@@ -111,8 +117,8 @@ int pq_tun_write(struct pq_tun *t, const uint8_t *p, size_t n, uint16_t gso_size
     }
     if (gso_size)
         return write_cut(t, p, n, gso_size);
-    memcpy(space, p, n);
-    pq_ip_fill_checksum(space, n, vnet.csum_start, vnet.csum_offset);
-    write_out(t, &vnet, space, n);
+    memcpy(t->cut, p, n);
+    pq_ip_fill_checksum(t->cut, n, vnet.csum_start, vnet.csum_offset);
+    write_out(t, &vnet, t->cut, n);
     return 0;
 }

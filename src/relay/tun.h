@@ -29,15 +29,18 @@ struct pq_tun {
     void (*packet)(void *ctx, struct pq_tun_packet *pkt); /* from the device; borrowed */
     void (*turn_over)(struct pq_tun *t);                  /* no more of them in this turn */
     struct pq_list turn;                                  /* for it: who has something to finish */
+    uint8_t *space;                                       /* a packet that is read; ... */
+    uint8_t *cut; /* ... PQ_TUN_PACKET_MAX for a part of one that is cut */
     void *ctx;
     uint64_t bad, refused; /* packets that are none, or that the kernel did not take */
 };
 
-/* Begins to read; front, fd, offload, packet, turn_over and ctx are set by the caller.  Returns 0
- * or a libuv error. */
+/* Begins to read; front, fd, offload, packet, turn_over and ctx are set by the caller.  Returns 0,
+ * PQ_ENOMEM or a libuv error. */
 int pq_tun_start(struct pq_tun *t);
 
-/* Ends for good; `closed` gets the handle t->poll when the loop is done with it. */
+/* Ends for good: nothing is written any more either.  `closed` gets the handle t->poll when the
+ * loop is done with it. */
 void pq_tun_stop(struct pq_tun *t, uv_close_cb closed);
 
 /* Stops and goes on reading: what the kernel cannot hand over, it holds back from its programs. */

@@ -91,14 +91,13 @@ static bool send_whole(struct pq_tun_link *l, const uint8_t *p, size_t n)
 
 static bool send_cut(struct pq_tun_link *l, const struct pq_tun_packet *pkt)
 {
-    static _Thread_local uint8_t space[PQ_TUN_PACKET_MAX];
     struct pq_gso g;
     size_t n;
     if (pq_gso_init(&g, pkt->p, pkt->n, pkt->gso_size))
         return false;
     bool ok = true;
-    while ((n = pq_gso_next(&g, space, sizeof space)))
-        ok = send_whole(l, space, n) && ok;
+    while ((n = pq_gso_next(&g, l->tun->cut, PQ_TUN_PACKET_MAX)))
+        ok = send_whole(l, l->tun->cut, n) && ok;
     return ok;
 }
 

@@ -69,14 +69,6 @@ void pq_udp_flow_leave(struct pq_udp_flow *f)
     forget_part(f);
 }
 
-void pq_udp_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
-{
-    static _Thread_local char space[65536];
-    (void)h;
-    (void)hint;
-    *buf = uv_buf_init(space, sizeof space);
-}
-
 void pq_udp_flow_close(struct pq_udp_flow *f)
 {
     if (f->st)

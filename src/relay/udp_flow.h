@@ -40,10 +40,6 @@ extern const struct pq_stream_events pq_udp_flow_events;
  * counted, as networks do. */
 void pq_udp_flow_send(struct pq_udp_flow *f, const void *p, size_t n);
 
-/* Space for one datagram from a socket, as uv_udp_recv_start asks for it: one for the thread, so it
- * must be used up before the next one is received. */
-void pq_udp_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf);
-
 /* It is in use: for who carries its datagrams in another way. */
 void pq_udp_flow_touch(struct pq_udp_flow *f);
 

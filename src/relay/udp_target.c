@@ -3,7 +3,6 @@
 
 #include "relay/outgoing.h"
 #include "relay/resolve.h"
-#include "relay/udp_flow.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -90,6 +89,14 @@ void pq_udp_target_send(struct pq_udp_target *t, struct pq_view v)
         t->front->udp_dropped++;
 }
 
+static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
+{
+    struct pq_udp_target *t = h->data;
+    char *space = (char *)pq_front_space(t->front);
+    (void)hint;
+    *buf = uv_buf_init(space, space ? PQ_FRONT_SPACE : 0);
+}
+
 static void on_recv(uv_udp_t *sock, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,
                     unsigned flags)
 {
@@ -134,7 +141,7 @@ static int open_sock(struct pq_udp_target *t, const struct pq_addr *addrs, unsig
     e = uv_udp_open(&t->sock, fd);
     if (e)
         close(fd);
-    return e ? e : uv_udp_recv_start(&t->sock, pq_udp_alloc, on_recv);
+    return e ? e : uv_udp_recv_start(&t->sock, on_alloc, on_recv);
 }
 
 static void on_resolved(void *ctx, const struct pq_addr *addrs, unsigned n, int err)

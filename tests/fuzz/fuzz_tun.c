@@ -50,7 +50,8 @@ static struct pq_tun_link run(struct pq_tun *tun, struct pq_view v, size_t piece
 /* A byte that says how, the length of a piece, then the stream. */
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
-    static struct pq_tun tun = {.fd = -1};
+    static uint8_t space[PQ_TUN_PACKET_MAX];
+    static struct pq_tun tun = {.fd = -1, .cut = space};
     struct fuzz_in in = fuzz_in_init(p, n);
     uint8_t how = fuzz_u8(&in);
     size_t piece = 1u + fuzz_u8(&in);

@@ -246,7 +246,7 @@ def test_idle_memory() -> None:
         time.sleep(1)
         for process in (pair.client, pair.server):
             memory = process.memory_mb()
-            expect(memory <= 10, f"{process.log_path.stem} takes {memory:.1f} MB when idle")
+            expect(memory <= 8, f"{process.log_path.stem} takes {memory:.1f} MB when idle")
 
 
 @test()
