@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/app.h"
 
+#include "os/memory.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* A client sends NOPs at least so often, whatever smuxkalive says: their acknowledgements tell it
@@ -49,21 +50,19 @@ uint32_t pq_app_t0(void)
     return (uint32_t)pq_app_wall(NULL);
 }
 
-/* ... a quarter of what the machine has, shared by the workers. */
+/* ... a quarter of what there is, shared by the workers. */
 static size_t memory_bound(unsigned workers)
 {
-    struct sysinfo si;
-    uint64_t bytes = sysinfo(&si) ? MEMORY_MAX : (uint64_t)si.totalram * si.mem_unit / 4 / workers;
+    const uint64_t bytes = pq_memory_there() / 4 / workers;
     return (size_t)(bytes < MEMORY_MIN ? MEMORY_MIN : bytes > MEMORY_MAX ? MEMORY_MAX : bytes);
 }
 
-/* Sessions of one worker: as configured, or one for each 256 KB that the machine has. */
+/* Sessions of one worker: as configured, or one for each 256 KB that there is. */
 static uint32_t sessions_bound(const struct pq_conf *c)
 {
-    struct sysinfo si;
     uint64_t n = (uint64_t)c->max_sessions;
     if (!n)
-        n = sysinfo(&si) ? SESSIONS_MAX : (uint64_t)si.totalram * si.mem_unit / SESSION_SHARE;
+        n = pq_memory_there() / SESSION_SHARE;
     n = n > SESSIONS_MAX && !c->max_sessions ? SESSIONS_MAX : n;
     n /= (uint64_t)c->packet_workers;
     return (uint32_t)(n ? n : 1);

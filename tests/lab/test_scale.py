@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import paqet
-from case import expect, test
+from case import Skip, expect, test
 from lab import Lab, Process, tool, wait_until
 from paqet import Settings
 
 PORT = 8080
 BRIDGE = "10.78.255.1"  # its address for the phones, which are 10.78.0.1 and those after it
-GB = 1 << 30
+MB, GB = 1 << 20, 1 << 30
 
 
 def start_bridge(lab: Lab, clients: int) -> tuple[Process, Process]:
@@ -105,8 +105,8 @@ def test_bridge_many_stalled_phones() -> None:
 
 
 @contextlib.contextmanager
-def memory_limit(limit: int, pid: int) -> Iterator[Path | None]:
-    """A control group with that much memory around a program; None where there is none to be had."""
+def memory_limit(limit: int, pid: int = 0) -> Iterator[Path | None]:
+    """A control group with that much memory, around a program if one is given; None where there is none to be had."""
     name = f"paqet-lab-{os.getpid()}"
     old, new = Path("/sys/fs/cgroup/memory") / name, Path("/sys/fs/cgroup") / name
     for folder, key in ((old, "memory.limit_in_bytes"), (new, "memory.max")):
@@ -114,12 +114,15 @@ def memory_limit(limit: int, pid: int) -> Iterator[Path | None]:
             folder.mkdir()
             try:
                 (folder / key).write_text(str(limit))
-                (folder / "cgroup.procs").write_text(str(pid))
+                if pid:
+                    (folder / "cgroup.procs").write_text(str(pid))
                 yield folder
             finally:
-                with contextlib.suppress(OSError):  # it has ended
-                    (folder.parent / "cgroup.procs").write_text(str(pid))
-                folder.rmdir()
+                for one in (*(path for path in folder.iterdir() if path.is_dir()), folder):
+                    for left in (one / "cgroup.procs").read_text().split():
+                        with contextlib.suppress(OSError):  # it has ended
+                            (folder.parent / "cgroup.procs").write_text(left)
+                    one.rmdir()
             return
     yield None
 
@@ -129,6 +132,27 @@ def highest_mb(folder: Path) -> float:
         with contextlib.suppress(OSError):
             return int((folder / name).read_text()) / 1e6
     return 0
+
+
+@test()
+def test_memory_of_the_group() -> None:
+    """Bounds follow the control group that the program is started in, not the machine."""
+    with Lab() as lab, memory_limit(160 * MB) as group:
+        if not group:
+            raise Skip("no control group for memory can be made here")
+        inner = group / "inner"  # without a bound of its own
+        inner.mkdir()
+        path = lab.new_file("server.yaml")
+        path.write_text(paqet.server_config(lab, Settings(control=True)))
+        enter = f"echo $$ > {inner}/cgroup.procs && exec {paqet.program()} run -c {path}"
+        argv = ["nsenter", f"--net=/run/netns/{lab.s.namespace}", "sh", "-c", enter]  # "ip netns exec" hides the groups
+        server = Process(argv, lab.new_file("server.log"))
+        lab.processes.append(server)
+        paqet.wait_ready(server)
+        said = json.loads(paqet.ask(lab, "server", "status", "--json").stdout)
+        expect(said["memory"]["queues_max"] == 40 * MB, f"a quarter of 160 MiB: {said['memory']}")
+        expect(said["totals"]["sessions_max"] == 640, f"a session for each 256 KiB: {said['totals']}")
+        expect(server.stop() == 0, "the server did not end well")
 
 
 @test(limit=180, full=True, alone=True)
