@@ -8,10 +8,13 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define RX_BATCH   64    /* frames that are looked at before streams use their bytes */
-#define RX_TURN    256   /* frames of one turn */
-#define TX_TURN    1024  /* packets of one turn */
-#define RETRY      PQ_MS /* after the interface's queue was full */
+#define RX_BATCH   64            /* frames that are looked at before streams use their bytes */
+#define RX_TURN    256           /* frames of one turn */
+#define TX_TURN    1024          /* packets of one turn */
+#define RETRY      PQ_MS         /* after the interface's queue was full */
+#define FULL_MAX   (100 * PQ_MS) /* so long it is waited for: then that packet is lost */
+#define ROBBED     3 /* times in a row that the next one went at once: it is a rule, ... */
+#define ROBBED_FOR (60 * PQ_SEC) /* ... for so long, and nothing is waited for */
 #define LOG_PERIOD (60 * PQ_SEC)
 #define LEAVE_MAX  PQ_SEC /* for connections to end both ways when the program does */
 
@@ -32,6 +35,41 @@ static void note_refused(struct pq_worker *w, int err)
         w->on_too_long(w);
 }
 
+/* The kernel says the same of a full queue and of a firewall rule at the way out (nft, hook egress;
+ * tc) that takes packets away.  A queue has room again soon, for whatever comes next; a rule takes
+ * a packet as often as it is tried, and lets the next one pass.  Returns whether to go on without
+ * the first packet. */
+static bool give_one_up(struct pq_worker *w)
+{
+    if (w->robbed && w->now >= w->robbed_at + ROBBED_FOR)
+        w->robbed = 0;
+    if (!w->full_since)
+        w->full_since = w->now;
+    if (w->robbed < ROBBED && w->now < w->full_since + FULL_MAX)
+        return false;
+    w->passed_over = true;
+    const uint64_t lost = pq_log_due(&w->taken_away, LOG_PERIOD, w->now);
+    if (lost)
+        PQ_LOG(PQ_LOG_WARN,
+               "packets did not get out (%llu): the interface's queue stands still, or a firewall "
+               "rule here drops what leaves; see nft list ruleset (hook egress), and tc filter",
+               (unsigned long long)lost);
+    return true;
+}
+
+/* It has taken some. */
+static void note_room(struct pq_worker *w)
+{
+    if (w->passed_over && w->robbed < ROBBED) {
+        w->robbed++;
+        w->robbed_at = w->now;
+    } else if (!w->passed_over && w->full_since) {
+        w->robbed = 0;
+    }
+    w->passed_over = false;
+    w->full_since = 0;
+}
+
 /* Hands waiting slots to the kernel.  Returns false if it is full: then either the descriptor or,
  * if w->retry_at is set, the clock tells when to go on. */
 static bool flush_slots(struct pq_worker *w)
@@ -39,11 +77,15 @@ static bool flush_slots(struct pq_worker *w)
     w->retry_at = PQ_NEVER;
     while (w->first < w->filled) {
         int n = pq_pktio_send(w->io, w->slots + w->first, w->filled - w->first);
-        if (n == PQ_EAGAIN) {
+        if (n == PQ_EAGAIN && !give_one_up(w)) {
             w->retry_at = w->now + RETRY;
             return false;
         }
-        if (n < 0) { /* this one can never go; KCP sends its segments again */
+        if (n > 0) {
+            note_room(w);
+        } else if (n == PQ_EAGAIN) {
+            n = 1 + w->slots[w->first].more;
+        } else if (n < 0) { /* this one can never go; KCP sends its segments again */
             note_refused(w, n);
             n = 1 + w->slots[w->first].more;
             if (!w->io->runs)

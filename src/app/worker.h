@@ -60,7 +60,11 @@ struct pq_worker {
     unsigned first, filled; /* slots[first .. filled) wait for the kernel */
     uint8_t *slot_memory;
 
-    struct pq_log_limit send_failed, auth_failed, io_failed;
+    pq_ns full_since; /* the interface has taken none since then; 0 = it has */
+    bool passed_over; /* of those some were given up */
+    unsigned robbed;  /* times in a row that the next one went at once, ... */
+    pq_ns robbed_at;  /* ... the last of them */
+    struct pq_log_limit send_failed, auth_failed, io_failed, taken_away;
     uint64_t auth_seen;
     pq_ns rx_at;                              /* the last turn with frames */
     unsigned lone;                            /* turns in a row with few frames each, see nap() */

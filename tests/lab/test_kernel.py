@@ -62,6 +62,26 @@ def test_no_reset_after_a_server_restart() -> None:
 
 
 @test()
+def test_packets_that_a_rule_takes_away() -> None:
+    """Somebody's rule at the server's way out takes one packet of 32, whenever it is tried: these are
+    lost, and hold up no others."""
+    with Lab() as lab:
+        pair = paqet.start_pair(lab, Settings(client_port=CLIENT_PORT))
+        hook = f"type filter hook egress device {lab.s.device} priority 0;"
+        lab.s.check(
+            [
+                "nft",
+                f"add table netdev lab; add chain netdev lab out {{ {hook} }};"
+                "add rule netdev lab out ip id & 0x1f == 7 counter drop",
+            ]
+        )
+        result = lab.load("fetch", "--bytes", 5_000_000, limit=30)
+        expect(result["failed"] == 0, f"download: {result}")
+        pair.server.wait_log("a firewall rule here drops what leaves", 3)
+        expect("counter packets 0 " not in lab.s.firewall(), "no packet was taken away")
+
+
+@test()
 def test_no_conntrack_entry() -> None:
     with Lab() as lab:
         watchers = {host: host.watch_conntrack() for host in (lab.c, lab.s)}
