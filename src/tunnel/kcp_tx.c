@@ -136,6 +136,7 @@ static size_t pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_n
         pq_session_wake(s); /* there may be another one */
         return n + 1;
     }
+    n += pq_connect_show(s, slots + n, max - n, now);
     const size_t may = s->flow.look == PQ_LOOK_CONNECT ? pq_connect_packets(s) : max;
     if (max > n && may)
         n += pull_data(s, slots + n, may < max - n ? may : max - n, now);

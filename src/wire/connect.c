@@ -3,13 +3,19 @@
 
 #include "wire/flow.h"
 
-#define ACK_NEAR                                                                                   \
-    PQ_MS /* from what was sent last to an acknowledgement without data on short paths, ... */
-#define NEAR        3            /* ... of so many ms; on others one goes for each batch; ... */
-#define ACK_LATEST  (40 * PQ_MS) /* ... after a lone segment, as Linux does, ... */
-#define ACK_SLOW    (16 * PQ_MS) /* ... once something queues on the way, ... */
-#define SLOW_MORE   10  /* ms: a round trip of half as much more than the least, and that */
-#define FASTER      256 /* ... and then by such a part shorter with each batch */
+#include <string.h>
+
+#define ACK_NEAR    PQ_MS /* between acknowledgements without data on short paths: ... */
+#define NEAR        3     /* ... of so many ms; */
+#define ACK_EACH    1     /* more than so many full segments bring one on others, ... */
+#define ACK_FEWEST  256   /* ... or up to so many, ... */
+#define ACKS_FIRST  64    /* of a round trip; a quarter more after each that had all, ... */
+#define ACK_PAST    16    /* ... and then one for so many segments, until the next one */
+#define FEWER       4     /* ... so many times more in each round trip in which ... */
+#define QUEUED      8     /* ... packets wait so many ms more than at best, and in others ... */
+#define MORE        16    /* ... less again, by such a part */
+#define WAY_KEPT    20000 /* ms for which the best is remembered, at least */
+#define ACK_LATEST  (40 * PQ_MS) /* after a lone segment, as Linux does */
 #define LEADS       (PQ_LEAD_MAX - PQ_LEAD_MIN + 1)
 #define PRINTABLE   95            /* characters from ' ' on */
 #define ACK_AGAIN   (100 * PQ_MS) /* between two to a peer that repeats itself */
@@ -54,6 +60,8 @@ static void init(struct pq_flow *f, const struct pq_connect_conf *c)
         f->conn.scale = systems[c->system].scale;
     f->conn.own_scale = f->conn.scale;
     f->conn.window_max = c->rmem;
+    f->conn.every = ACK_EACH * (uint32_t)c->mss;
+    f->conn.max_acks = ACKS_FIRST;
 }
 
 static uint32_t first_edge(uint32_t from, uint16_t window)
@@ -283,6 +291,48 @@ bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s)
     return acked(f, s);
 }
 
+/* How long own packets take to the peer, as far as it has changed: the clocks of both are
+ * different, and one of them is a little faster. */
+static void note_way(struct pq_connect *c, const struct pq_segment *s)
+{
+    const uint32_t way = s->tsval - s->tsecr;
+    if (!c->way_known || s->tsval - c->way_ts > WAY_KEPT) {
+        c->way = c->way_known ? c->way_next : way;
+        c->way_next = way;
+        c->way_ts = s->tsval;
+        c->way_known = true;
+    }
+    if ((int32_t)(way - c->way_next) < 0)
+        c->way_next = way;
+    if ((int32_t)(way - c->way) < 0)
+        c->way = way;
+    c->n_ways++;
+    c->n_late += way - c->way > QUEUED;
+}
+
+/* Once a round trip: what is only for show yields where packets wait on their way to the peer. */
+static void thin_out(struct pq_connect *c)
+{
+    const uint32_t most = ACK_FEWEST * (uint32_t)c->mss, least = ACK_EACH * (uint32_t)c->mss;
+    const bool late = 2 * c->n_late > c->n_ways;
+    c->every = late ? FEWER * c->every : c->every - c->every / MORE;
+    if (c->every > most)
+        c->every = most;
+    if (c->every < least)
+        c->every = least;
+    if (c->n_acks >= c->max_acks && !late)
+        c->max_acks += c->max_acks / 4;
+    c->n_ways = c->n_late = c->n_acks = 0;
+}
+
+/* With how many bytes more than that an acknowledgement is due: many at once would come as a
+ * surprise to a narrow way to the peer. */
+static uint32_t each(const struct pq_connect *c)
+{
+    const uint32_t past = ACK_PAST * (uint32_t)c->mss;
+    return c->n_acks < c->max_acks || c->every > past ? c->every : past;
+}
+
 /* Once a round trip: as many times what came in it as the sender may need for the next ones. */
 static void widen(struct pq_connect *c, const struct pq_segment *s, uint32_t fresh)
 {
@@ -294,8 +344,24 @@ static void widen(struct pq_connect *c, const struct pq_segment *s, uint32_t fre
     if (wanted > c->window)
         c->window = wanted;
     scaled_window(c);
+    thin_out(c);
     c->round = 0;
     c->round_ts = c->told + 1;
+}
+
+/* Each frame may bring an acknowledgement, as each makes a kernel send one. */
+static void owe(struct pq_flow *f, uint32_t fresh)
+{
+    struct pq_connect *c = &f->conn;
+    c->owed += fresh;
+    if (c->owed <= each(c) || (c->rtt_min && c->rtt_min <= NEAR))
+        return;
+    if (c->n_points == PQ_ACK_POINTS)
+        c->n_points--;
+    c->points[c->n_points++] = (struct pq_ack_point){f->st.ack, f->st.ts_echo};
+    c->n_acks++;
+    c->owed = 0;
+    c->owed_since = 0;
 }
 
 void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fresh)
@@ -304,10 +370,13 @@ void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fr
     if (c->state != PQ_CONNECT_OPEN)
         return;
     acked(f, s);
+    if (s->has_ts && s->tsecr != c->echo) { /* again, it tells when it was sent alone */
+        note_way(c, s);
+        c->echo_new = true;
+    }
     widen(c, s, fresh);
-    c->echo_new = c->echo_new || s->tsecr != c->echo; /* again, it tells when it was sent alone */
     c->echo = s->tsecr;
-    c->owed += fresh;
+    owe(f, fresh);
 }
 
 bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s)
@@ -320,7 +389,7 @@ void pq_connect_sent(struct pq_flow *f, uint32_t tsval, pq_ns now)
 {
     struct pq_connect *c = &f->conn;
     c->told = tsval;
-    c->owed = 0;
+    c->owed = c->n_points = 0;
     c->owed_since = 0;
     c->finish = c->again = false;
     c->sent_at = now;
@@ -340,34 +409,49 @@ uint32_t pq_connect_room(const struct pq_flow *f)
     return c->state == PQ_CONNECT_OPEN && left > 0 ? (uint32_t)left : 0;
 }
 
-/* Whether packets wait somewhere, in ms as the time stamps tell it. */
-static void note_rtt(struct pq_connect *c, uint32_t rtt)
-{
-    if (!c->rtt_min || rtt + 1 < c->rtt_min)
-        c->rtt_min = rtt + 1;
-    const bool slow = rtt + 1 > c->rtt_min + c->rtt_min / 2 + SLOW_MORE;
-    const pq_ns least = c->rtt_min <= NEAR ? ACK_NEAR : 0;
-    c->pause = slow ? ACK_SLOW : pq_ns_max(c->pause - c->pause / FASTER, least);
-}
-
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
 {
     struct pq_connect *c = &f->conn;
-    if (c->state != PQ_CONNECT_OPEN || (!c->owed && !c->again && !c->finish))
+    if (c->state != PQ_CONNECT_OPEN || (!c->owed && !c->n_points && !c->again && !c->finish))
         return PQ_NEVER;
-    if (c->finish)
+    if (c->finish || c->n_points)
         return now;
     if (c->again)
         return c->sent_at + ACK_AGAIN;
     if (!c->owed_since) {
         c->owed_since = now;
-        if (c->echo_new)
-            note_rtt(c, pq_flow_tsval(f, now) - c->echo);
+        const uint32_t rtt = pq_flow_tsval(f, now) - c->echo + 1;
+        if (c->echo_new && (!c->rtt_min || rtt < c->rtt_min))
+            c->rtt_min = rtt;
         c->echo_new = false;
     }
-    if (c->owed <= c->mss)
+    const bool near = c->rtt_min && c->rtt_min <= NEAR;
+    if (c->owed <= (near ? c->mss : each(c)))
         return c->owed_since + ACK_LATEST;
-    return c->sent_at + c->pause;
+    return near ? c->sent_at + ACK_NEAR : c->sent_at;
+}
+
+size_t pq_connect_acks(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns now)
+{
+    struct pq_connect *c = &f->conn;
+    const struct pq_ack_point last = {f->st.ack, f->st.ts_echo};
+    const uint32_t owed = c->owed, many = c->n_points;
+    const pq_ns since = c->owed_since;
+    size_t done = 0;
+    for (; done < many && done < n; done++) {
+        f->st.ack = c->points[done].ack;
+        f->st.ts_echo = c->points[done].ts_echo;
+        pq_connect_ack(f, &slots[done], now);
+    }
+    if (!done)
+        return 0;
+    f->st.ack = last.ack;
+    f->st.ts_echo = last.ts_echo;
+    c->n_points = (uint8_t)(many - done);
+    memmove(c->points, c->points + done, c->n_points * sizeof c->points[0]);
+    c->owed = owed;
+    c->owed_since = since;
+    return done;
 }
 
 void pq_connect_ack(struct pq_flow *f, struct pq_slot *slot, pq_ns now)

@@ -15,6 +15,8 @@
 
 #define PQ_ANSWERS 4 /* SYN+ACKs that a client remembers */
 
+#define PQ_ACK_POINTS 32 /* places that are to be acknowledged, each by a packet of its own */
+
 #define PQ_LEAD_MIN 6 /* printable characters before the first payload of a direction */
 #define PQ_LEAD_MAX 23
 
@@ -80,11 +82,21 @@ struct pq_connect { /* part of a flow */
     bool echo_new;            /* ... first time, and ... */
     uint32_t rtt_min;         /* ... the least time that one took, ms; 0 = not known */
     uint32_t round_ts, round; /* bytes that came since then: the window follows them */
-    uint32_t owed;            /* bytes that came since something was sent */
-    pq_ns owed_since;         /* 0 = not known yet */
-    pq_ns sent_at;            /* when something was sent last */
-    pq_ns pause;              /* from there to an acknowledgement without data */
-    pq_ns due;                /* the next SYN, or the end of waiting for an answer */
+    uint32_t owed;            /* bytes that came since something was sent, or the last point; ... */
+    uint32_t every;           /* ... with more than so many there is another */
+    uint32_t n_acks, max_acks; /* without data in this round trip; with so many they are fewer */
+    uint8_t n_points;
+    struct pq_ack_point {
+        uint32_t ack, ts_echo;
+    } points[PQ_ACK_POINTS];
+    uint32_t way;      /* the least that own packets took last, on two clocks, ms; ... */
+    uint32_t way_next; /* ... since way_ts of the peer's clock; ... */
+    uint32_t way_ts;
+    bool way_known;
+    uint32_t n_ways, n_late; /* ... in this round trip: how many tell it, and found a queue */
+    pq_ns owed_since;        /* 0 = not known yet */
+    pq_ns sent_at;           /* when something was sent last */
+    pq_ns due;               /* the next SYN, or the end of waiting for an answer */
 };
 
 /* The flow begins with a handshake from now on. */
@@ -139,6 +151,11 @@ uint32_t pq_connect_room(const struct pq_flow *f);
 /* When an acknowledgement has to go even without data, or PQ_NEVER.  Notes `now` as the time at
  * which what is owed has come, if it is not known yet. */
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now);
+
+/* Forges acknowledgements without data of what has come, each of the place up to which it had then,
+ * as a kernel sends them while it takes what has come together: what is sent with data comes behind
+ * them.  Returns how many; more may be left. */
+size_t pq_connect_acks(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns now);
 
 /* Forge a segment without data into an empty slot: an acknowledgement, or that it is over at once.
  */
