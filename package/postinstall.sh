@@ -31,3 +31,18 @@ for script in /etc/init.d/paqet-*; do
         "$script" restart || true
     fi
 done
+# where there is no service manager, "paqet init" has started it
+for file in /run/paqet-*.pid; do
+    [ -e "$file" ] || continue
+    pid=$(cat "$file")
+    [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "/usr/bin/paqet (deleted)" ] || continue # of the version before
+    config=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 4p)                               # paqet run -c CONFIG
+    log=/var/log/$(basename "$file" .pid).log
+    kill "$pid" || true
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ -e "/proc/$pid/exe" ] || break # it has ended, or is a zombie
+        sleep 0.5
+    done
+    setsid /usr/bin/paqet run -c "$config" </dev/null >>"$log" 2>&1 &
+    echo $! >"$file"
+done

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The init script for OpenWrt: what it makes of /etc/config/paqet, under the shell that routers have. UCI and procd
-are stubs of this test's own, which do what OpenWrt's functions.sh says of them."""
+are stubs of this test's own, which do what OpenWrt's functions.sh says of them: above all, a configuration is loaded
+by functions called config, option and list, which a script must not have of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +19,17 @@ from test_keys import pair
 FOLDER = Path(__file__).resolve().parents[2] / "package" / "openwrt"
 
 STUBS = r"""
-config_load() { :; }
+config() {
+	SECTION=$2
+	SECTIONS="$SECTIONS $2"
+	eval "TYPE_$2=\$1"
+}
+option() { eval "CONFIG_${SECTION}_$1=\$2"; }
+list() {
+	eval "n=\$((\${CONFIG_${SECTION}_$1_LENGTH:-0} + 1))"
+	eval "CONFIG_${SECTION}_$1_ITEM$n=\$2 CONFIG_${SECTION}_$1_LENGTH=$n"
+}
+config_load() { eval "$UCI"; }
 config_get() { eval "$1=\${CONFIG_$2_$3:-\$4}"; }
 config_get_bool() {
 	config_get "$@"
@@ -54,32 +65,10 @@ def shell() -> list[str]:
     raise Skip("neither busybox nor dash is here")
 
 
-def variables(uci: str) -> str:
-    """What config_load leaves in the shell."""
-    text, sections, name = "", [], ""
-    lists: dict[str, int] = {}
-    for line in uci.splitlines():
-        words = shlex.split(line, comments=True)
-        if not words:
-            continue
-        if words[0] == "config":
-            name = words[2]
-            sections.append(name)
-            text += f"TYPE_{name}={words[1]}\n"
-            continue
-        key = f"CONFIG_{name}_{words[1]}"
-        if words[0] == "list":
-            lists[key] = lists.get(key, 0) + 1
-            text += f"{key}_LENGTH={lists[key]}\n"
-            key = f"{key}_ITEM{lists[key]}"
-        text += f"{key}={shlex.quote(words[2])}\n"
-    return text + f"SECTIONS='{' '.join(sections)}'\n"
-
-
 def start(lab: Lab, uci: str) -> tuple[str, Path]:
     """What procd is told, and the folder with what was written."""
     run = lab.folder / "run"
-    script = f"{STUBS}\n{variables(uci)}\n. {FOLDER / 'files' / 'paqet.init'}\nRUN={run}\nSTATE={lab.folder / 'state'}\nstart_service\nservice_triggers\n"
+    script = f"{STUBS}\nUCI={shlex.quote(uci)}\n. {FOLDER / 'files' / 'paqet.init'}\nRUN={run}\nSTATE={lab.folder / 'state'}\nstart_service\nservice_triggers\n"
     result = subprocess.run([*shell(), "-e", "-c", script], capture_output=True, text=True, timeout=20, check=False)
     if result.returncode or result.stderr:
         raise Failure(f"exit code {result.returncode}: {result.stderr}")
