@@ -7,6 +7,8 @@
 #include "base/bytes.h"
 #include "base/pool.h"
 
+#include <stdbool.h>
+
 #define PQ_CHUNK_HEADROOM 8     /* bytes kept in front of the data: one smux header [5.1] */
 #define PQ_CHUNK_BIG      16384 /* data bytes of a big chunk: one socket read */
 #define PQ_CHUNK_SMALL    1984  /* reads up to this are moved to a small chunk */
@@ -14,16 +16,19 @@
 #define PQ_CHUNK_CONTROL  512   /* frames that carry no data, and requests */
 
 struct pq_chunk {
-    struct pq_chunk *next; /* in a queue */
-    struct pq_pool *pool;  /* where it goes back to */
-    uint32_t cap;          /* bytes in data[] */
-    uint32_t off, len;     /* the bytes in use are data[off .. off+len) */
-    uint32_t tag, at;      /* what these bytes are, for who has set it; 0 at first */
+    struct pq_chunk *next;   /* in a queue */
+    struct pq_pool *pool;    /* where it goes back to */
+    struct pq_chunks *share; /* in which it counts; NULL = in none */
+    uint32_t cap;            /* bytes in data[] */
+    uint32_t off, len;       /* the bytes in use are data[off .. off+len) */
+    uint32_t tag, at;        /* what these bytes are, for who has set it; 0 at first */
     uint8_t data[];
 };
 
-struct pq_chunks { /* the size classes of one worker */
+struct pq_chunks { /* the size classes of one worker; or somebody's share of them */
     struct pq_budget budget;
+    struct pq_chunks *of; /* what it is a share of, all but `budget.used` of which is not used */
+    bool fair;            /* who has a share leaves others something */
     struct pq_pool huge, big, small;
     struct pq_pool control; /* without a bound: the window of the pipe bounds them */
 };
@@ -38,8 +43,14 @@ struct pq_chunkq { /* FIFO */
 void pq_chunks_init(struct pq_chunks *c, size_t limit);
 void pq_chunks_fini(struct pq_chunks *c);
 
+/* Makes a share of `of`, which must stay where it is: what is taken of it counts there, too.  Where
+ * of->fair is set, nobody may have more than three times what is left then: so one leaves a quarter
+ * of all, two who take what they get end with three sevenths each. */
+void pq_chunks_share(struct pq_chunks *c, struct pq_chunks *of);
+
 /* Returns an empty chunk (off = PQ_CHUNK_HEADROOM, len = 0) with room for at least `n` data
- * bytes, n <= PQ_CHUNK_HUGE, owned by the caller; NULL when the bound is reached. */
+ * bytes, n <= PQ_CHUNK_HUGE, owned by the caller; NULL when the bound, or that of a share, is
+ * reached. */
 struct pq_chunk *pq_chunk_new(struct pq_chunks *c, size_t n);
 
 /* An empty chunk of PQ_CHUNK_CONTROL bytes for what others wait for; NULL only when malloc fails.

@@ -35,6 +35,7 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     pq_list_init(&h->dirty);
     pq_pool_init(&h->blocks, PQ_KCP_BLOCK_LEN, 0, BLOCKS_KEPT);
     pq_chunks_init(&h->chunks, conf->memory);
+    pq_shares_init(h);
     h->t = conf->transport ? conf->transport : &pq_transport_kcp;
     int e = h->t->hub_init(h);
     if (!e && conf->mtu > PQ_DGRAM_MAX)
@@ -57,6 +58,7 @@ void pq_hub_free(struct pq_hub **hp)
     pq_hash_fini(&h->by_peer);
     pq_heap_fini(&h->timers);
     pq_pool_fini(&h->blocks);
+    pq_shares_fini(h);
     pq_chunks_fini(&h->chunks);
     free(h);
     *hp = NULL;

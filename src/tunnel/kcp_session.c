@@ -40,7 +40,7 @@ static bool on_kcp_frames(void *ctx, uint8_t *p, size_t n)
 static void *on_open(void *ctx, struct pq_smux_stream *ss)
 {
     struct pq_session *s = ctx;
-    struct pq_stream *st = pq_stream_new(s);
+    struct pq_stream *st = pq_share_stream(s) ? pq_stream_new(s) : NULL;
     if (!st)
         return NULL;
     st->ss = ss;
@@ -141,12 +141,12 @@ static int make(struct pq_session *s, uint32_t conv, pq_ns now)
     kc.mtu = (uint16_t)(s->size - h->around - h->fec_head);
     s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
     s->full = s->size - h->around + h->crypt_head + h->crypt_tail;
-    struct pq_kcp_mem mem = {&h->blocks, &h->chunks};
+    struct pq_kcp_mem mem = {&h->blocks, &s->share->chunks};
     int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
     if (!e)
         pq_kcp_take_frames(s->kcp, on_kcp_frames);
     if (!e)
-        e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &h->chunks, now);
+        e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &s->share->chunks, now);
     return e ? e : pq_session_fec_open(s);
 }
 
@@ -188,7 +188,7 @@ static void carry_over(struct pq_session *s, struct pq_stream *st)
         return;
     const bool again = st->ended;
     pq_list_remove(&st->node);
-    st->ses = NULL;
+    pq_stream_leave(st);
     st->ss = NULL;
     st->ended = true;
     if (!again)

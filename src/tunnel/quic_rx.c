@@ -155,7 +155,7 @@ static void on_path(void *user, const struct pq_quic_path *path)
 static void *on_open(void *user, struct pq_quic_stream *qs)
 {
     struct pq_session *s = user;
-    struct pq_stream *st = pq_stream_new(s);
+    struct pq_stream *st = pq_share_stream(s) ? pq_stream_new(s) : NULL;
     if (!st)
         return NULL;
     st->q = (struct pq_quic_side){.st = qs, .remote = true, .known = true};

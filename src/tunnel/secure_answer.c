@@ -94,6 +94,7 @@ void pq_hub_set_users(struct pq_hub *h, const uint8_t (*users)[32], unsigned n)
 {
     h->conf.own.users = users;
     h->conf.own.n = n;
+    pq_shares_users(h);
     revoke(h);
 }
 
@@ -217,13 +218,21 @@ static struct pq_flags flags_for(const struct pq_hub *h, const struct pq_segment
     return h->conf.flags;
 }
 
+/* The session that ends for the one that begins, if there are as many as may be. */
+static struct pq_session *makes_room(struct pq_hub *h, const struct pq_reply *r)
+{
+    const struct pq_share *share = r->kind == PQ_KIND_KEYS ? pq_share_of(h, r->said.from) : NULL;
+    return share ? pq_share_room(h, share) : NULL;
+}
+
 /* Where the answer goes, and whether there is room for another session. */
 static enum pq_drop prepare(struct pq_hub *h, struct pq_reply *r, const struct pq_segment *seg,
                             const struct pq_session *s)
 {
     struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
     const size_t more = r->kind == PQ_KIND_KEYS;
-    if (pq_hub_sessions(h) + more > h->conf.max_sessions || !h->ev->accept(h->ctx, seg, &fc))
+    if ((pq_hub_sessions(h) + more > h->conf.max_sessions && !makes_room(h, r)) ||
+        !h->ev->accept(h->ctx, seg, &fc))
         return PQ_DROP_FULL;
     struct pq_flow *caller = pq_connect_caller(h, &seg->src, &seg->dst);
     if (caller) {
@@ -421,9 +430,13 @@ static struct pq_session *make_session(struct pq_hub *h, struct pq_reply *r, pq_
     struct pq_session *s, *old = replaced(h, r);
     const struct pq_flow_conf fc = {
         .local = r->local, .peer = r->peer, .link_len = h->conf.link_len};
-    if (pq_hub_sessions(h) - (old != NULL) >= h->conf.max_sessions ||
-        pq_session_new(h, &s, &fc, r->said.conv, now))
+    struct pq_share *share = r->kind == PQ_KIND_KEYS ? pq_share_of(h, r->said.from) : &h->rest;
+    const bool full = pq_hub_sessions(h) - (old != NULL) >= h->conf.max_sessions;
+    struct pq_session *room = full ? makes_room(h, r) : NULL;
+    if (!share || (full && !room) || pq_session_new_of(h, &s, &fc, share, r->said.conv, now))
         return NULL;
+    if (room)
+        pq_session_end_now(room, PQ_EREPLACED);
     s->flow = r->kind == PQ_KIND_UPGRADE && old ? old->flow : r->flow;
     pq_connect_take_over(h, &r->peer, &r->local, &s->flow);
     pq_session_fit(s, now);

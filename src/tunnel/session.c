@@ -13,6 +13,8 @@ struct pq_stream *pq_stream_new(struct pq_session *s)
     struct pq_stream *st = calloc(1, sizeof *st);
     if (!st)
         return NULL;
+    s->hub->n_streams++;
+    s->share->streams++;
     st->ses = s;
     st->serial = ++s->hub->n_streams_ever;
     st->opened = s->hub->now;
@@ -22,11 +24,21 @@ struct pq_stream *pq_stream_new(struct pq_session *s)
     return st;
 }
 
+void pq_stream_leave(struct pq_stream *st)
+{
+    struct pq_session *s = st->ses;
+    s->hub->n_streams--;
+    s->share->streams--;
+    st->ses = NULL;
+}
+
 void pq_stream_free(struct pq_stream *st)
 {
     pq_list_remove(&st->node);
     pq_list_remove(&st->dirty);
     pq_chunkq_clear(&st->q.held);
+    if (st->ses)
+        pq_stream_leave(st);
     free(st->tag);
     free(st->target);
     free(st);
@@ -177,10 +189,17 @@ void pq_session_flow_as(struct pq_hub *h, struct pq_flow *f, const struct pq_flo
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now)
 {
+    return pq_session_new_of(h, out, fc, &h->rest, conv, now);
+}
+
+int pq_session_new_of(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
+                      struct pq_share *share, uint32_t conv, pq_ns now)
+{
     struct pq_session *s = calloc(1, sizeof *s);
     if (!s)
         return PQ_ENOMEM;
     s->hub = h;
+    s->share = share;
     s->peer = fc->peer;
     s->local = fc->local;
     s->conv = conv;
@@ -234,7 +253,7 @@ void pq_session_end_now(struct pq_session *s, int err)
     while ((n = pq_list_pop(&s->streams))) {
         struct pq_stream *st = PQ_OF(n, struct pq_stream, node);
         bool again = st->ended; /* the peer has closed it before */
-        st->ses = NULL;
+        pq_stream_leave(st);
         st->ss = NULL;
         st->ended = true;
         if (!again)

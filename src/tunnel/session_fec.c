@@ -75,7 +75,8 @@ enum pq_drop pq_session_fec_take(struct pq_session *s, struct pq_view packet, pq
     const bool configured = c->dshard && c->pshard;
     unsigned d = configured ? c->dshard : 1; /* a first guess [3.4] */
     unsigned p = configured ? c->pshard : 1;
-    if (!s->fec_rx && pq_fec_dec_new(&s->fec_rx, d, p, configured, &s->hub->chunks, on_rebuilt, s))
+    if (!s->fec_rx &&
+        pq_fec_dec_new(&s->fec_rx, d, p, configured, &s->share->chunks, on_rebuilt, s))
         return PQ_DROP_FULL;
     s->now = now;
     return pq_fec_dec_input(s->fec_rx, packet);

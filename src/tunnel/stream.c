@@ -42,7 +42,7 @@ pq_ns pq_stream_heard(const struct pq_stream *st)
 
 struct pq_chunks *pq_stream_chunks(struct pq_stream *st)
 {
-    return st->ses ? &st->ses->hub->chunks : NULL;
+    return st->ses ? &st->ses->share->chunks : NULL;
 }
 
 size_t pq_stream_room(struct pq_stream *st)

@@ -180,8 +180,17 @@ struct pq_stalled { /* the peer's window is full [12.9] */
     unsigned n;
 };
 
+struct pq_share {        /* what a user has of a worker */
+    struct pq_list node; /* in hub->shares */
+    uint8_t key[PQ_X25519_LEN];
+    struct pq_chunks chunks;
+    size_t streams;
+    size_t sessions; /* as counted last */
+};
+
 struct pq_session {
     struct pq_hub *hub;
+    struct pq_share *share;
     struct pq_tuple tuple, other;       /* its own; of s->path */
     struct pq_known_id id[2 + PQ_NEXT]; /* of the keys in use, of those before, of the next */
     struct pq_path *path;               /* NULL: it stays where it is */
@@ -293,6 +302,9 @@ struct pq_hub {
     struct pq_heap timers;
     struct pq_pool blocks;
     struct pq_chunks chunks;
+    struct pq_list shares; /* of users that have come; ... */
+    struct pq_share rest;  /* ... of all others together */
+    size_t n_streams, streams_max;
     struct pq_replay *replay; /* the configuration's, or own_replay */
     struct pq_replay *own_replay;
     struct pq_hub_stats stats;
@@ -303,6 +315,17 @@ struct pq_hub {
     bool hasty; /* something came of a session with a short RTT, see pq_hub_calm */
     bool busy;  /* events are being made: sessions that end meanwhile are freed afterwards */
 };
+
+/* share.c */
+void pq_shares_init(struct pq_hub *h);
+void pq_shares_users(struct pq_hub *h); /* there are others now */
+void pq_shares_fini(struct pq_hub *h);
+/* That of the user with this public key; NULL where memory is short. */
+struct pq_share *pq_share_of(struct pq_hub *h, const uint8_t key[PQ_X25519_LEN]);
+/* There are as many sessions as may be: the one that makes room for another of this share, of who
+ * has most, the one that has been silent for the longest; or NULL. */
+struct pq_session *pq_share_room(struct pq_hub *h, const struct pq_share *share);
+bool pq_share_stream(struct pq_session *s); /* server: whether the peer may open one more */
 
 /* session_fec.c; without FEC in the build, sending is refused and parity is of no use */
 int pq_session_fec_open(
@@ -519,6 +542,8 @@ void pq_session_flow_as(struct pq_hub *h, struct pq_flow *f, const struct pq_flo
                         enum pq_look look);                     /* not PQ_LOOK_CONNECT */
 void pq_session_able(struct pq_session *s, uint32_t abilities); /* of the peer */
 /* `conv` is KCP's. */
+int pq_session_new_of(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
+                      struct pq_share *share, uint32_t conv, pq_ns now);
 int pq_session_new(struct pq_hub *h, struct pq_session **out, const struct pq_flow_conf *fc,
                    uint32_t conv, pq_ns now);
 struct pq_session *
@@ -531,6 +556,7 @@ void pq_hub_bound_half(struct pq_hub *h); /* of too many half-open sessions one 
 void pq_session_end_now(struct pq_session *s, int err); /* where nothing goes on using it */
 void pq_session_wake(struct pq_session *s);             /* pull may have something */
 struct pq_stream *pq_stream_new(struct pq_session *s);
+void pq_stream_leave(struct pq_stream *st); /* it is none of its session's any more */
 void pq_stream_free(struct pq_stream *st);
 
 /* Ends a stream at once, at both ends; its owner is told `err` and may free it. */
