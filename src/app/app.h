@@ -11,7 +11,9 @@
 
 #define PQ_WORKERS_MAX PQ_CONF_WORKERS_MAX
 
+struct pq_names;
 struct pq_news;
+struct pq_reloads;
 
 /* What a program has of a kind once; of several tunnels each has one, and there is one more for all
  * of them, which has but their workers, and the settings that concern the whole program. */
@@ -21,9 +23,18 @@ struct pq_app {
     const char *file;         /* that it was read from */
     pq_ns started;
     struct pq_worker *const *w; /* while they run, n_workers of them */
-    /* The role's part of a reload: takes over what can change of `next`, which it may change, too.
-     * Says in `news` what was done, or what was wrong: then nothing was. */
-    int (*reload)(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
+    /* The role's part of a reload: takes over what can change of `next`, which it may change, too,
+     * with the names that reload_names (NULL: none) has added.  Says in `news` what was done, or
+     * what was wrong: then nothing was. */
+    int (*reload)(struct pq_app *app, struct pq_conf *next, const struct pq_names *names,
+                  struct pq_news *news);
+    int (*reload_names)(struct pq_app *app, const struct pq_conf *next, struct pq_names *names);
+    struct pq_reloads *reloads; /* while they run */
+    /* Of several tunnels: some may begin later, with the main loop, and add their workers then. */
+    void (*begin)(struct pq_app *app, uv_loop_t *loop);
+    void (*end)(struct pq_app *app);
+    /* ... why the i-th has none yet; NULL: it has. */
+    const char *(*waits)(const struct pq_app *app, unsigned i);
     bool (*away)(struct pq_app *app); /* server: whether its interface is */
     struct pq_hub_conf hub;           /* key included: wiped by pq_app_fini */
     uint8_t secret[PQ_CONF_KEY_LEN];  /* private key of our own wire; wiped, too */
@@ -75,6 +86,10 @@ bool pq_app_wait(unsigned seconds);
 
 /* Runs the workers in threads of their own until a signal comes, then stops them. */
 int pq_app_run(struct pq_app *app, struct pq_worker *const *w, unsigned n);
+
+/* Runs the worker that was added to app->w, as its last, beside the others.  On the main thread,
+ * while they run.  Returns 0 or PQ_EAGAIN (there is no thread to be had). */
+int pq_app_run_more(struct pq_app *app);
 
 /* Has all workers stand still, and go on; see worker.h. */
 void pq_app_pause(struct pq_app *app);

@@ -95,7 +95,7 @@ static int start_worker(struct client_worker *cw)
     return e;
 }
 
-void pq_client_take_down(struct client *cl)
+void pq_client_close(struct client *cl)
 {
     for (unsigned i = 0; i < cl->app.n_workers; i++) {
         struct client_worker *cw = cl->cw[i];
@@ -109,10 +109,20 @@ void pq_client_take_down(struct client *cl)
         free(cw->links);
         free(cw->sockets);
         free(cw);
+        cl->cw[i] = NULL;
     }
     free(cl->listeners);
+    cl->listeners = NULL;
+    cl->n_listeners = 0;
     pq_tproxy_close(&cl->tproxy);
     pq_app_tun_close(&cl->tun);
+    pq_firewall_close(&cl->app.fw);
+}
+
+void pq_client_take_down(struct client *cl)
+{
+    pq_client_close(cl);
+    pthread_mutex_destroy(&cl->way_lock);
     pq_app_fini(&cl->app);
 }
 
@@ -133,19 +143,24 @@ static int open_workers(struct client *cl, const struct pq_conf *c)
     return e;
 }
 
-int pq_client_set_up(struct client *cl, struct pq_conf *c, const char *file)
+int pq_client_prepare(struct client *cl, struct pq_conf *c, const char *file)
 {
-    struct client_listened listened;
-    char why[PQ_WHY_LEN];
+    pthread_mutex_init(&cl->way_lock, NULL);
     cl->beside = (struct pq_outgoing){.mark = PQ_ROUTE_MARK};
     int e = pq_app_init(&cl->app, c, file);
     if (cl->app.n_workers > (unsigned)c->conn)
         cl->app.n_workers = (unsigned)c->conn;
     cl->app.reload = pq_client_reload;
-    if (!e)
-        e = pq_client_find_ways(cl);
-    if (!e)
-        e = open_workers(cl, c);
+    cl->app.reload_names = pq_client_reload_names;
+    return e;
+}
+
+int pq_client_set_up(struct client *cl)
+{
+    struct client_listened listened;
+    char why[PQ_WHY_LEN];
+    const struct pq_conf *c = cl->app.conf;
+    int e = open_workers(cl, c);
     if (!e)
         pq_app_open_firewall(&cl->app);
     if (!e)
@@ -172,7 +187,11 @@ static int run(struct pq_conf *c, const char *file, const struct pq_probe_conf *
     struct pq_worker *w[PQ_WORKERS_MAX];
     cl.probe.conf = probe;
     pq_tundev_sweep(); /* what a killed client has left may be in the way to a name server */
-    int e = pq_client_set_up(&cl, c, file);
+    int e = pq_client_prepare(&cl, c, file);
+    if (!e)
+        e = pq_client_find_ways(&cl);
+    if (!e)
+        e = pq_client_set_up(&cl);
     if (!e)
         e = pq_client_start(&cl, w);
     int code = e == -EINTR ? 0 : e ? 1 : pq_app_run(&cl.app, w, cl.app.n_workers);

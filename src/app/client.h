@@ -138,14 +138,20 @@ struct client_listened { /* of listeners, how many */
 
 /* ---- client.c */
 
-/* Makes a client of a configuration, all but its sessions: *cl is zero but for what a probe has
- * set. Takes seconds; says what is wrong.  Returns 0 or an error, -EINTR if a signal has come that
- * ends the program.  After an error, too, pq_client_take_down is called. */
-int pq_client_set_up(struct client *cl, struct pq_conf *c, const char *file);
+/* Begins a client of a configuration, with its keys: *cl is zero but for what a probe has set. Says
+ * what is wrong.  Returns 0 or an error; after one, too, pq_client_take_down is called. */
+int pq_client_prepare(struct client *cl, struct pq_conf *c, const char *file);
+
+/* Makes all but its sessions, once it has ways to its servers.  Says what is wrong.  Returns 0 or
+ * an error. */
+int pq_client_set_up(struct client *cl);
 
 /* Opens its sessions, and puts its workers, app.n_workers of them, into w, which must stay. Returns
  * 0 or an error, which was said. */
 int pq_client_start(struct client *cl, struct pq_worker **w);
+
+/* Frees what pq_client_set_up and pq_client_start have made.  Its workers do not run. */
+void pq_client_close(struct client *cl);
 
 /* Frees everything but *cl itself.  Its workers do not run. */
 void pq_client_take_down(struct client *cl);
@@ -167,10 +173,17 @@ struct client_change { /* from what a client has to what it shall have */
 /* Changes n clients, all or none of them; `all` is whose workers are theirs.  Says in `news` what
  * was done or what was wrong, each with the name of its tunnel.  Returns 0, PQ_EINVAL or PQ_ENOMEM.
  */
-int pq_client_change(struct pq_app *all, struct client_change *v, unsigned n, struct pq_news *news);
+int pq_client_change(struct pq_app *all, struct client_change *v, unsigned n,
+                     const struct pq_names *names, struct pq_news *news);
 
-/* See reload in app.h. */
-int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
+/* Adds the names of servers that this change needs.  Returns 0 or PQ_ENOMEM. */
+int pq_client_change_names(const struct pq_conf *now, const struct pq_conf *next,
+                           struct pq_names *names);
+
+/* See app.h. */
+int pq_client_reload(struct pq_app *app, struct pq_conf *next, const struct pq_names *names,
+                     struct pq_news *news);
+int pq_client_reload_names(struct pq_app *app, const struct pq_conf *next, struct pq_names *names);
 
 /* ---- client_listen.c */
 
@@ -198,14 +211,20 @@ void pq_client_close_dns(struct client_worker *cw);
 /* ---- client_way.c */
 
 /* Resolves the servers and finds the way to each; says what is wrong with which.  Waits as long as
- * it may only be that the network is not up yet.  Returns 0 if one can be used. */
+ * it may only be that the network is not up yet.  Returns 0 if one can be used, -EINTR if a signal
+ * has come that ends the program, or PQ_EINVAL. */
 int pq_client_find_ways(struct client *cl);
 
 /* The ways to the servers of `c`, from this machine as its network is configured now; says of each
- * server to which there is none why.  May take seconds.  Returns 0 if there is one, else PQ_EINVAL,
- * or PQ_EAGAIN (there may be one later). */
-int pq_client_plan_ways(const struct client *cl, const struct pq_conf *c, struct client_ways *ways,
+ * server to which there is none why.  With `names` it takes `patience` at most, with NULL it waits
+ * for a name server, too.  Returns 0 if there is one, else PQ_EINVAL, or PQ_EAGAIN (there may be
+ * one later). */
+int pq_client_plan_ways(const struct client *cl, const struct pq_conf *c,
+                        const struct pq_names *names, pq_ns patience, struct client_ways *ways,
                         void (*say)(void *ctx, const char *why), void *ctx);
+
+/* The client has these ways, before it is set up. */
+void pq_client_use_ways(struct client *cl, const struct client_ways *ways);
 
 /* What the firewall has to know of n ways to servers of `c`. */
 void pq_client_firewall(const struct pq_conf *c, const struct server_way *v, unsigned n,

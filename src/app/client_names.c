@@ -32,7 +32,9 @@ static void on_names(void *ctx, int status, const struct addrinfo *res)
     const struct pq_conf_server *s = &cl->app.conf->server[cw->looked_for];
     struct pq_addr addrs[PQ_SERVER_ADDRS];
     char text[PQ_ADDR_STRLEN];
-    unsigned n = status ? 0 : pq_discover_addrs(cl->app.conf, res, s->ports.from, addrs);
+    struct pq_name_found found;
+    pq_discover_found(&found, status, res);
+    const unsigned n = pq_discover_addrs(cl->app.conf, &found, s->ports.from, addrs);
     if (n) {
         pthread_mutex_lock(&cl->way_lock);
         bool changed = replace(cl, cw->looked_for, addrs, n);

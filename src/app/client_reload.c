@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* client_reload.c - listeners and servers of a client change while it runs. */
 #include "app/client.h"
+#include "app/names.h"
 #include "app/reload.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define PATIENCE PQ_SEC /* for routers, while the main thread waits */
 
 static bool same_servers(const struct pq_conf *a, const struct pq_conf *b)
 {
@@ -122,9 +125,9 @@ static void say_unreached(void *ctx, const char *why)
 }
 
 /* Finds the ways to other servers.  Returns 0 or PQ_EINVAL, which was said. */
-static int plan(struct client_servers *g, struct pq_news *news)
+static int plan(struct client_servers *g, const struct pq_names *names, struct pq_news *news)
 {
-    if (pq_client_plan_ways(g->cl, g->next, &g->ways, say_unreached, news) == 0)
+    if (pq_client_plan_ways(g->cl, g->next, names, PATIENCE, &g->ways, say_unreached, news) == 0)
         return 0;
     pq_news_add(news, PQ_NEWS_ERROR, "server: none of them can be reached");
     return PQ_EINVAL;
@@ -168,14 +171,14 @@ static void change_tun(struct client *cl, struct pq_news *news)
 
 /* ---- the whole change */
 
-static int begin(struct client_change *v, struct pq_news *news)
+static int begin(struct client_change *v, const struct pq_names *names, struct pq_news *news)
 {
     v->servers = same_servers(v->cl->app.conf, v->next) ? NULL : calloc(1, sizeof *v->servers);
     if (!v->servers)
         return same_servers(v->cl->app.conf, v->next) ? 0 : PQ_ENOMEM;
     v->servers->cl = v->cl;
     v->servers->next = v->next;
-    return plan(v->servers, news);
+    return plan(v->servers, names, news);
 }
 
 /* Listens as all want, or if one of them cannot as before.  With the workers paused. */
@@ -227,12 +230,13 @@ static void tell(const struct client_change *v, struct pq_news *news)
                 v->cl->n_ways, v->servers->ended);
 }
 
-int pq_client_change(struct pq_app *all, struct client_change *v, unsigned n, struct pq_news *news)
+int pq_client_change(struct pq_app *all, struct client_change *v, unsigned n,
+                     const struct pq_names *names, struct pq_news *news)
 {
     int e = 0;
     for (unsigned i = 0; i < n && !e; i++) {
         news->name = v[i].cl->app.conf->name;
-        e = begin(&v[i], news);
+        e = begin(&v[i], names, news);
     }
     if (!e) {
         pq_app_pause(all);
@@ -254,8 +258,20 @@ int pq_client_change(struct pq_app *all, struct client_change *v, unsigned n, st
     return e && e != PQ_ENOMEM ? PQ_EINVAL : e;
 }
 
-int pq_client_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news)
+int pq_client_change_names(const struct pq_conf *now, const struct pq_conf *next,
+                           struct pq_names *names)
+{
+    return same_servers(now, next) ? 0 : pq_names_add(names, next);
+}
+
+int pq_client_reload(struct pq_app *app, struct pq_conf *next, const struct pq_names *names,
+                     struct pq_news *news)
 {
     struct client_change v = {.cl = PQ_OF(app, struct client, app), .next = next};
-    return pq_client_change(app, &v, 1, news);
+    return pq_client_change(app, &v, 1, names, news);
+}
+
+int pq_client_reload_names(struct pq_app *app, const struct pq_conf *next, struct pq_names *names)
+{
+    return pq_client_change_names(app->conf, next, names);
 }

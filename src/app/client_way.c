@@ -5,25 +5,38 @@
 #include <errno.h>
 #include <string.h>
 
-#define START_PATIENCE (3 * PQ_SEC) /* for the router's MAC */
-#define RENEW_PATIENCE (50 * PQ_MS) /* the same while the loop waits */
+#define START_PATIENCE (3 * PQ_SEC) /* for the router's MAC, of all servers together, ... */
+#define RENEW_PATIENCE (50 * PQ_MS) /* ... and at least of each; the same while the loop waits */
 #define NETWORK_EVERY  2            /* s between two looks whether the network is there */
 
+struct plan {
+    const struct client *cl;
+    const struct pq_names *names;
+    pq_ns until; /* it waits for routers */
+};
+
+static pq_ns patience_of(const struct plan *p)
+{
+    const pq_ns now = pq_clock();
+    return now + RENEW_PATIENCE < p->until ? p->until - now : RENEW_PATIENCE;
+}
+
 /* Adds the ways to one server.  Returns 0 if there is one, PQ_EAGAIN if there may be one later. */
-static int add_server(const struct client *cl, const struct pq_conf_server *s, unsigned nth,
+static int add_server(const struct plan *p, const struct pq_conf_server *s, unsigned nth,
                       struct client_ways *ways, char why[PQ_WHY_LEN])
 {
+    const struct client *cl = p->cl;
     const struct pq_conf *c = cl->app.conf;
     struct pq_addr addrs[PQ_SERVER_ADDRS];
     unsigned n, before = ways->n;
-    int e = pq_discover_resolve(c, s, addrs, &n, why);
+    int e = pq_discover_resolve(c, s, p->names, addrs, &n, why);
     for (unsigned i = 0; !e && i < n; i++) {
         struct server_way *w = &ways->v[ways->n];
         const struct pq_iface *first = cl->n_ways ? &cl->app.path.iface
                                        : ways->n  ? &ways->v[0].path.iface
                                                   : NULL;
         *w = (struct server_way){.conf = nth, .addr = addrs[i]};
-        int way = pq_discover_client(c, &w->addr, START_PATIENCE, &w->path, why);
+        int way = pq_discover_client(c, &w->addr, patience_of(p), &w->path, why);
         if (way == 0 && first && w->path.iface.index != first->index) {
             snprintf(why, PQ_WHY_LEN,
                      "server %s is reached through %s, but the first one through %s: not used",
@@ -38,14 +51,16 @@ static int add_server(const struct client *cl, const struct pq_conf_server *s, u
     return e;
 }
 
-int pq_client_plan_ways(const struct client *cl, const struct pq_conf *c, struct client_ways *ways,
+int pq_client_plan_ways(const struct client *cl, const struct pq_conf *c,
+                        const struct pq_names *names, pq_ns patience, struct client_ways *ways,
                         void (*say)(void *ctx, const char *why), void *ctx)
 {
+    const struct plan p = {.cl = cl, .names = names, .until = pq_clock() + patience};
     char why[PQ_WHY_LEN];
     int worst = PQ_EINVAL;
     ways->n = 0;
     for (unsigned i = 0; i < c->n_servers; i++) {
-        int e = add_server(cl, &c->server[i], i, ways, why);
+        int e = add_server(&p, &c->server[i], i, ways, why);
         if (e == PQ_EAGAIN)
             worst = e;
         if (e)
@@ -69,11 +84,10 @@ static void say_nothing(void *ctx, const char *why)
 static int find_all(struct client *cl, bool again)
 {
     struct client_ways ways;
-    int e = pq_client_plan_ways(cl, cl->app.conf, &ways, again ? say_nothing : say_aloud, NULL);
-    if (!e) {
-        memcpy(cl->way, ways.v, sizeof cl->way);
-        cl->n_ways = ways.n;
-    }
+    int e = pq_client_plan_ways(cl, cl->app.conf, NULL, START_PATIENCE, &ways,
+                                again ? say_nothing : say_aloud, NULL);
+    if (!e)
+        pq_client_use_ways(cl, &ways);
     return e;
 }
 
@@ -84,25 +98,28 @@ void pq_client_firewall(const struct pq_conf *c, const struct server_way *v, uns
         out[i] = (struct pq_firewall_server){v[i].addr, c->server[v[i].conf].ports};
 }
 
-int pq_client_find_ways(struct client *cl)
+void pq_client_use_ways(struct client *cl, const struct client_ways *ways)
 {
     struct pq_app *app = &cl->app;
-    pthread_mutex_init(&cl->way_lock, NULL);
-    int e = find_all(cl, false);
-    if (e == PQ_EAGAIN)
-        PQ_LOG(PQ_LOG_WARN, "waiting for the network");
-    while (e == PQ_EAGAIN) {
-        e = pq_app_wait(NETWORK_EVERY) ? find_all(cl, true) : -EINTR;
-    }
-    if (e)
-        return e;
+    memcpy(cl->way, ways->v, sizeof cl->way);
+    cl->n_ways = ways->n;
     app->path = cl->way[0].path;
     memcpy(app->fw_conf.ifname, app->path.iface.name, sizeof app->fw_conf.ifname);
     app->hub.link_mtu = app->path.iface.mtu;
     app->fw_conf.client = true;
     app->fw_conf.n_servers = cl->n_ways;
     pq_client_firewall(cl->app.conf, cl->way, cl->n_ways, app->fw_conf.server);
-    return 0;
+}
+
+int pq_client_find_ways(struct client *cl)
+{
+    int e = find_all(cl, false);
+    if (e == PQ_EAGAIN)
+        PQ_LOG(PQ_LOG_WARN, "waiting for the network");
+    while (e == PQ_EAGAIN) {
+        e = pq_app_wait(NETWORK_EVERY) ? find_all(cl, true) : -EINTR;
+    }
+    return e;
 }
 
 unsigned pq_client_next_way(struct client *cl, unsigned way, bool stay)

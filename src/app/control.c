@@ -29,6 +29,7 @@ struct client {
     uv_timer_t timer; /* while an answer is on its way */
     uv_write_t write;
     struct pq_json answer;
+    struct pq_reload_wait wait; /* while a reload is to be answered */
     bool answering, closing, last;
     unsigned handles;
     size_t len;
@@ -97,6 +98,7 @@ static void client_close(struct client *c)
     if (c->closing)
         return;
     c->closing = true;
+    pq_reload_forget(&c->wait);
     c->control->n_clients--;
     pq_list_remove(&c->node);
     uv_close((uv_handle_t *)&c->timer, on_client_closed);
@@ -164,7 +166,7 @@ static void send_answer(struct client *c)
     struct pq_json *a = &c->answer;
     if (a->failed) { /* the rest of an answer that is too large would be of no use */
         pq_json_free(a);
-        pq_control_ask(NULL, NULL, 0, a);
+        pq_control_ask(NULL, NULL, 0, a, NULL);
     }
     pq_json_raw(a, "\n", 1);
     uv_buf_t b = uv_buf_init(a->p, (unsigned)a->len);
@@ -174,6 +176,13 @@ static void send_answer(struct client *c)
     uv_timer_start(&c->timer, on_late, ANSWER_MS, 0);
     if (a->failed || uv_write(&c->write, (uv_stream_t *)&c->pipe, &b, 1, on_written))
         client_close(c);
+}
+
+static void on_reloaded(void *ctx, int err, const struct pq_news *news)
+{
+    struct client *c = ctx;
+    pq_control_put_reload(c->control->app, &c->answer, err, news);
+    send_answer(c);
 }
 
 /* Answers the next whole line; one that is too long is the last. */
@@ -186,10 +195,14 @@ static void process(struct client *c)
         return;
     }
     const size_t n = end ? (size_t)(end - c->buf) : c->len;
-    pq_control_ask(c->control->app, c->buf, n, &c->answer);
+    c->wait = (struct pq_reload_wait){.done = on_reloaded, .ctx = c};
+    const bool now = pq_control_ask(c->control->app, c->buf, n, &c->answer, &c->wait);
     c->len = end ? c->len - n - 1 : 0;
     memmove(c->buf, c->buf + n + (end != NULL), c->len);
-    send_answer(c);
+    if (now)
+        send_answer(c);
+    else
+        uv_read_stop((uv_stream_t *)&c->pipe);
 }
 
 static void on_connection(uv_stream_t *s, int status)

@@ -4,6 +4,7 @@
 #ifndef PQ_APP_CONTROL_H
 #define PQ_APP_CONTROL_H
 #include "app/app.h"
+#include "app/reload.h"
 #include "base/json.h"
 #include "os/local.h"
 
@@ -48,6 +49,13 @@ bool pq_status_kill(struct pq_app *app, const char *id);
 
 /* ---- control_ask.c */
 
-/* Makes the answer to a request, without the line feed. */
-void pq_control_ask(struct pq_app *app, const char *line, size_t n, struct pq_json *answer);
+/* Makes the answer to a request, without the line feed.  Returns false where it is still to come:
+ * then `w` waits for a reload, and makes it with pq_control_put_reload.  With w == NULL reloading
+ * cannot be asked for. */
+bool pq_control_ask(struct pq_app *app, const char *line, size_t n, struct pq_json *answer,
+                    struct pq_reload_wait *w);
+
+/* The answer to a reload. */
+void pq_control_put_reload(const struct pq_app *app, struct pq_json *answer, int err,
+                           const struct pq_news *news);
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* control_ask.c - what can be asked at the control socket, and the answers; docs/control.md. */
 #include "app/control.h"
-#include "app/reload.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,8 @@ struct request {
     struct pq_app *app;
     const struct pq_json_doc *doc;
     struct pq_json *answer;
+    struct pq_reload_wait *wait;
+    bool later;
 };
 
 /* ---- the frame of an answer */
@@ -42,27 +43,30 @@ static void put_news(struct pq_json *w, const char *key, const struct pq_news *n
     pq_json_end(w, ']');
 }
 
+void pq_control_put_reload(const struct pq_app *app, struct pq_json *answer, int err,
+                           const struct pq_news *news)
+{
+    begin(answer, !err);
+    if (err)
+        pq_json_text(answer, "error", "nothing was changed");
+    pq_json_text(answer, "file", app->file);
+    put_news(answer, "errors", news, PQ_NEWS_ERROR);
+    put_news(answer, "warnings", news, PQ_NEWS_WARNING);
+    put_news(answer, "changed", news, PQ_NEWS_CHANGED);
+    put_news(answer, "restart", news, PQ_NEWS_RESTART);
+    if (news->left_out)
+        pq_json_uint(answer, "left_out", news->left_out);
+    pq_json_end(answer, '}');
+}
+
 static void ask_reload(struct request *q)
 {
-    struct pq_news *news = calloc(1, sizeof *news);
-    if (!news) {
-        refuse(q->answer, "memory is short");
+    if (!q->wait) {
+        refuse(q->answer, "not from here");
         return;
     }
-    const int e = pq_reload(q->app, news);
-    begin(q->answer, !e);
-    if (e)
-        pq_json_text(q->answer, "error", "nothing was changed");
-    pq_json_text(q->answer, "file", q->app->file);
-    put_news(q->answer, "errors", news, PQ_NEWS_ERROR);
-    put_news(q->answer, "warnings", news, PQ_NEWS_WARNING);
-    put_news(q->answer, "changed", news, PQ_NEWS_CHANGED);
-    put_news(q->answer, "restart", news, PQ_NEWS_RESTART);
-    if (news->left_out)
-        pq_json_uint(q->answer, "left_out", news->left_out);
-    pq_json_end(q->answer, '}');
-    pq_news_free(news);
-    free(news);
+    pq_reload(q->app->reloads, q->wait);
+    q->later = true;
 }
 
 /* ---- looking */
@@ -148,7 +152,20 @@ static const struct {
     {"log", ask_log},       {"level", ask_level}, {"reload", ask_reload},
 };
 
-void pq_control_ask(struct pq_app *app, const char *line, size_t n, struct pq_json *answer)
+/* Answers; returns whether it has. */
+static bool answer_to(struct request *q, const char *what)
+{
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        if (strcmp(what, requests[i].name) == 0) {
+            requests[i].answer(q);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pq_control_ask(struct pq_app *app, const char *line, size_t n, struct pq_json *answer,
+                    struct pq_reload_wait *w)
 {
     struct pq_json_node nodes[NODES_MAX];
     struct pq_json_doc doc = {.v = nodes, .max = NODES_MAX};
@@ -156,25 +173,21 @@ void pq_control_ask(struct pq_app *app, const char *line, size_t n, struct pq_js
     uint64_t version;
     if (!line) {
         refuse(answer, "the answer would be too large");
-        return;
+        return true;
     }
     if (n >= PQ_CONTROL_REQUEST_MAX || pq_json_read(&doc, line, n)) {
         refuse(answer, "a request is one JSON object in a line of less than 4096 bytes, such as "
                        "{\"v\":1,\"do\":\"status\"}");
-        return;
+        return true;
     }
     if (!pq_json_get_uint(&doc, pq_json_get(&doc, doc.v, "v"), &version) ||
         version != PQ_CONTROL_VERSION) {
         refuse(answer, "\"v\" must be 1, the version that this program speaks");
-        return;
+        return true;
     }
-    struct request q = {app, &doc, answer};
-    const bool named = pq_json_get_text(&doc, pq_json_get(&doc, doc.v, "do"), what, sizeof what);
-    for (size_t i = 0; named && i < sizeof requests / sizeof requests[0]; i++) {
-        if (strcmp(what, requests[i].name) == 0) {
-            requests[i].answer(&q);
-            return;
-        }
-    }
-    refuse(answer, "\"do\" names nothing that can be asked for");
+    struct request q = {.app = app, .doc = &doc, .answer = answer, .wait = w};
+    if (!pq_json_get_text(&doc, pq_json_get(&doc, doc.v, "do"), what, sizeof what) ||
+        !answer_to(&q, what))
+        refuse(answer, "\"do\" names nothing that can be asked for");
+    return !q.later;
 }

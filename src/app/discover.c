@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/discover.h"
 
+#include "app/names.h"
 #include "app/tun.h"
 #include "base/err.h"
 #include "wire/flow.h"
@@ -211,17 +212,26 @@ int pq_discover_server(const struct pq_conf *c, struct pq_path *out, char why[PQ
     return e ? e : check_mtu(c, !c->v6.addr, &out->iface, why);
 }
 
-unsigned pq_discover_addrs(const struct pq_conf *c, const struct addrinfo *res, uint16_t port,
-                           struct pq_addr out[PQ_SERVER_ADDRS])
+void pq_discover_found(struct pq_name_found *out, int status, const struct addrinfo *res)
+{
+    *out = (struct pq_name_found){.status = status};
+    for (const struct addrinfo *a = status ? NULL : res; a && out->n < PQ_NAME_ADDRS;
+         a = a->ai_next)
+        out->n += pq_addr_from_sock(&out->v[out->n], a->ai_addr) == 0;
+}
+
+unsigned pq_discover_addrs(const struct pq_conf *c, const struct pq_name_found *found,
+                           uint16_t port, struct pq_addr out[PQ_SERVER_ADDRS])
 {
     const bool only4 = c->v4.addr && !c->v6.addr, only6 = c->v6.addr && !c->v4.addr;
     unsigned n = 0;
     for (int pass = 0; pass < 2; pass++) {
-        const int family = pass ? AF_INET6 : AF_INET;
         const bool wanted = pass ? !only4 : !only6;
-        for (const struct addrinfo *a = res; wanted && a && n < PQ_SERVER_ADDRS; a = a->ai_next) {
-            if (a->ai_family == family && pq_addr_from_sock(&out[n], a->ai_addr) == 0)
+        for (unsigned i = 0; wanted && i < found->n && n < PQ_SERVER_ADDRS; i++) {
+            if (pq_addr_is4(&found->v[i]) == !pass) {
+                out[n] = found->v[i];
                 out[n++].port = port;
+            }
             if (!pass && n == PQ_SERVER_ADDRS - 1)
                 break; /* one place is kept for IPv6 */
         }
@@ -229,26 +239,42 @@ unsigned pq_discover_addrs(const struct pq_conf *c, const struct addrinfo *res, 
     return n;
 }
 
-int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
-                        struct pq_addr out[PQ_SERVER_ADDRS], unsigned *n, char why[PQ_WHY_LEN])
+/* Waits for the system's answer. */
+static void look_up(const char *host, struct pq_name_found *found)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     struct addrinfo *res = NULL;
+    const int e = getaddrinfo(host, NULL, &hints, &res);
+    pq_discover_found(found, pq_lookup_error(e), res);
+    if (!e)
+        freeaddrinfo(res);
+}
+
+int pq_discover_resolve(const struct pq_conf *c, const struct pq_conf_server *s,
+                        const struct pq_names *names, struct pq_addr out[PQ_SERVER_ADDRS],
+                        unsigned *n, char why[PQ_WHY_LEN])
+{
+    struct pq_name_found found = {.status = UV_EAI_AGAIN};
+    const struct pq_name_found *known = names ? pq_names_get(names, s->host) : NULL;
     *n = 1;
     if (pq_addr_parse_ip(&out[0], s->host) == 0) {
         out[0].port = s->ports.from;
         return 0;
     }
-    int e = getaddrinfo(s->host, NULL, &hints, &res);
-    *n = e ? 0 : pq_discover_addrs(c, res, s->ports.from, out);
+    if (!names)
+        look_up(s->host, &found);
+    else if (known)
+        found = *known;
+    const int e = found.status;
+    *n = e ? 0 : pq_discover_addrs(c, &found, s->ports.from, out);
     if (e)
         snprintf(why, PQ_WHY_LEN, "server.addr: the name '%s' cannot be resolved (%s)", s->host,
-                 gai_strerror(e));
+                 e == UV_EAI_AGAIN                          ? "no name server answers"
+                 : e == UV_EAI_NONAME || e == UV_EAI_NODATA ? "there is no such name"
+                                                            : uv_strerror(e));
     else if (!*n)
         snprintf(why, PQ_WHY_LEN,
                  "server.addr: '%s' has no address of the IP version that network.* configures",
                  s->host);
-    if (res)
-        freeaddrinfo(res);
-    return e == EAI_AGAIN ? PQ_EAGAIN : *n ? 0 : PQ_EINVAL;
+    return e == UV_EAI_AGAIN ? PQ_EAGAIN : *n ? 0 : PQ_EINVAL;
 }

@@ -74,7 +74,7 @@ static struct MHD_Response *from_text(const char *type, struct pq_json *w)
 static struct MHD_Response *ask(struct pq_http *h, const char *request)
 {
     struct pq_json w = {.max = TEXT_MAX};
-    pq_control_ask(h->app, request, strlen(request), &w);
+    pq_control_ask(h->app, request, strlen(request), &w, NULL);
     return from_text(JSON_TYPE, &w);
 }
 

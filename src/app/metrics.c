@@ -91,6 +91,18 @@ static void put_events(struct pq_json *w, const struct pq_totals *t)
             "Packets for which the kernel's queue had no room.");
 }
 
+static void put_tunnels(const struct pq_app *app, struct pq_json *w, const struct pq_totals *t)
+{
+    const struct pq_conf *c = app->conf;
+    const pq_ns now = pq_clock();
+    if (!c->n_tunnels)
+        return;
+    head(w, "paqet_tunnel_up", "gauge", "Whether the tunnel has heard its server within 6 s.");
+    for (unsigned i = 0; i < c->n_tunnels; i++)
+        put(w, "paqet_tunnel_up{tunnel=\"%s\"} %d\n", c->tunnel[i].name,
+            t->tunnel_heard[i] && now < t->tunnel_heard[i] + HEARD_MAX);
+}
+
 /* A client has few sessions; those of a server would be a new series with each client that comes.
  */
 static void put_sessions(const struct pq_app *app, struct pq_json *w, const struct pq_rows *rows)
@@ -137,6 +149,7 @@ void pq_metrics_put(struct pq_app *app, struct pq_json *w)
         (double)pq_app_wall(NULL) / 1000 - (double)up / (double)PQ_SEC);
     put_load(app, w, &t);
     put_events(w, &t);
+    put_tunnels(app, w, &t);
     if (app->hub.client)
         put_sessions(app, w, &rows);
     free(rows.v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/reload.h"
 
+#include "app/names.h"
 #include "os/notify.h"
 
 #include <inttypes.h>
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE (900 * PQ_SEC) /* eight names, three name servers, two search domains */
+#define PATIENCE (60 * PQ_SEC)
 
 void pq_news_add(struct pq_news *news, enum pq_news_kind kind, const char *fmt, ...)
 {
@@ -113,8 +114,8 @@ static void log_news(const struct pq_app *app, const struct pq_news *news, bool 
         PQ_LOG(PQ_LOG_INFO, "%s was read again", app->file);
 }
 
-/* Names that a dead name server is asked for may take minutes, and the main thread waits for them:
- * meanwhile the service manager is to expect no sign of life so soon. */
+/* A list of millions of names, and as many routes, take the main thread seconds: meanwhile the
+ * service manager is to expect no sign of life so soon. */
 static void be_patient(bool patient)
 {
     char text[64];
@@ -126,36 +127,147 @@ static void be_patient(bool patient)
     pq_notify(text);
 }
 
-int pq_reload(struct pq_app *app, struct pq_news *news)
+/* ---- one after the other */
+
+struct pq_reloads {
+    struct pq_app *app;
+    uv_timer_t timer;       /* runs out at once, so that what is asked for together is one */
+    struct pq_list waiting; /* for the one under way ... */
+    struct pq_list later;   /* ... and for the next */
+    bool busy, again;
+    struct pq_conf *next; /* of the one under way, as are the others */
+    struct pq_names *names;
+    struct pq_news *news;
+};
+
+static void on_timer(uv_timer_t *t);
+
+static void begin_soon(struct pq_reloads *r)
 {
-    be_patient(true);
-    struct pq_conf *next = calloc(1, sizeof *next);
-    int e = next ? load(app, next, news) : PQ_ENOMEM;
-    const enum pq_log_level before = app->conf->log_level;
-    if (!e) {
-        pq_reload_differ(app, next, news);
-        e = app->reload(app, next, news);
-    }
-    if (!e && app->conf->log_level != before) {
-        pq_log_set_level(app->conf->log_level);
-        pq_news_add(news, PQ_NEWS_CHANGED, "log.level: is %s now", app->conf->log_level_text);
-    }
-    if (e == PQ_ENOMEM)
-        pq_news_add(news, PQ_NEWS_ERROR, "memory is short");
-    log_news(app, news, e != 0);
-    if (next)
-        pq_conf_free(next);
-    free(next);
-    be_patient(false);
-    return e ? PQ_EINVAL : 0;
+    if (!r->busy)
+        uv_timer_start(&r->timer, on_timer, 0, 0);
 }
 
-void pq_reload_logged(struct pq_app *app)
+static void forget_this(struct pq_reloads *r)
 {
-    struct pq_news *news = calloc(1, sizeof *news);
-    if (!news)
+    pq_names_free(&r->names);
+    if (r->next)
+        pq_conf_free(r->next);
+    free(r->next);
+    if (r->news)
+        pq_news_free(r->news);
+    free(r->news);
+    r->next = NULL;
+    r->news = NULL;
+}
+
+static void finish(struct pq_reloads *r, int e)
+{
+    struct pq_news none = {.n = 0}, *news = r->news ? r->news : &none;
+    if (e == PQ_ENOMEM)
+        pq_news_add(news, PQ_NEWS_ERROR, "memory is short");
+    log_news(r->app, news, e != 0);
+    struct pq_list *n;
+    while ((n = pq_list_pop(&r->waiting))) {
+        struct pq_reload_wait *w = PQ_OF(n, struct pq_reload_wait, node);
+        w->done(w->ctx, e ? PQ_EINVAL : 0, news);
+    }
+    pq_news_free(&none);
+    forget_this(r);
+    r->busy = false;
+    if (r->again || !pq_list_empty(&r->later))
+        begin_soon(r);
+}
+
+static void take_over(void *reloads)
+{
+    struct pq_reloads *r = reloads;
+    struct pq_app *app = r->app;
+    const enum pq_log_level before = app->conf->log_level;
+    be_patient(true);
+    int e = app->reload(app, r->next, r->names, r->news);
+    if (!e && app->conf->log_level != before) {
+        pq_log_set_level(app->conf->log_level);
+        pq_news_add(r->news, PQ_NEWS_CHANGED, "log.level: is %s now", app->conf->log_level_text);
+    }
+    be_patient(false);
+    finish(r, e);
+}
+
+/* Returns 0, PQ_EINVAL or PQ_ENOMEM. */
+static int read_again(struct pq_reloads *r)
+{
+    struct pq_app *app = r->app;
+    r->news = calloc(1, sizeof *r->news);
+    r->next = r->news ? calloc(1, sizeof *r->next) : NULL;
+    if (!r->next)
+        return PQ_ENOMEM;
+    be_patient(true);
+    int e = load(app, r->next, r->news);
+    be_patient(false);
+    if (e)
+        return e;
+    pq_reload_differ(app, r->next, r->news);
+    e = pq_names_new(&r->names, r->timer.loop);
+    return !e && app->reload_names ? app->reload_names(app, r->next, r->names) : e;
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct pq_reloads *r = t->data;
+    struct pq_list *n;
+    r->busy = true;
+    r->again = false;
+    while ((n = pq_list_pop(&r->later)))
+        pq_list_push(&r->waiting, n);
+    const int e = read_again(r);
+    if (e)
+        finish(r, e);
+    else if (!pq_names_start(r->names, take_over, r))
+        take_over(r);
+}
+
+void pq_reload(struct pq_reloads *r, struct pq_reload_wait *w)
+{
+    if (w)
+        pq_list_push(&r->later, &w->node);
+    r->again = true;
+    if (r->busy && r->names && pq_names_waits_for(r->names))
+        PQ_LOG(PQ_LOG_INFO, "the file is read again once the name '%s' has been looked up",
+               pq_names_waits_for(r->names));
+    begin_soon(r);
+}
+
+void pq_reload_forget(struct pq_reload_wait *w)
+{
+    if (w->node.next)
+        pq_list_remove(&w->node);
+}
+
+int pq_reloads_new(struct pq_reloads **out, uv_loop_t *loop, struct pq_app *app)
+{
+    struct pq_reloads *r = *out = calloc(1, sizeof *r);
+    if (!r)
+        return PQ_ENOMEM;
+    r->app = app;
+    pq_list_init(&r->waiting);
+    pq_list_init(&r->later);
+    uv_timer_init(loop, &r->timer);
+    r->timer.data = r;
+    return 0;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+void pq_reloads_close(struct pq_reloads **rp)
+{
+    struct pq_reloads *r = *rp;
+    if (!r)
         return;
-    pq_reload(app, news);
-    pq_news_free(news);
-    free(news);
+    *rp = NULL;
+    forget_this(r);
+    uv_close((uv_handle_t *)&r->timer, on_closed);
 }

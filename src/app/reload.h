@@ -31,10 +31,29 @@ void pq_news_free(struct pq_news *news);
 /* Adds the keys that differ between what runs and `next`, and that only a restart will take. */
 void pq_reload_differ(const struct pq_app *app, const struct pq_conf *next, struct pq_news *news);
 
-/* Reads app->file again and takes over what can change; logs the same in short.  Returns 0, or
- * PQ_EINVAL: there are errors in `news`, and nothing has changed. */
-int pq_reload(struct pq_app *app, struct pq_news *news);
+/* ---- those of a program, one after the other */
 
-/* The same, for who has nobody to tell more. */
-void pq_reload_logged(struct pq_app *app);
+struct pq_reloads;
+
+struct pq_reload_wait { /* somebody who waits for what comes of it; zero: nobody */
+    struct pq_list node;
+    /* Called once: 0, or PQ_EINVAL: there are errors in `news`, and nothing has changed. */
+    void (*done)(void *ctx, int err, const struct pq_news *news);
+    void *ctx;
+};
+
+/* Returns 0 or PQ_ENOMEM. */
+int pq_reloads_new(struct pq_reloads **out, uv_loop_t *loop, struct pq_app *app);
+
+/* One under way is given up.  Frees once the loop has closed the handles.  Sets *r to NULL; NULL
+ * does nothing. */
+void pq_reloads_close(struct pq_reloads **r);
+
+/* Reads app->file again, soon, and takes over what can change; logs what came of it in short. Names
+ * that it needs are looked up while everything goes on.  What is asked for while one is under way
+ * is one more after it.  `w`, which the caller keeps until then, may be NULL. */
+void pq_reload(struct pq_reloads *r, struct pq_reload_wait *w);
+
+/* done will not be called. */
+void pq_reload_forget(struct pq_reload_wait *w);
 #endif

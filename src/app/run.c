@@ -69,26 +69,21 @@ struct main_loop {
     struct pq_app *app;
     uv_loop_t loop;
     uv_signal_t on[N_SIGNALS];
-    uv_timer_t reload;             /* runs out at once: one for all SIGHUPs that have come */
     uv_timer_t watchdog;           /* of the service manager, where there is one */
     unsigned seen[PQ_WORKERS_MAX]; /* of each worker's wakes */
+    pthread_t thread[PQ_WORKERS_MAX];
+    unsigned started; /* of the workers, in their order */
     struct pq_control *control;
     struct pq_http *http;
     bool open;
     bool terminal; /* there was one at the start, whose end ends the program */
 };
 
-static void on_reload(uv_timer_t *t)
-{
-    struct main_loop *m = t->data;
-    pq_reload_logged(m->app);
-}
-
 static void on_signal(uv_signal_t *s, int sig)
 {
     struct main_loop *m = s->data;
     if (sig == SIGHUP && !(m->terminal && !has_terminal())) {
-        uv_timer_start(&m->reload, on_reload, 0, 0);
+        pq_reload(m->app->reloads, NULL);
         return;
     }
     PQ_LOG(PQ_LOG_INFO, "stopping on %s", name_of(sig));
@@ -145,8 +140,7 @@ static int open_main(struct main_loop *m)
         return e;
     }
     m->open = true;
-    uv_timer_init(&m->loop, &m->reload);
-    m->reload.data = m;
+    e = pq_reloads_new(&m->app->reloads, &m->loop, m->app);
     for (int i = 0; !e && i < N_SIGNALS; i++) {
         e = uv_signal_init(&m->loop, &m->on[i]);
         m->on[i].data = m;
@@ -172,38 +166,61 @@ static void close_main(struct main_loop *m)
     pq_http_close(&m->http);
 #endif
     pq_control_stop(&m->control);
+    pq_reloads_close(&m->app->reloads);
     uv_walk(&m->loop, close_handle, NULL);
     uv_run(&m->loop, UV_RUN_DEFAULT);
     uv_loop_close(&m->loop);
 }
 
+static struct main_loop m;
+
+/* Starts the next worker.  Signals are for the main thread. */
+static int start_next(void)
+{
+    sigset_t set, before;
+    signal_set(&set);
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    const int e = pthread_create(&m.thread[m.started], NULL, thread_main, m.app->w[m.started]);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    m.started += !e;
+    return e ? PQ_EAGAIN : 0;
+}
+
+int pq_app_run_more(struct pq_app *app)
+{
+    (void)app;
+    return start_next();
+}
+
 int pq_app_run(struct pq_app *app, struct pq_worker *const *w, unsigned n)
 {
-    pthread_t threads[PQ_WORKERS_MAX];
-    static struct main_loop m;
     sigset_t set;
-    unsigned started = 0;
     m = (struct main_loop){.app = app, .terminal = may_hang_up()};
     app->w = w;
     signal_set(&set);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by the workers */
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     int e = open_main(&m);
-    while (!e && started < n && !pthread_create(&threads[started], NULL, thread_main, w[started]))
-        started++;
-    if (!e && started == n) {
+    while (!e && m.started < n && start_next() == 0)
+        continue;
+    const bool all = !e && m.started == n;
+    if (all) {
         pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* what came meanwhile comes now */
         start_watchdog(&m);
+        if (app->begin)
+            app->begin(app, &m.loop);
         pq_notify("READY=1");
         uv_run(&m.loop, UV_RUN_DEFAULT);
         pq_notify("STOPPING=1");
     } else if (!e)
         pq_say("a thread could not be started; lower performance.packet_workers");
-    for (unsigned i = 0; i < started; i++)
+    for (unsigned i = 0; i < m.started; i++)
         pq_worker_stop(w[i]);
-    for (unsigned i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < m.started; i++)
+        pthread_join(m.thread[i], NULL);
+    if (all && app->end)
+        app->end(app);
     close_main(&m);
-    return started == n && !e ? 0 : 1;
+    return all ? 0 : 1;
 }
 
 void pq_app_pause(struct pq_app *app)

@@ -44,7 +44,8 @@ struct server {
 /* ---- server_reload.c */
 
 /* See reload in app.h. */
-int pq_server_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news);
+int pq_server_reload(struct pq_app *app, struct pq_conf *next, const struct pq_names *names,
+                     struct pq_news *news);
 
 /* ---- server.c */
 

@@ -214,13 +214,15 @@ static int prepare(struct change *g, struct pq_news *news)
     return e ? e : pq_server_tun_users(g->next, &g->tun, &g->n_tun);
 }
 
-int pq_server_reload(struct pq_app *app, struct pq_conf *next, struct pq_news *news)
+int pq_server_reload(struct pq_app *app, struct pq_conf *next, const struct pq_names *names,
+                     struct pq_news *news)
 {
     struct server *s = PQ_OF(app, struct server, app);
     struct change g = {.next = next};
     struct user_change c = {.added = 0};
     struct revoked r = {.n = 0};
     int e = 0;
+    (void)names;
     if (!app->conf->n_users && next->n_users)
         keep_nobody(next, news);
     const bool rules = !pq_conf_same_rules(app->conf, next);

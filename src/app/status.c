@@ -63,9 +63,21 @@ static void copy_session(void *ctx, struct pq_session *s)
 
 static void note_heard(void *ctx, struct pq_session *s)
 {
-    struct pq_totals *t = ctx;
+    pq_ns *last = ctx;
     const pq_ns heard = pq_session_heard(s);
+    *last = heard > *last ? heard : *last;
+}
+
+/* When the peers of a worker were heard; of all, and of its tunnel if it is of one of several. */
+static void add_heard(const struct pq_app *app, struct pq_totals *t, struct pq_worker *w)
+{
+    const struct pq_conf *c = app->conf;
+    pq_ns heard = 0;
+    pq_hub_each(w->hub, note_heard, &heard);
     t->heard = heard > t->heard ? heard : t->heard;
+    for (unsigned i = 0; i < c->n_tunnels; i++)
+        if (w->app->conf == &c->tunnel[i] && heard > t->tunnel_heard[i])
+            t->tunnel_heard[i] = heard;
 }
 
 static void copy_stream(void *ctx, struct pq_stream *st)
@@ -146,7 +158,7 @@ void pq_status_look(struct pq_app *app, struct pq_totals *t, struct pq_rows *row
         pq_worker_pause(app->w[i]);
         add_worker(t, app->w[i]);
         pq_hub_each(app->w[i]->hub, copy_session, &l);
-        pq_hub_each(app->w[i]->hub, note_heard, t);
+        add_heard(app, t, app->w[i]);
         pq_worker_resume(app->w[i]);
     }
     t->resident = resident();
@@ -291,6 +303,32 @@ static void put_events(struct pq_json *w, const struct pq_totals *t)
     pq_json_end(w, '}');
 }
 
+static void put_tunnels(const struct pq_app *app, struct pq_json *w, const struct pq_totals *t)
+{
+    const struct pq_conf *c = app->conf;
+    const pq_ns now = pq_clock();
+    if (!c->n_tunnels)
+        return;
+    pq_json_begin(w, "tunnels", '[');
+    for (unsigned i = 0; i < c->n_tunnels; i++) {
+        const struct pq_conf *of = &c->tunnel[i];
+        const char *why = app->waits(app, i);
+        const pq_ns heard = t->tunnel_heard[i];
+        pq_json_begin(w, NULL, '{');
+        pq_json_text(w, "name", of->name);
+        pq_json_begin(w, "servers", '[');
+        for (unsigned k = 0; k < of->n_servers; k++)
+            pq_json_text(w, NULL, of->server[k].addr);
+        pq_json_end(w, ']');
+        if (heard)
+            pq_json_real(w, "silent_s", seconds(now > heard ? now - heard : 0));
+        if (why)
+            pq_json_text(w, "waits", why);
+        pq_json_end(w, '}');
+    }
+    pq_json_end(w, ']');
+}
+
 static void put_program(const struct pq_app *app, struct pq_json *w)
 {
     pq_json_text(w, "role", app->hub.client ? "client" : "server");
@@ -310,6 +348,7 @@ void pq_status_put(struct pq_app *app, struct pq_json *w, unsigned most)
     put_program(app, w);
     put_totals(app, w, &t);
     put_events(w, &t);
+    put_tunnels(app, w, &t);
     put_sessions(app, w, &rows);
     free(rows.v);
 }

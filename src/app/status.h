@@ -14,7 +14,8 @@ struct pq_totals { /* of all workers */
     struct pq_memory_info memory;
     uint64_t resident; /* bytes of this process in memory */
     struct pq_did did;
-    pq_ns heard; /* when any peer was heard last; 0 = never */
+    pq_ns heard;                             /* when any peer was heard last; 0 = never */
+    pq_ns tunnel_heard[PQ_CONF_TUNNELS_MAX]; /* the same of each of several tunnels */
 };
 
 struct pq_session_row {

@@ -25,7 +25,7 @@ static int send_one(const struct pq_conf *c, const char *text)
     unsigned n;
     struct pq_pktio *io;
     app.hub.client = true;
-    if (pq_discover_resolve(c, &c->server[0], addrs, &n, why) ||
+    if (pq_discover_resolve(c, &c->server[0], NULL, addrs, &n, why) ||
         pq_discover_client(c, &addrs[0], 3 * PQ_SEC, &app.path, why)) {
         pq_say("%s", why);
         return 1;

@@ -61,6 +61,19 @@ static void print_events(const struct pq_cli_answer *a)
         putchar('\n');
 }
 
+/* Those of several that have not begun yet. */
+static void print_tunnels(const struct pq_cli_answer *a)
+{
+    const struct pq_json_node *list = pq_json_get(&a->doc, a->doc.v, "tunnels");
+    char name[64], why[512];
+    for (const struct pq_json_node *i = pq_json_first(&a->doc, list); i;
+         i = pq_json_after(&a->doc, list, i)) {
+        pq_cli_text(a, i, "waits", why, sizeof why);
+        if (*why)
+            printf("tunnel %s waits: %s\n", pq_cli_text(a, i, "name", name, sizeof name), why);
+    }
+}
+
 static void print_head(const struct pq_cli_answer *before, const struct pq_cli_answer *now,
                        double seconds)
 {
@@ -94,6 +107,7 @@ static void print_head(const struct pq_cli_answer *before, const struct pq_cli_a
     print_drops(now);
     if (pq_cli_real(now, t, "rebuilt") > 0)
         printf("rebuilt by FEC: %.0f datagrams\n", pq_cli_real(now, t, "rebuilt"));
+    print_tunnels(now);
 }
 
 /* Per cent of what was sent that the path has lost: what was sent again and not in vain. */

@@ -53,7 +53,7 @@ static void leave(struct pq_lookups *l)
 
 /* ---- in the thread */
 
-static int uv_error_of(int eai)
+int pq_lookup_error(int eai)
 {
     switch (eai) {
     case 0:
@@ -101,7 +101,7 @@ static void *run(void *arg)
     struct pq_lookups *l = q->all;
     if (!is_in_hosts(q->host) && q->absolute)
         strcat(q->host, ".");
-    q->status = uv_error_of(getaddrinfo(q->host, NULL, &hints, &q->res));
+    q->status = pq_lookup_error(getaddrinfo(q->host, NULL, &hints, &q->res));
     pthread_mutex_lock(&l->lock);
     if (l->closed) {
         lookup_free(q);

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <uv.h>
 
+/* What an answer of getaddrinfo is called here: 0 or UV_EAI_*. */
+int pq_lookup_error(int eai);
+
 struct pq_lookups; /* those of one loop */
 struct pq_lookup;
 

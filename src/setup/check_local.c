@@ -111,7 +111,7 @@ static void check_way(const struct pq_conf *c, const struct pq_conf_server *s,
     struct pq_path path;
     char why[PQ_WHY_LEN], local[PQ_ADDR_STRLEN], ip[PQ_ADDR_STRLEN];
     unsigned n;
-    if (pq_discover_resolve(c, s, addrs, &n, why)) {
+    if (pq_discover_resolve(c, s, NULL, addrs, &n, why)) {
         BAD(f, "name",
             "write its address in place of the name, or see to the name server of this machine",
             "%s", why);

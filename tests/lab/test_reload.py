@@ -21,6 +21,7 @@ from paqet import PORT, Settings
 from test_forward import answer_with_port, leads_to
 from test_keys import Keys
 from test_main import MB
+from test_rules import names
 
 GONE = 1.0  # s for a user who was taken away
 
@@ -187,6 +188,39 @@ def test_reload_many_times() -> None:
             process = server if who == "server" else client
             wait_until(lambda p=process, n=files: p.open_files() <= n, 5, f"{who}: {files} descriptors, then {files_end}")
             expect("san" in paqet.program() or rss_end < rss + 500, f"{who}: {rss}, {rss_end} KB")
+
+
+@test()
+def test_reload_silent_resolver() -> None:
+    """A name server that says nothing keeps a reload waiting, and nothing else."""
+    with Lab(third=True) as lab, names(lab.c, "", f"nameserver {lab.x.ip4}\noptions timeout:6 attempts:1\n"):
+        silent = lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
+        silent.bind((lab.x.ip4, 53))
+        pair = paqet.start_pair(lab, Settings(control=True))
+        echo = paqet.Echo(lab)
+        change(pair.client, f"{lab.s.ip4}:{PORT}", f"server.example:{PORT}")
+        said: dict[int, str] = {}
+        asked = threading.Thread(target=lambda: said.update({1: reload(lab, "client", 1)}))
+        began = time.monotonic()
+        asked.start()
+        time.sleep(0.5)
+        change(pair.client, "127.0.0.1:1080", "127.0.0.1:1081")
+        second = threading.Thread(target=lambda: said.update({2: reload(lab, "client")}))
+        second.start()
+        expect(paqet.ask(lab, "client", "status", limit=2).returncode == 0, "status waits for a name")
+        echo.check()
+        change(pair.client, f"server.example:{PORT}", f"{lab.s.ip4}:{PORT}")  # for the second, which comes after
+        pair.client.popen.send_signal(signal.SIGHUP)
+        asked.join(20)
+        expect(time.monotonic() - began > 3, "the reload has not waited for the name")
+        expect("'server.example' cannot be resolved" in said[1] and "nothing was changed" in said[1], said[1])
+        second.join(5)
+        expect("1 new, 1 closed" in said[2] and listens(lab, 1081), f"the second reload: {said}")
+        change(pair.client, f"{lab.s.ip4}:{PORT}", f"server.example:{PORT}")
+        pair.client.popen.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        began = time.monotonic()
+        expect(pair.client.stop() == 0 and time.monotonic() - began < 2, "the client did not end at once")
 
 
 # ---- users

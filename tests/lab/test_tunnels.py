@@ -14,7 +14,9 @@ import paqet
 from case import expect, test
 from lab import Host, Lab, Process, wait_until
 from paqet import KEY, PORT, Settings
+from test_field import rewrite_names
 from test_reload import change, config_of, reload
+from test_rules import names
 from test_spread import SIGN_PORT, put_up_sign
 
 FIRST, SECOND = 8001, 8002  # forwards of the client
@@ -178,6 +180,69 @@ def test_tunnels_reload() -> None:
 @test()
 def test_tunnels_reload_workers() -> None:
     reload_tunnels(2)
+
+
+def start_servers(lab: Lab) -> None:
+    for host in (lab.s, lab.x):
+        put_up_sign(host)
+    start_server(lab.s, KEY, "aes")
+    start_server(lab.x, KEY + " two", "aes-128-gcm")
+
+
+def start_named(lab: Lab) -> Process:
+    """A client whose second tunnel has a server that is known by its name alone; the first one works."""
+    text = f"role: client\nlog: {{level: info}}\ncontrol: {paqet.control_path(lab, 'client')}\ntunnels:\n"
+    second = tunnel(lab, "two", lab.x, SECOND, KEY + " two", "aes-128-gcm", "", "")
+    text += second.replace(lab.x.ip4, "second.example") + tunnel(lab, "one", lab.s, FIRST, KEY, "aes", "", "")
+    started = time.monotonic()
+    client = paqet.start(lab.c, "client", text)
+    wait_until(lambda: paqet.ended(client) or comes_out(lab, FIRST, 1) == "s", 3, "the first tunnel")
+    expect(time.monotonic() - started < 3, "the first tunnel has waited for the second")
+    return client
+
+
+@test()
+def test_tunnels_silent_resolver() -> None:
+    """A name server that says nothing holds up neither the other tunnel, nor commands, nor the end."""
+    with Lab(third=True) as lab, names(lab.c, "", f"nameserver {lab.x.ip4}\noptions timeout:30 attempts:1\n"):
+        silent = lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
+        silent.bind((lab.x.ip4, 53))
+        start_servers(lab)
+        client = start_named(lab)
+        said = paqet.ask(lab, "client", "status", limit=3).stdout
+        expect("tunnel two waits: the name of its server is being looked up" in said, said)
+        expect(comes_out(lab, SECOND, 0.5) == "", "a tunnel without a server")
+        change(client, f":{FIRST}'", ":8005'")
+        expect("one: listening: 1 new, 1 closed" in reload(lab, "client"), "a reload meanwhile")
+        expect(comes_out(lab, 8005) == "s", "the first tunnel")
+        began = time.monotonic()
+        expect(client.stop() == 0 and time.monotonic() - began < 2, "the client did not end at once")
+
+
+@test()
+def test_tunnels_name_comes_late() -> None:
+    """A tunnel begins once its server's name is there, or the file has another one."""
+    with Lab(third=True) as lab, names(lab.c, "", "nameserver 127.0.0.1\n"):  # where nobody answers
+        start_servers(lab)
+        client = start_named(lab)
+        client.wait_log("two: waits, and is tried again and again: .*'second.example' cannot be resolved", 3 + paqet.lookup_seconds())
+        said = json.loads(paqet.ask(lab, "client", "status", "--json").stdout)["tunnels"]
+        expect([one["name"] for one in said] == ["two", "one"] and "waits" not in said[1], f"status: {said}")
+        expect("'second.example' cannot be resolved" in said[0]["waits"] and said[1]["silent_s"] < 3, f"status: {said}")
+        rewrite_names(lab.c, f"{lab.x.ip4} second.example\n")
+        wait_until(lambda: comes_out(lab, SECOND, 1) == "x", 8 + paqet.lookup_seconds(), "the second tunnel")
+        both_work(lab)
+        said = json.loads(paqet.ask(lab, "client", "status", "--json").stdout)["tunnels"]
+        expect(not any("waits" in one for one in said), f"status: {said}")
+        expect(client.stop() == 0, "the client did not end well")
+        rewrite_names(lab.c, "")
+        client = start_named(lab)
+        client.wait_log("two: waits", 3 + paqet.lookup_seconds())
+        change(client, "second.example", lab.x.ip4)
+        change(client, f":{SECOND}'", ":8007'")
+        expect("two: was not up yet, and is tried anew" in reload(lab, "client"), "a reload")
+        wait_until(lambda: comes_out(lab, 8007, 1) == "x", 2, "the second tunnel after a reload")
+        expect(client.stop() == 0, "the client did not end well")
 
 
 @test()

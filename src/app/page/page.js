@@ -155,12 +155,14 @@ function showSessions(now, before, seconds) {
   const grown = (one, key) => one[key] - ((old.get(one.id) || {})[key] || 0);
   const busy = [...now.sessions].sort((a, b) =>
     grown(b, "bytes_in") + grown(b, "bytes_out") - grown(a, "bytes_in") - grown(a, "bytes_out"));
-  const names = ["peer", "user", "wire", "rtt", "lostOut", "lostIn", "from", "to", "cost", "open", "age"];
-  const shown = names.filter((name) => server || name !== "user");
+  const tunnels = now.tunnels || [];
+  const names = ["tunnel", "peer", "user", "wire", "rtt", "lostOut", "lostIn", "from", "to", "cost", "open", "age"];
+  const shown = names.filter((name) => (server || name !== "user") && (tunnels.length || name !== "tunnel"));
   const rows = busy.slice(0, SESSIONS).map((one) => {
     const all = cost([one]);
     const note = one.half_open ? T.halfOpen : one.silent_s > 10 ? `${T.silentFor} ${duration(one.silent_s)}` : "";
     const cells = {
+      tunnel: { text: one.tunnel || "–", ltr: true },
       peer: { text: one.peer, wide: true, ltr: true },
       user: { text: one.user || "–" },
       wire: { text: `${one.wire} · ${one.transport} · ${one.cipher} · ${one.look}`, wide: true, ltr: true },
@@ -177,14 +179,15 @@ function showSessions(now, before, seconds) {
   });
   fill($("session-head"), $("session-rows"), shown, rows);
   const more = now.sessions.length - rows.length + now.sessions_left_out;
-  put("session-more", more ? T.more(number(more)) : rows.length ? "" : T.noSessions);
+  const waits = tunnels.filter((one) => one.waits).map((one) => T.waits(one.name, one.waits));
+  put("session-more", [more ? T.more(number(more)) : rows.length ? "" : T.noSessions, ...waits].filter(Boolean).join(" · "));
 }
 
 function showStreams(role) {
   const rows = streams.now.slice(0, STREAMS).map((one) => {
     const cells = [
       { text: one.host ? `${one.host.includes(":") ? `[${one.host}]` : one.host}:${one.port}` : "–", wide: true, ltr: true },
-      { text: one.kind, ltr: true }, { text: one.user ? `${one.user} · ${one.peer}` : one.peer, ltr: true },
+      { text: one.kind, ltr: true }, { text: one.user || one.tunnel ? `${one.user || one.tunnel} · ${one.peer}` : one.peer, ltr: true },
       { text: rate(one.from), number: true }, { text: rate(one.to), number: true },
       { text: bytes(one.bytes_in + one.bytes_out), number: true }, { text: duration(one.age_s), number: true },
     ];

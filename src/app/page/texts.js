@@ -19,6 +19,7 @@ const TEXTS = {
     nothing: "nothing", noStreams: "no stream is open", noSessions: "no session is open",
     units: ["B", "KB", "MB", "GB", "TB", "PB"], kbit: "kbit/s", mbit: "Mbit/s", ms: "ms",
     time: { s: "s", min: "min", h: "h", d: "d" },
+    tunnel: "Tunnel", waits: (name, why) => `${name} waits: ${why}`,
     peer: "Peer", user: "User", wire: "Wire", from: "From", to: "To", open: "Streams", age: "Age",
     target: "Target", session: "Session", kind: "Kind", total: "Bytes", silentFor: "silent", halfOpen: "half-open",
     events: {
@@ -47,6 +48,7 @@ const TEXTS = {
     units: ["بایت", "کیلوبایت", "مگابایت", "گیگابایت", "ترابایت", "پتابایت"],
     kbit: "کیلوبیت/ثانیه", mbit: "مگابیت/ثانیه", ms: "میلی‌ثانیه",
     time: { s: "ثانیه", min: "دقیقه", h: "ساعت", d: "روز" },
+    tunnel: "تونل", waits: (name, why) => `تونل \u2068${name}\u2069 منتظر است: \u2068${why}\u2069`,
     peer: "طرف مقابل", user: "کاربر", wire: "خط", from: "از او", to: "به او", open: "جریان‌ها", age: "عمر",
     target: "مقصد", session: "نشست", kind: "نوع", total: "حجم", silentFor: "ساکت", halfOpen: "نیمه‌باز",
     events: {
