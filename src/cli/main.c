@@ -43,7 +43,7 @@ static const struct command {
      "init bridge LINK:\n"
      "      --ports LIST      such as 443,2053,8000-8100,53/udp\n"
      "      --all-ports       all, but those that a program here listens on\n"
-     "      --except LIST     with --all-ports: these stay as well; 22\n"
+     "      --except LIST     with --all-ports: these stay as well; those of SSH\n"
      "      --target HOST     they lead to, as the server sees it; 127.0.0.1\n"
      "      --listen ADDR     of this machine; all\n"
      "LINK may be a file that holds it, or - for standard input: nobody sees it in ps then.\n"},

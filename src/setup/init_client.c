@@ -21,7 +21,6 @@
 #define CLIENT_READY "session to " /* in the client's log */
 #define POLL_MS      50
 #define BUSY_SHOWN   8
-#define EXCEPT       "22"
 
 struct client_setup {
     struct pq_setup s;
@@ -30,6 +29,7 @@ struct client_setup {
     struct pq_addr socks; /* where the proxy listens */
     char socks_text[PQ_ADDR_STRLEN];
     char tcp[PQ_PORTS_TEXT], udp[PQ_PORTS_TEXT];
+    char ssh[PQ_PORTS_TEXT];
 };
 
 /* ---- what was said */
@@ -145,7 +145,8 @@ static bool read_except(struct client_setup *v)
         return false;
     }
     v->plan.ports = "all";
-    v->plan.except = o->except ? o->except : EXCEPT;
+    pq_ports_of_ssh(v->ssh);
+    v->plan.except = o->except ? o->except : v->ssh;
     v->tcp[0] = 0;
     return true;
 }

@@ -4,14 +4,18 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "os/port.h"
+#include "os/spawn.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define PORTS       65536U
-#define CHOOSE_FROM 10000U
-#define TRIES       1000
-#define PARTS_MAX   64 /* of a list in the configuration */
+#define PORTS         65536U
+#define CHOOSE_FROM   10000U
+#define TRIES         1000
+#define SSH_PORT      "22"
+#define SSHD_WAIT     (5 * PQ_SEC)
+#define SSHD_SAYS_MAX ((size_t)64 << 10)
+#define PARTS_MAX     64 /* of a list in the configuration */
 
 /* ---- lists */
 
@@ -76,6 +80,51 @@ static int read_into(const char *text, uint8_t *set, char why[160])
             return 0;
     }
 }
+
+/* ---- SSH */
+
+static void add_port(uint8_t *set, const char *text)
+{
+    char *end;
+    const unsigned long port = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+    if (port && port < PORTS)
+        set[port] = 1;
+}
+
+/* What `sshd -T` prints: "port 22", and "listenaddress 0.0.0.0:2222". */
+static void add_ports_of_sshd(uint8_t *set, char *said)
+{
+    for (char *line = strtok(said, "\n"); line; line = strtok(NULL, "\n")) {
+        const char *colon = strrchr(line, ':');
+        if (strncmp(line, "port ", 5) == 0)
+            add_port(set, line + 5);
+        else if (strncmp(line, "listenaddress ", 14) == 0 && colon)
+            add_port(set, colon + 1);
+    }
+}
+
+void pq_ports_of_ssh(char out[PQ_PORTS_TEXT])
+{
+    static const char *const argv[] = {"sshd", "-T", NULL};
+    const char *us = getenv("SSH_CONNECTION"); /* client's address and port, ours */
+    char *said = malloc(SSHD_SAYS_MAX);
+    uint8_t *set = calloc(PORTS, 1);
+    strcpy(out, SSH_PORT);
+    if (said && set) {
+        add_port(set, SSH_PORT);
+        us = us ? strrchr(us, ' ') : NULL;
+        if (us)
+            add_port(set, us + 1);
+        if (pq_spawn_finds(argv[0]) && pq_spawn(argv, said, SSHD_SAYS_MAX, SSHD_WAIT) == 0)
+            add_ports_of_sshd(set, said);
+        if (!write_list(set, 1, out))
+            strcpy(out, SSH_PORT);
+    }
+    free(said);
+    free(set);
+}
+
+/* ---- read */
 
 int pq_ports_read(const char *text, char tcp[PQ_PORTS_TEXT], char udp[PQ_PORTS_TEXT], char why[160])
 {

@@ -199,6 +199,10 @@ int pq_ports_read(const char *text, char tcp[PQ_PORTS_TEXT], char udp[PQ_PORTS_T
 /* Calls fn for each port of a list that pq_ports_read has written, until it returns false. */
 void pq_ports_each(const char *list, bool (*fn)(void *ctx, uint16_t port), void *ctx);
 
+/* The TCP ports that SSH has here, also while it does not run: 22, the one that this session came
+ * over, and what sshd says of its own (sshd -T). */
+void pq_ports_of_ssh(char out[PQ_PORTS_TEXT]);
+
 /* A free port for a server, at random: none that anything has, none that the kernel gives away. */
 uint16_t pq_ports_choose(void);
 

@@ -62,8 +62,10 @@ class Machine:
         enter = ["nsenter", "-t", str(self.pid), "--mount", "--pid", "--net", "chroot", str(self.root)]
         return [*enter, *command]
 
-    def run(self, *command: str, text: str = "", limit: float = 60) -> subprocess.CompletedProcess[str]:
-        """The program with these arguments; `text` on its standard input."""
+    def run(
+        self, *command: str, text: str = "", limit: float = 60, more: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The program with these arguments; `text` on its standard input, `more` in its environment."""
         try:
             return subprocess.run(
                 self.inside("/root/paqet", *command),
@@ -72,7 +74,7 @@ class Machine:
                 text=True,
                 timeout=limit,
                 check=False,
-                env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **(more or {})},
                 preexec_fn=die_with_parent,
             )
         except subprocess.TimeoutExpired as error:

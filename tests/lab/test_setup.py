@@ -193,6 +193,12 @@ def test_setup_bridge_all() -> None:
             argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{size_download}"]
             size = lab.x.run([*argv, f"http://{lab.c.ip4}:{port}/1000"]).stdout
             expect(size == want, f"port {port}: {size} bytes")
+        sshd = "#!/bin/sh\necho port 2200\necho x11displayoffset 10\necho listenaddress [::]:2201\n"
+        file = "/usr/local/sbin/sshd"
+        lab.c.check(client.inside("sh", "-c", f"printf '%s' '{sshd}' >{file} && chmod 755 {file}"))
+        here = {"SSH_CONNECTION": "192.0.2.1 50000 192.0.2.2 2022"}
+        said = client.run("init", "bridge", link, "--all-ports", "--dry-run", "--force", more=here).stdout
+        expect("22,2022,2200-2201" in said, f"ports of SSH: {said}")
         for wrong in (("--ports", "1", "--except", "1"), ("--all-ports", "--ports", "1"), ("--all-ports", "--except", "1/udp")):
             result = client.run("init", "bridge", link, "--name", "other", *wrong)
             expect(result.returncode == 1 and wrong[-2] in result.stderr, f"{wrong}: {result.stderr}")
