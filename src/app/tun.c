@@ -68,7 +68,7 @@ static void open_nat(struct pq_app_tun *t, const struct pq_conf *c)
 
 const char *pq_app_tun_name(const struct pq_conf *c)
 {
-    return c->tun.name ? c->tun.name : "tun0";
+    return c->tun.name ? c->tun.name : PQ_CONF_TUN_NAME;
 }
 
 /* Before the device: from here on nothing leaves beside it. */

@@ -38,10 +38,6 @@ void pq_conf_check_entry(struct pq_conf *t, const struct pq_key_lines *lines,
     free(t->role_text);
     t->role_text = strdup("client");
     pq_conf_check(t, lines, m);
-    if (t->tun.enabled)
-        PQ_FAIL(&k, "tun",
-                "tun: is not possible in one of several tunnels: give it a file and a "
-                "program of its own");
 }
 
 /* ---- no two listeners at one place, as in check_listen.c */
@@ -138,6 +134,49 @@ static void check_names(struct pq_check *k)
                             "tunnels[%u].name: tunnels[%u] has this name already", i, n);
 }
 
+/* ---- devices */
+
+static bool same_device(const struct pq_conf_tun *a, const struct pq_conf_tun *b)
+{
+    return strcmp(pq_is_set(a->name) ? a->name : PQ_CONF_TUN_NAME,
+                  pq_is_set(b->name) ? b->name : PQ_CONF_TUN_NAME) == 0;
+}
+
+static bool same_address(const struct pq_conf_tun *a, const struct pq_conf_tun *b)
+{
+    return (a->has4 && b->has4 && pq_addr_eq_ip(&a->net4.ip, &b->net4.ip)) ||
+           (a->has6 && b->has6 && pq_addr_eq_ip(&a->net6.ip, &b->net6.ip));
+}
+
+static void check_two_tuns(struct pq_check *k, unsigned a, unsigned b)
+{
+    const struct pq_conf *x = &k->c->tunnel[a], *y = &k->c->tunnel[b];
+    if (!x->tun.enabled || !y->tun.enabled)
+        return;
+    if (same_device(&x->tun, &y->tun))
+        pq_conf_say(k->m, true, y->line,
+                    "tunnels[%u].tun.name: tunnels[%u] has this device already", b, a);
+    if (same_address(&x->tun, &y->tun))
+        pq_conf_say(k->m, true, y->line,
+                    "tunnels[%u].tun.addr: tunnels[%u] has this address already", b, a);
+    if (x->tun.kill || y->tun.kill)
+        pq_conf_say(k->m, true, y->line,
+                    "tunnels[%u].tun.kill_switch: would close the device of tunnels[%u]: "
+                    "it is for the only device of a file",
+                    x->tun.kill ? a : b, x->tun.kill ? b : a);
+    if (x->tun.n_dns && y->tun.n_dns)
+        pq_conf_say(k->m, true, y->line,
+                    "tunnels[%u].tun.dns: tunnels[%u] answers all names of this machine already", b,
+                    a);
+}
+
+static void check_tuns(struct pq_check *k)
+{
+    for (unsigned i = 0; i < k->c->n_tunnels; i++)
+        for (unsigned n = 0; n < i; n++)
+            check_two_tuns(k, n, i);
+}
+
 void pq_conf_check_tunnels(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
@@ -150,6 +189,7 @@ void pq_conf_check_tunnels(struct pq_check *k)
     check_beside(k);
     check_names(k);
     check_places(k);
+    check_tuns(k);
     c->all_workers = 0;
     for (unsigned i = 0; i < c->n_tunnels; i++)
         c->all_workers += (unsigned)c->tunnel[i].packet_workers;

@@ -109,6 +109,8 @@ struct pq_conf_side {        /* network.ipv4 or network.ipv6 */
     uint8_t mac[6];
 };
 
+#define PQ_CONF_TUN_NAME "tun0" /* of a device without a name */
+
 struct pq_conf_tun {
     bool enabled; /* false: nothing below has been checked */
     char *name, *addr_text, *addr6_text;

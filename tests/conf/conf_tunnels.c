@@ -9,6 +9,8 @@
     "    transport: {kcp: {key: " SECRET ", block: aes-128-gcm}}\n"                                \
     "    socks5: [{listen: '127.0.0.1:" port "'}]\n"
 
+#define TUN(name, port, more) ENTRY(name, port) "    tun: {enabled: true, " more "}\n"
+
 static void whole(void **state)
 {
     (void)state;
@@ -67,8 +69,17 @@ static void wrong(void **state)
         {HEAD ENTRY("one", "1080") "    status: {listen: '127.0.0.1:1'}\n", 7,
          "tunnels[0].status: is for all tunnels"},
         {HEAD ENTRY("one", "1080") "    tunnels: []\n", 7, "tunnels[0].tunnels: a tunnel has none"},
-        {HEAD ENTRY("one", "1080") "    tun: {enabled: true, addr: 10.0.0.2/24}\n", 7,
-         "tunnels[0].tun: is not possible"},
+        {HEAD TUN("one", "1080", "addr: 10.0.0.2/24") TUN("two", "1081", "addr: 10.0.1.2/24"), 8,
+         "tunnels[1].tun.name: tunnels[0] has this device"},
+        {HEAD TUN("one", "1080", "addr: 10.0.0.2/24")
+             TUN("two", "1081", "addr: 10.0.0.2/25, name: tun1"),
+         8, "tunnels[1].tun.addr: tunnels[0] has this address"},
+        {HEAD TUN("one", "1080", "addr: 10.0.0.2/24") TUN(
+             "two", "1081", "addr: 10.0.1.2/24, name: tun1, routes: default, kill_switch: 'on'"),
+         8, "tunnels[1].tun.kill_switch: would close the device of tunnels[0]"},
+        {HEAD TUN("one", "1080", "addr: 10.0.0.2/24, dns: 9.9.9.9")
+             TUN("two", "1081", "addr: 10.0.1.2/24, name: tun1, dns: 9.9.9.9"),
+         8, "tunnels[1].tun.dns: tunnels[0] answers"},
         {HEAD ENTRY("one", "1080") "spread: true\n", 7, "spread: belongs into the entries"},
         {HEAD ENTRY("one", "1080") "    performance: {packet_workers: 64}\n" ENTRY("two", "1081"),
          2, "tunnels: have 65 packet_workers together"},

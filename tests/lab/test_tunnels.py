@@ -11,6 +11,7 @@ import socket
 import time
 
 import paqet
+import test_tun
 from case import expect, test
 from lab import Host, Lab, Process, wait_until
 from paqet import KEY, PORT, Settings
@@ -27,8 +28,8 @@ def settings_of(host: Host, key: str, block: str) -> Settings:
     return Settings(network=False, key=key, block=block, control=True, extra=extra)
 
 
-def start_server(host: Host, key: str, block: str) -> Process:
-    text = paqet.server_config(host.lab, settings_of(host, key, block))
+def start_server(host: Host, key: str, block: str, more: str = "") -> Process:
+    text = paqet.server_config(host.lab, settings_of(host, key, block)) + more
     text = re.sub(r"(?m)^control: .*", 'control: "off"', text)
     process = paqet.start(host, f"server-{host.letter}", text)
     paqet.wait_ready(process)
@@ -243,6 +244,39 @@ def test_tunnels_name_comes_late() -> None:
         expect("two: was not up yet, and is tried anew" in reload(lab, "client"), "a reload")
         wait_until(lambda: comes_out(lab, 8007, 1) == "x", 2, "the second tunnel after a reload")
         expect(client.stop() == 0, "the client did not end well")
+
+
+def tun(number: int, end: int, more: str = "") -> str:
+    return f"tun: {{enabled: true, name: tun{number}, addr: 10.9.{number}.{end}/24{more}}}\n"
+
+
+@test()
+def test_tunnels_with_devices() -> None:
+    """Two tunnels have a TUN device each; what is led into one does not get into the way of the other."""
+    test_tun.need("/dev/net/tun")
+    with Lab(third=True) as lab:
+        far = "198.51.100.7"  # behind the second server
+        lab.x.check(["ip", "addr", "add", f"{far}/32", "dev", "lo"])
+        start_server(lab.s, KEY, "aes", tun(1, 1))
+        second = start_server(lab.x, KEY + " two", "aes-128-gcm", tun(2, 1))
+        text = f"role: client\nlog: {{level: info}}\ncontrol: {paqet.control_path(lab, 'client')}\ntunnels:\n"
+        text += tunnel(lab, "one", lab.s, FIRST, KEY, "aes", "", tun(1, 2, ", routes: default"))
+        text += tunnel(lab, "two", lab.x, SECOND, KEY + " two", "aes-128-gcm", "", tun(2, 2, f", routes: {far}/32"))
+        client = paqet.start(lab.c, "client", text)
+        for target in ("10.9.1.1", "10.9.2.1", far):
+            test_tun.wait_ping(lab.c, target)
+        expect(" dev tun2 " in lab.c.check(["ip", "route", "get", far]), "the way to what is behind the second")
+        expect(" dev tun1 " in lab.c.check(["ip", "route", "get", "203.0.113.1"]), "the default route")
+        seen = json.loads(paqet.ask(lab, "client", "top", "--json").stdout)["streams"]
+        expect(sorted(one["tunnel"] for one in seen if one["kind"] == "tun") == ["one", "two"], f"top: {seen}")
+        second.kill()
+        time.sleep(1)
+        expect(test_tun.ping(lab.c, "10.9.1.1") and not test_tun.ping(lab.c, far), "a dead one is in the way")
+        start_server(lab.x, KEY + " two", "aes-128-gcm", tun(2, 1))
+        test_tun.wait_ping(lab.c, far, 20)
+        expect(client.stop() == 0, "the client did not end well")
+        left = lab.c.check(["ip", "link"]) + lab.c.check(["ip", "rule"])
+        expect("tun" not in left and "2876" not in left, f"left behind: {left}")
 
 
 @test()
