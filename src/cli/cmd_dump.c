@@ -42,7 +42,8 @@ static int listen_to(struct pq_dump *d, struct pq_pktio *io)
     struct pq_frame frames[BATCH];
     struct pq_pktio_stats stats;
     int code = 0;
-    const int e = pq_pktio_set_ports(io, &d->ports, 1);
+    static const struct pq_range any = {1, 65535}; /* a client's ports change */
+    const int e = pq_pktio_set_ports(io, d->n_peers ? &any : &d->ports, 1);
     if (e) {
         pq_say("dump: the packet filter was refused: %s", pq_strerror(e));
         return 1;
@@ -74,7 +75,7 @@ static int dump_live(struct pq_dump *d, const struct wanted *w)
     struct pq_app app = {.conf = &none, .n_workers = 1};
     struct pq_pktio *io;
     if (!d->ports.from || !*w->ifname) {
-        pq_say("dump: say which packets: -i INTERFACE -p PORT, or -c FILE of a server, or -r FILE");
+        pq_say("dump: say which packets: -i INTERFACE -p PORT, or -c FILE, or -r FILE");
         return 1;
     }
     snprintf(app.path.iface.name, sizeof app.path.iface.name, "%s", w->ifname);
@@ -87,27 +88,44 @@ static int dump_live(struct pq_dump *d, const struct wanted *w)
     return code;
 }
 
+/* Where the packets of a server come in, or those of a client's servers.  Returns 0, or 1 after it
+ * was said why it is not known. */
+static int find_live(struct pq_dump *d, struct wanted *w, const struct pq_conf *c)
+{
+    struct pq_path way;
+    char why[PQ_WHY_LEN];
+    int e = 0;
+    if (c->role == PQ_ROLE_SERVER) {
+        e = *w->ifname ? 0 : pq_discover_server(c, &way, why);
+    } else {
+        for (unsigned i = 0; i < c->n_servers; i++) {
+            struct pq_addr addrs[PQ_SERVER_ADDRS];
+            unsigned n = 0;
+            if (pq_discover_resolve(c, &c->server[i], NULL, addrs, &n, why))
+                continue;
+            for (unsigned k = 0; k < n; k++)
+                d->peer[d->n_peers++] = (struct pq_dump_peer){addrs[k], c->server[i].ports};
+        }
+        e = !d->n_peers  ? PQ_EINVAL
+            : *w->ifname ? 0
+                         : pq_discover_client(c, &d->peer[0].addr, PQ_SEC, &way, why);
+    }
+    if (e) {
+        pq_say("%s", why);
+        return 1;
+    }
+    if (!*w->ifname)
+        memcpy(w->ifname, way.iface.name, sizeof w->ifname);
+    return 0;
+}
+
 /* What the configuration says of the packets: their port, interface and keys. */
 static int from_conf(struct pq_dump *d, struct wanted *w, struct pq_conf *c)
 {
     uint8_t key[PQ_KEY_LEN];
-    struct pq_path way;
-    char why[PQ_WHY_LEN];
     const bool server = c->role == PQ_ROLE_SERVER;
-    if (!server && !w->in) {
-        pq_say(
-            "dump: %s is a client's configuration, whose ports change: capture with tcpdump, and "
-            "read that with -r",
-            w->config);
+    if (!w->in && find_live(d, w, c))
         return 1;
-    }
-    if (!w->in && !*w->ifname) {
-        if (pq_discover_server(c, &way, why)) {
-            pq_say("%s", why);
-            return 1;
-        }
-        memcpy(w->ifname, way.iface.name, sizeof w->ifname);
-    }
     if (!d->ports.from)
         d->ports = server ? c->own_ports : c->n_servers ? c->server[0].ports : d->ports;
     const bool has_key = c->kcp.key && *c->kcp.key;

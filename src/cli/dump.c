@@ -114,7 +114,7 @@ void pq_dump_print(const struct pq_dump *d)
 static void each_datagram(struct pq_dump *d, const struct pq_frame *f, const struct pq_segment *s,
                           enum pq_drop drop, uint64_t time_us)
 {
-    const bool from = d->ports.from && !pq_range_has(&d->ports, s->dst.port);
+    const bool from = d->n_peers || (d->ports.from && !pq_range_has(&d->ports, s->dst.port));
     const size_t piece = f->gso_size && !drop ? f->gso_size : s->len;
     size_t at = 0;
     do {
@@ -129,8 +129,19 @@ static void each_datagram(struct pq_dump *d, const struct pq_frame *f, const str
     } while (!drop && at < s->len);
 }
 
+static bool is_of_peer(const struct pq_dump *d, const struct pq_segment *s)
+{
+    for (unsigned i = 0; i < d->n_peers; i++)
+        if (pq_addr_eq_ip(&d->peer[i].addr, &s->src) &&
+            pq_range_has(&d->peer[i].ports, s->src.port))
+            return true;
+    return false;
+}
+
 static bool is_of_port(const struct pq_dump *d, const struct pq_segment *s, enum pq_drop drop)
 {
+    if (d->n_peers)
+        return (!drop || drop == PQ_DROP_NO_PAYLOAD) && is_of_peer(d, s);
     return !d->ports.from || (drop && drop != PQ_DROP_NO_PAYLOAD) ||
            pq_range_has(&d->ports, s->src.port) || pq_range_has(&d->ports, s->dst.port);
 }

@@ -3,6 +3,7 @@
  */
 #ifndef PQ_CLI_DUMP_H
 #define PQ_CLI_DUMP_H
+#include "app/discover.h"
 #include "conf/conf.h"
 #include "io/pktio.h"
 #include "tunnel/describe.h"
@@ -16,10 +17,17 @@ struct pq_dump_count {
     uint64_t packets[2], bytes[2]; /* to the port, and from it */
 };
 
+struct pq_dump_peer { /* an address of a server */
+    struct pq_addr addr;
+    struct pq_range ports;
+};
+
 struct pq_dump {
     const struct pq_conf *conf; /* its users have names; NULL: there is none */
     struct pq_describe *desc;   /* NULL: packets are shown as bytes */
     struct pq_range ports;      /* zeros: all */
+    struct pq_dump_peer peer[PQ_CONF_SERVERS_MAX * PQ_SERVER_ADDRS]; /* only what comes from them */
+    unsigned n_peers;                                                /* 0: from everybody */
     bool hex, stats;
     FILE *out; /* a file to keep the packets in, or NULL; the owner closes it */
     struct pq_described text;

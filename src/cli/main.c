@@ -107,11 +107,12 @@ static const struct command {
      "      --json            print figures for programs\n"
      "      --packet          send one forged packet instead; dump at the server shows it\n"
      "      --payload TEXT    the same, and what it carries\n"},
-    {"dump", pq_cmd_dump, "dump -i INTERFACE -p PORT: show the packets to a port, layer by layer",
+    {"dump", pq_cmd_dump, "dump -c FILE: show the packets that come in, layer by layer",
      "  -i, --interface NAME   where they come in\n"
      "  -p, --port PORT        that they go to, or a range of them\n"
-     "  -c, --config FILE      both of a server's configuration, and its keys: a line a datagram\n"
-     "  -r, --read FILE        packets of a pcap file, of both directions; -c a client's, too\n"
+     "  -c, --config FILE      what comes to this server or client, with its keys: a line a "
+     "datagram\n"
+     "  -r, --read FILE        packets of a pcap file, of both directions\n"
      "  -w, --write FILE       keep them in a pcap file\n"
      "      --stats            count them by kind until Ctrl-C, to compare both ends; with -c\n"
      "      --hex              with -c, too: all bytes of the payload\n"},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import paqet
 from case import add, expect, test
-from lab import Lab, Process, wait_until
+from lab import Host, Lab, Process, wait_until
 from paqet import PORT, Settings
 from test_keys import Keys
 from test_reload import config_of
@@ -20,8 +20,11 @@ ECHOED = 1000
 
 
 def start_dump(lab: Lab, server: Process, *options: str) -> Process:
-    argv = [paqet.program(), "dump", "-c", str(config_of(server)), *options]
-    process = lab.s.start("dump", argv)
+    return start_dump_at(lab.s, config_of(server), *options)
+
+
+def start_dump_at(host: Host, config: Path, *options: str) -> Process:
+    process = host.start("dump", [paqet.program(), "dump", "-c", str(config), *options])
     wait_until(process.has_packet_socket, 10, "the packet socket of dump")
     return process
 
@@ -124,11 +127,14 @@ def test_dump_files() -> None:
             tcpdumps[-1].wait_log("listening on", 10)
         kept = lab.new_file("kept.pcap")
         live = start_dump(lab, server, "--stats", "-w", str(kept))
+        config = lab.new_file("clients.yaml")
+        config.write_text(paqet.client_config(lab, settings))
+        at_client = start_dump_at(lab.c, config, "--stats")
         client = paqet.start_client(lab, settings)
         paqet.wait_working(lab)
         visit(lab)
         client.stop()
-        for process in (*tcpdumps, live):
+        for process in (*tcpdumps, live, at_client):
             process.stop()
         of_server, of_client = config_of(server), config_of(client)
         at = {name: counts(dump(lab, "-c", of_server, "--stats", "-r", path)) for name, path in files.items()}
@@ -137,6 +143,8 @@ def test_dump_files() -> None:
         expect(counts(dump(lab, "-c", of_client, "--stats", "-r", files["c"])) == at["c"], "by the client's file")
         arrived = {kind: row[:2] for kind, row in at["s"].items() if row[0]}
         expect({kind: row[:2] for kind, row in counts(live.log()).items()} == arrived, f"{live.log()} {arrived}")
+        arrived = {kind: row[2:] for kind, row in at["c"].items() if row[2]}
+        expect({kind: row[2:] for kind, row in counts(at_client.log()).items()} == arrived, f"{at_client.log()} {arrived}")
         expect(counts(dump(lab, "-c", of_server, "--stats", "-r", kept)) == counts(live.log()), "what -w has kept")
         lines = dump(lab, "-c", of_server, "-r", files["any"])
         expect("header: TCP 127.0.0.1:8080" in lines, lines[:2000])
