@@ -9,8 +9,20 @@ case ${1:-} in
 upgrade | failed-upgrade | abort-install | abort-upgrade | disappear | 1) exit 0 ;;
 esac
 
+# Scripts of OpenRC and procd that "paqet init" of this program has written.
+written_scripts() {
+    for script in /etc/init.d/paqet-*; do
+        if grep -qs '^# Written by "paqet init"' "$script" && grep -q '[" ]/usr/bin/paqet[" ]' "$script"; then
+            echo "$script"
+        fi
+    done
+}
+
 # Links that would start it at boot: with dpkg they stay until it purges.
 unlink_services() {
+    for script in $(written_scripts); do
+        rm -f /etc/runlevels/*/"${script##*/}" /etc/rc.d/[SK][0-9][0-9]"${script##*/}"
+    done
     [ ! -e /etc/systemd/system/paqet@.service ] || return 0 # it is of another program, see below
     for link in /etc/systemd/system/*.wants/paqet@*.service; do
         if [ -L "$link" ]; then
@@ -35,6 +47,9 @@ purge)
         rm -f /etc/systemd/system/paqet@.service
     fi
     unlink_services
+    for script in $(written_scripts); do
+        rm -f "$script"
+    done
     rm -rf /etc/paqet /var/lib/paqet /run/paqet /run/paqet-*.pid /var/log/paqet-*.log
     if command -v userdel >/dev/null 2>&1; then
         userdel paqet >/dev/null 2>&1 || true
