@@ -295,10 +295,12 @@ static void firewall_missing(const struct pq_app *app, int e)
     const uint16_t port = app->conf->own_port;
     pq_firewall_advice(&app->fw_conf, port, advice, sizeof advice);
     PQ_LOG(PQ_LOG_WARN,
-           "no firewall rule could be made (nftables: %s): the kernel will answer the "
+           "no firewall rule could be made (nftables: %s; nor by iptables): the kernel will answer "
+           "the "
            "tunnel's packets with RST, and routers on the way may cut it",
            pq_strerror(e));
-    pq_say("no firewall rule could be made (nftables: %s). Type this yourself%s:\n  %s",
+    pq_say("no firewall rule could be made (nftables: %s; nor by iptables). Type this "
+           "yourself%s:\n  %s",
            pq_strerror(e),
            port ? ""
                 : ", with the client's port fixed by network.ipv4.addr in "

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* spawn.h - other programs, such as the system's service manager.  No shell is involved.  Blocking;
- * for commands that set up, from their only thread. */
+/* spawn.h - other programs, such as the system's service manager.  No shell is involved.  Blocking.
+ * From any thread: the child does nothing but become the program. */
 #ifndef PQ_OS_SPAWN_H
 #define PQ_OS_SPAWN_H
 #include "base/time.h"

@@ -2,6 +2,7 @@
 #include "os/firewall.h"
 
 #include "base/err.h"
+#include "os/linux/iptables.h"
 #include "os/linux/nft.h"
 
 #include <netinet/in.h>
@@ -40,6 +41,7 @@ static const struct variant variants[VARIANTS] = {
 };
 
 struct pq_firewall {
+    struct pq_iptables *iptables; /* in place of all the rest, if not NULL */
     struct pq_nft nft;
     struct pq_nft_batch batch;
     const struct variant *v;
@@ -121,12 +123,18 @@ int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *co
         }
     }
     pq_nft_close(&f->nft);
+    if (e != -EPERM && refused != -EPERM && !conf->decoy && !pq_iptables_open(&f->iptables, conf)) {
+        *out = f;
+        return 0;
+    }
     free(f);
     return e ? e : refused;
 }
 
 int pq_firewall_move(struct pq_firewall *f, const struct pq_firewall_conf *conf)
 {
+    if (f->iptables)
+        return pq_iptables_move(f->iptables, conf);
     unsigned number = strcmp(conf->ifname, f->ifname[f->now]) == 0 ? f->now : 1 - f->now;
     if (add_chain(f, conf, number, true) == 0)
         return 0;
@@ -150,16 +158,18 @@ static int put(struct pq_firewall *f, uint16_t port, uint64_t timeout_ms)
 
 int pq_firewall_add(struct pq_firewall *f, uint16_t port)
 {
-    return put(f, port, 0);
+    return f->iptables ? pq_iptables_add(f->iptables, port) : put(f, port, 0);
 }
 
 int pq_firewall_remove(struct pq_firewall *f, uint16_t port)
 {
-    return put(f, port, LINGER_MS);
+    return f->iptables ? pq_iptables_remove(f->iptables, port, LINGER_MS) : put(f, port, LINGER_MS);
 }
 
 int pq_firewall_admit(struct pq_firewall *f, const struct pq_addr *from)
 {
+    if (f->iptables)
+        return PQ_ENOTSUP;
     pq_nft_begin(&f->batch, &f->nft, f->v->family);
     pq_nft_add_stranger(&f->batch, from, FIRST_MS);
     return pq_nft_commit(&f->batch) ? PQ_ENOTSUP : 0;
@@ -167,6 +177,8 @@ int pq_firewall_admit(struct pq_firewall *f, const struct pq_addr *from)
 
 int pq_firewall_exclude(struct pq_firewall *f, const struct pq_addr *from)
 {
+    if (f->iptables)
+        return PQ_ENOTSUP;
     for (int add = 1; add >= 0; add--) {
         pq_nft_begin(&f->batch, &f->nft, f->v->family);
         if (add) /* what fails waits for all processors: it shall not be missing */
@@ -180,7 +192,7 @@ int pq_firewall_exclude(struct pq_firewall *f, const struct pq_addr *from)
 
 const char *pq_firewall_kind(const struct pq_firewall *f)
 {
-    return f->v->kind;
+    return f->iptables ? pq_iptables_kind(f->iptables) : f->v->kind;
 }
 
 void pq_firewall_close(struct pq_firewall **fp)
@@ -188,21 +200,16 @@ void pq_firewall_close(struct pq_firewall **fp)
     struct pq_firewall *f = *fp;
     if (!f)
         return;
-    pq_nft_begin(&f->batch, &f->nft, f->v->family);
-    pq_nft_del_table(&f->batch);
-    pq_nft_commit(&f->batch);
-    pq_nft_close(&f->nft);
+    if (f->iptables) {
+        pq_iptables_close(f->iptables);
+    } else {
+        pq_nft_begin(&f->batch, &f->nft, f->v->family);
+        pq_nft_del_table(&f->batch);
+        pq_nft_commit(&f->batch);
+        pq_nft_close(&f->nft);
+    }
     free(f);
     *fp = NULL;
-}
-
-/* As iptables writes ports. */
-static const char *ports_text(const struct pq_range *r, char buf[PQ_RANGE_STRLEN])
-{
-    char *dash = strchr(pq_range_str(r, buf), '-');
-    if (dash)
-        *dash = ':';
-    return buf;
 }
 
 void pq_firewall_advice(const struct pq_firewall_conf *c, uint16_t port, char *buf, size_t cap)
@@ -213,9 +220,9 @@ void pq_firewall_advice(const struct pq_firewall_conf *c, uint16_t port, char *b
     bool is4 = !c->client || pq_addr_is4(&s->addr);
     if (c->client)
         snprintf(match, sizeof match, "-s %s --sport %s ", pq_addr_ip_str(&s->addr, ip),
-                 ports_text(&s->ports, from));
+                 pq_iptables_ports(&s->ports, from));
     if (!c->client)
-        ports_text(&c->ports, number);
+        pq_iptables_ports(&c->ports, number);
     else if (port)
         snprintf(number, sizeof number, "%u", port);
     const char *tool = is4 ? "iptables" : "ip6tables";
