@@ -211,3 +211,16 @@ bool pq_span_net(struct pq_ip_span *s, struct pq_net *net)
     memcpy(s->from, last, 16);
     return pq_ip_next(s->from);
 }
+
+bool pq_spans_has(const struct pq_spans *s, const struct pq_addr *a)
+{
+    size_t low = 0, high = s->n; /* of the ranges that begin at or before it, the last */
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        if (cmp(s->v[mid].from, a->ip) <= 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low && cmp(a->ip, s->v[low - 1].to) <= 0;
+}

@@ -39,6 +39,8 @@ int pq_spans_and(struct pq_spans *out, const struct pq_spans *a, const struct pq
 /* The same for the ranges of a that are not, with both ends, in b. */
 int pq_spans_new(struct pq_spans *out, const struct pq_spans *a, const struct pq_spans *b);
 
+bool pq_spans_has(const struct pq_spans *s, const struct pq_addr *a);
+
 bool pq_span_is4(const struct pq_ip_span *s);
 
 /* Takes the largest network off that begins where the range does.  Returns whether more is left. */

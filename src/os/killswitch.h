@@ -31,6 +31,10 @@ int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_co
 int pq_killswitch_direct(struct pq_killswitch *k, const struct pq_spans *gone,
                          const struct pq_spans *more);
 
+/* The same for a single address, whether or not it is in those ranges; any thread, one for each
+ * address at a time.  Returns as pq_killswitch_direct: then nothing has changed. */
+int pq_killswitch_one(struct pq_killswitch *k, const struct pq_addr *ip, bool direct);
+
 /* Takes the rules away, unless they are to be kept, and frees.  Sets *k to NULL; NULL does nothing.
  */
 void pq_killswitch_close(struct pq_killswitch **k);

@@ -8,6 +8,8 @@
 #include "base/addr.h"
 #include "base/spans.h"
 
+#include <pthread.h>
+
 #define PQ_TUN_WHY_LEN 512
 #define PQ_TUN_KEEP    32 /* most addresses of a policy */
 
@@ -25,12 +27,15 @@ struct pq_tundev {
     char name[16];
     bool offload; /* each read and write has PQ_VNET_LEN bytes in front */
     bool has4, has6;
+    struct pq_addr addr4, addr6;
     bool rules4, rules6;  /* policy rules were made ... */
     unsigned n_kept;      /* ... about as many of them for addresses to keep */
     uint32_t table;       /* in which routes were made; 0 = none were */
     struct pq_spans past; /* what pq_tundev_past has let past it ... */
     bool shared;          /* ... while other clients were there */
     bool past_made;       /* it was called */
+    pthread_mutex_t lock; /* of what leads to us, without networks of other clients: */
+    struct pq_spans own;
 };
 
 /* Where packets that must not go into the tunnel are told apart; see pq_tundev_routes. */
@@ -57,16 +62,18 @@ int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why
  *
  * Without a policy (server): routes in the main table.  One that leads to the device already stays.
  *
- * With a policy (client): routes in table PQ_ROUTE_MARK, and for each IP version that has one,
- * rules before the main table:
- *   28760  from each of policy->keep: goto 28763.  What talks from one of this machine's own
+ * With a policy (client): routes in table PQ_ROUTE_MARK, and in PQ_ROUTE_MARK + 1, where nothing
+ * goes past the device; and for each IP version that has one, rules before the main table:
+ *   28760  from each of policy->keep: goto 29771.  What talks from one of this machine's own
  *          addresses, such as the ssh session that started us, goes on as it was, by whatever
  *          rules the machine has for it.
  *   28761  main table, but for its default route: the local network and what the user has routed
  *          stay as they are.
- *   28762  without the mark PQ_ROUTE_MARK: our table.  Lookups with the mark (netinfo.h) go on to
+ *   28762  from the device's address: table PQ_ROUTE_MARK + 1.  What has begun in the tunnel stays
+ *          there when pq_tundev_past lets its target past the device.
+ *   29770  without the mark PQ_ROUTE_MARK: our table.  Lookups with the mark (netinfo.h) go on to
  *          the main table.
- *   28763  nothing: where the first ones lead.
+ *   29771  nothing: where the first ones lead.
  * So a network that the main table knows by itself is not led into the tunnel.  Several clients of
  * a network namespace share table and rules: the longest prefix decides to which one a packet goes,
  * and none may have the same network as another.
@@ -86,6 +93,18 @@ int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
  * PQ_EINVAL (1024 routes of clients) or -errno; all that was let past leads into the device then.
  */
 int pq_tundev_past(struct pq_tundev *d, const struct pq_spans *direct);
+
+enum pq_tun_one { /* where a single address leads */
+                  PQ_TUN_AS_NETWORK,
+                  PQ_TUN_PAST,
+                  PQ_TUN_INTO,
+};
+
+/* Has an address, which went to `was` by the last call for it, go elsewhere, whatever
+ * pq_tundev_past says; does nothing if it leads to another client's device or to none.  Quick; any
+ * thread, one for each address at a time, also during pq_tundev_past.  Returns 0 or -errno. */
+int pq_tundev_one(struct pq_tundev *d, const struct pq_addr *ip, enum pq_tun_one was,
+                  enum pq_tun_one to);
 
 /* Whether a client leads networks into this device.  false if nobody can tell. */
 bool pq_tundev_is_ours(int ifindex);

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 
 #include <linux/netfilter.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ static const char kept_table[] = "paqet_kill_switch";
 struct pq_killswitch {
     struct pq_nft nft;
     struct pq_nft_batch batch;
+    pthread_mutex_t lock; /* of both, from one batch to the next */
     bool keep;
 };
 
@@ -146,9 +148,9 @@ static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
     accept_targets(b, name, here, sizeof here / sizeof here[0]);
     if (c->lan)
         accept_targets(b, name, lan, sizeof lan / sizeof lan[0]);
-    for (int is4 = 0; is4 < 2; is4++) {
+    for (int i = 0; i < 4; i++) {
         pq_nft_rule(b, name);
-        pq_nft_if_network(b, is4);
+        pq_nft_if_network(b, i & 1, i & 2);
         pq_nft_then(b, PQ_NFT_ACCEPT);
     }
     pq_nft_rule(b, name);
@@ -205,6 +207,7 @@ int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_co
     if (!k)
         return PQ_ENOMEM;
     k->keep = c->keep;
+    pthread_mutex_init(&k->lock, NULL);
     int e = pq_nft_open(&k->nft);
     if (!e && c->keep)
         memcpy(k->nft.table, kept_table, sizeof kept_table);
@@ -214,6 +217,7 @@ int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_co
         e = install(k, c, !c->keep && i % 2 == 0, i < 2);
     if (e) {
         pq_nft_close(&k->nft);
+        pthread_mutex_destroy(&k->lock);
         free(k);
         return e;
     }
@@ -225,9 +229,11 @@ static int change(struct pq_killswitch *k, const struct pq_spans *s, bool add)
 {
     int e = 0;
     for (size_t done = 0; !e && done < s->n;) {
+        pthread_mutex_lock(&k->lock);
         pq_nft_begin(&k->batch, &k->nft, NFPROTO_INET);
         done += pq_nft_change_networks(&k->batch, s, done, add);
         e = pq_nft_commit(&k->batch);
+        pthread_mutex_unlock(&k->lock);
     }
     return e;
 }
@@ -238,10 +244,22 @@ int pq_killswitch_direct(struct pq_killswitch *k, const struct pq_spans *gone,
     int e = change(k, gone, false);
     e = e ? e : change(k, more, true);
     if (e) {
+        pthread_mutex_lock(&k->lock);
         pq_nft_begin(&k->batch, &k->nft, NFPROTO_INET);
         pq_nft_clear_networks(&k->batch);
         pq_nft_commit(&k->batch);
+        pthread_mutex_unlock(&k->lock);
     }
+    return e;
+}
+
+int pq_killswitch_one(struct pq_killswitch *k, const struct pq_addr *ip, bool direct)
+{
+    pthread_mutex_lock(&k->lock);
+    pq_nft_begin(&k->batch, &k->nft, NFPROTO_INET);
+    pq_nft_change_one(&k->batch, ip, direct);
+    const int e = pq_nft_commit(&k->batch);
+    pthread_mutex_unlock(&k->lock);
     return e;
 }
 
@@ -261,6 +279,7 @@ void pq_killswitch_close(struct pq_killswitch **kp)
         pq_nft_commit(&k->batch);
     }
     pq_nft_close(&k->nft);
+    pthread_mutex_destroy(&k->lock);
     free(k);
     *kp = NULL;
 }

@@ -332,11 +332,14 @@ void pq_nft_if_target(struct pq_nft_batch *b, const struct pq_addr *from, const 
     compare(b, NFT_CMP_LTE, is4 ? pq_addr_v4(to) : to->ip, len);
 }
 
-void pq_nft_if_network(struct pq_nft_batch *b, bool is4)
+void pq_nft_if_network(struct pq_nft_batch *b, bool is4, bool one)
 {
     pq_nft_if_family(b, is4);
     payload(b, NFT_PAYLOAD_NETWORK_HEADER, is4 ? 16 : 24, is4 ? 4 : 16);
-    lookup(b, NFT_REG_1, pq_nft_networks(is4), PQ_NFT_NETWORKS_ID + is4);
+    if (one)
+        lookup(b, NFT_REG_1, pq_nft_ones(is4), PQ_NFT_ONES_ID + is4);
+    else
+        lookup(b, NFT_REG_1, pq_nft_networks(is4), PQ_NFT_NETWORKS_ID + is4);
 }
 
 void pq_nft_if_neighbours(struct pq_nft_batch *b)

@@ -49,7 +49,8 @@ void pq_nft_del_table(struct pq_nft_batch *b);
 void pq_nft_add_ports(struct pq_nft_batch *b); /* the set `ports`, whose elements may time out */
 /* The sets of addresses and ports, for IPv4 and IPv6, whose elements time out. */
 void pq_nft_add_strangers(struct pq_nft_batch *b);
-void pq_nft_add_networks(struct pq_nft_batch *b); /* sets of ranges, for IPv4 and IPv6 */
+/* Sets of ranges, and of single addresses, for IPv4 and IPv6. */
+void pq_nft_add_networks(struct pq_nft_batch *b);
 void pq_nft_add_chain(struct pq_nft_batch *b, const struct pq_nft_chain *c);
 void pq_nft_del_chain(struct pq_nft_batch *b, const char *name);
 
@@ -67,6 +68,9 @@ size_t pq_nft_change_networks(struct pq_nft_batch *b, const struct pq_spans *s, 
                               bool add);
 
 void pq_nft_clear_networks(struct pq_nft_batch *b);
+
+/* Adds to the single addresses, or takes away what is there. */
+void pq_nft_change_one(struct pq_nft_batch *b, const struct pq_addr *a, bool add);
 
 /* A rule at the end of a chain: conditions, then what to do. */
 void pq_nft_rule(struct pq_nft_batch *b, const char *chain);
@@ -91,7 +95,8 @@ void pq_nft_if_mark(struct pq_nft_batch *b, uint32_t mark);
 void pq_nft_if_reply(struct pq_nft_batch *b); /* of a connection, to who began it */
 /* The destination is between these, both included and of one IP version; family inet. */
 void pq_nft_if_target(struct pq_nft_batch *b, const struct pq_addr *from, const struct pq_addr *to);
-void pq_nft_if_network(struct pq_nft_batch *b, bool is4); /* destination; family inet */
+/* The destination is in the ranges, or, `one`, among the single addresses; family inet. */
+void pq_nft_if_network(struct pq_nft_batch *b, bool is4, bool one);
 void pq_nft_if_neighbours(struct pq_nft_batch *b); /* ICMPv6 that finds routers and neighbours */
 void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v);
 void pq_nft_then_redirect(struct pq_nft_batch *b, uint16_t port); /* to this machine; in NAT */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* nft_set.c - the sets of a table: ports; addresses and ports of strangers;
- * networks. */
+/* nft_set.c - the sets of a table: ports; addresses and ports of strangers; networks; single
+ * addresses. */
 #include "os/linux/nft_set.h"
 
 #include "base/bytes.h"
@@ -127,17 +127,36 @@ const char *pq_nft_networks(bool is4)
     return is4 ? "networks4" : "networks6";
 }
 
+const char *pq_nft_ones(bool is4)
+{
+    return is4 ? "addresses4" : "addresses6";
+}
+
+static void add_addresses(struct pq_nft_batch *b, const char *name, uint32_t flags, bool is4,
+                          uint32_t id)
+{
+    struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_NEWSET, NLM_F_CREATE);
+    pq_nl_put_str(o, NFTA_SET_TABLE, b->n->table);
+    pq_nl_put_str(o, NFTA_SET_NAME, name);
+    pq_nl_put_be32(o, NFTA_SET_FLAGS, flags);
+    pq_nl_put_be32(o, NFTA_SET_KEY_TYPE, is4 ? 7 : 8); /* nft's numbers, for who lists it */
+    pq_nl_put_be32(o, NFTA_SET_KEY_LEN, is4 ? 4 : 16);
+    pq_nl_put_be32(o, NFTA_SET_ID, id);
+}
+
 void pq_nft_add_networks(struct pq_nft_batch *b)
 {
     for (uint32_t is4 = 0; is4 < 2; is4++) {
-        struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_NEWSET, NLM_F_CREATE);
-        pq_nl_put_str(o, NFTA_SET_TABLE, b->n->table);
-        pq_nl_put_str(o, NFTA_SET_NAME, pq_nft_networks(is4));
-        pq_nl_put_be32(o, NFTA_SET_FLAGS, NFT_SET_INTERVAL);
-        pq_nl_put_be32(o, NFTA_SET_KEY_TYPE, is4 ? 7 : 8); /* nft's numbers, for who lists it */
-        pq_nl_put_be32(o, NFTA_SET_KEY_LEN, is4 ? 4 : 16);
-        pq_nl_put_be32(o, NFTA_SET_ID, PQ_NFT_NETWORKS_ID + is4);
+        add_addresses(b, pq_nft_networks(is4), NFT_SET_INTERVAL, is4, PQ_NFT_NETWORKS_ID + is4);
+        add_addresses(b, pq_nft_ones(is4), 0, is4, PQ_NFT_ONES_ID + is4);
     }
+}
+
+void pq_nft_change_one(struct pq_nft_batch *b, const struct pq_addr *a, bool add)
+{
+    const bool is4 = pq_addr_is4(a);
+    const struct element e = {pq_nft_ones(is4), is4 ? pq_addr_v4(a) : a->ip, is4 ? 4 : 16, 0};
+    element(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, add ? NLM_F_CREATE : 0, &e);
 }
 
 static void put_end(struct pq_nl_out *o, const uint8_t ip[16], bool is4, bool behind)

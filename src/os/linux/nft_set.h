@@ -14,5 +14,8 @@ void pq_nft_put_timeout(struct pq_nl_out *o, uint16_t type, uint64_t ms);
 const char *pq_nft_strangers(bool is4);
 const char *pq_nft_networks(bool is4);
 
+const char *pq_nft_ones(bool is4);
+
 #define PQ_NFT_NETWORKS_ID 4 /* of IPv6; the next one is IPv4 */
+#define PQ_NFT_ONES_ID     6
 #endif

@@ -227,7 +227,12 @@ static int add_address(const struct pq_tundev *d, const struct pq_net *net,
 
 int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why[PQ_TUN_WHY_LEN])
 {
-    *d = (struct pq_tundev){.fd = -1, .has4 = c->has4, .has6 = c->has6};
+    *d = (struct pq_tundev){.fd = -1,
+                            .has4 = c->has4,
+                            .has6 = c->has6,
+                            .addr4 = c->net4.ip,
+                            .addr6 = c->net6.ip,
+                            .lock = PTHREAD_MUTEX_INITIALIZER};
     int e = open_clone(d, why);
     if (!e)
         e = attach(d, c, why);

@@ -38,11 +38,6 @@ static bool net_of(const struct pq_rt_route *r, struct pq_net *out)
     return r->has_dst || !r->dst_len;
 }
 
-static bool is_owner(const struct pq_rt_route *r, int ifindex)
-{
-    return r->metric == pq_metric_past(ifindex);
-}
-
 static int on_route(const struct pq_nl_msg *m, void *arg)
 {
     struct table *t = arg;
@@ -54,6 +49,8 @@ static int on_route(const struct pq_nl_msg *m, void *arg)
         t->past = true;
         return 0;
     }
+    if (r.metric != PQ_METRIC_TUN)
+        return 0; /* a single address of a name */
     t->more = t->more || t->n == ROUTES_MAX;
     if (t->more || !net_of(&r, &next->net))
         return 0;
@@ -87,7 +84,7 @@ static bool is_wrong(const struct table *t, const struct pq_rt_route *r)
         return false;
     for (unsigned i = 0; i < t->n; i++) {
         const struct route *one = &t->v[i];
-        const bool owner = is_owner(r, one->ifindex);
+        const bool owner = pq_is_past(r->metric, one->ifindex);
         const struct pq_net **best = owner ? &its : one->ifindex == t->own ? &most : NULL;
         alive = alive || owner;
         if (best && is_in(&net, &one->net) && (!*best || one->net.bits > (*best)->bits))
@@ -101,7 +98,8 @@ static int on_past(const struct pq_nl_msg *m, void *arg)
     struct table *t = arg;
     struct pq_rt_route r;
     if (pq_rt_route(&r, m) && r.table == PQ_ROUTE_MARK && !r.is_unicast &&
-        r.protocol == PQ_ROUTE_PROTOCOL && (is_owner(&r, t->own) ? t->fresh : is_wrong(t, &r)))
+        r.protocol == PQ_ROUTE_PROTOCOL &&
+        (pq_is_past(r.metric, t->own) ? t->fresh : is_wrong(t, &r)))
         pq_rt_batch_add(&t->batch, RTM_DELROUTE, 0, m->body.p, m->body.n);
     return 0;
 }
@@ -204,6 +202,15 @@ static int change(struct pq_tundev *d, struct table *t, struct pq_spans *want)
     return e;
 }
 
+static void set_own(struct pq_tundev *d, struct pq_spans *own)
+{
+    const struct pq_spans was = d->own;
+    pthread_mutex_lock(&d->lock);
+    d->own = *own;
+    pthread_mutex_unlock(&d->lock);
+    *own = was;
+}
+
 int pq_tundev_past(struct pq_tundev *d, const struct pq_spans *direct)
 {
     struct pq_spans own = {.v = NULL}, want = {.v = NULL};
@@ -225,8 +232,51 @@ int pq_tundev_past(struct pq_tundev *d, const struct pq_spans *direct)
     e = e ? e : pq_spans_and(&want, direct, &own);
     e = e ? e : change(d, t, &want);
     pq_tunroute_unlock(lock);
+    if (!e)
+        set_own(d, &own);
     pq_spans_free(&own);
     pq_spans_free(&want);
     free(t);
     return e;
+}
+
+/* ---- single addresses */
+
+static bool leads_here(struct pq_tundev *d, const struct pq_addr *ip)
+{
+    pthread_mutex_lock(&d->lock);
+    const bool here = pq_spans_has(&d->own, ip);
+    pthread_mutex_unlock(&d->lock);
+    return here;
+}
+
+static int put_one(const struct pq_tundev *d, const struct pq_addr *ip, enum pq_tun_one to,
+                   bool add)
+{
+    uint8_t buf[256];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    const bool v4 = pq_addr_is4(ip), into = to == PQ_TUN_INTO;
+    const struct rtmsg h = {.rtm_family = v4 ? AF_INET : AF_INET6,
+                            .rtm_dst_len = v4 ? 32 : 128,
+                            .rtm_protocol = PQ_ROUTE_PROTOCOL,
+                            .rtm_scope = v4 && into ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+                            .rtm_type = into ? RTN_UNICAST : RTN_THROW};
+    pq_nl_begin(&o, add ? RTM_NEWROUTE : RTM_DELROUTE,
+                NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0), &h, sizeof h);
+    pq_nl_put_addr(&o, RTA_DST, ip);
+    pq_nl_put_u32(&o, RTA_TABLE, PQ_ROUTE_MARK);
+    if (into)
+        pq_nl_put_u32(&o, RTA_OIF, (uint32_t)d->index);
+    pq_nl_put_u32(&o, RTA_PRIORITY, pq_metric_one(d->index));
+    return pq_nl_query(&o, NULL, NULL);
+}
+
+int pq_tundev_one(struct pq_tundev *d, const struct pq_addr *ip, enum pq_tun_one was,
+                  enum pq_tun_one to)
+{
+    if (was != PQ_TUN_AS_NETWORK && was != to)
+        put_one(d, ip, was, false);
+    if (to == PQ_TUN_AS_NETWORK || !leads_here(d, ip))
+        return 0;
+    return put_one(d, ip, to, true);
 }

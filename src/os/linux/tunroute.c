@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tunroute.c - routes into a TUN device, and the rules that keep some packets out of them. */
+/* tunroute.c - routes into a TUN device. */
 #include "os/linux/tunroute.h"
 #include "base/err.h"
 #include "os/netinfo.h"
@@ -7,7 +7,6 @@
 #include <net/if.h>
 
 #include <errno.h>
-#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -20,62 +19,7 @@
 #define LOCK_TRIES   100
 #define LOCK_WAIT_US 20000
 
-enum { PREF_KEEP = 28760, PREF_MAIN, PREF_TUN, PREF_END, REQUEST_MAX = 512 };
-
-/* ---- rules */
-
-struct rule {
-    uint32_t pref;
-    uint8_t action;             /* FR_ACT_*; GOTO leads to PREF_END */
-    const struct pq_addr *from; /* or NULL */
-    uint32_t table;             /* main: all but its default route; ours: without the mark */
-};
-
-static int add_rule(bool v4, const struct rule *r)
-{
-    uint8_t buf[REQUEST_MAX];
-    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
-    const bool marked = r->table == PQ_ROUTE_MARK; /* for what does not bear the mark */
-    const struct fib_rule_hdr h = {.family = v4 ? AF_INET : AF_INET6,
-                                   .action = r->action,
-                                   .src_len = !r->from ? 0
-                                              : v4     ? 32
-                                                       : 128,
-                                   .flags = marked ? FIB_RULE_INVERT : 0};
-    pq_nl_begin(&o, RTM_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &h, sizeof h);
-    pq_nl_put_u32(&o, FRA_PRIORITY, r->pref);
-    if (r->action == FR_ACT_GOTO)
-        pq_nl_put_u32(&o, FRA_GOTO, PREF_END);
-    if (r->from)
-        pq_nl_put_addr(&o, FRA_SRC, r->from);
-    if (r->table)
-        pq_nl_put_u32(&o, FRA_TABLE, r->table);
-    if (r->table == RT_TABLE_MAIN)
-        pq_nl_put_u32(&o, FRA_SUPPRESS_PREFIXLEN, 0);
-    if (marked)
-        pq_nl_put_u32(&o, FRA_FWMARK, PQ_ROUTE_MARK);
-    return pq_nl_query(&o, NULL, NULL);
-}
-
-static int remove_rule(bool v4, uint32_t pref)
-{
-    uint8_t buf[REQUEST_MAX];
-    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
-    const struct fib_rule_hdr h = {.family = v4 ? AF_INET : AF_INET6};
-    pq_nl_begin(&o, RTM_DELRULE, NLM_F_ACK, &h, sizeof h);
-    pq_nl_put_u32(&o, FRA_PRIORITY, pref);
-    return pq_nl_query(&o, NULL, NULL);
-}
-
-/* Removes our rules up to one priority, also those that a killed program left. */
-static void remove_rules(bool v4, uint32_t last)
-{
-    for (uint32_t pref = PREF_KEEP; pref <= last; pref++) {
-        int e = 0;
-        for (int i = 0; i < 4 * PQ_TUN_KEEP && !e; i++)
-            e = remove_rule(v4, pref);
-    }
-}
+#define REQUEST_MAX 512
 
 /* ---- who else has routes in our table */
 
@@ -134,40 +78,11 @@ void pq_tunroute_unlock(int fd)
 
 static void drop_rules(struct pq_tundev *d)
 {
-    if ((d->rules4 || d->rules6) && !is_used(d->index)) {
-        remove_rules(true, PREF_END); /* perhaps those of another client that has ended */
-        remove_rules(false, PREF_END);
-    }
+    if ((d->rules4 || d->rules6) && !is_used(d->index))
+        pq_tunrule_remove_all(); /* perhaps those of another client that has ended */
+    else if (d->rules4 || d->rules6)
+        pq_tunrule_remove_own(d);
     d->rules4 = d->rules6 = false;
-}
-
-static int keep_addrs(struct pq_tundev *d, bool v4, const struct pq_tundev_policy *p)
-{
-    for (unsigned i = 0; i < p->n_keep; i++) {
-        if (pq_addr_is4(&p->keep[i]) != v4)
-            continue;
-        int e = add_rule(
-            v4, &(struct rule){.pref = PREF_KEEP, .action = FR_ACT_GOTO, .from = &p->keep[i]});
-        if (e && e != -EEXIST)
-            return e;
-        d->n_kept += !e;
-    }
-    return 0;
-}
-
-static int add_rules(struct pq_tundev *d, bool v4, const struct pq_tundev_policy *p)
-{
-    const struct rule fixed[] = {
-        {.pref = PREF_END, .action = FR_ACT_NOP},
-        {.pref = PREF_MAIN, .action = FR_ACT_TO_TBL, .table = RT_TABLE_MAIN},
-        {.pref = PREF_TUN, .action = FR_ACT_TO_TBL, .table = PQ_ROUTE_MARK},
-    };
-    int e = keep_addrs(d, v4, p);
-    for (size_t i = 0; !e && i < sizeof fixed / sizeof fixed[0]; i++) {
-        e = add_rule(v4, &fixed[i]);
-        e = e == -EEXIST ? 0 : e; /* another client's */
-    }
-    return e;
 }
 
 /* ---- routes */
@@ -252,7 +167,7 @@ static int add_route(const struct pq_tundev *d, const struct pq_net *net, uint32
         pq_nl_put_addr(&o, RTA_DST, &ip);
     pq_nl_put_u32(&o, RTA_TABLE, table);
     pq_nl_put_u32(&o, RTA_OIF, (uint32_t)d->index);
-    if (table == PQ_ROUTE_MARK)
+    if (table != RT_TABLE_MAIN)
         pq_nl_put_u32(&o, RTA_PRIORITY, PQ_METRIC_TUN);
     return pq_nl_query(&o, NULL, NULL);
 }
@@ -269,7 +184,7 @@ static int on_our_route(const struct pq_nl_msg *m, void *arg)
     struct pq_rt_route r;
     if (!pq_rt_route(&r, m) || r.protocol != PQ_ROUTE_PROTOCOL || r.table != ours->table)
         return 0;
-    const bool its = r.is_unicast ? r.ifindex == ours->oif : r.metric == pq_metric_past(ours->oif);
+    const bool its = r.is_unicast ? r.ifindex == ours->oif : pq_is_past(r.metric, ours->oif);
     if (its || !ours->oif)
         pq_rt_batch_add(&ours->batch, RTM_DELROUTE, 0, m->body.p, m->body.n);
     return 0;
@@ -349,15 +264,11 @@ static int add_routes(const struct pq_tundev *d, const struct pq_net *nets, unsi
 static int add_policy(struct pq_tundev *d, const struct pq_tundev_policy *policy,
                       char why[PQ_TUN_WHY_LEN])
 {
-    if (!is_used(d->index)) { /* what a killed program has left */
-        remove_rules(true, PREF_END);
-        remove_rules(false, PREF_END);
-    }
+    if (!is_used(d->index)) /* what a killed program has left */
+        pq_tunrule_remove_all();
     d->rules4 = d->has4;
     d->rules6 = d->has6;
-    int e = d->has4 ? add_rules(d, true, policy) : 0;
-    if (!e && d->has6)
-        e = add_rules(d, false, policy);
+    int e = pq_tunrule_add(d, policy);
     if (!e)
         return 0;
     drop_rules(d);
@@ -373,9 +284,9 @@ void pq_tundev_sweep(void)
 {
     const int lock = pq_tunroute_lock();
     if (!is_used(0)) {
-        remove_rules(true, PREF_END);
-        remove_rules(false, PREF_END);
+        pq_tunrule_remove_all();
         remove_routes(PQ_ROUTE_MARK, 0);
+        remove_routes(PQ_TABLE_INTO, 0);
     }
     pq_tunroute_unlock(lock);
 }
@@ -395,6 +306,8 @@ int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
     if (!e)
         e = add_policy(d, policy, why); /* first, so that nobody takes the routes for left ones */
     if (!e)
+        e = add_routes(d, nets, n, PQ_TABLE_INTO, why);
+    if (!e)
         e = add_routes(d, nets, n, PQ_ROUTE_MARK, why);
     if (e)
         drop_rules(d);
@@ -406,15 +319,7 @@ int pq_tundev_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy)
 {
     if (policy->n_keep > PQ_TUN_KEEP)
         return PQ_EINVAL;
-    if (d->n_kept >= 2 * PQ_TUN_KEEP) { /* most of them are of old networks */
-        if (d->rules4)
-            remove_rules(true, PREF_KEEP);
-        if (d->rules6)
-            remove_rules(false, PREF_KEEP);
-        d->n_kept = 0;
-    }
-    int e = d->rules4 ? keep_addrs(d, true, policy) : 0;
-    return e || !d->rules6 ? e : keep_addrs(d, false, policy);
+    return pq_tunrule_keep(d, policy);
 }
 
 struct asked {
@@ -443,9 +348,12 @@ void pq_tundev_close(struct pq_tundev *d)
     drop_rules(d);
     if (d->table)
         remove_routes(d->table, d->index);
+    if (d->table == PQ_ROUTE_MARK)
+        remove_routes(PQ_TABLE_INTO, d->index);
     pq_tunroute_unlock(lock);
     d->table = 0;
     pq_spans_free(&d->past);
+    pq_spans_free(&d->own);
     if (d->fd >= 0)
         close(d->fd);
     d->fd = -1;

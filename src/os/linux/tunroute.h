@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tunroute.h - what tunroute.c and tundirect.c share: whose routes are whose in our table, and many
- * changes of routes at a time. */
+/* tunroute.h - what tunroute.c, tunrule.c and tundirect.c share: whose routes and rules are whose,
+ * and many changes of them at a time. */
 #ifndef PQ_OS_LINUX_TUNROUTE_H
 #define PQ_OS_LINUX_TUNROUTE_H
 #include "os/linux/nl.h"
@@ -9,8 +9,12 @@
 
 #define PQ_ROUTE_PROTOCOL 113 /* 'q': tells our routes from those that others make */
 
+/* Beside our table, PQ_ROUTE_MARK, one with what leads into devices and nothing past them. */
+#define PQ_TABLE_INTO (PQ_ROUTE_MARK + 1)
+
 /* Metrics in our table.  Routes past the tunnel, which belong to no device, name in theirs the one
- * of their client, and come before those into it. */
+ * of their client, and come before those into it; routes of single addresses come first. */
+#define PQ_METRIC_ONE  0x00000000U
 #define PQ_METRIC_PAST 0x01000000U
 #define PQ_METRIC_TUN  0x02000000U
 
@@ -18,6 +22,29 @@ static inline uint32_t pq_metric_past(int ifindex)
 {
     return PQ_METRIC_PAST | ((uint32_t)ifindex & (PQ_METRIC_PAST - 1));
 }
+
+static inline uint32_t pq_metric_one(int ifindex)
+{
+    return PQ_METRIC_ONE | ((uint32_t)ifindex & (PQ_METRIC_PAST - 1));
+}
+
+/* Whether a route past the tunnel is of this device's client. */
+static inline bool pq_is_past(uint32_t metric, int ifindex)
+{
+    return metric == pq_metric_past(ifindex) || metric == pq_metric_one(ifindex);
+}
+
+/* ---- tunrule.c: the rules of pq_tundev_routes */
+
+/* Makes those of a device, for the IP versions of d->rules4 and rules6.  Returns 0 or -errno. */
+int pq_tunrule_add(struct pq_tundev *d, const struct pq_tundev_policy *policy);
+int pq_tunrule_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy);
+
+/* Removes those of all clients, also of killed ones; what this device alone has. */
+void pq_tunrule_remove_all(void);
+void pq_tunrule_remove_own(const struct pq_tundev *d);
+
+/* ---- tunroute.c */
 
 /* Only one client of a machine changes rules and the table at a time.  Returns what to close then;
  * who waits for two seconds goes on without. */
@@ -27,6 +54,8 @@ void pq_tunroute_unlock(int fd);
 /* The kernel wants the host part to be 0. */
 struct pq_addr pq_tunroute_addr(const struct pq_net *net);
 uint8_t pq_tunroute_len(const struct pq_net *net); /* as for its IP version */
+
+/* ---- rtbatch.c */
 
 /* Requests of NETLINK_ROUTE that go out many at a time; what is there, or gone, already is no
  * error. */
