@@ -99,11 +99,13 @@ struct client_worker {
     pq_ns looked_at;
     unsigned looked_for; /* index in conf->server */
     bool looking;
-    union client_socket *sockets; /* one for each of cl->listeners */
-    struct pq_tun_client *tun;    /* of the first worker, if there is a device, ... */
-    struct pq_dns_port *dns;      /* ... and for tun.dns, ... */
-    struct pq_forward *dns_tcp[2];
-    struct pq_dnsredirect *dns_redirect; /* ... which leads DNS to these */
+    union client_socket *sockets;             /* one for each of cl->listeners */
+    struct pq_tun_client *tun;                /* of the first worker, if there is a device, ... */
+    struct pq_dns_port *dns;                  /* ... and for tun.dns, ... */
+    struct pq_dnsredirect *dns_redirect;      /* ... which leads DNS to it */
+    struct pq_addr resolver[PQ_CONF_DNS_MAX]; /* this machine's own, ... */
+    unsigned n_resolvers;
+    pq_ns resolvers_read; /* ... as they were then; 0: never */
     bool stopping;
 };
 

@@ -1,58 +1,59 @@
 /* SPDX-License-Identifier: MIT */
-/* client_dns.c - tun.dns: the machine's names are looked up behind the tunnel. */
+/* client_dns.c - tun.dns: the machine's names are looked up behind the tunnel, or where the rules
+ * say. */
 #include "app/client.h"
 
 #include "entry/dns_port.h"
-#include "entry/forward.h"
+#include "os/resolvers.h"
 
 #include <errno.h>
 
 #define PORT_TRIES 8
 
-/* Queries over TCP need nothing but to be passed on. */
-static int open_tcp(struct client_worker *cw, const struct pq_addr *resolver, uint16_t port)
+/* Networks come and go, and their resolvers with them. */
+static unsigned beside(void *ctx, struct pq_addr out[PQ_DNS_RESOLVERS_MAX])
 {
-    static const char *const at[] = {"127.0.0.1", "::1"};
-    char host[PQ_ADDR_STRLEN];
-    int e = 0;
-    for (int i = 0; !e && i < 2; i++) {
-        struct pq_forward_conf c = {.host = pq_addr_ip_str(resolver, host), .port = resolver->port};
-        e = pq_addr_parse_ip(&c.listen, at[i]);
-        c.listen.port = port;
-        if (!e)
-            e = pq_forward_open(&cw->dns_tcp[i], &cw->w.front, &c);
-        if (i && (e == -EADDRNOTAVAIL || e == -EAFNOSUPPORT))
-            e = 0; /* no IPv6 here */
+    struct client_worker *cw = ctx;
+    const struct pq_conf_tun *t = &cw->cl->app.conf->tun;
+    const pq_ns now = uv_hrtime();
+    if (t->n_dns_direct) {
+        memcpy(out, t->dns_direct, t->n_dns_direct * sizeof *out);
+        return t->n_dns_direct;
     }
-    return e;
+    if (!cw->resolvers_read || now >= cw->resolvers_read + PQ_SEC) {
+        cw->n_resolvers = pq_resolvers(cw->resolver, PQ_DNS_RESOLVERS_MAX);
+        cw->resolvers_read = now;
+    }
+    memcpy(out, cw->resolver, cw->n_resolvers * sizeof *out);
+    return cw->n_resolvers;
 }
 
-static void close_ports(struct client_worker *cw)
+static int steer(void *ctx, const struct pq_addr *ip, enum pq_steered was, enum pq_steered to)
 {
-    pq_dns_port_close(&cw->dns);
-    for (int i = 0; i < 2; i++)
-        pq_forward_close(&cw->dns_tcp[i]);
+    static const enum pq_tun_one one[] = {[PQ_STEERED_NOT] = PQ_TUN_AS_NETWORK,
+                                          [PQ_STEERED_DIRECT] = PQ_TUN_PAST,
+                                          [PQ_STEERED_TUNNEL] = PQ_TUN_INTO};
+    struct client_worker *cw = ctx;
+    return pq_app_tun_one(&cw->cl->tun, ip, one[was], one[to]);
 }
 
 int pq_client_open_dns(struct client_worker *cw)
 {
     const struct pq_conf_tun *t = &cw->cl->app.conf->tun;
+    const struct pq_dns_port_conf c = {
+        .resolvers = t->dns, .n = t->n_dns, .beside = beside, .steer = steer, .ctx = cw};
     uint16_t port = 0;
     int e = -EADDRINUSE;
     if (!t->enabled || !t->n_dns)
         return 0;
-    for (int i = 0; i < PORT_TRIES && e == -EADDRINUSE; i++) {
-        e = pq_dns_port_open(&cw->dns, &cw->w.front, t->dns, t->n_dns, &port);
-        if (!e)
-            e = open_tcp(cw, &t->dns[0], port);
-        if (e)
-            close_ports(cw);
-    }
+    for (int i = 0; i < PORT_TRIES && e == -EADDRINUSE; i++)
+        e = pq_dns_port_open(&cw->dns, &cw->w.front, &c, &port);
+    cw->w.front.dns = cw->dns;
     if (!e)
         e = pq_dnsredirect_open(&cw->dns_redirect, port, PQ_ROUTE_MARK);
     if (e) {
         pq_say("tun.dns: the machine's DNS cannot be led into the tunnel: %s", pq_strerror(e));
-        close_ports(cw);
+        pq_client_close_dns(cw);
         return e;
     }
     char ip[PQ_ADDR_STRLEN];
@@ -64,5 +65,6 @@ int pq_client_open_dns(struct client_worker *cw)
 void pq_client_close_dns(struct client_worker *cw)
 {
     pq_dnsredirect_close(&cw->dns_redirect);
-    close_ports(cw);
+    cw->w.front.dns = NULL;
+    pq_dns_port_close(&cw->dns);
 }

@@ -3,6 +3,7 @@
 #include "app/client.h"
 #include "app/names.h"
 #include "app/reload.h"
+#include "entry/dns_port.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -210,8 +211,11 @@ static void finish(struct client_change *v)
         change_servers(v->servers);
     }
     pq_conf_swap_live(app->own_conf, v->next);
-    for (unsigned i = 0; i < app->n_workers; i++)
+    for (unsigned i = 0; i < app->n_workers; i++) {
         v->cl->cw[i]->w.front.split = app->conf->split;
+        if (v->cl->cw[i]->dns)
+            pq_dns_port_renew(v->cl->cw[i]->dns);
+    }
 }
 
 static void tell(const struct client_change *v, struct pq_news *news)

@@ -133,6 +133,17 @@ int pq_app_tun_rules(struct pq_app_tun *t, const struct pq_split *split, size_t 
     return e;
 }
 
+int pq_app_tun_one(struct pq_app_tun *t, const struct pq_addr *ip, enum pq_tun_one was,
+                   enum pq_tun_one to)
+{
+    int e = 0;
+    if (t->kill && was == PQ_TUN_PAST)
+        pq_killswitch_one(t->kill, ip, false);
+    if (t->kill && to == PQ_TUN_PAST)
+        e = pq_killswitch_one(t->kill, ip, true);
+    return pq_tundev_one(&t->dev, ip, was, e ? PQ_TUN_AS_NETWORK : to);
+}
+
 /* The client's rules at the start. */
 static int open_rules(struct pq_app_tun *t, const struct pq_conf *c, char *why)
 {

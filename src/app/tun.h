@@ -32,5 +32,11 @@ void pq_app_tun_readdress(struct pq_app_tun *t);
  * for 50,000 networks.  Returns 0 or an error: all of it goes into the device then. */
 int pq_app_tun_rules(struct pq_app_tun *t, const struct pq_split *split, size_t *ranges);
 
+/* Client: a single address goes elsewhere than it went by the last call for it, also where the kill
+ * switch is on.  Quick; one thread at a time, also during pq_app_tun_rules.  Returns 0 or an error:
+ * it goes into the device, or where its network goes. */
+int pq_app_tun_one(struct pq_app_tun *t, const struct pq_addr *ip, enum pq_tun_one was,
+                   enum pq_tun_one to);
+
 void pq_app_tun_close(struct pq_app_tun *t);
 #endif

@@ -494,6 +494,7 @@ static void check_other_role(struct pq_check *k)
         {"deny", PQ_ROLE_SERVER, c->rules.deny.set},
         {"outgoing", PQ_ROLE_SERVER, pq_key_is_set(k->lines, "outgoing")},
         {"tun.dns", PQ_ROLE_CLIENT, c->tun.enabled && c->tun.dns_text.n},
+        {"tun.dns_direct", PQ_ROLE_CLIENT, c->tun.enabled && c->tun.dns_direct_text.n},
         {"tun.kill_switch", PQ_ROLE_CLIENT, c->tun.enabled && pq_is_set(c->tun.kill_text)},
         {"tun.masquerade", PQ_ROLE_SERVER, c->tun.enabled && c->tun.masquerade},
     };

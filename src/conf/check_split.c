@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -239,8 +240,43 @@ void pq_conf_check_split(struct pq_check *k)
     pq_split_free(&tried);
 }
 
+/* The first entry that is a name of which no port is known, or a list with names; NULL: none. */
+static const char *first_name(const struct pq_conf *c, int *line)
+{
+    struct pq_target_count lists;
+    unsigned rules;
+    pq_split_count(c->split, &rules, &lists);
+    for (unsigned i = 0; i < c->n_split; i++) {
+        for (enum pq_way w = PQ_WAY_TUNNEL; w <= PQ_WAY_BLOCK; w++) {
+            const struct pq_conf_list *l = list_of(&c->split_rule[i], w);
+            for (unsigned k = 0; k < l->n; k++) {
+                struct pq_split *one = pq_split_new();
+                const bool list = is_list(l->v[k]),
+                           is = one && !list && strcmp(l->v[k], "*") != 0 &&
+                                strcasecmp(l->v[k], "any") != 0 && pq_split_rule(one, w) == 0 &&
+                                pq_split_entry(one, l->v[k]) == 0 && pq_split_has_names(one);
+                pq_split_free(&one);
+                *line = l->line[k];
+                if (is || (list && lists.names))
+                    return l->v[k];
+            }
+        }
+    }
+    return NULL;
+}
+
 void pq_conf_load_lists(struct pq_conf *c, const char *path, struct pq_conf_msgs *m)
 {
-    if (c->role == PQ_ROLE_CLIENT)
-        build(&c->split, c, path, m);
+    const struct pq_conf_tun *t = &c->tun;
+    int line = 0;
+    if (c->role != PQ_ROLE_CLIENT)
+        return;
+    build(&c->split, c, path, m);
+    const char *name =
+        c->split && t->enabled && t->routes_text.n && !t->dns_text.n ? first_name(c, &line) : NULL;
+    if (name)
+        pq_conf_say(m, false, line,
+                    "rules: names, such as %s, count for the proxies alone: set tun.dns, so that "
+                    "it is seen which addresses of packets belong to them",
+                    name);
 }

@@ -160,27 +160,35 @@ static void check_kill_switch(struct pq_check *k)
                 "tun.kill_switch: tun.routes has no default, so all else reaches nothing");
 }
 
-/* Resolvers: an address, perhaps with a port. */
+/* Resolvers: an address, perhaps with a port.  Returns how many. */
+static unsigned check_resolvers(struct pq_check *k, const char *key,
+                                const struct pq_conf_list *text, struct pq_addr *out)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < text->n; i++) {
+        char host[PQ_HOST_LEN];
+        uint16_t port = 53;
+        const bool split = pq_addr_parse_ip(&out[n], text->v[i]) != 0;
+        if (split && (pq_hostport_split(text->v[i], host, sizeof host, &port) || !port ||
+                      pq_addr_parse_ip(&out[n], host))) {
+            pq_conf_say(k->m, true, text->line[i],
+                        "%s[%u]: '%s' is not the address of a resolver, such as 9.9.9.9, "
+                        "192.0.2.1:5353 or 2620:fe::fe",
+                        key, i, text->v[i]);
+            continue;
+        }
+        out[n++].port = port;
+    }
+    return n;
+}
+
 static void check_dns(struct pq_check *k)
 {
     struct pq_conf_tun *t = &k->c->tun;
-    for (unsigned i = 0; i < t->dns_text.n; i++) {
-        const char *const text = t->dns_text.v[i];
-        char host[PQ_HOST_LEN];
-        uint16_t port = 53;
-        struct pq_addr *a = &t->dns[t->n_dns];
-        const bool split = pq_addr_parse_ip(a, text) != 0;
-        if (split && (pq_hostport_split(text, host, sizeof host, &port) || !port ||
-                      pq_addr_parse_ip(a, host))) {
-            pq_conf_say(k->m, true, t->dns_text.line[i],
-                        "tun.dns[%u]: '%s' is not the address of a resolver, such as 9.9.9.9, "
-                        "192.0.2.1:5353 or 2620:fe::fe",
-                        i, text);
-            continue;
-        }
-        a->port = port;
-        t->n_dns++;
-    }
+    t->n_dns = check_resolvers(k, "tun.dns", &t->dns_text, t->dns);
+    t->n_dns_direct = check_resolvers(k, "tun.dns_direct", &t->dns_direct_text, t->dns_direct);
+    if (t->dns_direct_text.n && !t->dns_text.n)
+        PQ_WARN(k, "tun.dns_direct", "tun.dns_direct: has no effect without tun.dns");
 }
 
 void pq_conf_check_tun(struct pq_check *k)

@@ -118,7 +118,7 @@ struct pq_conf_tun {
     struct pq_conf_list routes_text;
     bool masquerade; /* server */
     char *kill_text, *lan_text;
-    struct pq_conf_list dns_text; /* client */
+    struct pq_conf_list dns_text, dns_direct_text; /* client */
     /* what follows */
     struct pq_net net4, net6; /* own address and the network around it */
     bool has4, has6;
@@ -126,8 +126,8 @@ struct pq_conf_tun {
     unsigned n_routes;
     bool default_route;             /* client */
     bool kill, kill_always, no_lan; /* client */
-    struct pq_addr dns[PQ_CONF_DNS_MAX];
-    unsigned n_dns;
+    struct pq_addr dns[PQ_CONF_DNS_MAX], dns_direct[PQ_CONF_DNS_MAX];
+    unsigned n_dns, n_dns_direct;
 };
 
 struct pq_conf_outgoing { /* server: how targets are reached */

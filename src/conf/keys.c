@@ -182,6 +182,7 @@ static const struct pq_key keys[] = {
     STR("tun.kill_switch", AT(tun.kill_text)),
     STR("tun.lan", AT(tun.lan_text)),
     TEXTS("tun.dns", AT(tun.dns_text), KEY_TEXT_OR_TEXTS, PQ_CONF_DNS_MAX),
+    TEXTS("tun.dns_direct", AT(tun.dns_direct_text), KEY_TEXT_OR_TEXTS, PQ_CONF_DNS_MAX),
 
     MAP("performance"),
     INT("performance.max_concurrent_streams", AT(max_streams), 0, 10000000, 65536),

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "entry/dns_port.h"
 
-#include "base/rng.h"
-#include "entry/dns_cache.h"
-#include "header/dns.h"
-#include "relay/relay.h"
+#include "entry/dns_work.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -13,62 +10,14 @@
 #include <unistd.h>
 
 #define TICK_MS    250U
-#define PATIENCE   (2500 * PQ_MS) /* for the answers of a resolver, then another one is asked */
-#define TRIES      3
 #define LIFE       (10 * PQ_SEC) /* nobody waits longer for a name */
+#define EXPIRY     (5 * PQ_SEC)  /* between looks at what is known of addresses */
 #define RECV_TURN  32
-#define IN_MAX     65537U /* an answer and its length */
-#define OUT_MAX    ((size_t)256 << 10)
 #define PORT_TRIES 16
-#define LOG_PERIOD (60 * PQ_SEC)
-
-enum { SOCKETS = 2 };
-
-struct local { /* where programs ask */
-    struct pq_dns_port *port;
-    int fd; /* -1: none */
-    uv_poll_t poll;
-};
-
-struct query {
-    struct pq_list node; /* in p->pending, the oldest first */
-    struct local *local;
-    struct pq_addr from;
-    pq_ns asked;
-    uint16_t id, own; /* its number, and as the resolver knows it */
-    unsigned tries;
-    struct pq_dns_query q;
-    size_t n;
-    uint8_t data[];
-};
-
-/* The way to the resolver: one end of a pair of sockets, whose other end a relay has. */
-struct upstream {
-    uv_tcp_t tcp;
-    struct pq_dns_port *port; /* NULL: given up */
-    uint8_t in[IN_MAX];
-    size_t n_in;
-};
-
-struct pq_dns_port {
-    struct pq_front *front;
-    struct local local[SOCKETS];
-    struct pq_addr resolver[PQ_DNS_RESOLVERS_MAX];
-    unsigned n_resolvers, now; /* which one is asked */
-    struct upstream *up;       /* NULL: none */
-    pq_ns waits_since;         /* for an answer of it; 0: for none */
-    struct pq_list pending;
-    unsigned n_pending;
-    struct pq_dns_cache cache;
-    struct pq_rng rng;
-    uv_timer_t timer;
-    unsigned handles;
-    struct pq_log_limit silent;
-};
 
 /* ---- answers */
 
-static void send_to(const struct local *l, const struct pq_addr *to, const uint8_t *p, size_t n)
+static void send_to(const struct dns_local *l, const struct pq_addr *to, const uint8_t *p, size_t n)
 {
     struct sockaddr_storage ss;
     const socklen_t len = pq_addr_to_sock(to, &ss);
@@ -76,254 +25,72 @@ static void send_to(const struct local *l, const struct pq_addr *to, const uint8
         l->port->front->udp_dropped++;
 }
 
-/* p may be changed. */
-static void answer(const struct query *q, uint8_t *p, size_t n)
+static void say(const struct dns_query *q, const uint8_t *m, size_t n)
 {
-    pq_dns_set_id(p, q->id);
-    if (n <= q->q.udp_max) {
-        send_to(q->local, &q->from, p, n);
-        return;
-    }
-    uint8_t head[PQ_DNS_QUERY_MAX];
-    pq_dns_write_empty(head, q->data, &q->q, true);
-    pq_dns_set_id(head, q->id);
-    send_to(q->local, &q->from, head, q->q.question);
+    if (q->conn)
+        pq_dns_tcp_say(q->conn, m, n);
+    else
+        send_to(q->local, &q->from, m, n);
 }
 
-static void query_free(struct pq_dns_port *p, struct query *q)
+static void say_empty(const struct dns_query *q, enum pq_dns_empty what)
 {
-    pq_list_remove(&q->node);
-    p->n_pending--;
+    uint8_t head[PQ_DNS_QUERY_MAX];
+    pq_dns_write_empty(head, q->data, &q->q, what);
+    pq_dns_set_id(head, q->id);
+    say(q, head, q->q.question);
+}
+
+/* Where packets to these addresses go from now on: before the program knows them. */
+static void learn(struct pq_dns_port *p, const struct dns_query *q, const uint8_t *m, size_t n)
+{
+    char name[PQ_DNS_NAME_MAX + 1];
+    struct pq_dns_addr a[PQ_DNS_ADDRS_MAX];
+    const struct pq_split *split = p->front->split;
+    pq_dns_name(q->data, &q->q, name);
+    const enum pq_way way = pq_split_name(split, name, NULL);
+    const unsigned found = way == PQ_WAY_BLOCK ? 0 : pq_dns_addrs(m, n, a);
+    for (unsigned i = 0; i < found; i++)
+        pq_steer_learn(p->steer, split, name, way, &a[i].ip, a[i].ttl, uv_hrtime());
+}
+
+/* m may be changed. */
+static void answer(struct pq_dns_port *p, const struct dns_query *q, uint8_t *m, size_t n)
+{
+    if (p->names)
+        learn(p, q, m, n);
+    pq_dns_set_id(m, q->id);
+    if (q->conn || n <= q->q.udp_max)
+        say(q, m, n);
+    else
+        say_empty(q, PQ_DNS_TRUNCATED);
+}
+
+static void query_free(struct dns_query *q)
+{
+    pq_dns_beside_forget(q);
     free(q);
 }
 
-static void keep(struct pq_dns_port *p, struct query *q)
+void pq_dns_done(struct dns_query *q, uint8_t *m, size_t n)
 {
-    pq_list_push(&p->pending, &q->node);
-    p->n_pending++;
-}
-
-/* Takes the oldest one out, or returns NULL. */
-static struct query *pop(struct pq_dns_port *p)
-{
-    struct pq_list *n = pq_list_pop(&p->pending);
-    p->n_pending -= n != NULL;
-    return n ? PQ_OF(n, struct query, node) : NULL;
-}
-
-/* Of one that was taken out. */
-static void fail(struct query *q)
-{
-    uint8_t head[PQ_DNS_QUERY_MAX];
-    pq_dns_write_empty(head, q->data, &q->q, false);
-    pq_dns_set_id(head, q->id);
-    send_to(q->local, &q->from, head, q->q.question);
-    free(q);
-}
-
-static struct query *find_pending(struct pq_dns_port *p, uint16_t own)
-{
-    for (struct pq_list *n = p->pending.next; n != &p->pending; n = n->next)
-        if (PQ_OF(n, struct query, node)->own == own)
-            return PQ_OF(n, struct query, node);
-    return NULL;
-}
-
-static void on_answer(struct pq_dns_port *p, uint8_t *m, size_t n)
-{
-    struct query *q = n >= PQ_DNS_HEAD ? find_pending(p, pq_dns_id(m)) : NULL;
-    if (!q || !pq_dns_answers(m, n, q->data, &q->q))
-        return;
-    p->waits_since = p->n_pending > 1 ? uv_hrtime() : 0;
+    struct pq_dns_port *p = q->port;
     pq_dns_cache_add(&p->cache, (struct pq_view){q->data, q->n}, (struct pq_view){m, n},
                      uv_hrtime());
-    answer(q, m, n);
-    query_free(p, q);
+    answer(p, q, m, n);
+    query_free(q);
 }
 
-/* ---- the way to the resolver */
-
-static void on_up_closed(uv_handle_t *h)
+void pq_dns_give_up(struct dns_query *q)
 {
-    free(h->data);
+    q->port->counts.failed++;
+    say_empty(q, PQ_DNS_FAILED);
+    query_free(q);
 }
 
-static void drop_upstream(struct pq_dns_port *p)
-{
-    struct upstream *u = p->up;
-    p->up = NULL;
-    p->waits_since = 0;
-    if (!u)
-        return;
-    u->port = NULL;
-    uv_close((uv_handle_t *)&u->tcp, on_up_closed);
-}
+/* ---- queries */
 
-static void on_up_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
-{
-    struct upstream *u = h->data;
-    (void)hint;
-    *buf = uv_buf_init((char *)u->in + u->n_in, (unsigned)(IN_MAX - u->n_in));
-}
-
-static void on_up_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
-{
-    struct upstream *u = s->data;
-    (void)buf;
-    if (n < 0) { /* the next tick asks anew */
-        drop_upstream(u->port);
-        return;
-    }
-    u->n_in += (size_t)n;
-    size_t at = 0;
-    while (u->port && u->n_in - at >= 2 && u->n_in - at - 2 >= pq_be16(u->in + at)) {
-        const size_t len = pq_be16(u->in + at);
-        on_answer(u->port, u->in + at + 2, len);
-        at += 2 + len;
-    }
-    memmove(u->in, u->in + at, u->n_in - at);
-    u->n_in -= at;
-}
-
-/* Joins one end of the pair and a stream to the resolver.  Takes the descriptor. */
-static int join(struct pq_front *f, int fd, const struct pq_addr *to)
-{
-    char host[PQ_ADDR_STRLEN];
-    uv_tcp_t *tcp = pq_tcp_new(f->loop);
-    if (!tcp || uv_tcp_open(tcp, fd)) {
-        close(fd);
-        if (tcp)
-            pq_tcp_close(tcp, false);
-        return PQ_ENOMEM;
-    }
-    struct pq_relay *r = pq_relay_new(f);
-    struct pq_stream *st = r ? f->open(f->open_ctx, PQ_REQ_TCP, pq_addr_ip_str(to, host), to->port,
-                                       &pq_relay_events, r)
-                             : NULL;
-    if (!st) {
-        if (r)
-            pq_relay_close(r, true);
-        pq_tcp_close(tcp, false);
-        return PQ_EAGAIN;
-    }
-    pq_relay_own(r, st);
-    r->want_result = true;
-    pq_relay_connected(r, tcp);
-    return 0;
-}
-
-static int open_upstream(struct pq_dns_port *p)
-{
-    int fd[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd))
-        return -errno;
-    struct upstream *u = calloc(1, sizeof *u);
-    int e = u ? join(p->front, fd[0], &p->resolver[p->now]) : PQ_ENOMEM;
-    if (!u)
-        close(fd[0]);
-    if (e) {
-        close(fd[1]);
-        free(u);
-        return e;
-    }
-    uv_tcp_init(p->front->loop, &u->tcp);
-    u->tcp.data = u;
-    u->port = p;
-    p->up = u;
-    if (uv_tcp_open(&u->tcp, fd[1])) {
-        close(fd[1]);
-        drop_upstream(p);
-        return PQ_EAGAIN;
-    }
-    uv_read_start((uv_stream_t *)&u->tcp, on_up_alloc, on_up_read);
-    return 0;
-}
-
-struct written {
-    uv_write_t req;
-    uint8_t data[2 + PQ_DNS_QUERY_MAX];
-};
-
-static void on_written(uv_write_t *req, int status)
-{
-    (void)status; /* who reads finds out */
-    free(req->data);
-}
-
-/* Sends a query, which stays until it is answered; if it cannot now, a tick will. */
-static void ask(struct pq_dns_port *p, struct query *q)
-{
-    if ((!p->up && open_upstream(p)) ||
-        uv_stream_get_write_queue_size((uv_stream_t *)&p->up->tcp) > OUT_MAX)
-        return;
-    struct written *w = malloc(sizeof *w);
-    if (!w)
-        return;
-    do
-        q->own = (uint16_t)pq_rng_u32(&p->rng);
-    while (find_pending(p, q->own) != q);
-    pq_put_be16(w->data, (uint16_t)q->n);
-    memcpy(w->data + 2, q->data, q->n);
-    pq_dns_set_id(w->data + 2, q->own);
-    w->req.data = w;
-    const uv_buf_t b = uv_buf_init((char *)w->data, (unsigned)(2 + q->n));
-    if (uv_write(&w->req, (uv_stream_t *)&p->up->tcp, &b, 1, on_written))
-        free(w);
-    q->tries++;
-    if (!p->waits_since)
-        p->waits_since = uv_hrtime();
-}
-
-/* Asks the next resolver all that is not answered. */
-static void ask_again(struct pq_dns_port *p)
-{
-    struct query *q;
-    drop_upstream(p);
-    p->now = (p->now + 1) % p->n_resolvers;
-    for (unsigned left = p->n_pending; left && (q = pop(p)); left--) {
-        if (q->tries >= TRIES) {
-            fail(q);
-            continue;
-        }
-        keep(p, q);
-        ask(p, q);
-    }
-}
-
-/* Who asked waits no longer. */
-static void expire(struct pq_dns_port *p, pq_ns now)
-{
-    struct query *q;
-    while ((q = pop(p))) {
-        if (q->asked + LIFE >= now) {
-            pq_list_insert_before(p->pending.next, &q->node);
-            p->n_pending++;
-            return;
-        }
-        fail(q);
-    }
-}
-
-static void on_timer(uv_timer_t *t)
-{
-    struct pq_dns_port *p = t->data;
-    const pq_ns now = uv_hrtime();
-    expire(p, now);
-    if (!p->n_pending)
-        return;
-    if (p->up && now < p->waits_since + PATIENCE)
-        return;
-    const uint64_t n = p->up ? pq_log_due(&p->silent, LOG_PERIOD, now) : 0;
-    char ip[PQ_ADDR_STRLEN];
-    if (n)
-        PQ_LOG(PQ_LOG_WARN, "tun.dns: no answer of %s within 2.5 s",
-               pq_addr_str(&p->resolver[p->now], ip));
-    ask_again(p);
-}
-
-/* ---- programs */
-
-static bool answer_from_cache(struct pq_dns_port *p, const struct query *q)
+static bool answer_from_cache(struct pq_dns_port *p, const struct dns_query *q)
 {
     uint8_t *copy = pq_front_space(p->front);
     const struct pq_view v =
@@ -331,39 +98,88 @@ static bool answer_from_cache(struct pq_dns_port *p, const struct query *q)
     if (!v.p || !copy)
         return false;
     memcpy(copy, v.p, v.n);
-    answer(q, copy, v.n);
+    p->counts.cached++;
+    answer(p, q, copy, v.n);
     return true;
 }
 
-static void on_query(struct local *l, const uint8_t *m, size_t n, const struct pq_addr *from)
+static enum pq_way way_of(const struct pq_dns_port *p, const struct dns_query *q)
 {
-    struct pq_dns_port *p = l->port;
+    char name[PQ_DNS_NAME_MAX + 1];
+    if (!p->names)
+        return PQ_WAY_TUNNEL;
+    pq_dns_name(q->data, &q->q, name);
+    return pq_split_name(p->front->split, name, NULL);
+}
+
+void pq_dns_take(struct pq_dns_port *p, const uint8_t *m, size_t n, struct dns_conn *conn,
+                 struct dns_local *local, const struct pq_addr *from)
+{
     struct pq_dns_query read;
     if (n > PQ_DNS_QUERY_MAX || pq_dns_read_query(m, n, &read))
         return;
-    struct query *q = calloc(1, sizeof *q + n);
+    struct dns_query *q = calloc(1, sizeof *q + n);
     if (!q)
         return;
-    q->local = l;
-    q->from = *from;
+    q->port = p;
+    q->conn = conn;
+    q->local = local;
+    if (from)
+        q->from = *from;
     q->asked = uv_hrtime();
     q->id = pq_dns_id(m);
     q->q = read;
     q->n = n;
     memcpy(q->data, m, n);
-    if (answer_from_cache(p, q)) {
-        free(q);
-        return;
+    p->counts.asked++;
+    const enum pq_way way = way_of(p, q);
+    if (way == PQ_WAY_BLOCK) {
+        p->counts.blocked++;
+        say_empty(q, PQ_DNS_NO_NAME);
+        query_free(q);
+    } else if (answer_from_cache(p, q)) {
+        query_free(q);
+    } else if (way == PQ_WAY_DIRECT) {
+        pq_dns_beside_ask(p, q);
+    } else {
+        pq_dns_up_ask(p, q);
     }
-    if (p->n_pending == PQ_DNS_PENDING_MAX)
-        fail(pop(p));
-    keep(p, q);
-    ask(p, q);
+}
+
+/* Who asked waits no longer: the oldest are in front.  Returns how many were taken out. */
+static unsigned expire(struct pq_list *list, pq_ns now)
+{
+    struct pq_list *i;
+    unsigned n = 0;
+    for (; (i = pq_list_pop(list)); n++) {
+        struct dns_query *q = PQ_OF(i, struct dns_query, node);
+        if (q->asked + LIFE >= now) {
+            pq_list_insert_before(list->next, i);
+            break;
+        }
+        pq_dns_give_up(q);
+    }
+    return n;
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct pq_dns_port *p = t->data;
+    const pq_ns now = uv_hrtime();
+    p->n_pending -= expire(&p->pending, now);
+    p->n_beside -= expire(&p->beside, now);
+    pq_dns_up_tick(p, now);
+    pq_dns_beside_tick(p, now);
+    pq_dns_tcp_tick(p, now);
+    if (now >= p->expired + EXPIRY) {
+        p->expired = now;
+        pq_steer_expire(p->steer, p->front->split, now);
+    }
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
-    struct local *l = poll->data;
+    struct dns_local *l = poll->data;
     (void)events;
     if (status < 0)
         uv_poll_start(poll, UV_READABLE, on_readable);
@@ -376,7 +192,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         if (n < 0)
             return;
         if (pq_addr_from_sock(&from, (struct sockaddr *)&ss) == 0)
-            on_query(l, buf, (size_t)n, &from);
+            pq_dns_take(l->port, buf, (size_t)n, NULL, l, &from);
     }
 }
 
@@ -433,33 +249,12 @@ static int bind_both(struct pq_dns_port *p)
     return e;
 }
 
-int pq_dns_port_open(struct pq_dns_port **out, struct pq_front *front,
-                     const struct pq_addr *resolvers, unsigned n, uint16_t *port)
+static void watch(struct pq_dns_port *p)
 {
-    struct pq_dns_port *p = *out = calloc(1, sizeof *p);
-    if (!p)
-        return PQ_ENOMEM;
-    int e = bind_both(p);
-    if (e) {
-        free(p);
-        *out = NULL;
-        return e;
-    }
-    p->front = front;
-    memcpy(p->resolver, resolvers, n * sizeof *resolvers);
-    p->n_resolvers = n;
-    pq_list_init(&p->pending);
-    pq_list_init(&p->cache.used);
-    pq_rng_init(&p->rng);
-    p->cache.seed = pq_rng_u64(&p->rng);
-    uv_timer_init(front->loop, &p->timer);
-    p->timer.data = p;
-    p->handles = 1;
-    uv_timer_start(&p->timer, on_timer, TICK_MS, TICK_MS);
-    for (int i = 0; i < SOCKETS; i++) {
-        struct local *l = &p->local[i];
+    for (int i = 0; i < PQ_DNS_SOCKETS; i++) {
+        struct dns_local *l = &p->local[i];
         l->port = p;
-        if (l->fd >= 0 && uv_poll_init(front->loop, &l->poll, l->fd)) {
+        if (l->fd >= 0 && uv_poll_init(p->front->loop, &l->poll, l->fd)) {
             close(l->fd);
             l->fd = -1;
         }
@@ -469,18 +264,88 @@ int pq_dns_port_open(struct pq_dns_port **out, struct pq_front *front,
         l->poll.data = l;
         uv_poll_start(&l->poll, UV_READABLE, on_readable);
     }
-    *port = p->local[0].fd < 0 ? 0 : port_of(p->local[0].fd);
-    if (*port)
-        return 0;
-    pq_dns_port_close(out);
-    return PQ_ENOMEM;
 }
 
-static void on_closed(uv_handle_t *h)
+static int prepare(struct pq_dns_port *p, struct pq_front *front,
+                   const struct pq_dns_port_conf *conf)
 {
-    struct pq_dns_port *p = h->type == UV_TIMER ? h->data : ((struct local *)h->data)->port;
+    p->front = front;
+    p->conf = *conf;
+    memcpy(p->resolver, conf->resolvers, conf->n * sizeof p->resolver[0]);
+    p->names = pq_split_has_names(front->split);
+    pq_list_init(&p->pending);
+    pq_list_init(&p->beside);
+    pq_list_init(&p->conns);
+    pq_list_init(&p->cache.used);
+    pq_rng_init(&p->rng);
+    p->cache.seed = pq_rng_u64(&p->rng);
+    p->steer = pq_steer_new(pq_rng_u64(&p->rng), conf->steer, conf->ctx);
+    return p->steer ? bind_both(p) : PQ_ENOMEM;
+}
+
+int pq_dns_port_open(struct pq_dns_port **out, struct pq_front *front,
+                     const struct pq_dns_port_conf *conf, uint16_t *port)
+{
+    struct pq_dns_port *p = *out = calloc(1, sizeof *p);
+    int e = p ? prepare(p, front, conf) : PQ_ENOMEM;
+    if (e) {
+        if (p)
+            pq_steer_free(&p->steer);
+        free(p);
+        *out = NULL;
+        return e;
+    }
+    uv_timer_init(front->loop, &p->timer);
+    p->timer.data = p;
+    p->handles = 1;
+    uv_timer_start(&p->timer, on_timer, TICK_MS, TICK_MS);
+    watch(p);
+    *port = p->local[0].fd < 0 ? 0 : port_of(p->local[0].fd);
+    e = *port ? pq_dns_tcp_open(p, *port) : PQ_ENOMEM;
+    if (e)
+        pq_dns_port_close(out);
+    return e;
+}
+
+void pq_dns_port_renew(struct pq_dns_port *p)
+{
+    p->names = pq_split_has_names(p->front->split);
+    pq_dns_cache_clear(&p->cache);
+    pq_steer_renew(p->steer, p->front->split, uv_hrtime());
+}
+
+enum pq_steered pq_dns_port_steered(const struct pq_dns_port *p, const struct pq_addr *ip)
+{
+    return p ? pq_steer_find(p->steer, ip) : PQ_STEERED_NOT;
+}
+
+void pq_dns_port_count(const struct pq_dns_port *p, struct pq_dns_counts *out)
+{
+    *out = p->counts;
+    pq_steer_count(p->steer, &out->steered, &out->direct);
+}
+
+static void release(struct pq_dns_port *p)
+{
     if (--p->handles == 0)
         free(p);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    release(h->data);
+}
+
+static void on_poll_closed(uv_handle_t *h)
+{
+    release(((struct dns_local *)h->data)->port);
+}
+
+static void free_all(struct pq_list *list)
+{
+    struct pq_list *n;
+    while ((n = pq_list_pop(list)))
+        query_free(PQ_OF(n, struct dns_query, node));
 }
 
 void pq_dns_port_close(struct pq_dns_port **pp)
@@ -489,16 +354,18 @@ void pq_dns_port_close(struct pq_dns_port **pp)
     if (!p)
         return;
     *pp = NULL;
-    drop_upstream(p);
-    struct query *q;
-    while ((q = pop(p)))
-        free(q);
+    pq_dns_tcp_close(p, on_timer_closed);
+    pq_dns_up_close(p);
+    free_all(&p->pending);
+    free_all(&p->beside);
     pq_dns_cache_clear(&p->cache);
-    uv_close((uv_handle_t *)&p->timer, on_closed);
-    for (int i = 0; i < SOCKETS; i++) {
+    pq_steer_free(&p->steer);
+    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+    for (int i = 0; i < PQ_DNS_SOCKETS; i++) {
         if (p->local[i].fd < 0)
             continue;
-        uv_close((uv_handle_t *)&p->local[i].poll, on_closed);
+        uv_poll_stop(&p->local[i].poll);
         close(p->local[i].fd);
+        uv_close((uv_handle_t *)&p->local[i].poll, on_poll_closed);
     }
 }

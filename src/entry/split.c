@@ -156,12 +156,14 @@ static bool rule_fits(const struct rule *r, const struct subject *s)
                    : pq_target_set_has_addr(r->set, s->a);
 }
 
-static enum pq_way decide(const struct pq_split *s, const struct subject *subject)
+static enum pq_way decide(const struct pq_split *s, const struct subject *subject, unsigned *nth)
 {
-    for (unsigned i = 0; i < s->n; i++)
-        if (rule_fits(&s->rule[i], subject))
-            return s->rule[i].way;
-    return PQ_WAY_TUNNEL;
+    unsigned i = 0;
+    while (i < s->n && !rule_fits(&s->rule[i], subject))
+        i++;
+    if (nth)
+        *nth = i;
+    return i < s->n ? s->rule[i].way : PQ_WAY_TUNNEL;
 }
 
 /* Reads an address, also in a form that only resolvers take for one. */
@@ -185,13 +187,47 @@ enum pq_way pq_split_host(const struct pq_split *s, const char *host, uint16_t p
     a.port = port;
     const struct subject subject = {
         .name = literal ? NULL : host, .len = pq_match_name_len(host), .a = &a, .has_port = true};
-    return decide(s, &subject);
+    return decide(s, &subject, NULL);
 }
 
-enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, bool has_port)
+static enum pq_way decide_packet(const struct pq_split *s, const struct subject *subject,
+                                 unsigned *nth)
+{
+    if (s)
+        return decide(s, subject, nth);
+    if (nth)
+        *nth = 0;
+    return PQ_WAY_TUNNEL;
+}
+
+enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, bool has_port,
+                          unsigned *nth)
 {
     const struct subject subject = {.a = a, .has_port = has_port};
-    return s ? decide(s, &subject) : PQ_WAY_TUNNEL;
+    return decide_packet(s, &subject, nth);
+}
+
+enum pq_way pq_split_name(const struct pq_split *s, const char *name, unsigned *nth)
+{
+    static const struct pq_addr none;
+    const struct subject subject = {.name = name, .len = pq_match_name_len(name), .a = &none};
+    return decide_packet(s, &subject, nth);
+}
+
+bool pq_split_has_names(const struct pq_split *s)
+{
+    bool has = false;
+    for (unsigned i = 0; s && i < s->n; i++) {
+        struct pq_target_count c = {.names = 0};
+        if (s->rule[i].set)
+            pq_target_set_count(s->rule[i].set, &c);
+        has = has || c.names;
+        for (unsigned k = 0; k < s->rule[i].n; k++) {
+            const struct pq_match *m = &s->rule[i].entry[k].m;
+            has = has || (!m->has_ports && (m->name || m->kind == PQ_MATCH_ANY));
+        }
+    }
+    return has;
 }
 
 const struct pq_rules *pq_split_limits(const struct pq_split *s, const struct pq_addr *asks,

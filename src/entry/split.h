@@ -44,8 +44,16 @@ void pq_split_seal(struct pq_split *s);
 enum pq_way pq_split_host(const struct pq_split *s, const char *host, uint16_t port);
 
 /* The same for a packet; has_port: false for packets without ports, which entries with ports do not
- * match. */
-enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, bool has_port);
+ * match.  *nth (may be NULL) becomes the number of the rule that decides; of none, how many there
+ * are. */
+enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, bool has_port,
+                          unsigned *nth);
+
+/* The same for a name of which no port is known; "": one that no entry can name. */
+enum pq_way pq_split_name(const struct pq_split *s, const char *name, unsigned *nth);
+
+/* Whether there is something that names of which no port is known are compared with. */
+bool pq_split_has_names(const struct pq_split *s);
 
 /* What who asks from another machine does not reach directly: this machine's loopback, where
  * programs take whoever comes for somebody of this machine.  asks: his address; at: the one of this

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "entry/tun_client.h"
 
+#include "entry/dns_port.h"
 #include "entry/split.h"
 #include "entry/tun_refuse.h"
 #include "relay/tun_link.h"
@@ -86,7 +87,9 @@ static void on_room(struct pq_tun_link *l)
  * so neither do we. */
 static bool is_blocked(const struct pq_tun_client *c, const struct pq_tun_packet *pkt)
 {
-    return pq_split_addr(c->link.front->split, &pkt->ip.dst, false) == PQ_WAY_BLOCK;
+    const struct pq_front *f = c->link.front;
+    return pq_split_addr(f->split, &pkt->ip.dst, false, NULL) == PQ_WAY_BLOCK &&
+           pq_dns_port_steered(f->dns, &pkt->ip.dst) != PQ_STEERED_TUNNEL;
 }
 
 static void on_packet(void *ctx, struct pq_tun_packet *pkt)

@@ -4,7 +4,12 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
+#include <ctype.h>
+
+#define TYPE_A      1
+#define TYPE_AAAA   28
 #define TYPE_OPT    41
+#define CLASS_IN    1
 #define RCODE(p)    ((p)[3] & 15)
 #define TTL_MAX     86400 /* kept no longer */
 #define LABEL_MAX   63
@@ -45,6 +50,8 @@ static void skip_name(struct pq_rd *r)
 struct record {
     uint16_t type, class;
     const uint8_t *ttl; /* four bytes */
+    const uint8_t *data;
+    uint16_t n_data;
 };
 
 struct walk {
@@ -75,7 +82,8 @@ static bool next(struct walk *w, struct record *out)
     out->type = pq_rd_be16(&w->r);
     out->class = pq_rd_be16(&w->r);
     out->ttl = pq_rd_bytes(&w->r, 4);
-    pq_rd_bytes(&w->r, pq_rd_be16(&w->r));
+    out->n_data = pq_rd_be16(&w->r);
+    out->data = pq_rd_bytes(&w->r, out->n_data);
     return !w->r.bad;
 }
 
@@ -89,7 +97,34 @@ int pq_dns_read_query(const uint8_t *p, size_t n, struct pq_dns_query *out)
     while (next(&w, &rec))
         if (rec.type == TYPE_OPT && rec.class > PQ_DNS_UDP_MIN)
             out->udp_max = rec.class;
+    if (out->udp_max > PQ_DNS_UDP_MAX)
+        out->udp_max = PQ_DNS_UDP_MAX;
     return w.r.bad ? PQ_EPROTO : 0;
+}
+
+bool pq_dns_name(const uint8_t *p, const struct pq_dns_query *q, char out[PQ_DNS_NAME_MAX + 1])
+{
+    struct pq_rd r = pq_rd_init(p + PQ_DNS_HEAD, q->question - PQ_DNS_HEAD);
+    size_t at = 0;
+    uint8_t len;
+    *out = 0;
+    while ((len = pq_rd_u8(&r)) && len <= LABEL_MAX) {
+        const uint8_t *label = pq_rd_bytes(&r, len);
+        if (r.bad || at + len + (at != 0) > PQ_DNS_NAME_MAX)
+            break;
+        if (at)
+            out[at++] = '.';
+        for (uint8_t i = 0; i < len; i++, at++) {
+            out[at] = (char)tolower(label[i]);
+            if (!isalnum(label[i]) && label[i] != '-' && label[i] != '_')
+                r.bad = true;
+        }
+        if (r.bad)
+            break;
+    }
+    const bool whole = !len && !r.bad && at;
+    out[whole ? at : 0] = 0;
+    return whole;
 }
 
 bool pq_dns_answers(const uint8_t *p, size_t n, const uint8_t *query, const struct pq_dns_query *q)
@@ -104,6 +139,30 @@ bool pq_dns_answers(const uint8_t *p, size_t n, const uint8_t *query, const stru
     while (next(&w, &rec))
         continue;
     return !w.r.bad;
+}
+
+unsigned pq_dns_addrs(const uint8_t *p, size_t n, struct pq_dns_addr out[PQ_DNS_ADDRS_MAX])
+{
+    struct walk w;
+    struct record rec;
+    unsigned found = 0;
+    if (!begin(&w, p, n))
+        return 0;
+    w.records = pq_be16(p + AT_COUNTS + 2); /* those of the answer alone */
+    while (found < PQ_DNS_ADDRS_MAX && next(&w, &rec)) {
+        struct pq_dns_addr *a = &out[found];
+        a->ttl = pq_be32(rec.ttl);
+        if (rec.class != CLASS_IN)
+            continue;
+        if (rec.type == TYPE_A && rec.n_data == 4)
+            pq_addr_set4(&a->ip, rec.data, 0);
+        else if (rec.type == TYPE_AAAA && rec.n_data == 16)
+            pq_addr_set6(&a->ip, rec.data, 0);
+        else
+            continue;
+        found++;
+    }
+    return found;
 }
 
 uint32_t pq_dns_ttl(const uint8_t *p, size_t n)
@@ -139,10 +198,12 @@ void pq_dns_age(uint8_t *p, size_t n, uint32_t seconds)
 }
 
 void pq_dns_write_empty(uint8_t *out, const uint8_t *query, const struct pq_dns_query *q,
-                        bool truncated)
+                        enum pq_dns_empty what)
 {
+    static const uint8_t codes[] = {
+        [PQ_DNS_TRUNCATED] = 0, [PQ_DNS_FAILED] = RCODE_FAIL, [PQ_DNS_NO_NAME] = RCODE_NAME};
     memcpy(out, query, q->question);
-    out[AT_FLAGS] = (uint8_t)(0x80 | (query[AT_FLAGS] & 1) | (truncated ? 2 : 0));
-    out[AT_FLAGS + 1] = (uint8_t)(0x80 | (truncated ? 0 : RCODE_FAIL));
+    out[AT_FLAGS] = (uint8_t)(0x80 | (query[AT_FLAGS] & 1) | (what == PQ_DNS_TRUNCATED ? 2 : 0));
+    out[AT_FLAGS + 1] = (uint8_t)(0x80 | codes[what]);
     memset(out + AT_COUNTS + 2, 0, 6);
 }

@@ -10,6 +10,7 @@
 
 #include <uv.h>
 
+struct pq_dns_port;
 struct pq_lookups;
 struct pq_measures;
 struct pq_outgoing;
@@ -54,6 +55,7 @@ struct pq_front {
     struct pq_list associates;    /* client: connections that hold a UDP socket */
     struct pq_list pairs;         /* client: connections that go beside the tunnel */
     const struct pq_split *split; /* client: what goes where; NULL: all through the tunnel */
+    struct pq_dns_port *dns;      /* client: with tun.dns, else NULL */
     unsigned n_udp_flows, max_udp_flows;
     size_t udp_waiting;   /* bytes of datagrams whose target is not known yet */
     uint64_t udp_dropped; /* datagrams for which there was no room */

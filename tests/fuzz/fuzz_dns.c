@@ -16,6 +16,15 @@ static void age(uint8_t *p, size_t n, uint32_t seconds)
     FUZZ_CHECK(after <= before);
 }
 
+static void look(const uint8_t *query, const struct pq_dns_query *q)
+{
+    char name[PQ_DNS_NAME_MAX + 1];
+    const bool is = pq_dns_name(query, q, name);
+    FUZZ_CHECK(is == (*name != 0) && strlen(name) <= PQ_DNS_NAME_MAX);
+    for (const char *c = name; *c; c++)
+        FUZZ_CHECK(strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", *c));
+}
+
 static void keep(struct pq_view query, struct pq_view answer, uint32_t ttl)
 {
     struct pq_dns_cache c = {.seed = 1};
@@ -39,11 +48,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     uint8_t *query = fuzz_exact(a.p, a.n), *answer = fuzz_exact(b.p, b.n);
     const int e = pq_dns_read_query(query, a.n, &q);
     FUZZ_CHECK(e == 0 || e == PQ_EPROTO);
+    struct pq_dns_addr addrs[PQ_DNS_ADDRS_MAX];
     pq_dns_ttl(answer, b.n);
+    FUZZ_CHECK(pq_dns_addrs(answer, b.n, addrs) <= PQ_DNS_ADDRS_MAX);
     if (!e) {
         FUZZ_CHECK(q.question > PQ_DNS_HEAD && q.question <= a.n && q.udp_max >= PQ_DNS_UDP_MIN);
+        look(query, &q);
         uint8_t *empty = fuzz_exact(query, q.question);
-        pq_dns_write_empty(empty, query, &q, seconds & 1);
+        pq_dns_write_empty(empty, query, &q, seconds % 3);
         FUZZ_CHECK(pq_dns_answers(empty, q.question, query, &q));
         free(empty);
     }

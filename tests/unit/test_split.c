@@ -149,7 +149,7 @@ static enum pq_way packet(const struct pq_split *s, const char *ip, uint16_t por
     struct pq_addr a;
     assert_int_equal(pq_addr_parse_ip(&a, ip), 0);
     a.port = port;
-    return pq_split_addr(s, &a, port);
+    return pq_split_addr(s, &a, port, NULL);
 }
 
 static void rules(void **state)
@@ -304,7 +304,7 @@ static void as_ranges(void **state)
             ask[3] = ask[1];
             bool there[4] = {true, true, pq_ip_before(ask[2].ip), pq_ip_next(ask[3].ip)};
             for (int q = 0; q < 4; q++) {
-                const bool says = pq_split_addr(s, &ask[q], false) == PQ_WAY_DIRECT;
+                const bool says = pq_split_addr(s, &ask[q], false, NULL) == PQ_WAY_DIRECT;
                 char text[PQ_ADDR_STRLEN];
                 const bool rough = (i == 2 || i == 3) && !pq_addr_is4(&ask[q]); /* less, not more */
                 if (there[q] && says != goes(&direct, ask[q].ip) && (!says || !rough))
