@@ -103,6 +103,31 @@ static void put_tunnels(const struct pq_app *app, struct pq_json *w, const struc
             t->tunnel_heard[i] && now < t->tunnel_heard[i] + HEARD_MAX);
 }
 
+static void put_rules(struct pq_json *w, const struct pq_totals *t)
+{
+    static const char *const ways[] = {
+        [PQ_WAY_TUNNEL] = "tunnel", [PQ_WAY_DIRECT] = "direct", [PQ_WAY_BLOCK] = "block"};
+    if (t->has_rules) {
+        head(w, "paqet_rule_decisions_total", "counter",
+             "Connections, UDP flows and names, by the way that the rules say.");
+        for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
+            put(w, "paqet_rule_decisions_total{way=\"%s\"} %" PRIu64 "\n", ways[i], t->ways[i]);
+        counter(w, "paqet_tun_refused_packets_total", t->tun_refused,
+                "Packets of the TUN device that the rules block.");
+    }
+    if (t->has_dns) {
+        counter(w, "paqet_dns_questions_total", t->dns.asked, "Questions of programs for names.");
+        counter(w, "paqet_dns_cached_total", t->dns.cached, "Those answered from memory.");
+        counter(w, "paqet_dns_direct_total", t->dns.beside, "Those asked beside the tunnel.");
+        counter(w, "paqet_dns_blocked_total", t->dns.blocked, "Those that the rules block.");
+        counter(w, "paqet_dns_failed_total", t->dns.failed, "Those that no resolver answered.");
+        gauge(w, "paqet_dns_addresses", t->dns.steered, "Addresses whose names are remembered.");
+        gauge(w, "paqet_dns_addresses_direct", t->dns.direct, "Those of them that go directly.");
+    }
+    if (t->has_tun)
+        gauge(w, "paqet_kill_switch", t->kill, "Whether the kill switch is on: 1, else 0.");
+}
+
 /* A client has few sessions; those of a server would be a new series with each client that comes.
  */
 static void put_sessions(const struct pq_app *app, struct pq_json *w, const struct pq_rows *rows)
@@ -150,6 +175,8 @@ void pq_metrics_put(struct pq_app *app, struct pq_json *w)
     put_load(app, w, &t);
     put_events(w, &t);
     put_tunnels(app, w, &t);
+    if (app->hub.client)
+        put_rules(w, &t);
     if (app->hub.client)
         put_sessions(app, w, &rows);
     free(rows.v);

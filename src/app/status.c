@@ -114,6 +114,36 @@ static void add_hub(struct pq_hub_stats *sum, const struct pq_hub_stats *h)
     sum->streams += h->streams;
 }
 
+static void add_dns(struct pq_totals *t, const struct pq_dns_port *p)
+{
+    struct pq_dns_counts c;
+    if (!p)
+        return;
+    pq_dns_port_count(p, &c);
+    t->has_dns = true;
+    t->dns.asked += c.asked;
+    t->dns.cached += c.cached;
+    t->dns.beside += c.beside;
+    t->dns.blocked += c.blocked;
+    t->dns.failed += c.failed;
+    t->dns.steered += c.steered;
+    t->dns.direct += c.direct;
+}
+
+/* What a client's rules and its TUN have done; of several tunnels all. */
+static void add_client(struct pq_totals *t, const struct pq_worker *w)
+{
+    const struct pq_conf *c = w->app->conf;
+    for (int i = 0; i < 3; i++)
+        t->ways[i] += w->front.ways[i];
+    t->tun_refused += w->front.tun_refused;
+    t->has_rules = t->has_rules || w->front.split;
+    t->has_tun = t->has_tun || c->tun.enabled;
+    t->kill = t->kill || (c->tun.enabled && c->tun.kill);
+    t->kill_always = t->kill_always || (c->tun.enabled && c->tun.kill_always);
+    add_dns(t, w->front.dns);
+}
+
 static void add_worker(struct pq_totals *t, struct pq_worker *w)
 {
     struct pq_pktio_stats io;
@@ -136,6 +166,8 @@ static void add_worker(struct pq_totals *t, struct pq_worker *w)
     t->did.failovers += w->did.failovers;
     t->did.moved += w->did.moved;
     t->did.links += w->did.links;
+    if (w->app->hub.client)
+        add_client(t, w);
 }
 
 /* Bytes of this process in memory. */
@@ -275,6 +307,31 @@ static void put_totals(const struct pq_app *app, struct pq_json *w, const struct
     pq_json_end(w, '}');
 }
 
+static void put_rules(struct pq_json *w, const struct pq_totals *t)
+{
+    if (t->has_rules) {
+        pq_json_begin(w, "rules", '{');
+        pq_json_uint(w, "direct", t->ways[PQ_WAY_DIRECT]);
+        pq_json_uint(w, "tunnel", t->ways[PQ_WAY_TUNNEL]);
+        pq_json_uint(w, "block", t->ways[PQ_WAY_BLOCK]);
+        pq_json_uint(w, "tun_refused", t->tun_refused);
+        pq_json_end(w, '}');
+    }
+    if (t->has_dns) {
+        pq_json_begin(w, "dns", '{');
+        pq_json_uint(w, "questions", t->dns.asked);
+        pq_json_uint(w, "cached", t->dns.cached);
+        pq_json_uint(w, "direct", t->dns.beside);
+        pq_json_uint(w, "blocked", t->dns.blocked);
+        pq_json_uint(w, "failed", t->dns.failed);
+        pq_json_uint(w, "addresses", t->dns.steered);
+        pq_json_uint(w, "addresses_direct", t->dns.direct);
+        pq_json_end(w, '}');
+    }
+    if (t->has_tun)
+        pq_json_text(w, "kill_switch", t->kill_always ? "always" : t->kill ? "on" : "off");
+}
+
 static void put_drop(struct pq_json *w, const char *reason, uint64_t n)
 {
     if (!n)
@@ -347,6 +404,8 @@ void pq_status_put(struct pq_app *app, struct pq_json *w, unsigned most)
     pq_status_look(app, &t, &rows);
     put_program(app, w);
     put_totals(app, w, &t);
+    if (app->hub.client)
+        put_rules(w, &t);
     put_events(w, &t);
     put_tunnels(app, w, &t);
     put_sessions(app, w, &rows);

@@ -4,6 +4,7 @@
 #ifndef PQ_APP_STATUS_H
 #define PQ_APP_STATUS_H
 #include "app/app.h"
+#include "entry/dns_port.h"
 
 struct pq_totals { /* of all workers */
     size_t sessions, half_open;
@@ -16,6 +17,11 @@ struct pq_totals { /* of all workers */
     struct pq_did did;
     pq_ns heard;                             /* when any peer was heard last; 0 = never */
     pq_ns tunnel_heard[PQ_CONF_TUNNELS_MAX]; /* the same of each of several tunnels */
+    /* of clients: */
+    bool has_rules, has_dns, has_tun, kill, kill_always;
+    uint64_t ways[3]; /* by enum pq_way */
+    uint64_t tun_refused;
+    struct pq_dns_counts dns;
 };
 
 struct pq_session_row {

@@ -74,6 +74,25 @@ static void print_tunnels(const struct pq_cli_answer *a)
     }
 }
 
+static void print_rules(const struct pq_cli_answer *a)
+{
+    const struct pq_json_node *rules = pq_json_get(&a->doc, a->doc.v, "rules"),
+                              *dns = pq_json_get(&a->doc, a->doc.v, "dns");
+    char kill[16];
+    if (rules)
+        printf("rules: %.0f direct, %.0f through the tunnel, %.0f blocked; %.0f packets refused\n",
+               pq_cli_real(a, rules, "direct"), pq_cli_real(a, rules, "tunnel"),
+               pq_cli_real(a, rules, "block"), pq_cli_real(a, rules, "tun_refused"));
+    if (dns)
+        printf("dns: %.0f questions, %.0f from memory, %.0f beside the tunnel, %.0f blocked, %.0f "
+               "failed; %.0f addresses go directly\n",
+               pq_cli_real(a, dns, "questions"), pq_cli_real(a, dns, "cached"),
+               pq_cli_real(a, dns, "direct"), pq_cli_real(a, dns, "blocked"),
+               pq_cli_real(a, dns, "failed"), pq_cli_real(a, dns, "addresses_direct"));
+    if (pq_json_get(&a->doc, a->doc.v, "kill_switch"))
+        printf("kill switch: %s\n", pq_cli_text(a, a->doc.v, "kill_switch", kill, sizeof kill));
+}
+
 static void print_head(const struct pq_cli_answer *before, const struct pq_cli_answer *now,
                        double seconds)
 {
@@ -103,6 +122,7 @@ static void print_head(const struct pq_cli_answer *before, const struct pq_cli_a
            pq_show_bytes(pq_cli_real(now, m, "resident"), a),
            pq_show_bytes(pq_cli_real(now, m, "queues"), b),
            pq_show_bytes(pq_cli_real(now, m, "queues_max"), c));
+    print_rules(now);
     print_events(now);
     print_drops(now);
     if (pq_cli_real(now, t, "rebuilt") > 0)

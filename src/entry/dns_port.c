@@ -133,6 +133,7 @@ void pq_dns_take(struct pq_dns_port *p, const uint8_t *m, size_t n, struct dns_c
     memcpy(q->data, m, n);
     p->counts.asked++;
     const enum pq_way way = way_of(p, q);
+    p->front->ways[way] += p->names;
     if (way == PQ_WAY_BLOCK) {
         p->counts.blocked++;
         say_empty(q, PQ_DNS_NO_NAME);

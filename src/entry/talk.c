@@ -174,7 +174,10 @@ static void connect_through(struct pq_talk *t, const char *host, uint16_t port)
 
 void pq_talk_connect(struct pq_talk *t, const char *host, uint16_t port)
 {
-    switch (pq_split_host(t->proxy->front->split, host, port)) {
+    struct pq_front *f = t->proxy->front;
+    const enum pq_way way = pq_split_host(f->split, host, port);
+    f->ways[way] += f->split != NULL;
+    switch (way) {
     case PQ_WAY_TUNNEL:
         connect_through(t, host, port);
         return;

@@ -96,6 +96,7 @@ static void on_packet(void *ctx, struct pq_tun_packet *pkt)
 {
     struct pq_tun_client *c = ctx;
     if (is_blocked(c, pkt)) {
+        c->link.front->tun_refused++;
         uint8_t answer[PQ_TUN_REFUSAL_MAX];
         const size_t n = pq_tun_refuse(answer, pkt);
         if (n)

@@ -216,8 +216,9 @@ static struct local_flow *flow_new(struct pq_udp_port *p, const struct ends *end
                                    struct pq_view key, uint64_t hash, const char *host,
                                    uint16_t port)
 {
-    const bool blocked = way_of(p, host, port) == PQ_WAY_BLOCK;
-    struct local_flow *l = blocked ? NULL : calloc(1, sizeof *l + key.n);
+    const enum pq_way way = way_of(p, host, port);
+    p->front->ways[way] += p->front->split && !p->host;
+    struct local_flow *l = way == PQ_WAY_BLOCK ? NULL : calloc(1, sizeof *l + key.n);
     if (!l)
         return NULL;
     l->port = p;

@@ -56,6 +56,8 @@ struct pq_front {
     struct pq_list pairs;         /* client: connections that go beside the tunnel */
     const struct pq_split *split; /* client: what goes where; NULL: all through the tunnel */
     struct pq_dns_port *dns;      /* client: with tun.dns, else NULL */
+    uint64_t ways[3];             /* client: how often the rules have said so, by enum pq_way */
+    uint64_t tun_refused;         /* client: packets of its TUN device that they block */
     unsigned n_udp_flows, max_udp_flows;
     size_t udp_waiting;   /* bytes of datagrams whose target is not known yet */
     uint64_t udp_dropped; /* datagrams for which there was no room */

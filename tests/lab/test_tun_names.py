@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import struct
 import threading
@@ -15,6 +16,7 @@ from case import expect, test
 from lab import Host, Lab, make_names, wait_until
 from paqet import Settings, read_exactly
 from test_dns import ask, encode, query, question_of
+from test_metrics import LISTEN, get, read_metrics
 from test_tun import FAR, internet, need, tun, wait_ping
 from test_tun_leaks import FAR6, routes
 from test_tun_rules import expect_seen, past
@@ -150,6 +152,22 @@ def shared(lab: Lab, kill_switch: bool) -> None:
     expect(talks(directly) != kill_switch, "a connection that went directly")
 
 
+def counted(lab: Lab) -> None:
+    """Status, in words and as JSON, and the metrics say what was decided."""
+    status = json.loads(paqet.ask(lab, "client", "status", "--json").stdout)
+    rules, dns = status["rules"], status["dns"]
+    expect(rules["block"] == 4 and rules["direct"] == 4 and rules["tunnel"] == 3, f"{rules}")
+    expect(dns["questions"] == 11 and dns["blocked"] == 4 and dns["direct"] == 4 and dns["failed"] == 0, f"{dns}")
+    expect(dns["addresses_direct"] == 3 and status["kill_switch"] == "on", f"{dns}, {status['kill_switch']}")
+    said = paqet.ask(lab, "client", "status").stdout
+    for text in ("rules: 4 direct, 3 through the tunnel, 4 blocked;", "dns: 11 questions,", "kill switch: on"):
+        expect(text in said, f"{text!r} is not in {said}")
+    if paqet.built_with("Metrics:    yes"):
+        metrics = read_metrics(get(lab, "/metrics")[1])
+        wanted = {'paqet_rule_decisions_total{way="block"}': 4, "paqet_dns_questions_total": 11, "paqet_kill_switch": 1}
+        expect({k: metrics.get(k) for k in wanted} == wanted, f"{metrics}")
+
+
 def reloaded(lab: Lab, lists: Path) -> None:
     at = (FAR, 53)
     through = connect(lab, T1)
@@ -176,12 +194,14 @@ def test_tun_names() -> None:
         paqet.start_server(lab, Settings(network=False, extra=tun(1, "  masquerade: true\n")))
         rules = RULES.format(lists)
         more = f"  routes: [default]\n  dns: {INSIDE}\n  kill_switch: on\n  lan: block\n"
-        settings = Settings(network=False, extra=tun(2, more) + rules, control=True)
+        http = LISTEN if paqet.built_with("Metrics:    yes") else ""
+        settings = Settings(network=False, extra=tun(2, more) + rules + http, control=True)
         client = paqet.start_client(lab, settings)
         wait_ping(lab.c, "10.9.0.1")
         first_names(lab, near, far)
         shared(lab, kill_switch=True)
         lab.x.listen(D1, 7400, lambda c: c.sendall(b"directly" if c.getpeername()[0] == lab.c.ip4 else b"tunnel"))
+        counted(lab)
         with paqet.socks_connect(lab, "a.near.example", 7400) as directly:
             expect(directly.recv(9) == b"directly", "a proxy's own look-up of such a name")
         reloaded(lab, lists)

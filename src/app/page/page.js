@@ -218,6 +218,7 @@ function showTotals(now, before, seconds) {
   put("streams", number(sum(now.sessions, "streams")));
   put("opened", T.opened(number(t.streams_opened)));
   put("flows", T.of(number(t.udp_flows), number(t.udp_flows_max)));
+  showRules(now);
   put("memory", bytes(now.memory.resident));
   put("queues", T.queues(bytes(now.memory.queues), bytes(now.memory.queues_max)));
   const did = Object.keys(T.events).filter((key) => now.events[key]);
@@ -225,6 +226,23 @@ function showTotals(now, before, seconds) {
   const drops = [...now.drops].sort((a, b) => b.count - a.count);
   fillList("drops", drops.map((one) => `${number(one.count)} ${T.reasons[one.reason] || one.reason}`));
   put("log-level", T.level(now.log_level));
+}
+
+/* What only a client with such keys has. */
+function showRules(now) {
+  const { rules, dns, kill_switch: kill } = now;
+  $("rules-card").hidden = !rules;
+  $("dns-card").hidden = !dns;
+  $("kill-card").hidden = !kill;
+  if (rules) {
+    put("rules", T.ways(number(rules.direct), number(rules.tunnel)));
+    put("rules-note", T.refused(number(rules.block), number(rules.tun_refused)));
+  }
+  if (dns) {
+    put("dns", number(dns.questions));
+    put("dns-note", T.names(number(dns.cached), number(dns.direct), number(dns.blocked), number(dns.failed)));
+  }
+  if (kill) put("kill", T.switch[kill]);
 }
 
 function setState(next) {

@@ -27,6 +27,11 @@ const TEXTS = {
       fresh_sessions: "fresh sessions in place of silent ones", failovers: "changes to another server or address",
       moves: "moves to another port or address", interfaces: "changes of the interface",
     },
+    rules: "Rules", ways: (direct, tunnel) => `${direct} direct, ${tunnel} tunnel`,
+    refused: (n, packets) => `${n} blocked; ${packets} packets refused`,
+    dns: "Names asked", names: (cached, direct, blocked, failed) =>
+      `${cached} from memory, ${direct} beside the tunnel, ${blocked} blocked, ${failed} failed`,
+    kill: "Kill switch", switch: { off: "off", on: "on", always: "always" },
     reasons: {},
   },
   fa: {
@@ -56,6 +61,11 @@ const TEXTS = {
       fresh_sessions: "نشست تازه به جای نشست ساکت", failovers: "بار رفتن به سرور یا آدرس دیگر",
       moves: "بار رفتن به پورت یا آدرس دیگر", interfaces: "تغییر کارت شبکه",
     },
+    rules: "قاعده‌ها", ways: (direct, tunnel) => `${direct} مستقیم، ${tunnel} از تونل`,
+    refused: (n, packets) => `${n} بسته‌شده؛ ${packets} بستهٔ ردشده`,
+    dns: "نام‌های پرسیده‌شده", names: (cached, direct, blocked, failed) =>
+      `${cached} از حافظه، ${direct} بیرون از تونل، ${blocked} بسته‌شده، ${failed} ناموفق`,
+    kill: "kill switch", switch: { off: "خاموش", on: "روشن", always: "همیشه" },
     reasons: {
       "impossible address": "آدرس ناممکن", "short frame": "فریم کوتاه", "not TCP": "غیر TCP",
       "IP fragment": "تکهٔ IP", "IPv6 extension header": "سرآیند افزودهٔ IPv6", "no payload": "بدون محتوا",
