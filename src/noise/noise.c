@@ -38,6 +38,16 @@ int pq_x25519_public(const uint8_t secret[PQ_X25519_LEN], uint8_t pub[PQ_X25519_
     return x25519(pub, secret, base);
 }
 
+int pq_x25519_shared(const uint8_t secret[PQ_X25519_LEN], const uint8_t pub[PQ_X25519_LEN],
+                     uint8_t out[PQ_X25519_LEN])
+{
+    uint8_t any = 0;
+    int e = x25519(out, secret, pub);
+    for (size_t i = 0; i < PQ_X25519_LEN; i++)
+        any |= out[i];
+    return e ? e : any ? 0 : PQ_EPROTO;
+}
+
 /* ---- the symmetric state: h is what was said, ck what is known, k the key of the moment */
 
 static int mix_hash(struct pq_noise *n, const uint8_t *p, size_t len)
@@ -175,12 +185,10 @@ int pq_noise_init(struct pq_noise *n, const struct pq_noise_conf *c)
 
 static int mix_dh(struct pq_noise *n, const uint8_t *secret, const uint8_t *point)
 {
-    uint8_t dh[PQ_X25519_LEN], any = 0;
-    int e = x25519(dh, secret, point);
-    for (size_t i = 0; i < sizeof dh; i++)
-        any |= dh[i];
+    uint8_t dh[PQ_X25519_LEN];
+    int e = pq_x25519_shared(secret, point, dh);
     if (!e)
-        e = any ? mix_key(n, dh, sizeof dh) : PQ_EPROTO;
+        e = mix_key(n, dh, sizeof dh);
     explicit_bzero(dh, sizeof dh);
     return e;
 }
@@ -279,6 +287,22 @@ int pq_noise_read(struct pq_noise *n, struct pq_view message, uint8_t *out, size
     if (!e)
         *len = left - PQ_NOISE_TAG;
     n->turn = e ? 3 : n->turn + 1;
+    return e;
+}
+
+int pq_noise_early(const struct pq_noise *n, const char *label, uint8_t out[PQ_HASH_LEN])
+{
+    uint8_t known[2 * PQ_HASH_LEN], prk[PQ_HASH_LEN];
+    if (n->turn != 1)
+        return PQ_EINVAL;
+    memcpy(known, n->ck, PQ_HASH_LEN);
+    memcpy(known + PQ_HASH_LEN, n->h, PQ_HASH_LEN);
+    int e = pq_hkdf_extract((struct pq_view){n->psk, sizeof n->psk},
+                            (struct pq_view){known, sizeof known}, prk);
+    if (!e)
+        e = pq_hkdf_label(prk, label, out, PQ_HASH_LEN);
+    explicit_bzero(known, sizeof known);
+    explicit_bzero(prk, sizeof prk);
     return e;
 }
 

@@ -44,6 +44,11 @@ struct pq_noise {
 /* Public half of a secret key; any 32 bytes are one.  Returns 0, or PQ_ENOMEM. */
 int pq_x25519_public(const uint8_t secret[PQ_X25519_LEN], uint8_t pub[PQ_X25519_LEN]);
 
+/* What both sides of a Diffie-Hellman know.  Returns 0, PQ_EPROTO (`pub` is of low order) or
+ * PQ_ENOMEM; *out is to be wiped by the caller in any case. */
+int pq_x25519_shared(const uint8_t secret[PQ_X25519_LEN], const uint8_t pub[PQ_X25519_LEN],
+                     uint8_t out[PQ_X25519_LEN]);
+
 /* Begins a handshake; what `c` points to is copied.  Returns 0, or PQ_ENOMEM. */
 int pq_noise_init(struct pq_noise *n, const struct pq_noise_conf *c);
 
@@ -58,6 +63,11 @@ int pq_noise_write(struct pq_noise *n, const uint8_t ephemeral[PQ_X25519_LEN],
  * initiator's public key.  Returns 0, PQ_EINVAL (not the peer's turn), PQ_EPROTO (too short, a key
  * of low order, or not authentic) or PQ_ENOMEM. */
 int pq_noise_read(struct pq_noise *n, struct pq_view message, uint8_t *out, size_t *len);
+
+/* After the first message: a secret of 32 bytes, for `label`, made of all that was mixed so far and
+ * of the psk, so that nobody but the two sides can know it.  Returns 0, PQ_EINVAL (not after it) or
+ * PQ_ENOMEM. */
+int pq_noise_early(const struct pq_noise *n, const char *label, uint8_t out[PQ_HASH_LEN]);
 
 /* After both messages: the secrets of the two directions, from the initiator and to it; wipes the
  * rest.  Returns 0, PQ_EINVAL (too early) or PQ_ENOMEM. */

@@ -287,11 +287,52 @@ static void others(void **state)
     assert_int_equal(pq_noise_read(&a.n, (struct pq_view){m, len}, out, &n), PQ_EPROTO);
 }
 
+/* After the first message both have a secret that depends on all that went into it. */
+static void early(void **state)
+{
+    (void)state;
+    struct side a, b;
+    uint8_t m[160], out[160], one[32], two[32], other[32];
+    size_t n, len;
+    const struct pq_view said = {psk, 3};
+    pair(&a, &b, PQ_NOISE_IKPSK2);
+    assert_int_equal(pq_noise_early(&a.n, "x", one), PQ_EINVAL);
+    assert_int_equal(pq_noise_write(&a.n, eph[0], said, m, sizeof m, &len), 0);
+    assert_int_equal(pq_noise_read(&b.n, (struct pq_view){m, len}, out, &n), 0);
+    assert_int_equal(pq_noise_early(&a.n, "x", one), 0);
+    assert_int_equal(pq_noise_early(&b.n, "x", two), 0);
+    assert_memory_equal(one, two, sizeof one);
+    assert_int_equal(pq_noise_early(&a.n, "y", other), 0);
+    assert_memory_not_equal(one, other, sizeof one);
+    for (int i = 0; i < 3; i++) {
+        struct pq_noise odd = b.n;
+        *(i == 0 ? odd.psk : i == 1 ? odd.ck : odd.h) ^= 1;
+        assert_int_equal(pq_noise_early(&odd, "x", other), 0);
+        assert_memory_not_equal(one, other, sizeof one);
+    }
+    assert_int_equal(pq_noise_write(&b.n, eph[1], said, m, sizeof m, &len), 0);
+    assert_int_equal(pq_noise_early(&b.n, "x", one), PQ_EINVAL);
+}
+
+static void shared(void **state)
+{
+    (void)state;
+    static const uint8_t zero[32], secret[2][32] = {{1, 2}, {3, 4}};
+    uint8_t pub[2][32], one[32], two[32];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pq_x25519_public(secret[i], pub[i]), 0);
+    assert_int_equal(pq_x25519_shared(secret[0], pub[1], one), 0);
+    assert_int_equal(pq_x25519_shared(secret[1], pub[0], two), 0);
+    assert_memory_equal(one, two, sizeof one);
+    assert_int_equal(pq_x25519_shared(secret[0], zero, one), PQ_EPROTO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hkdf),      cmocka_unit_test(vectors), cmocka_unit_test(spoiled),
-        cmocka_unit_test(low_order), cmocka_unit_test(turns),   cmocka_unit_test(others),
+        cmocka_unit_test(early),   cmocka_unit_test(shared),  cmocka_unit_test(hkdf),
+        cmocka_unit_test(vectors), cmocka_unit_test(spoiled), cmocka_unit_test(low_order),
+        cmocka_unit_test(turns),   cmocka_unit_test(others),
     };
     gcry_check_version(NULL);
     gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
