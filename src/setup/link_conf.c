@@ -32,6 +32,10 @@ int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup
                  "shows the links that init made");
         return PQ_EINVAL;
     }
+    if (c->over_quic) {
+        snprintf(why, 160, "transport.protocol: quic cannot be said in a link yet");
+        return PQ_EINVAL;
+    }
     for (unsigned i = 0; i < c->n_servers; i++) {
         struct pq_link_server *s = &l->server[i];
         snprintf(s->host, sizeof s->host, "%s", c->server[i].host);
