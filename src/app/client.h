@@ -46,7 +46,8 @@ struct lease { /* what a session holds until it has ended: its port; user data o
     struct pq_session *ses;
     struct pq_list node; /* in cw->leases */
     unsigned server;
-    bool by_keys; /* with the server's public key: there is no PING */
+    bool by_keys;   /* with the server's public key: there is no PING */
+    bool quic_keys; /* the same over QUIC, where there is one */
     enum client_try how;
     bool greeted;         /* the server has answered the first PING, or has keys with us */
     pq_ns since;          /* when the session was made */

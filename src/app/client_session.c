@@ -140,7 +140,8 @@ int pq_client_connect(struct link *k)
     struct pq_flow_conf fc;
     way.addr.port = pq_client_pick_port(cw, &way, l);
     fill_flow(cw, &way, l->port.n, &fc);
-    l->by_keys = server->has_key;
+    l->quic_keys = server->has_key && cw->cl->app.conf->over_quic; /* then QUIC sees to it */
+    l->by_keys = server->has_key && !l->quic_keys;
     l->how = how_to_begin(cw, l);
     fc.look = l->how == TRY_CONNECT ? PQ_LOOK_CONNECT : cw->cl->app.conf->look;
     if (l->how > TRY_CONNECT)
@@ -369,6 +370,9 @@ static const char *why_stale(const struct client_worker *cw, struct pq_session *
     if (l->by_keys && !l->greeted && now > l->since + SILENCE_MAX)
         return "does not answer: is its public_key right, transport.kcp.key the same, and this "
                "one's key among its users?";
+    if (l->quic_keys && !l->greeted && now > l->since + SILENCE_MAX)
+        return "does not answer: is its public_key right, transport.quic.key the same, this one's "
+               "key among its users, and are both clocks right to two minutes?";
     if (pq_session_silent(ses, now, SILENCE_MAX))
         return "is silent";
     if (moving && asked && now > moving + pq_ns_max(MOVE_MAX, MOVE_RTTS * st.srtt))

@@ -49,7 +49,7 @@ int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*sav
 {
     const struct pq_conf *c = app->conf;
     struct pq_own_conf *o = &app->hub.own;
-    if (!o->on || !o->secret)
+    if (!o->secret || (!o->on && !c->over_quic))
         return 0;
     k->users = calloc(c->n_users ? c->n_users : 1, sizeof *k->users);
     if (!k->users)
@@ -60,6 +60,8 @@ int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*sav
     o->n = c->n_users;
     int e = pq_stamps_new(&k->stamps, o->users, o->n);
     o->stamps = k->stamps;
+    if (c->over_quic) /* which keeps nothing, and begins no connections */
+        return e;
     struct pq_rng rng;
     pq_rng_init(&rng);
     if (!e)

@@ -238,7 +238,8 @@ int pq_server_reload(struct pq_app *app, struct pq_conf *next, const struct pq_n
                     pq_strerror(e));
     if (!e)
         e = prepare(&g, news);
-    if (!e && c.removed) { /* they are told first, as long as they have keys */
+    /* they are told first, as long as they have keys; over QUIC an end says so itself */
+    if (!e && c.removed && !app->conf->over_quic) {
         pq_app_pause(app);
         revoke_all(s, &r, true);
         pq_app_resume(app);

@@ -113,15 +113,19 @@ static int print_client(const struct wanted *w, const struct pq_conf *c)
            "  addr: ADDRESS-OF-THE-SERVER:%s\n"
            "  public_key: \"%s\"\n"
            "transport:\n"
-           "  protocol: kcp\n",
-           w->name, w->name, pq_range_str(&c->own_ports, ports), text);
+           "  protocol: %s\n",
+           w->name, w->name, pq_range_str(&c->own_ports, ports), text,
+           c->over_quic ? "quic" : "kcp");
     hex(w->secret, text);
     if (w->made)
         printf("  private_key: \"%s\"\n", text);
     else
         printf("  private_key: \"THE-PRIVATE-KEY-THAT-BELONGS-TO-THE-PUBLIC-ONE\"\n");
     explicit_bzero(text, sizeof text);
-    printf("  kcp:\n    block: %s\n    key: ", pq_cipher_name(c->cipher));
+    if (c->over_quic)
+        printf("  quic:\n    key: ");
+    else
+        printf("  kcp:\n    block: %s\n    key: ", pq_cipher_name(c->cipher));
     print_quoted(c->kcp.key ? c->kcp.key : "");
     putchar('\n');
     return fflush(stdout) ? fail("the client's part could not be written%s", "") : 0;

@@ -529,4 +529,6 @@ void pq_conf_check(struct pq_conf *c, const struct pq_key_lines *lines, struct p
     if (c->role == PQ_ROLE_SERVER || (c->role == PQ_ROLE_NONE && c->listen))
         check_server(&k);
     pq_conf_check_keys(&k);
+    if (c->over_quic)
+        pq_conf_check_quic_ports(&k);
 }

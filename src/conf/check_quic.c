@@ -82,17 +82,29 @@ static void check_key(struct pq_check *k, bool server)
                 "the other; paqet secret makes a good one");
 }
 
+/* Keys of servers and users hold between two of our own kind, where nobody else is let in. */
+static void check_own_keys(struct pq_check *k)
+{
+    const struct pq_conf *c = k->c;
+    bool keys = pq_is_set(c->private_key) || c->n_users;
+    for (unsigned i = 0; i < c->n_servers; i++)
+        keys = keys || pq_is_set(c->server[i].public_key);
+    if (keys && c->quic.open)
+        PQ_FAIL(k, "transport.quic.auth",
+                "transport.quic.auth: none lets everybody in, but there are keys "
+                "(transport.private_key, public_key, users): leave one of them out");
+    if (c->look == PQ_LOOK_CONNECT)
+        PQ_FAIL(k, "network.tcp.look",
+                "network.tcp.look: connect is not for quic yet: leave it out, or use kcp");
+    if (pq_is_set(c->state))
+        PQ_WARN(k, "transport.state",
+                "transport.state: is not used: over quic a server keeps nothing");
+}
+
 /* What belongs to the other transport alone, or does not hold over this one yet. */
 static void check_others(struct pq_check *k)
 {
     const struct pq_conf *c = k->c;
-    bool keys = pq_is_set(c->private_key);
-    for (unsigned i = 0; i < c->n_servers; i++)
-        keys = keys || pq_is_set(c->server[i].public_key);
-    if (keys || c->n_users)
-        PQ_FAIL(k, "transport.protocol",
-                "transport.protocol: quic has no keys of servers and users yet "
-                "(transport.private_key, public_key, users): leave them out, or use kcp");
     if (pq_is_set(c->kcp.key_before))
         PQ_FAIL(k, "transport.kcp.key_before",
                 "transport.kcp.key_before: quic takes no second key yet: leave it out");
@@ -100,6 +112,20 @@ static void check_others(struct pq_check *k)
         PQ_WARN(k, "transport.header",
                 "transport.header: is not used: with transport.quic.auth: key the server is a "
                 "paqet of this kind");
+}
+
+void pq_conf_check_quic_ports(struct pq_check *k)
+{
+    const struct pq_conf *c = k->c;
+    if (pq_range_size(&c->own_ports) > 1)
+        PQ_FAIL(k, "listen.addr",
+                "listen.addr: quic takes no range of ports yet: listen on one port");
+    for (unsigned i = 0; i < c->n_servers; i++)
+        if (pq_range_size(&c->server[i].ports) > 1)
+            pq_conf_say(k->m, true,
+                        c->server[i].line ? c->server[i].line
+                                          : pq_key_line(k->lines, "server.addr"),
+                        "server.addr: quic takes no range of ports yet: name one");
 }
 
 void pq_conf_check_quic(struct pq_check *k)
@@ -114,6 +140,7 @@ void pq_conf_check_quic(struct pq_check *k)
             "GnuTLS");
 #endif
     check_key(k, server);
+    check_own_keys(k);
     check_others(k);
     check_windows(k, server);
     set_default(&q->idle, server, 60, 30);

@@ -55,7 +55,7 @@ int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
     pq_list_init(&e->half);
     if (conf->server_name && !(e->server_name = strdup(conf->server_name)))
         r = PQ_ENOMEM;
-    if (!r && !conf->client && !ev->seen)
+    if (!r && !conf->client && !ev->first)
         r = pq_quic_seen_new(&e->seen, pq_rng_u64(rng));
     if (!r && conf->key) {
         r = make_keys(e, conf->key);
@@ -202,7 +202,7 @@ int pq_quic_start(struct pq_quic *q, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *
 {
     ngtcp2_settings s;
     ngtcp2_transport_params p;
-    ngtcp2_cid scid, dcid;
+    ngtcp2_cid scid;
     ngtcp2_path path = pq_quic_ngtcp2_path(&q->path);
     settings(q, &s, now);
     parameters(q, &p);
@@ -220,9 +220,7 @@ int pq_quic_start(struct pq_quic *q, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *
         r = ngtcp2_conn_server_new(&q->conn, &hd->scid, &scid, &path, hd->version,
                                    &pq_quic_callbacks, &s, &p, NULL, q);
     } else {
-        dcid.datalen = 18;
-        pq_rng_fill(q->e->rng, dcid.data, dcid.datalen);
-        r = ngtcp2_conn_client_new(&q->conn, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1,
+        r = ngtcp2_conn_client_new(&q->conn, &q->odcid, &scid, &path, NGTCP2_PROTO_VER_V1,
                                    &pq_quic_callbacks, &s, &p, NULL, q);
     }
     if (r)
@@ -241,6 +239,11 @@ int pq_quic_connect(struct pq_quic **out, struct pq_quic_end *e, const struct pq
     if (!q)
         return PQ_ENOMEM;
     q->user = user;
+    q->odcid.datalen = PQ_QUIC_FIRST_LEN;
+    if (who && who->first)
+        memcpy(q->odcid.data, who->first, PQ_QUIC_FIRST_LEN);
+    else
+        pq_rng_fill(e->rng, q->odcid.data, PQ_QUIC_FIRST_LEN);
     int r = pq_quic_tls(q, who);
     r = r ? r : pq_quic_start(q, NULL, NULL, now);
     if (r)
@@ -449,6 +452,11 @@ void pq_quic_stats(const struct pq_quic *q, struct pq_quic_stats *out)
     ngtcp2_conn_info info;
     ngtcp2_conn_get_conn_info(q->conn, &info);
     out->cwnd = (uint32_t)(info.cwnd / q->e->conf.size);
+}
+
+struct pq_view pq_quic_first_id(const struct pq_quic *q)
+{
+    return (struct pq_view){q->odcid.data, q->odcid.datalen};
 }
 
 bool pq_quic_is_ready(const struct pq_quic *q)

@@ -29,6 +29,8 @@
 #define PQ_QUIC_SIZE_MIN   1236   /* bytes of a datagram: an Initial of 1200 and its seal */
 #define PQ_QUIC_SIZE_MAX   1452   /* what peers read at most [7.1] */
 #define PQ_QUIC_ID_LEN     8      /* of the ids that this side gives out [13.4] */
+#define PQ_QUIC_FIRST_LEN  18     /* of the one that a client makes up [13.3] */
+#define PQ_QUIC_SECOND_LEN 32     /* of what a server tells somebody who has said a name [13.7] */
 #define PQ_QUIC_QUEUE_MAX  131072 /* bytes that wait in one stream for their turn, at first */
 #define PQ_QUIC_CLOCKS     UINT64_C(120000) /* ms by which a client's clock may be wrong [13.3] */
 #define PQ_QUIC_REMEMBER   (2 * PQ_QUIC_CLOCKS)
@@ -46,6 +48,7 @@ struct pq_quic_conf {
     bool client;
     /* 32 bytes of which PSK and outer seal are made [13.1]; copied.  NULL: there is no key. */
     const uint8_t *key;
+    bool named; /* server: the key alone lets nobody in, see the psk event */
     /* Plain QUIC with a certificate that nobody verifies, as family A's [7.2].  A client without a
      * key always speaks so; a server lets such in beside those who have the key. */
     bool open;
@@ -67,6 +70,12 @@ struct pq_quic_path {
     struct pq_addr local, peer;
 };
 
+struct pq_quic_claim { /* what a server knows of who says to be somebody [13.7] */
+    uint8_t psk[PQ_QUIC_PSK_LEN];
+    uint8_t second[PQ_QUIC_SECOND_LEN]; /* to be told him */
+    uint8_t mix[PQ_QUIC_PSK_LEN];       /* goes into all keys behind the handshake */
+};
+
 /* Why a connection ended, for `closed`. */
 struct pq_quic_why {
     int err;      /* 0: closed by the peer without an error; PQ_ETIMEOUT, PQ_EPROTO, PQ_EDENIED (the
@@ -83,14 +92,15 @@ struct pq_quic_events {
     /* Server: a connection begins, whose first datagram is as it should be.  Returns the `user` of
      * its events, or NULL: it is not wanted, and nothing is answered. */
     void *(*accept)(void *ctx, struct pq_quic *q, const struct pq_quic_path *path);
-    /* Server: whether an opening with this id was there before; remembers it [13.3].  In common for
-     * all ends.  It must not forget one within PQ_QUIC_REMEMBER.  NULL: each end has a small memory
-     * of its own, and where that is full takes no more. */
-    bool (*seen)(void *ctx, struct pq_view id);
-    /* Server: the PSK of who says to be `identity`, 32 bytes; as a rule right before `accept`.
-     * Returns false for nobody.  NULL: all have the PSK that is made of the key [13.1]. */
-    bool (*psk)(void *ctx, struct pq_quic *q, struct pq_view identity,
-                uint8_t psk[PQ_QUIC_PSK_LEN]);
+    /* Server: PQ_DROP_NONE, an opening with this id is the first and may be computed now;
+     * PQ_DROP_REPLAY, it was there before; or PQ_DROP_RATE, not now [13.3].  Remembers the id if it
+     * says PQ_DROP_NONE.  In common for all ends.  It must not forget one within PQ_QUIC_REMEMBER.
+     * NULL: each end has a small memory of its own, and where that is full takes no more. */
+    enum pq_drop (*first)(void *ctx, struct pq_view id, const struct pq_quic_path *path);
+    /* Server: what follows from who says to be `identity`, other than all who have the key, in
+     * *claim, which is wiped by who asks; as a rule right before `accept`, else on a connection
+     * that has a user.  Returns false: he is nobody.  NULL: all are. */
+    bool (*psk)(void *ctx, struct pq_quic *q, struct pq_view identity, struct pq_quic_claim *claim);
     /* The wall clock, ms since 1970; asked only where there is a key. */
     uint64_t (*wall)(void *ctx);
     /* More bytes came than fit into the memory of a batch: use what was delivered. */
@@ -98,8 +108,12 @@ struct pq_quic_events {
 
     /* ---- of a connection */
 
-    /* The handshake is done, the peer has the key (if one is needed).  Only now anything else of
-     * the connection happens. */
+    /* Client that has said a name: what the server has told it to that, and what follows for the
+     * keys behind the handshake.  Returns false: it is nothing good.  NULL: it never is. */
+    bool (*second)(void *user, const uint8_t second[PQ_QUIC_SECOND_LEN],
+                   uint8_t mix[PQ_QUIC_PSK_LEN]);
+    /* The handshake is done, the peer has the key (if one is needed), and is who it has said to be.
+     * Only now anything else of the connection happens. */
     void (*ready)(void *user);
     /* The connection has ended.  No more events of it or its streams.  The owner calls
      * pq_quic_free, outside of events. */
@@ -166,9 +180,11 @@ size_t pq_quic_half_open(const struct pq_quic_end *e);
 
 /* ---- connections */
 
-struct pq_quic_peer {        /* who a client wants to speak to, and as whom */
-    struct pq_view identity; /* its TLS identity; n == 0: that of all who have the key ... */
-    const uint8_t *psk;      /* ... and 32 bytes of its PSK; NULL: that of the key [13.1] */
+struct pq_quic_peer { /* as whom a client wants to speak to the server */
+    struct pq_view
+        identity;         /* his TLS identity, at most 128 bytes; n == 0: as all who have the key */
+    const uint8_t *psk;   /* 32 bytes; of all who have the key: NULL, that of the key [13.1] */
+    const uint8_t *first; /* the first id of the connection, PQ_QUIC_FIRST_LEN bytes; NULL: any */
 };
 
 /* Client: begins a connection; `who` may be NULL, what it points to is copied.  Streams may be
@@ -221,6 +237,11 @@ struct pq_quic_stats {
 };
 void pq_quic_stats(const struct pq_quic *q, struct pq_quic_stats *out);
 bool pq_quic_is_ready(const struct pq_quic *q); /* the handshake is done */
+
+/* Server: whether a stamp of a client's clock is one of now, and later than this end's start; and
+ * the first id of a connection, valid as long as it is [13.3]. */
+bool pq_quic_is_timely(const struct pq_quic_end *e, uint64_t stamp);
+struct pq_view pq_quic_first_id(const struct pq_quic *q);
 void *pq_quic_user(const struct pq_quic *q);
 
 /* Bytes that may wait in one stream: what the path takes in one go. */

@@ -44,6 +44,10 @@ static int decrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_cry
     current->heard = current->now;
     if (head[0] & 0x80)
         return 0;
+    if (current->unheard) { /* the first under keys that only the one has whom it has named */
+        current->unheard = false;
+        pq_quic_proven(current);
+    }
     const struct pq_view frames = {to, n - aead->max_overhead};
     if (!pq_quic_takes(current, frames))
         return NGTCP2_ERR_DECRYPT;
@@ -71,7 +75,9 @@ static int on_completed(ngtcp2_conn *conn, void *user)
 {
     struct pq_quic *q = user;
     (void)conn;
-    pq_quic_proven(q);
+    q->unheard = q->named && !q->e->conf.client;
+    if (!q->unheard)
+        pq_quic_proven(q);
     return 0;
 }
 

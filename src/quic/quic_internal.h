@@ -134,9 +134,14 @@ struct pq_quic {
 
     struct pq_list ids;
     size_t n_ids;
-    ngtcp2_cid odcid; /* server: what the client made up; n = 0: not registered */
+    ngtcp2_cid odcid; /* what the client made up; n = 0: not registered */
+    uint8_t second[PQ_QUIC_SECOND_LEN], mix[PQ_QUIC_PSK_LEN];
 
     bool plain;      /* without the key */
+    bool somebody;   /* server: the client has named a PSK that is there */
+    bool named;      /* the client has said who it is: ... */
+    bool mixed;      /* ... `mix` is known, ... */
+    bool unheard;    /* ... and, server: nothing that shows it has come yet [13.7] */
     bool ready;      /* the handshake is done */
     bool confirmed;  /* no long headers any more */
     bool over;       /* no more events */

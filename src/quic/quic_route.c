@@ -84,14 +84,18 @@ static void make_room(struct pq_quic_end *e, const struct pq_quic *but)
     pq_quic_end_with(q, PQ_EREPLACED);
 }
 
-static bool was_seen(struct pq_quic_end *e, const ngtcp2_cid *id)
+/* Whether an opening is the first of its kind, and may be computed. */
+static enum pq_drop check_first(struct pq_quic_end *e, const struct pq_quic_path *path,
+                                const ngtcp2_cid *id)
 {
     const struct pq_view v = {id->data, id->datalen};
-    return e->ev->seen ? e->ev->seen(e->ctx, v) : pq_quic_seen(e->seen, v, e->ev->wall(e->ctx));
+    if (e->ev->first)
+        return e->ev->first(e->ctx, v, path);
+    return pq_quic_seen(e->seen, v, e->ev->wall(e->ctx)) ? PQ_DROP_REPLAY : PQ_DROP_NONE;
 }
 
 /* Recordings of before this program was started, or which are older than what is remembered. */
-static bool is_timely(const struct pq_quic_end *e, uint64_t stamp)
+bool pq_quic_is_timely(const struct pq_quic_end *e, uint64_t stamp)
 {
     const uint64_t wall = e->ev->wall(e->ctx);
     return stamp > e->started && stamp <= UINT64_MAX - PQ_QUIC_CLOCKS &&
@@ -204,11 +208,10 @@ static enum pq_drop accept_first(struct pq_quic_end *e, struct opening *o, struc
         ask_again(e, o->path, &o->hd, now);
         return PQ_DROP_FULL;
     }
-    if (!o->bare && !is_timely(e, o->stamp))
+    if (!o->bare && !pq_quic_is_timely(e, o->stamp))
         return PQ_DROP_STAMP;
-    if (!o->bare && was_seen(e, &o->hd.dcid))
-        return PQ_DROP_REPLAY;
-    return begin(e, o, out, now);
+    const enum pq_drop d = o->bare ? PQ_DROP_NONE : check_first(e, o->path, &o->hd.dcid);
+    return d ? d : begin(e, o, out, now);
 }
 
 /* ---- all that comes */

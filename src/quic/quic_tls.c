@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* quic_tls.c - how the two ends of a handshake show who they are: an external PSK made of the
- * common key, both ways, and proven to the server before it has sent one byte [13.1]; or, plain,
- * a certificate that says nothing [7.2]. */
+ * common key, or of that and the keys of both [13.7], both ways, and proven to the server before it
+ * has sent one byte [13.1]; or, plain, a certificate that says nothing [7.2]. */
 #include "quic/quic_internal.h"
 
 #include <gnutls/x509.h>
@@ -20,7 +20,10 @@
 #define PLAIN                                                                                      \
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-"               \
     "POLY1305:" COMMON
-#define YEAR (365 * 86400L)
+#define YEAR      (365 * 86400L)
+#define SECOND    65392 /* TLS extension, of those for private use: a server's second key [13.7] */
+#define SECOND_OK 1     /* what a client says there */
+#define MIX_LABEL "paqet quic 1 mix"
 
 static ngtcp2_conn *conn_of(ngtcp2_crypto_conn_ref *ref)
 {
@@ -28,25 +31,138 @@ static ngtcp2_conn *conn_of(ngtcp2_crypto_conn_ref *ref)
     return q->conn;
 }
 
+static struct pq_quic *quic_of(gnutls_session_t tls)
+{
+    const ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(tls);
+    return ref->user_data;
+}
+
+/* ---- who is who */
+
+static bool is_common(const gnutls_datum_t *name)
+{
+    return name->size == sizeof IDENTITY - 1 && !memcmp(name->data, IDENTITY, name->size);
+}
+
+/* Of somebody whom the server knows by name. */
+static bool find_named(struct pq_quic *q, const gnutls_datum_t *name, uint8_t psk[PQ_QUIC_PSK_LEN])
+{
+    struct pq_quic_end *e = q->e;
+    struct pq_quic_claim claim = {.psk = {0}};
+    const struct pq_view identity = {name->data, name->size};
+    q->named = e->ev->psk && e->ev->psk(e->ctx, q, identity, &claim);
+    q->mixed = q->named;
+    memcpy(psk, claim.psk, sizeof claim.psk);
+    memcpy(q->second, claim.second, sizeof q->second);
+    memcpy(q->mix, claim.mix, sizeof q->mix);
+    explicit_bzero(&claim, sizeof claim);
+    return q->named;
+}
+
 /* Of a server: the PSK of who says to be `name`. */
 static int find_psk(gnutls_session_t tls, const gnutls_datum_t *name, gnutls_datum_t *key)
 {
-    const ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(tls);
-    struct pq_quic *q = ref->user_data;
+    struct pq_quic *q = quic_of(tls);
     const struct pq_quic_end *e = q->e;
     uint8_t psk[PQ_QUIC_PSK_LEN];
-    if (name->size == sizeof IDENTITY - 1 && !memcmp(name->data, IDENTITY, name->size) &&
-        !e->ev->psk)
+    bool ok = false;
+    if (!is_common(name))
+        ok = find_named(q, name, psk);
+    else if (!e->conf.named && !q->named) {
         memcpy(psk, e->keys.psk, sizeof psk);
-    else if (!e->ev->psk || !e->ev->psk(e->ctx, q, (struct pq_view){name->data, name->size}, psk))
-        return -1;
-    key->data = gnutls_malloc(sizeof psk);
+        ok = true;
+    }
+    key->data = ok ? gnutls_malloc(sizeof psk) : NULL;
     key->size = sizeof psk;
     if (key->data)
         memcpy(key->data, psk, sizeof psk);
     explicit_bzero(psk, sizeof psk);
+    q->somebody = key->data != NULL;
     return key->data ? 0 : -1;
 }
+
+/* Before each message of a server: who has named no PSK, nor a key share that will do, would else
+ * be asked for another one. */
+static int before_message(gnutls_session_t tls, unsigned type, unsigned when, unsigned incoming,
+                          const gnutls_datum_t *message)
+{
+    (void)type;
+    (void)when;
+    (void)message;
+    return incoming || quic_of(tls)->somebody ? 0 : GNUTLS_E_INSUFFICIENT_CREDENTIALS;
+}
+
+/* ---- what is told to who has said a name, and goes into the keys [13.7] */
+
+static int put_second(gnutls_session_t tls, gnutls_buffer_t to)
+{
+    static const uint8_t ask = SECOND_OK;
+    const struct pq_quic *q = quic_of(tls);
+    if (!q->named)
+        return 0;
+    return q->e->conf.client ? gnutls_buffer_append_data(to, &ask, sizeof ask)
+                             : gnutls_buffer_append_data(to, q->second, sizeof q->second);
+}
+
+static int take_second(gnutls_session_t tls, const unsigned char *p, size_t n)
+{
+    struct pq_quic *q = quic_of(tls);
+    const struct pq_quic_events *ev = q->e->ev;
+    if (!q->e->conf.client)
+        return 0;
+    q->mixed = q->named && n == PQ_QUIC_SECOND_LEN && ev->second && ev->second(q->user, p, q->mix);
+    return q->mixed ? 0 : GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
+}
+
+static int mix_in(const uint8_t mix[PQ_QUIC_PSK_LEN], const void *secret, size_t n, uint8_t *out)
+{
+    uint8_t prk[32];
+    const gnutls_datum_t salt = {(uint8_t *)(uintptr_t)mix, PQ_QUIC_PSK_LEN};
+    const gnutls_datum_t ikm = {(uint8_t *)(uintptr_t)secret, (unsigned)n};
+    const gnutls_datum_t key = {prk, sizeof prk};
+    const gnutls_datum_t info = {(uint8_t *)(uintptr_t)MIX_LABEL, sizeof MIX_LABEL - 1};
+    int r = gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &ikm, &salt, prk);
+    r = r ? r : gnutls_hkdf_expand(GNUTLS_MAC_SHA256, &key, &info, out, n);
+    explicit_bzero(prk, sizeof prk);
+    return r;
+}
+
+/* ngtcp2's own function for the keys of a level, but that the last are mixed. */
+static int set_secrets(gnutls_session_t tls, gnutls_record_encryption_level_t gl, const void *rx,
+                       const void *tx, size_t n)
+{
+    struct pq_quic *q = quic_of(tls);
+    const ngtcp2_encryption_level level =
+        ngtcp2_crypto_gnutls_from_gnutls_record_encryption_level(gl);
+    const void *from[2] = {rx, tx};
+    uint8_t mixed[2][32];
+    const bool mix = q->named && gl == GNUTLS_ENCRYPTION_LEVEL_APPLICATION;
+    int r = mix && (!q->mixed || n != sizeof mixed[0]) ? -1 : 0;
+    for (int i = 0; i < 2 && mix && !r; i++) {
+        if (from[i])
+            r = mix_in(q->mix, from[i], n, mixed[i]);
+        from[i] = from[i] ? mixed[i] : NULL;
+    }
+    if (!r && from[0])
+        r = ngtcp2_crypto_derive_and_install_rx_key(q->conn, NULL, NULL, NULL, level, from[0], n);
+    if (!r && from[1])
+        r = ngtcp2_crypto_derive_and_install_tx_key(q->conn, NULL, NULL, NULL, level, from[1], n);
+    explicit_bzero(mixed, sizeof mixed);
+    return r ? -1 : 0;
+}
+
+static int configure_keyed(struct pq_quic *q)
+{
+    gnutls_handshake_set_secret_function(q->tls, set_secrets);
+    if (!q->e->conf.client)
+        gnutls_handshake_set_hook_function(q->tls, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE,
+                                           before_message);
+    return gnutls_session_ext_register(
+        q->tls, "second", SECOND, GNUTLS_EXT_TLS, take_second, put_second, NULL, NULL, NULL,
+        GNUTLS_EXT_FLAG_TLS | GNUTLS_EXT_FLAG_CLIENT_HELLO | GNUTLS_EXT_FLAG_EE);
+}
+
+/* ---- credentials */
 
 static int set_psk(gnutls_psk_client_credentials_t c, struct pq_view identity, const uint8_t *psk)
 {
@@ -131,6 +247,7 @@ void pq_quic_tls_end_free(struct pq_quic_end *e)
 
 static int own_psk(struct pq_quic *q, const struct pq_quic_peer *who)
 {
+    q->named = true;
     int r = gnutls_psk_allocate_client_credentials(&q->psk);
     return r ? r : set_psk(q->psk, who->identity, who->psk);
 }
@@ -171,6 +288,8 @@ int pq_quic_tls(struct pq_quic *q, const struct pq_quic_peer *who)
                    : ngtcp2_crypto_gnutls_configure_server_session(q->tls);
     q->ref = (ngtcp2_crypto_conn_ref){conn_of, q};
     gnutls_session_set_ptr(q->tls, &q->ref);
+    if (!r && !q->plain)
+        r = configure_keyed(q);
     r = r ? r : credentials(q, who);
     r = r ? r : gnutls_alpn_set_protocols(q->tls, &alpn, 1, GNUTLS_ALPN_MANDATORY);
     if (!r && client && q->plain)
@@ -184,6 +303,7 @@ void pq_quic_tls_free(struct pq_quic *q)
         gnutls_deinit(q->tls);
     if (q->psk)
         gnutls_psk_free_client_credentials(q->psk);
+    explicit_bzero(q->mix, sizeof q->mix); /* it is in the keys */
     q->tls = NULL;
     q->psk = NULL;
 }

@@ -60,6 +60,7 @@ enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *se
     h->seg = seg;
     enum pq_drop d = pq_quic_input(h->quic, &path, p, n, &q, now);
     h->seg = NULL;
+    h->quic_who.q = NULL;
     /* a connection that only says goodbye takes nothing, and has no session any more */
     struct pq_session *s = q && d != PQ_DROP_NO_SESSION ? pq_quic_user(q) : NULL;
     if (d == PQ_DROP_ELSEWHERE) {
@@ -93,14 +94,23 @@ static void *on_accept(void *ctx, struct pq_quic *q, const struct pq_quic_path *
         pq_session_new(h, &s, &fc, 0, h->now))
         return NULL;
     s->quic = q;
+    if (h->quic_who.q == q)
+        pq_quic_keys_own(s, &h->quic_who);
     pq_session_half(s);
     return s;
 }
 
-static bool on_seen(void *ctx, struct pq_view id)
+/* A recording must not use up what there is for others, nor an opening for which there is nothing
+ * left be taken for a recording when it comes again. */
+static enum pq_drop on_first(void *ctx, struct pq_view id, const struct pq_quic_path *path)
 {
     struct pq_hub *h = ctx;
-    return pq_replay_seen(h->replay, id);
+    if (!pq_compute_may(h, &path->peer, h->now))
+        return PQ_DROP_RATE;
+    if (pq_replay_seen(h->replay, id))
+        return PQ_DROP_REPLAY;
+    pq_compute_spend(h, &path->peer);
+    return PQ_DROP_NONE;
 }
 
 static void on_flush(void *ctx)
@@ -335,7 +345,9 @@ static uint64_t on_wall(void *ctx)
 }
 
 const struct pq_quic_events pq_quic_session_events = {.accept = on_accept,
-                                                      .seen = on_seen,
+                                                      .first = on_first,
+                                                      .psk = pq_quic_keys_psk,
+                                                      .second = pq_quic_keys_second,
                                                       .wall = on_wall,
                                                       .flush = on_flush,
                                                       .ready = on_ready,

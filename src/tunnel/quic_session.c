@@ -34,6 +34,7 @@ static int hub_init(struct pq_hub *h)
     qc.size = size_of(&h->conf);
     qc.max_conns = h->conf.max_sessions + PQ_QUIC_HALF_MAX;
     qc.worker = qc.client ? 0 : h->conf.worker;
+    qc.named = h->conf.own.required;
     qc.workers = qc.client || !h->conf.workers ? 1 : h->conf.workers;
     pq_list_init(&h->goodbyes);
     h->mtu_min = PQ_QUIC_SIZE_MIN;
@@ -41,8 +42,11 @@ static int hub_init(struct pq_hub *h)
     if (qc.size < PQ_QUIC_SIZE_MIN)
         return -EMSGSIZE;
     h->replay = h->conf.replay;
+    int e = pq_quic_keys_init(h);
+    if (e)
+        return e;
     if (!h->conf.client && !h->replay) {
-        int e = pq_replay_new(&h->own_replay, pq_rng_u64(h->rng));
+        e = pq_replay_new(&h->own_replay, pq_rng_u64(h->rng));
         if (e)
             return e;
         h->replay = h->own_replay;
@@ -63,6 +67,7 @@ static void hub_fini(struct pq_hub *h)
     while ((i = pq_list_pop(&h->goodbyes)))
         goodbye_free(h, PQ_OF(i, struct pq_goodbye, node));
     pq_quic_end_free(&h->quic);
+    pq_quic_keys_fini(h);
     pq_replay_free(&h->own_replay);
 }
 
@@ -152,10 +157,9 @@ static int connect_session(struct pq_session *s, const struct pq_flow_conf *fc,
                            const uint8_t *server_public, pq_ns now)
 {
     const struct pq_quic_path path = {.local = fc->local, .peer = fc->peer};
-    if (server_public)
-        return PQ_ENOTSUP;
     pq_session_wake(s);
-    return pq_quic_connect(&s->quic, s->hub->quic, &path, NULL, s, now);
+    return server_public ? pq_quic_keys_connect(s, &path, server_public, now)
+                         : pq_quic_connect(&s->quic, s->hub->quic, &path, NULL, s, now);
 }
 
 static void nothing(struct pq_session *s)

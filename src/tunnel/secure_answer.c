@@ -27,18 +27,34 @@ void pq_rate_refill(struct pq_rate *r, uint32_t a_second, pq_ns now)
     r->at += passed * each;
 }
 
-/* Half of what there is at a time is kept for sources that ask seldom. */
-static bool may_compute(struct pq_hub *h, const struct pq_addr *from, pq_ns now)
+static struct pq_rate *rate_of(struct pq_hub *h, const struct pq_addr *from)
 {
     /* of IPv6 the network: a host has as many addresses in it as it likes */
     const size_t n = pq_addr_is4(from) ? sizeof from->ip : sizeof from->ip / 2;
-    const uint64_t hash = pq_hash_bytes(from->ip, n, h->hash_seed);
-    struct pq_rate *each = &h->asked_by[hash % 256], *all = &h->asked;
+    return &h->asked_by[pq_hash_bytes(from->ip, n, h->hash_seed) % 256];
+}
+
+/* Half of what there is at a time is kept for sources that ask seldom. */
+bool pq_compute_may(struct pq_hub *h, const struct pq_addr *from, pq_ns now)
+{
+    struct pq_rate *each = rate_of(h, from), *all = &h->asked;
     pq_rate_refill(each, RATE_EACH, now);
     pq_rate_refill(all, RATE_ALL, now);
-    const bool ok = each->left ? all->left > 0 : all->left > RATE_ALL / 2;
-    all->left -= ok;
-    each->left -= ok && each->left;
+    return each->left ? all->left > 0 : all->left > RATE_ALL / 2;
+}
+
+void pq_compute_spend(struct pq_hub *h, const struct pq_addr *from)
+{
+    struct pq_rate *each = rate_of(h, from);
+    h->asked.left -= h->asked.left > 0;
+    each->left -= each->left > 0;
+}
+
+static bool may_compute(struct pq_hub *h, const struct pq_addr *from, pq_ns now)
+{
+    const bool ok = pq_compute_may(h, from, now);
+    if (ok)
+        pq_compute_spend(h, from);
     return ok;
 }
 
@@ -167,14 +183,20 @@ static uint32_t new_id(struct pq_hub *h)
     return id;
 }
 
+bool pq_own_user(const struct pq_hub *h, const uint8_t key[PQ_X25519_LEN], unsigned *who)
+{
+    const struct pq_own_conf *c = &h->conf.own;
+    for (*who = 0; *who < c->n; ++*who)
+        if (memcmp(c->users[*who], key, PQ_X25519_LEN) == 0)
+            return true;
+    return c->n == 0;
+}
+
 /* Whether the client of IK is somebody, and this no recording. */
 static enum pq_drop check_client(struct pq_hub *h, struct pq_reply *r)
 {
     const struct pq_own_conf *c = &h->conf.own;
-    for (r->who = 0; r->who < c->n; r->who++)
-        if (memcmp(c->users[r->who], r->said.from, sizeof r->said.from) == 0)
-            break;
-    if (c->n && r->who == c->n)
+    if (!pq_own_user(h, r->said.from, &r->who))
         return PQ_DROP_USER;
     const struct pq_stamp t = {r->said.instance, r->said.stamp};
     const uint64_t up = (r->opened - h->born) / PQ_MS;

@@ -11,6 +11,7 @@
 #include "tunnel/handshake.h"
 #include "tunnel/homes.h"
 #include "tunnel/hub.h"
+#include "tunnel/quic_keys.h"
 #include "tunnel/replay.h"
 #include "tunnel/stamps.h"
 #include "tunnel/syns.h"
@@ -261,6 +262,8 @@ struct pq_hub {
     struct pq_list goodbyes;
     size_t n_goodbyes;
     const struct pq_segment *seg; /* of the datagram at hand, while QUIC has it */
+    struct pq_quic_who quic_who;  /* the same */
+    struct pq_quic_own quic_own;  /* QUIC's: keys of this end */
     const struct pq_hub_events *ev;
     void *ctx;
     struct pq_rng *rng;
@@ -405,6 +408,11 @@ pq_ns pq_replies_deadline(const struct pq_hub *h);
 void pq_replies_clear(struct pq_hub *h);
 /* The rings have other numbers now; handshakes with a K that is no more are forgotten. */
 void pq_replies_rekey(struct pq_hub *h, const unsigned to[PQ_RINGS]);
+/* Whether a handshake from there may be computed now; and that it is. */
+bool pq_compute_may(struct pq_hub *h, const struct pq_addr *from, pq_ns now);
+void pq_compute_spend(struct pq_hub *h, const struct pq_addr *from);
+/* The user with this public key; where there are none, everybody is user 0.  False: nobody. */
+bool pq_own_user(const struct pq_hub *h, const uint8_t key[PQ_X25519_LEN], unsigned *who);
 void pq_rate_refill(struct pq_rate *r, uint32_t a_second, pq_ns now);
 
 /* move.c */

@@ -95,6 +95,32 @@ static void open_to_all(void **state)
     }
 }
 
+#define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+/* Keys of servers and users, as with the other transport. */
+static void own_keys(void **state)
+{
+    (void)state;
+    struct parsed p;
+    parse(&p, ROLE_SERVER "transport:\n"
+                          "  protocol: quic\n"
+                          "  private_key: " HEX "\n"
+                          "  require: keys\n"
+                          "  quic: {key: " SECRET "}\n"
+                          "users: [{name: ali, public_key: " HEX "}]\n");
+    expect_no(&p);
+    assert_true(p.c.has_secret && p.c.require_keys);
+    assert_int_equal(p.c.n_users, 1);
+    release(&p);
+    parse(&p, "role: client\n"
+              "server: {addr: '203.0.113.7:9', public_key: " HEX "}\n"
+              "socks5: [{listen: '127.0.0.1:1080'}]\n"
+              "transport: {protocol: quic, private_key: " HEX ", quic: {key: " SECRET "}}\n");
+    expect_no(&p);
+    assert_true(p.c.has_secret && p.c.server[0].has_key);
+    release(&p);
+}
+
 #define IN_QUIC(keys) ROLE_SERVER "transport:\n  protocol: quic\n  quic: {" keys "}\n"
 
 static void wrong(void **state)
@@ -115,10 +141,18 @@ static void wrong(void **state)
         {IN_QUIC("key: " SECRET ", initial_connection_receive_window: 3000000, "
                  "max_connection_receive_window: 2000000"),
          "transport.quic.max_connection_receive_window: 2000000 is less"},
-        {IN_QUIC("key: " SECRET) "  private_key: "
-                                 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-                                 "\n",
-         "transport.protocol: quic has no keys"},
+        {IN_QUIC("auth: none") "  private_key: " HEX "\n",
+         "transport.quic.auth: none lets everybody"},
+        {IN_QUIC("key: " SECRET) "  require: keys\n", "transport.private_key: is missing"},
+        {IN_QUIC("key: " SECRET) "network: {tcp: {look: connect}}\n",
+         "network.tcp.look: connect is not"},
+        {"role: server\nlisten: {addr: ':9-12'}\nallow: any\ntransport: {protocol: quic, "
+         "private_key: " HEX ", require: keys, quic: {key: " SECRET "}}\n",
+         "listen.addr: quic takes no range"},
+        {"role: client\nserver: {addr: '203.0.113.7:9-12', public_key: " HEX "}\n"
+         "socks5: [{listen: '127.0.0.1:1080'}]\ntransport: {protocol: quic, quic: {key: " SECRET
+         "}}\n",
+         "server.addr: quic takes no range"},
         {IN_QUIC("key: " SECRET) "  kcp: {key_before: an older one}\n",
          "transport.kcp.key_before: quic"},
     };
@@ -138,10 +172,8 @@ static void wrong(void **state)
 int conf_quic(void)
 {
     const struct CMUnitTest quic[] = {
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(all_keys),
-        cmocka_unit_test(open_to_all),
-        cmocka_unit_test(wrong),
+        cmocka_unit_test(defaults), cmocka_unit_test(all_keys), cmocka_unit_test(open_to_all),
+        cmocka_unit_test(own_keys), cmocka_unit_test(wrong),
     };
     return ut_run(quic);
 }

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import gopeer
 import paqet
+import test_keys
 import test_main
 import test_peers
+import test_reload
 import test_rules
 import test_tun
 import test_udp
@@ -57,9 +59,42 @@ for same in (
     test_peers.test_reply_real_many,
     test_rules.test_datagrams_wait_for_name,
     test_tun.test_tun_ping,
+    test_keys.test_keys_rules_for_each_user,
+    test_keys.test_keys_addresses_for_each_user,
+    test_reload.test_user_command,
 ):
     add(f"quic_{same.__name__.removeprefix('test_')}", over_quic(same))
 add("quic_udp_associate", over_quic(partial(test_udp.associate_to, "127.0.0.1")))
+
+
+add("quic_keys_recording_killed", over_quic(partial(test_keys.keys_recording, "killed")), timed=True)
+add("quic_reload_revokes_user", over_quic(partial(test_reload.revoke, 3)), timed=True)
+add("quic_keys_strangers_get_nothing", over_quic(test_keys.test_keys_strangers_get_nothing), full=True, timed=True)
+add("quic_keys_client_says_what_may_be_wrong", over_quic(test_keys.test_keys_client_says_what_may_be_wrong), full=True)
+
+
+@test()
+def test_quic_keys() -> None:
+    """Users by their keys: the log and status name them, and the common key alone is not enough."""
+    have_quic()
+    with Lab() as lab:
+        keys = test_keys.Keys(lab)
+        lab.origin()
+        server = paqet.start_server(lab, keys.server_settings(protocol="quic", control=True))
+        client = paqet.start_client(lab, keys.client_settings(protocol="quic"))
+        paqet.wait_working(lab)
+        test_main.check_download(lab, 30 * test_main.MB)
+        expect("(ali) connected" in server.log(), f"the log does not name him: {server.log()}")
+        session = json.loads(paqet.ask(lab, "server", "status", "--json").stdout)["sessions"][0]
+        expect(session["user"] == "ali" and session["transport"] == "quic", f"{session}")
+        client.stop()
+        for settings in QUIC, keys.client_settings(key=test_keys.pair()[0], protocol="quic"):
+            sniffer = lab.sniff(f"tcp src port {PORT}")
+            client = paqet.start_client(lab, settings)
+            time.sleep(2)  # he asks again meanwhile
+            client.stop()
+            heard = sniffer.stop()
+            expect(not heard, f"{len(heard)} packets for nobody: {heard[:2]}")
 
 
 @test()

@@ -123,6 +123,27 @@ static void *on_accept(void *ctx, struct pq_quic *q, const struct pq_quic_path *
     return e;
 }
 
+static bool on_psk(void *ctx, struct pq_quic *q, struct pq_view identity,
+                   struct pq_quic_claim *claim)
+{
+    const struct qw_side *e = ctx;
+    const struct qw_conf *c = &e->w->conf;
+    const char *name = c->name[SERVER];
+    assert_int_equal(pq_quic_first_id(q).n, PQ_QUIC_FIRST_LEN);
+    memset(claim->psk, c->psk[SERVER], sizeof claim->psk);
+    memset(claim->second, 77, sizeof claim->second);
+    memset(claim->mix, c->mix[SERVER], sizeof claim->mix);
+    return name && identity.n == strlen(name) && memcmp(identity.p, name, identity.n) == 0;
+}
+
+static bool on_second(void *user, const uint8_t second[PQ_QUIC_SECOND_LEN],
+                      uint8_t mix[PQ_QUIC_PSK_LEN])
+{
+    const struct qw_side *e = user;
+    memset(mix, e->w->conf.mix[CLIENT], PQ_QUIC_PSK_LEN);
+    return second[0] == 77 && second[PQ_QUIC_SECOND_LEN - 1] == 77;
+}
+
 static void on_ready(void *user)
 {
     struct qw_side *e = user;
@@ -177,6 +198,8 @@ static void on_flush(void *ctx)
 }
 
 static const struct pq_quic_events events = {.accept = on_accept,
+                                             .psk = on_psk,
+                                             .second = on_second,
                                              .wall = on_wall,
                                              .flush = on_flush,
                                              .ready = on_ready,
@@ -258,8 +281,14 @@ void qw_connect(struct qw *w)
 {
     struct qw_side *e = &w->side[CLIENT];
     const struct pq_quic_path path = {e->addr, w->side[SERVER].addr};
+    uint8_t psk[PQ_QUIC_PSK_LEN];
+    const char *name = w->conf.name[CLIENT];
+    struct pq_quic_peer who = {.psk = psk};
+    memset(psk, w->conf.psk[CLIENT], sizeof psk);
+    if (name)
+        who.identity = (struct pq_view){(const uint8_t *)name, strlen(name)};
     w->now += PQ_MS; /* later than the server's start */
-    assert_int_equal(pq_quic_connect(&e->q, e->end, &path, NULL, e, w->now), 0);
+    assert_int_equal(pq_quic_connect(&e->q, e->end, &path, name ? &who : NULL, e, w->now), 0);
 }
 
 void qw_inject(struct qw *w, int to, const struct pq_addr *src, const uint8_t *p, size_t n)

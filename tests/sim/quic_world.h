@@ -62,6 +62,10 @@ struct qw_conf {
     size_t memory;
     bool no_key[2];
     uint8_t key[2][PQ_QUIC_KEY_LEN];
+    /* The client says this name, which the server knows; psk and mix are filled with these bytes.
+     */
+    const char *name[2];
+    uint8_t psk[2], mix[2];
 };
 
 struct qw {

@@ -144,8 +144,13 @@ static void on_end(void *ctx, int err)
         half_close(h, false);
 }
 
+static void on_eof(void *ctx)
+{
+    on_end(ctx, 0); /* where peers are able to end one half: nobody here goes on with the other */
+}
+
 static const struct pq_stream_events stream_events = {on_data, on_flush, on_room,
-                                                      on_end,  NULL,     NULL};
+                                                      on_end,  on_eof,   NULL};
 
 /* ---- a hub's owner */
 

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_keys.c - keys of servers and users over QUIC: a client says who it is by the first message
+ * of 12's handshake, in the place of TLS's name for a PSK, and the PSK follows from it [13.7]. */
+#include "tunnel/tunnel_internal.h"
+
+#define LABEL       "paqet quic 1" /* salt of the keys, begin of the prologue */
+#define VERSION     1
+#define SAID_LEN    9 /* version, stamp */
+#define MESSAGE_LEN (PQ_NOISE_IK_HEAD + SAID_LEN + PQ_NOISE_TAG)
+
+int pq_quic_keys_init(struct pq_hub *h)
+{
+    struct pq_quic_own *o = &h->quic_own;
+    const struct pq_view salt = {(const uint8_t *)LABEL, sizeof LABEL - 1};
+    uint8_t prk[PQ_HASH_LEN];
+    if (!h->conf.own.secret || !h->conf.quic.key)
+        return 0;
+    memcpy(o->secret, h->conf.own.secret, sizeof o->secret);
+    int e = pq_x25519_public(o->secret, o->pub);
+    if (!e)
+        e = pq_hkdf_extract(salt, (struct pq_view){h->conf.quic.key, PQ_KEY_LEN}, prk);
+    if (!e)
+        e = pq_hkdf_label(prk, "keys", o->psk, sizeof o->psk);
+    explicit_bzero(prk, sizeof prk);
+    o->there = !e;
+    return e;
+}
+
+void pq_quic_keys_fini(struct pq_hub *h)
+{
+    explicit_bzero(&h->quic_own, sizeof h->quic_own);
+}
+
+/* `first`: the id that the client has made up.  So what was recorded is good for no other. */
+static int begin(const struct pq_hub *h, struct pq_noise *n, struct pq_view first,
+                 const uint8_t *server_public)
+{
+    const struct pq_quic_own *o = &h->quic_own;
+    uint8_t prologue[sizeof LABEL - 1 + PQ_QUIC_FIRST_LEN];
+    if (first.n != PQ_QUIC_FIRST_LEN)
+        return PQ_EPROTO;
+    memcpy(prologue, LABEL, sizeof LABEL - 1);
+    memcpy(prologue + sizeof LABEL - 1, first.p, first.n);
+    const struct pq_noise_conf c = {.pattern = PQ_NOISE_IKPSK2,
+                                    .initiator = h->conf.client,
+                                    .prologue = {prologue, sizeof prologue},
+                                    .psk = o->psk,
+                                    .own_secret = o->secret,
+                                    .own_public = o->pub,
+                                    .remote_public = server_public};
+    return pq_noise_init(n, &c);
+}
+
+/* ---- the client */
+
+/* Writes the message to p, and the PSK that follows. */
+static int say(struct pq_hub *h, struct pq_view first, const uint8_t *server_public,
+               uint8_t p[MESSAGE_LEN], uint8_t psk[PQ_QUIC_PSK_LEN])
+{
+    struct pq_noise n;
+    uint8_t said[SAID_LEN], ephemeral[PQ_X25519_LEN];
+    size_t len;
+    const uint64_t wall = h->ev->wall(h->ctx);
+    struct pq_wr w = pq_wr_init(said, sizeof said);
+    pq_wr_u8(&w, VERSION);
+    pq_wr_le32(&w, (uint32_t)wall);
+    pq_wr_le32(&w, (uint32_t)(wall >> 32));
+    pq_rng_fill(h->rng, ephemeral, sizeof ephemeral);
+    int e = begin(h, &n, first, server_public);
+    if (!e)
+        e = pq_noise_write(&n, ephemeral, (struct pq_view){said, sizeof said}, p, MESSAGE_LEN,
+                           &len);
+    if (!e)
+        e = pq_noise_early(&n, "tls psk", psk);
+    explicit_bzero(ephemeral, sizeof ephemeral);
+    pq_noise_wipe(&n);
+    return e;
+}
+
+int pq_quic_keys_connect(struct pq_session *s, const struct pq_quic_path *path,
+                         const uint8_t *server_public, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    uint8_t message[MESSAGE_LEN], psk[PQ_QUIC_PSK_LEN], first[PQ_QUIC_FIRST_LEN];
+    if (!h->quic_own.there)
+        return PQ_ENOTSUP;
+    pq_rng_fill(h->rng, first, sizeof first);
+    int e = say(h, (struct pq_view){first, sizeof first}, server_public, message, psk);
+    const struct pq_quic_peer who = {{message, sizeof message}, psk, first};
+    if (!e)
+        e = pq_quic_connect(&s->quic, h->quic, path, &who, s, now);
+    explicit_bzero(psk, sizeof psk);
+    return e;
+}
+
+bool pq_quic_keys_second(void *user, const uint8_t second[PQ_QUIC_SECOND_LEN],
+                         uint8_t mix[PQ_QUIC_PSK_LEN])
+{
+    const struct pq_session *s = user;
+    return pq_x25519_shared(s->hub->quic_own.secret, second, mix) == 0;
+}
+
+/* ---- the server */
+
+/* What a client has said; n is as it is after the message then. */
+static bool read_said(const struct pq_hub *h, struct pq_noise *n, struct pq_view first,
+                      struct pq_view message)
+{
+    uint8_t said[MESSAGE_LEN];
+    size_t len;
+    if (message.n != MESSAGE_LEN || begin(h, n, first, NULL) ||
+        pq_noise_read(n, message, said, &len) || len != SAID_LEN)
+        return false;
+    struct pq_rd r = pq_rd_init(said, len);
+    const uint8_t version = pq_rd_u8(&r);
+    const uint64_t low = pq_rd_le32(&r), stamp = low | (uint64_t)pq_rd_le32(&r) << 32;
+    return version == VERSION && pq_quic_is_timely(h->quic, stamp);
+}
+
+/* The server's new key, and what it and the user's have in common. */
+static bool make_second(struct pq_hub *h, const struct pq_noise *n, struct pq_quic_claim *claim)
+{
+    uint8_t secret[PQ_X25519_LEN];
+    pq_rng_fill(h->rng, secret, sizeof secret);
+    const bool ok =
+        !pq_x25519_public(secret, claim->second) && !pq_x25519_shared(secret, n->rs, claim->mix);
+    explicit_bzero(secret, sizeof secret);
+    return ok;
+}
+
+bool pq_quic_keys_psk(void *ctx, struct pq_quic *q, struct pq_view identity,
+                      struct pq_quic_claim *claim)
+{
+    struct pq_hub *h = ctx;
+    struct pq_noise n;
+    struct pq_session *s = pq_quic_user(q); /* NULL as a rule */
+    struct pq_quic_who who = {.q = q};
+    if (!h->quic_own.there)
+        return false;
+    const bool ok = read_said(h, &n, pq_quic_first_id(q), identity) &&
+                    pq_own_user(h, n.rs, &who.who) && make_second(h, &n, claim) &&
+                    !pq_noise_early(&n, "tls psk", claim->psk);
+    memcpy(who.client, n.rs, sizeof who.client);
+    pq_noise_wipe(&n);
+    if (ok && s)
+        pq_quic_keys_own(s, &who);
+    else if (ok)
+        h->quic_who = who; /* for the session that is about to be made */
+    return ok;
+}
+
+void pq_quic_keys_own(struct pq_session *s, const struct pq_quic_who *who)
+{
+    struct pq_share *share = pq_share_of(s->hub, who->client);
+    s->who = who->who;
+    memcpy(s->client, who->client, sizeof s->client);
+    if (share) /* where memory is short it stays with all others; it has no streams yet */
+        s->share = share;
+}
