@@ -84,13 +84,21 @@ enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *se
 
 /* ---- connections */
 
+/* There are as many sessions as may be, and none makes room for one of his. */
+static bool is_full(struct pq_hub *h, const struct pq_quic *q)
+{
+    const struct pq_share *share =
+        h->quic_who.q == q ? pq_share_of(h, h->quic_who.client) : &h->rest;
+    return pq_hub_sessions(h) >= h->conf.max_sessions && !(share && pq_share_room(h, share));
+}
+
 static void *on_accept(void *ctx, struct pq_quic *q, const struct pq_quic_path *path)
 {
     struct pq_hub *h = ctx;
     struct pq_flow_conf fc = {
         .local = path->local, .peer = path->peer, .link_len = h->conf.link_len};
     struct pq_session *s;
-    if (pq_hub_sessions(h) >= h->conf.max_sessions || !h->ev->accept(h->ctx, h->seg, &fc) ||
+    if (is_full(h, q) || !h->ev->accept(h->ctx, h->seg, &fc) ||
         pq_session_new(h, &s, &fc, 0, h->now))
         return NULL;
     s->quic = q;

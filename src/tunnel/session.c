@@ -306,8 +306,12 @@ void pq_session_half(struct pq_session *s)
 bool pq_session_prove(struct pq_session *s, struct pq_session *old)
 {
     struct pq_hub *h = s->hub;
-    if (pq_hub_sessions(h) - (old != NULL) >= h->conf.max_sessions)
+    const bool full = pq_hub_sessions(h) - (old != NULL) >= h->conf.max_sessions;
+    struct pq_session *room = full ? pq_share_room(h, s->share) : NULL;
+    if (full && !room)
         return false;
+    if (room)
+        pq_session_end(room, PQ_EREPLACED);
     pq_list_remove(&s->in_half);
     h->n_half--;
     s->half = false;

@@ -50,6 +50,11 @@ struct pq_share *pq_share_of(struct pq_hub *h, const uint8_t key[PQ_X25519_LEN])
 
 /* ---- sessions */
 
+static bool is_there(const struct pq_session *s)
+{
+    return !s->half && !s->dead;
+}
+
 static void count(struct pq_hub *h)
 {
     h->rest.sessions = 0;
@@ -57,7 +62,7 @@ static void count(struct pq_hub *h)
         PQ_OF(i, struct pq_share, node)->sessions = 0;
     for (struct pq_list *i = h->sessions.next; i != &h->sessions; i = i->next) {
         const struct pq_session *s = PQ_OF(i, struct pq_session, node);
-        s->share->sessions += !s->half;
+        s->share->sessions += is_there(s);
     }
 }
 
@@ -65,7 +70,7 @@ struct pq_session *pq_share_room(struct pq_hub *h, const struct pq_share *share)
 {
     const struct pq_share *most = &h->rest;
     struct pq_session *quiet = NULL;
-    if (!h->chunks.fair)
+    if (!h->chunks.fair || share == &h->rest)
         return NULL;
     count(h);
     for (struct pq_list *i = h->shares.next; i != &h->shares; i = i->next)
@@ -75,7 +80,7 @@ struct pq_session *pq_share_room(struct pq_hub *h, const struct pq_share *share)
         return NULL;
     for (struct pq_list *i = h->sessions.next; i != &h->sessions; i = i->next) {
         struct pq_session *s = PQ_OF(i, struct pq_session, node);
-        if (s->share == most && !s->half && (!quiet || s->heard < quiet->heard))
+        if (s->share == most && is_there(s) && (!quiet || s->heard < quiet->heard))
             quiet = s;
     }
     return quiet;

@@ -326,7 +326,7 @@ void pq_shares_fini(struct pq_hub *h);
 /* That of the user with this public key; NULL where memory is short. */
 struct pq_share *pq_share_of(struct pq_hub *h, const uint8_t key[PQ_X25519_LEN]);
 /* There are as many sessions as may be: the one that makes room for another of this share, of who
- * has most, the one that has been silent for the longest; or NULL. */
+ * has most, the one that has been silent for the longest; or NULL.  `rest` gets none. */
 struct pq_session *pq_share_room(struct pq_hub *h, const struct pq_share *share);
 bool pq_share_stream(struct pq_session *s); /* server: whether the peer may open one more */
 

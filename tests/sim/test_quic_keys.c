@@ -389,6 +389,40 @@ static void many_at_once(void **state)
     world_free(w);
 }
 
+/* One fills the server with sessions; another one gets as many, and what they hold is his. */
+static void shared_by_user(void **state)
+{
+    (void)state;
+    struct world_conf c = keyed(10 * PQ_MS);
+    uint8_t both[2][32];
+    memcpy(both[0], world_public[CLIENT], sizeof both[0]);
+    memcpy(both[1], other_public, sizeof both[1]);
+    c.hub[SERVER].own.users = (const uint8_t(*)[32])both;
+    c.hub[SERVER].own.n = 2;
+    c.hub[SERVER].max_sessions = 4;
+    struct world *w = make(&c, ut_seed("shared by user"));
+    struct pq_hub *server = w->end[SERVER].hub, *client = w->end[CLIENT].hub;
+    for (uint16_t i = 0; i < 8; i++) {
+        if (i == 5) { /* from now on it is the other one */
+            memcpy(client->quic_own.secret, other, sizeof other);
+            memcpy(client->quic_own.pub, other_public, sizeof other_public);
+        }
+        world_connect(w, (uint16_t)(40500 + i));
+        world_run(w, w->now + PQ_SEC, NULL);
+    }
+    unsigned n[2] = {0};
+    assert_int_equal(pq_hub_sessions(server), 4);
+    for (struct pq_list *i = server->sessions.next; i != &server->sessions; i = i->next) {
+        const struct pq_session *s = PQ_OF(i, struct pq_session, node);
+        assert_memory_equal(s->share->key, s->client, sizeof s->client);
+        n[memcmp(s->client, other_public, sizeof other_public) == 0]++;
+    }
+    assert_int_equal(n[0], 2);
+    assert_int_equal(n[1], 2);
+    w->sloppy = true;
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +436,7 @@ int main(void)
         cmocka_unit_test(messages_that_are_refused),
         cmocka_unit_test(recordings),
         cmocka_unit_test(many_at_once),
+        cmocka_unit_test(shared_by_user),
     };
     return cmocka_run_group_tests_name("quic keys", tests, NULL, NULL);
 }
