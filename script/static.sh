@@ -5,7 +5,7 @@
 # libraries, static and with musl, from Debian's source packages. All of it lies in build-release.
 
 ZIG_VERSION=0.17.1
-PACKAGES=(libuv1 libyaml libgpg-error libgcrypt20 qrencode libmicrohttpd)
+PACKAGES=(libuv1 libyaml libgpg-error libgcrypt20 qrencode libmicrohttpd nettle gnutls28 ngtcp2)
 UPSTREAM=(qrencode) # of these the tarball alone, since Debian changes nothing in them that matters here
 # What of libgcrypt goes in: the ciphers of the wire; digests for key derivation, CRC-32 and random
 # numbers (key derivation does not compile without blake2); ecc for key exchange.
@@ -13,16 +13,17 @@ CIPHERS='aes blowfish cast5 des twofish salsa20 chacha20 sm4'
 DIGESTS='sha1 sha256 sha512 blake2 crc'
 PUBKEYS='ecc'
 
-# name   target of the compiler   target of configure   family   endian  flags (old ARMv7 has no NEON)
+# name   target of the compiler   target of configure   family   endian  QUIC  flags (old ARMv7 has no NEON)
 ARCHES='
-x86_64  x86_64-linux-musl        x86_64-linux-gnu      x86_64   little
-arm64   aarch64-linux-musl       aarch64-linux-gnu     aarch64  little
-armv7   arm-linux-musleabihf     arm-linux-gnueabihf   arm      little  -mcpu=baseline-neon-d32
-mipsel  mipsel-linux-musleabi    mipsel-linux-gnu      mips     little  -msoft-float
-mips    mips-linux-musleabi      mips-linux-gnu        mips     big     -msoft-float
-riscv64 riscv64-linux-musl       riscv64-linux-gnu     riscv64  little
-s390x   s390x-linux-musl         s390x-linux-gnu       s390x    big
+x86_64  x86_64-linux-musl        x86_64-linux-gnu      x86_64   little  yes
+arm64   aarch64-linux-musl       aarch64-linux-gnu     aarch64  little  yes
+armv7   arm-linux-musleabihf     arm-linux-gnueabihf   arm      little  yes   -mcpu=baseline-neon-d32
+mipsel  mipsel-linux-musleabi    mipsel-linux-gnu      mips     little  no    -msoft-float
+mips    mips-linux-musleabi      mips-linux-gnu        mips     big     no    -msoft-float
+riscv64 riscv64-linux-musl       riscv64-linux-gnu     riscv64  little  yes
+s390x   s390x-linux-musl         s390x-linux-gnu       s390x    big     yes
 '
+quic_choice= # yes or no in place of the table's
 
 out=$root/build-release
 logs=$out/log
@@ -102,7 +103,7 @@ get_sources() { # PACKAGE...
     done
 }
 
-# ---- one architecture: $arch, $target, $host, $family, $endian, $flags; $deps is its folder
+# ---- one architecture: $arch, $target, $host, $family, $endian, $quic, $flags; $deps is its folder
 
 compile() { # FOLDER LIBRARY FLAG... -- FILE...: into a static library
     local into=$1 library=$2 args=() file
@@ -170,8 +171,8 @@ configure() { # FOLDER SOURCE OPTION...
     rm -rf "$into"
     mkdir -p "$into"
     (cd "$into" && quietly "$arch" env CC="$deps/bin/cc" AR="$deps/bin/ar" RANLIB="$deps/bin/ranlib" \
-        CC_FOR_BUILD="$out/bin/cc" CPPFLAGS="-I$deps/include" CFLAGS="-O2 ${common[*]}" "$from/configure" --host="$host" \
-        --build=x86_64-pc-linux-gnu --prefix=/usr --sysconfdir=/etc --localstatedir=/var --disable-shared \
+        CC_FOR_BUILD="$out/bin/cc -O2" CPPFLAGS="-I$deps/include" CFLAGS="${optimize:--O2} ${common[*]}" \
+        "$from/configure" --host="$host" --build=x86_64-pc-linux-gnu --prefix=/usr --sysconfdir=/etc --localstatedir=/var --disable-shared \
         --enable-static --disable-doc --disable-dependency-tracking "$@")
 }
 
@@ -226,6 +227,75 @@ build_microhttpd() {
     write_pc libmicrohttpd "$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$from/configure")" -lmicrohttpd
 }
 
+# ---- QUIC: ngtcp2, with GnuTLS, with nettle, which brings its own small arithmetic in place of GMP
+
+build_nettle() {
+    local options=(--disable-assembler) version
+    case $family in
+    x86_64 | aarch64) options=(--enable-fat) ;; # asks the processor what it can do
+    esac
+    configure "$deps/nettle" "$out/sources/nettle" --enable-mini-gmp --disable-documentation --disable-openssl \
+        "${options[@]}"
+    quietly "$arch" make -C "$deps/nettle" -j "$jobs" libnettle.a libhogweed.a
+    cp "$deps/nettle/libnettle.a" "$deps/nettle/libhogweed.a" "$deps/lib/"
+    mkdir -p "$deps/include/nettle"
+    cp "$out"/sources/nettle/*.h "$deps/nettle/version.h" "$deps/include/nettle/"
+    version=$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$out/sources/nettle/configure")
+    write_pc nettle "$version" -lnettle
+    write_pc hogweed "$version" '-lhogweed -lnettle'
+}
+
+# TLS 1.3 with X25519 or P-256, with a PSK or certificates; what TLS of before needs is left out
+# where it can be.
+build_gnutls() {
+    local from=$out/sources/gnutls28 part added=()
+    # Debian's patches are newer than what was made of the files that they change
+    find "$from" -exec touch -h -d 2000-01-01 {} +
+    optimize=-Os configure "$deps/gnutls" "$from" PKG_CONFIG_LIBDIR="$deps/lib/pkgconfig" --with-nettle-mini \
+        --with-included-libtasn1 --with-included-unistring \
+        --with-default-trust-store-file=/etc/ssl/certs/ca-certificates.crt \
+        --without-p11-kit --without-idn --without-tpm --without-tpm2 --without-zlib --without-brotli --without-zstd \
+        --disable-libdane --disable-guile --disable-cxx --disable-tools --disable-tests --disable-nls --disable-rpath \
+        --disable-manpages --disable-openssl-compatibility --disable-ssl3-support --disable-ssl2-support \
+        --disable-dtls-srtp-support --disable-srp-authentication --disable-anon-authentication --disable-dhe \
+        --disable-gost --disable-ocsp --disable-heartbeat-support --disable-padlock --disable-full-test-suite
+    for part in gl lib; do
+        quietly "$arch" make -C "$deps/gnutls/$part" -j "$jobs"
+    done
+    # files that a patch adds are in no Makefile that was made before
+    for part in gl_list gl_linkedhash_list; do
+        [ ! -e "$from/gl/$part.c" ] || grep -q "$part.c" "$from/gl/Makefile.in" || added+=("$from/gl/$part.c")
+    done
+    if [ ${#added[@]} -gt 0 ]; then
+        compile "$deps/gnutls-added" libgnutls-added.a -DHAVE_CONFIG_H "-I$deps/gnutls" "-I$deps/gnutls/gl" \
+            "-I$from/gl" -- "${added[@]}"
+        quietly "$arch" "$deps/bin/ar" r "$deps/gnutls/lib/.libs/libgnutls.a" "$deps"/gnutls-added/*.o
+    fi
+    cp "$deps/gnutls/lib/.libs/libgnutls.a" "$deps/lib/"
+    mkdir -p "$deps/include/gnutls"
+    cp "$from"/lib/includes/gnutls/*.h "$deps"/gnutls/lib/includes/gnutls/*.h "$deps/include/gnutls/"
+    write_pc gnutls "$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$from/configure")" \
+        '-lgnutls -lhogweed -lnettle'
+}
+
+build_ngtcp2() {
+    local from=$out/sources/ngtcp2 defines version numbers
+    defines=(-D_GNU_SOURCE -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H -DHAVE_UNISTD_H -DHAVE_ENDIAN_H -DHAVE_BYTESWAP_H
+        -DHAVE_DECL_BE64TOH=1 -DHAVE_DECL_BSWAP_64=1)
+    [ "$endian" = little ] || defines+=(-DWORDS_BIGENDIAN)
+    version=$(sed -n 's/^AC_INIT(\[ngtcp2\], \[\([^]]*\)\].*/\1/p' "$from/configure.ac")
+    IFS=. read -r -a numbers <<<"$version"
+    mkdir -p "$deps/include/ngtcp2"
+    cp "$from"/lib/includes/ngtcp2/*.h "$from"/crypto/includes/ngtcp2/*.h "$deps/include/ngtcp2/"
+    sed "s/@PACKAGE_VERSION@/$version/; s/@PACKAGE_VERSION_NUM@/0x$(printf '%02x' "${numbers[@]}")/" \
+        "$from/lib/includes/ngtcp2/version.h.in" >"$deps/include/ngtcp2/version.h"
+    compile "$deps/ngtcp2" libngtcp2.a "${defines[@]}" "-I$deps/include" "-I$from/lib" -- "$from"/lib/*.c
+    compile "$deps/ngtcp2-crypto" libngtcp2_crypto_gnutls.a "${defines[@]}" "-I$deps/include" "-I$from/lib" \
+        "-I$from/crypto" -- "$from/crypto/shared.c" "$from/crypto/gnutls/gnutls.c"
+    write_pc libngtcp2 "$version" -lngtcp2
+    write_pc libngtcp2_crypto_gnutls "$version" '-lngtcp2_crypto_gnutls -lngtcp2 -lgnutls -lhogweed -lnettle'
+}
+
 # A program that is the compiler, or another tool, for one target.
 write_tool() { # FILE ARGUMENT...
     local file=$1
@@ -237,13 +307,14 @@ write_tool() { # FILE ARGUMENT...
 }
 
 build_libraries() {
-    local part
+    local part parts=(libuv libyaml qrencode microhttpd gpg_error gcrypt)
     write_tool "$deps/bin/cc" cc -target "$target" "$flags"
     write_tool "$deps/bin/cpp" cc -target "$target"
     write_tool "$deps/bin/ar" ar
     write_tool "$deps/bin/ranlib" ranlib
     mkdir -p "$deps/lib/pkgconfig" "$deps/include"
-    for part in libuv libyaml qrencode microhttpd gpg_error gcrypt; do
+    [ "$quic" = no ] || parts+=(nettle gnutls ngtcp2)
+    for part in "${parts[@]}"; do
         [ ! -e "$deps/$part.done" ] || continue
         say "$arch: $part"
         "build_$part"
@@ -253,7 +324,7 @@ build_libraries() {
 
 # Sets up a build of the project.
 setup_project() { # FOLDER MESON_OPTION...
-    local words folder=$1
+    local words folder=$1 with_quic=enabled
     shift
     words=$(printf "'%s', " "${common[@]}")
     # meson asks for the linker's name, and older ones do not know this one's; and for what the
@@ -275,7 +346,7 @@ pkgconfig = 'pkg-config'
 [properties]
 pkg_config_libdir = '$deps/lib/pkgconfig'
 [built-in options]
-c_args = [${words%, }, '-ffunction-sections', '-fdata-sections']
+c_args = [${words%, }]
 c_link_args = ['-static', '-s', '-Wl,--gc-sections']
 [host_machine]
 system = 'linux'
@@ -285,16 +356,21 @@ endian = '$endian'
 END
     [ -z "${wrapper:-}" ] || sed -i "/^pkgconfig/a exe_wrapper = '$wrapper'" "$deps/cross.ini"
     rm -rf "$folder"
+    [ "$quic" = yes ] || with_quic=disabled
     quietly "$arch" meson setup "$folder" "$root" --cross-file "$deps/cross.ini" --buildtype=release \
-        --wrap-mode=nofallback -Dprefer_static=true -Dhttp_linked=true -Dfec=builtin -Dpcap=disabled "-Db_pie=$pie" "$@"
+        --wrap-mode=nofallback -Dprefer_static=true -Dhttp_linked=true -Dfec=builtin -Dpcap=disabled \
+        "-Dquic=$with_quic" "-Db_pie=$pie" "$@"
 }
 
 # Calls a function for one architecture, behind its libraries.
 for_arch() { # NAME FUNCTION
-    local arch=$1 target host family endian flags deps=$out/$1 common stamp pie=false
-    read -r _ target host family endian flags <<<"$(grep "^$arch " <<<"$ARCHES")"
-    # no path of this machine, and nothing that the compiler would add to debug with
-    common=(-g0 -fPIC -fno-sanitize=undefined "-ffile-prefix-map=$root=.")
+    local arch=$1 target host family endian quic flags deps=$out/$1 common stamp pie=false
+    read -r _ target host family endian quic flags <<<"$(grep "^$arch " <<<"$ARCHES")"
+    quic=${quic_choice:-$quic}
+    # no path of this machine, nothing that the compiler would add to debug with, and each function
+    # by itself, to be left out if nobody calls it
+    common=(-g0 -fPIC -fno-sanitize=undefined -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections
+        "-ffile-prefix-map=$root=.")
     case $family in
     x86_64 | aarch64) pie=true ;;
     esac

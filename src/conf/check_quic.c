@@ -134,10 +134,11 @@ void pq_conf_check_quic(struct pq_check *k)
     struct pq_conf_quic *q = &c->quic;
     const bool server = c->role == PQ_ROLE_SERVER;
 #ifndef PQ_WITH_QUIC
-    PQ_FAIL(k, "transport.protocol",
-            "transport.protocol: quic is not in this build (static programs and packages are "
-            "without it): use kcp at both ends, or build paqet on this machine with ngtcp2 and "
-            "GnuTLS");
+    PQ_FAIL(
+        k, "transport.protocol",
+        "transport.protocol: quic is not in this build (programs for mips are without it, for the "
+        "sake of their flash): use kcp at both ends, or a program made by script/release "
+        "--quic");
 #endif
     check_key(k, server);
     check_own_keys(k);

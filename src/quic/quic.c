@@ -36,6 +36,7 @@ int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
 {
     *out = NULL;
     int r = check(conf, ev);
+    r = r ? r : pq_quic_tls_begin();
     if (r)
         return r;
     struct pq_quic_end *e = calloc(1, sizeof *e);

@@ -196,7 +196,8 @@ void pq_quic_leave(struct pq_quic *q);
 /* quic_holes.c: whether a packet with these frames is taken, or as good as lost */
 bool pq_quic_takes(struct pq_quic *q, struct pq_view frames);
 
-/* quic_tls.c */
+/* quic_tls.c; begin: GnuTLS is ready for all that follows, PQ_ENOTSUP if it cannot be */
+int pq_quic_tls_begin(void);
 int pq_quic_tls_end(struct pq_quic_end *e);
 void pq_quic_tls_end_free(struct pq_quic_end *e);
 int pq_quic_tls(struct pq_quic *q, const struct pq_quic_peer *who);
