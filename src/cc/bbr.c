@@ -31,6 +31,8 @@
 #define STEP_ROUNDS   2
 #define PROBE_FULL    9           /* of 8: the gain that probes a path which is known to be full */
 #define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
+#define LATE_MIN      PQ_MS
+#define LATE_MAX      (8 * PQ_MS)
 #define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
 #define LOSS_MAX      512         /* of 1024 */
 #define QUEUE_SAMPLES 8           /* all of which have waited: there is a queue ... */
@@ -357,6 +359,13 @@ static const struct pq_cc_ops bbr_ops = {bbr_acked, bbr_event, bbr_event};
 pq_ns pq_cc_min_rtt(const struct pq_cc *c)
 {
     return c->ops == &bbr_ops && c->bbr.filled ? c->bbr.min_rtt : 0;
+}
+
+/* A busy machine does not run a thread when it should; the path must not be empty for that. */
+pq_ns pq_cc_late(const struct pq_cc *c)
+{
+    const pq_ns part = pq_cc_min_rtt(c) / 16;
+    return part < LATE_MIN ? LATE_MIN : part < LATE_MAX ? part : LATE_MAX;
 }
 
 void pq_cc_new_path(struct pq_cc *c, uint32_t delivered)

@@ -82,4 +82,8 @@ void pq_cc_new_path(struct pq_cc *c, uint32_t delivered);
 /* The RTT of the path without a queue, or 0: not known, since too little has been sent, or to this
  * controller never. */
 pq_ns pq_cc_min_rtt(const struct pq_cc *c);
+
+/* How far behind `pace` a sender that has enough to send may be and still make up for it: what goes
+ * at once then. */
+pq_ns pq_cc_late(const struct pq_cc *c);
 #endif

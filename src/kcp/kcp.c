@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#define PACE_BURST PQ_MS /* what may go at once is what goes in so long, and as much late */
+#define PACE_BURST PQ_MS /* what may go at once is what goes in so long, and what is late */
 
 static uint32_t pow2_at_least(uint32_t n)
 {
@@ -92,11 +92,17 @@ void pq_kcp_send(struct pq_kcp *k, struct pq_chunk *c)
     }
 }
 
+/* From when on the rate counts.  What the pace alone has held back is made up for. */
+static pq_ns paced_from(const struct pq_kcp *k, pq_ns now)
+{
+    return pq_ns_max(k->pace_at, now - (k->held ? pq_cc_late(&k->cc) : PACE_BURST));
+}
+
 uint32_t pq_kcp_paced(const struct pq_kcp *k, pq_ns now)
 {
     if (!k->cc.pace)
         return UINT32_MAX;
-    pq_ns from = pq_ns_max(k->pace_at, now - PACE_BURST), until = now + PACE_BURST;
+    pq_ns from = paced_from(k, now), until = now + PACE_BURST;
     if (from >= until)
         return 0;
     return 1 + (uint32_t)(k->cc.pace * ((until - from) / PQ_US) / 1000000);
@@ -105,7 +111,7 @@ uint32_t pq_kcp_paced(const struct pq_kcp *k, pq_ns now)
 void pq_kcp_note_paced(struct pq_kcp *k, pq_ns now)
 {
     if (k->cc.pace)
-        k->pace_at = pq_ns_max(k->pace_at, now - PACE_BURST) + PQ_SEC / k->cc.pace;
+        k->pace_at = paced_from(k, now) + PQ_SEC / k->cc.pace;
 }
 
 uint32_t pq_kcp_window(const struct pq_kcp *k, pq_ns now)

@@ -110,6 +110,7 @@ struct pq_kcp {
     uint32_t n_flight;
     struct pq_cc cc;
     pq_ns pace_at;          /* when what was sent so far has gone at the rate of cc */
+    bool held;              /* by the pace alone, when there was last nothing due */
     uint32_t delivered;     /* segments acknowledged so far */
     pq_ns delivered_at;     /* the last of them */
     pq_ns first_sent;       /* when the newest acknowledged segment was sent */

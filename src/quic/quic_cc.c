@@ -20,7 +20,7 @@
 #define RECORDS_MAX   65536 /* more than PQ_CC_CWND_MAX with the holes in between */
 #define REMEMBERED    64    /* lost ones that may still turn out to have arrived */
 #define REORDERED     3     /* later ones that have arrived: it is lost (RFC 9002 6.1.1) */
-#define BURST         PQ_MS /* pacing may be late by so much and make up for it */
+#define BURST         PQ_MS /* so much late is made up for if the pace was not what held it */
 #define SHORT_RTT     (5 * PQ_MS)
 #define ROUND_SAMPLE  400 /* packets that tell of the loss of a round, at least */
 #define LOSS_NOTABLE  30  /* of 1024 */
@@ -157,8 +157,10 @@ void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames,
     c->flight++;
     c->sent++;
     c->probes -= c->probes > 0;
-    if (c->cc.pace)
-        c->pace_at = pq_ns_max(c->pace_at + BURST, now) - BURST + PQ_SEC / c->cc.pace;
+    if (c->cc.pace) {
+        const pq_ns late = c->held ? pq_cc_late(&c->cc) : BURST;
+        c->pace_at = pq_ns_max(c->pace_at + late, now) - late + PQ_SEC / c->cc.pace;
+    }
 }
 
 /* ---- what has arrived */
@@ -336,8 +338,11 @@ pq_ns quic_cc_next(const struct quic_cc *c)
     return c->flight < window(c) ? c->pace_at : PQ_NEVER;
 }
 
-void quic_cc_idle(struct quic_cc *c)
+void quic_cc_stopped(struct quic_cc *c, pq_ns now)
 {
+    c->held = c->flight < window(c) && c->cc.pace && now < c->pace_at;
+    if (!quic_cc_may_send(c, now))
+        return;
     c->app_limited = true;
     c->limited_until = c->delivered + c->flight + 1;
 }

@@ -23,6 +23,7 @@ struct quic_cc {
     int64_t largest;     /* acknowledged; -1 = none */
     uint32_t flight, delivered, limited_until;
     bool app_limited;
+    bool held; /* by the pace alone, when there was last nothing to be sent */
     pq_ns delivered_at, first_sent, pace_at;
     pq_ns srtt, latest, min_rtt;
     unsigned probes; /* packets that may go whatever the window says */
@@ -50,10 +51,10 @@ void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now);
 void quic_cc_report(struct quic_cc *c, pq_ns now);
 
 /* Whether one more packet may go; when pacing lets the next go, or PQ_NEVER while the window is
- * full; notes that there was nothing to send although it could have gone. */
+ * full; notes what has kept the next one from going: the pace, the window, or nothing to send. */
 bool quic_cc_may_send(const struct quic_cc *c, pq_ns now);
 pq_ns quic_cc_next(const struct quic_cc *c);
-void quic_cc_idle(struct quic_cc *c);
+void quic_cc_stopped(struct quic_cc *c, pq_ns now);
 
 /* Since when the oldest packet waits for its acknowledgement; 0 = none does. */
 pq_ns quic_cc_waits_since(const struct quic_cc *c);

@@ -244,8 +244,8 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
         return finish(q, &k, (size_t)n, path);
     if (n < 0 && !closing)
         pq_quic_fail(q, (int)n);
-    else if (!n && q->driven && q->ready && !q->n_spread && quic_cc_may_send(&q->cc, now))
-        quic_cc_idle(&q->cc);
+    else if (!n && q->driven && q->ready && !q->n_spread)
+        quic_cc_stopped(&q->cc, now);
     return 0;
 }
 

@@ -187,6 +187,8 @@ bool world_run(struct world *w, pq_ns end, bool (*done)(const struct world *))
     turn(w);
     while (!done || !done(w)) {
         pq_ns at = next_event(w);
+        if (w->tick && at != PQ_NEVER)
+            at = (at + w->tick - 1) / w->tick * w->tick;
         if (at > end) {
             w->now = end;
             return !done;

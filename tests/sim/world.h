@@ -74,6 +74,7 @@ struct world {
     void *take_ctx;
     const uint8_t *server_public;
     bool sloppy; /* content does not matter any more */
+    pq_ns tick;  /* not 0: both machines are so busy that they get to work in such steps only */
     struct pq_homes *homes;
 };
 
