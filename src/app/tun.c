@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/tun.h"
 
+#include "entry/port_spans.h"
+
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct pq_net all4 = {{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 0}, 96};
@@ -110,6 +113,17 @@ static int let_past_switch(struct pq_app_tun *t, const struct pq_spans *direct)
     return e;
 }
 
+static int go_by_ports(struct pq_app_tun *t, const struct pq_split *split)
+{
+    struct pq_port_spans *p = calloc(1, sizeof *p);
+    int e = p ? pq_port_spans_make(split, p) : PQ_ENOMEM;
+    if (!e && t->kill)
+        e = pq_killswitch_ports(t->kill, p->v, p->n);
+    e = e ? e : pq_tundev_ports(&t->dev, p->v, p->n);
+    free(p);
+    return e;
+}
+
 int pq_app_tun_rules(struct pq_app_tun *t, const struct pq_split *split, size_t *ranges)
 {
     static const struct pq_spans none;
@@ -118,11 +132,13 @@ int pq_app_tun_rules(struct pq_app_tun *t, const struct pq_split *split, size_t 
         *ranges = 0;
     if (!t->open)
         return 0;
-    int e = pq_split_direct(split, &direct);
+    int e = pq_split_direct(split, 0, &direct, NULL);
     if (!e && t->kill)
         e = let_past_switch(t, &direct);
     e = e ? e : pq_tundev_past(&t->dev, &direct);
+    e = e ? e : go_by_ports(t, split);
     if (e) {
+        go_by_ports(t, NULL);
         pq_tundev_past(&t->dev, &none);
         if (t->kill)
             let_past_switch(t, &none);

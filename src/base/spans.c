@@ -75,15 +75,20 @@ int pq_spans_add(struct pq_spans *s, const uint8_t from[16], const uint8_t to[16
     return e;
 }
 
-int pq_spans_add_net(struct pq_spans *s, const struct pq_net *net)
+void pq_span_of(struct pq_ip_span *out, const struct pq_net *net)
 {
-    struct pq_ip_span r;
     for (unsigned i = 0; i < 16; i++) {
         const unsigned bits = net->bits > 8 * i ? net->bits - 8 * i : 0;
         const uint8_t mask = bits >= 8 ? 0xff : (uint8_t)(0xff00 >> bits);
-        r.from[i] = net->ip.ip[i] & mask;
-        r.to[i] = (uint8_t)(net->ip.ip[i] | (uint8_t)~mask);
+        out->from[i] = net->ip.ip[i] & mask;
+        out->to[i] = (uint8_t)(net->ip.ip[i] | (uint8_t)~mask);
     }
+}
+
+int pq_spans_add_net(struct pq_spans *s, const struct pq_net *net)
+{
+    struct pq_ip_span r;
+    pq_span_of(&r, net);
     const size_t n = s->n;
     int e = pq_spans_add(s, r.from, r.to);
     if (pq_addr_is4(&net->ip))
@@ -223,4 +228,27 @@ bool pq_spans_has(const struct pq_spans *s, const struct pq_addr *a)
             high = mid;
     }
     return low && cmp(a->ip, s->v[low - 1].to) <= 0;
+}
+
+int pq_spans_join6(struct pq_spans *out, const struct pq_spans *s)
+{
+    uint8_t below[16], above[16];
+    size_t low = SIZE_MAX; /* the range that ends where IPv4 begins */
+    int e = 0;
+    memcpy(below, all4.from, 16);
+    memcpy(above, all4.to, 16);
+    pq_ip_before(below);
+    pq_ip_next(above);
+    for (size_t i = 0; !e && i < s->n; i++) {
+        const struct pq_ip_span *v = &s->v[i];
+        if (low != SIZE_MAX && cmp(v->from, above) == 0)
+            memcpy(out->v[low].to, v->to, 16);
+        else
+            e = append(out, v->from, v->to);
+        if (!e && !pq_span_is4(v) && cmp(v->to, below) == 0)
+            low = out->n - 1;
+    }
+    if (e)
+        pq_spans_free(out);
+    return e;
 }

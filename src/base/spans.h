@@ -41,10 +41,23 @@ int pq_spans_new(struct pq_spans *out, const struct pq_spans *a, const struct pq
 
 bool pq_spans_has(const struct pq_spans *s, const struct pq_addr *a);
 
+/* Copies *s to *out, which was empty, but with one range for IPv6 where there are two on both sides
+ * of what is IPv4: for pq_span_net, which finds fewer networks then.  Returns 0 or PQ_ENOMEM. */
+int pq_spans_join6(struct pq_spans *out, const struct pq_spans *s);
+
 bool pq_span_is4(const struct pq_ip_span *s);
+
+/* The addresses of a network; ::/0 has those of IPv4 in it, too, here. */
+void pq_span_of(struct pq_ip_span *out, const struct pq_net *net);
 
 /* Takes the largest network off that begins where the range does.  Returns whether more is left. */
 bool pq_span_net(struct pq_ip_span *s, struct pq_net *net);
+
+struct pq_port_span { /* what goes to these ports of a network, over TCP or UDP */
+    struct pq_range ports;
+    struct pq_net net;
+    bool direct; /* beside the tunnel, else into it */
+};
 
 /* The address behind, or before; false: there is none. */
 bool pq_ip_next(uint8_t ip[16]);

@@ -4,6 +4,7 @@
 #include "conf/conf_internal.h"
 
 #include "base/err.h"
+#include "entry/port_spans.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -232,11 +233,6 @@ void pq_conf_check_split(struct pq_check *k)
 {
     struct pq_split *tried;
     build(&tried, k->c, NULL, k->m);
-    if (k->c->tun.enabled && k->c->tun.routes_text.n && pq_split_has_ports(tried))
-        PQ_WARN(
-            k, "rules",
-            "rules: entries with ports count for the proxies alone; packets of the TUN device go "
-            "by networks without ports");
     pq_split_free(&tried);
 }
 
@@ -265,6 +261,21 @@ static const char *first_name(const struct pq_conf *c, int *line)
     return NULL;
 }
 
+/* Packets are steered by rules of the system, which are few. */
+static void check_ports(const struct pq_conf *c, struct pq_conf_msgs *m)
+{
+    struct pq_port_spans *p = calloc(1, sizeof *p);
+    const int e = p ? pq_port_spans_make(c->split, p) : PQ_ENOMEM;
+    if (e == PQ_EINVAL)
+        pq_conf_say(m, true, 0,
+                    "rules: with a TUN device, entries with ports come to more than %d rules of "
+                    "the system: put them before large lists of networks, or have fewer ports",
+                    PQ_PORT_SPANS_MAX);
+    else if (e)
+        pq_conf_say(m, true, 0, "rules: memory is short");
+    free(p);
+}
+
 void pq_conf_load_lists(struct pq_conf *c, const char *path, struct pq_conf_msgs *m)
 {
     const struct pq_conf_tun *t = &c->tun;
@@ -272,6 +283,8 @@ void pq_conf_load_lists(struct pq_conf *c, const char *path, struct pq_conf_msgs
     if (c->role != PQ_ROLE_CLIENT)
         return;
     build(&c->split, c, path, m);
+    if (c->split && t->enabled && t->routes_text.n)
+        check_ports(c, m);
     const char *name =
         c->split && t->enabled && t->routes_text.n && !t->dns_text.n ? first_name(c, &line) : NULL;
     if (name)

@@ -315,9 +315,10 @@ void pq_dns_port_renew(struct pq_dns_port *p)
     pq_steer_renew(p->steer, p->front->split, uv_hrtime());
 }
 
-enum pq_steered pq_dns_port_steered(const struct pq_dns_port *p, const struct pq_addr *ip)
+enum pq_steered pq_dns_port_steered(const struct pq_dns_port *p, const struct pq_addr *ip,
+                                    unsigned *nth)
 {
-    return p ? pq_steer_find(p->steer, ip) : PQ_STEERED_NOT;
+    return p ? pq_steer_find(p->steer, ip, nth) : PQ_STEERED_NOT;
 }
 
 void pq_dns_port_count(const struct pq_dns_port *p, struct pq_dns_counts *out)

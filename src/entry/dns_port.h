@@ -39,8 +39,10 @@ int pq_dns_port_open(struct pq_dns_port **out, struct pq_front *front,
 /* front->split has changed: it holds for names that were answered before, too. */
 void pq_dns_port_renew(struct pq_dns_port *p);
 
-/* Where packets to an address go because of its name; p == NULL: PQ_STEERED_NOT. */
-enum pq_steered pq_dns_port_steered(const struct pq_dns_port *p, const struct pq_addr *ip);
+/* Where packets to an address go because of its name, see pq_steer_find; p == NULL: PQ_STEERED_NOT.
+ */
+enum pq_steered pq_dns_port_steered(const struct pq_dns_port *p, const struct pq_addr *ip,
+                                    unsigned *nth);
 
 void pq_dns_port_count(const struct pq_dns_port *p, struct pq_dns_counts *out);
 

@@ -214,6 +214,11 @@ enum pq_way pq_split_name(const struct pq_split *s, const char *name, unsigned *
     return decide_packet(s, &subject, nth);
 }
 
+unsigned pq_split_rules(const struct pq_split *s)
+{
+    return s ? s->n : 0;
+}
+
 bool pq_split_has_names(const struct pq_split *s)
 {
     bool has = false;
@@ -286,8 +291,6 @@ static int add_kind(struct pq_spans *out, bool private)
 static int add_entry(struct pq_spans *out, const struct entry *e)
 {
     uint8_t first[16], last[16];
-    if (e->m.has_ports)
-        return 0;
     switch (e->m.kind) {
     case PQ_MATCH_ANY:
         memset(first, 0, sizeof first);
@@ -313,43 +316,100 @@ static void on_range(void *ctx, const struct pq_addr *from, const struct pq_addr
     g->e = g->e ? g->e : pq_spans_add(g->out, from->ip, to->ip);
 }
 
-static int gather(struct pq_spans *out, const struct rule *r)
+/* What a rule matches at a port; `ported`: by entries with ports alone. */
+static int gather(struct pq_spans *out, const struct rule *r, uint16_t port, bool ported)
 {
     struct gathered g = {.out = out};
-    for (unsigned i = 0; !g.e && i < r->n; i++)
-        g.e = add_entry(out, &r->entry[i]);
-    if (!g.e && r->set)
+    for (unsigned i = 0; !g.e && i < r->n; i++) {
+        const struct pq_match *m = &r->entry[i].m;
+        if (pq_match_port(m, port, port) && (m->has_ports || !ported))
+            g.e = add_entry(out, &r->entry[i]);
+    }
+    if (!g.e && r->set && !ported)
         pq_target_set_each(r->set, on_range, &g);
     pq_spans_seal(out);
     return g.e;
 }
 
-/* Adds to *out what this rule decides, if it says so, and to *decided what it has. */
-static int add_decided(struct pq_spans *out, struct pq_spans *decided, const struct rule *r)
+/* Adds to *out what is in *all and not in *decided. */
+static int add_rest(struct pq_spans *out, const struct pq_spans *all,
+                    const struct pq_spans *decided)
 {
-    struct pq_spans all = {.v = NULL}, its = {.v = NULL};
-    int e = gather(&all, r);
-    if (!e && r->way == PQ_WAY_DIRECT)
-        e = pq_spans_minus(&its, &all, decided);
-    e = e ? e : pq_spans_add_all(out, &its);
-    e = e ? e : pq_spans_add_all(decided, &all);
-    pq_spans_seal(decided);
-    pq_spans_free(&all);
-    pq_spans_free(&its);
+    struct pq_spans rest = {.v = NULL};
+    int e = pq_spans_minus(&rest, all, decided);
+    e = e ? e : pq_spans_add_all(out, &rest);
+    pq_spans_free(&rest);
     return e;
 }
 
-int pq_split_direct(const struct pq_split *s, struct pq_spans *out)
+/* Adds what this rule decides to *direct or, as far as entries with ports say so, to *kept; and to
+ * *decided what it has. */
+static int add_decided(struct pq_spans *direct, struct pq_spans *kept, struct pq_spans *decided,
+                       const struct rule *r, uint16_t port)
+{
+    struct pq_spans all = {.v = NULL}, ported = {.v = NULL};
+    int e = gather(&all, r, port, false);
+    if (!e && r->way == PQ_WAY_DIRECT)
+        e = add_rest(direct, &all, decided);
+    if (!e && r->way != PQ_WAY_DIRECT && kept) {
+        e = gather(&ported, r, port, true);
+        e = e ? e : add_rest(kept, &ported, decided);
+    }
+    e = e ? e : pq_spans_add_all(decided, &all);
+    pq_spans_seal(decided);
+    pq_spans_free(&all);
+    pq_spans_free(&ported);
+    return e;
+}
+
+int pq_split_direct(const struct pq_split *s, uint16_t port, struct pq_spans *out,
+                    struct pq_spans *kept)
 {
     struct pq_spans decided = {.v = NULL};
     int e = 0;
     for (unsigned i = 0; s && !e && i < s->n; i++)
-        e = add_decided(out, &decided, &s->rule[i]);
+        e = add_decided(out, kept, &decided, &s->rule[i], port);
     pq_spans_free(&decided);
-    if (e)
+    if (e) {
         pq_spans_free(out);
+        if (kept)
+            pq_spans_free(kept);
+    }
     pq_spans_seal(out);
+    if (kept)
+        pq_spans_seal(kept);
     return e;
+}
+
+static size_t add_point(uint16_t *out, size_t n, size_t max, unsigned port)
+{
+    size_t at = 0;
+    if (port > UINT16_MAX || n > max)
+        return n;
+    while (at < n && out[at] < port)
+        at++;
+    if (at < n && out[at] == port)
+        return n;
+    if (n == max)
+        return n + 1; /* too many */
+    memmove(&out[at + 1], &out[at], (n - at) * sizeof *out);
+    out[at] = (uint16_t)port;
+    return n + 1;
+}
+
+size_t pq_split_port_points(const struct pq_split *s, uint16_t *out, size_t max)
+{
+    size_t n = add_point(out, 0, max, 1);
+    for (unsigned i = 0; s && i < s->n; i++) {
+        for (unsigned k = 0; k < s->rule[i].n; k++) {
+            const struct pq_match *m = &s->rule[i].entry[k].m;
+            if (!m->has_ports || m->name)
+                continue;
+            n = add_point(out, n, max, m->from ? m->from : 1);
+            n = add_point(out, n, max, m->to + 1U);
+        }
+    }
+    return n;
 }
 
 bool pq_split_has_ports(const struct pq_split *s)

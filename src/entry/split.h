@@ -52,6 +52,9 @@ enum pq_way pq_split_addr(const struct pq_split *s, const struct pq_addr *a, boo
 /* The same for a name of which no port is known; "": one that no entry can name. */
 enum pq_way pq_split_name(const struct pq_split *s, const char *name, unsigned *nth);
 
+/* How many rules there are.  s == NULL: 0. */
+unsigned pq_split_rules(const struct pq_split *s);
+
 /* Whether there is something that names of which no port is known are compared with. */
 bool pq_split_has_names(const struct pq_split *s);
 
@@ -61,13 +64,19 @@ bool pq_split_has_names(const struct pq_split *s);
  * Valid as long as s. */
 const struct pq_rules *pq_split_limits(const struct pq_split *s, const struct pq_addr *asks,
                                        const struct pq_addr *at);
-/* Adds to *out, which was empty, the addresses that go directly whatever the port is, sealed:
- * entries with ports, and names, are left out of account.  Of IPv6, `private` and `public` are
- * without the networks that hold IPv4 addresses, which are in neither then.  s == NULL: none.
- * Returns 0 or PQ_ENOMEM (*out is empty then). */
-int pq_split_direct(const struct pq_split *s, struct pq_spans *out);
+/* Adds to *out, which was empty, the addresses that go directly at a port, sealed; port 0: where
+ * there is none, so that entries with ports are left out of account.  Names are in any case.  Of
+ * IPv6, `private` and `public` are without the networks that hold IPv4 addresses, which are in
+ * neither then.  kept: NULL, or, the same way, what entries with ports have not go directly.  s ==
+ * NULL: none.  Returns 0 or PQ_ENOMEM (both are empty then). */
+int pq_split_direct(const struct pq_split *s, uint16_t port, struct pq_spans *out,
+                    struct pq_spans *kept);
 
-/* Whether there is an entry with ports and without a name: what pq_split_direct cannot tell. */
+/* Where entries with ports and without a name begin or have just ended, in order, the first of all
+ * ports, 1, included.  Returns how many there are, which may be more than max. */
+size_t pq_split_port_points(const struct pq_split *s, uint16_t *out, size_t max);
+
+/* Whether there is an entry with ports and without a name. */
 bool pq_split_has_ports(const struct pq_split *s);
 
 /* What all sets hold. */

@@ -22,6 +22,7 @@ struct learned {
     struct pq_addr ip;
     struct wish wish[KINDS];
     enum pq_steered to;
+    unsigned nth; /* of the rule about its name */
 };
 
 struct pq_steer {
@@ -113,7 +114,10 @@ static void decide(struct pq_steer *s, struct learned *l, const struct pq_split 
     }
     const enum pq_way way = pq_split_name(split, name, &of_name),
                       net = pq_split_addr(split, &l->ip, false, &of_net);
-    if (of_net <= of_name || way == net)
+    l->nth = of_name;
+    const bool at_all_ports =
+        way == PQ_WAY_TUNNEL && of_name < pq_split_rules(split) && pq_split_has_ports(split);
+    if (of_net <= of_name || (way == net && !at_all_ports))
         go(s, l, PQ_STEERED_NOT);
     else
         go(s, l, way == PQ_WAY_DIRECT ? PQ_STEERED_DIRECT : PQ_STEERED_TUNNEL);
@@ -207,9 +211,11 @@ void pq_steer_renew(struct pq_steer *s, const struct pq_split *split, pq_ns now)
     }
 }
 
-enum pq_steered pq_steer_find(const struct pq_steer *s, const struct pq_addr *ip)
+enum pq_steered pq_steer_find(const struct pq_steer *s, const struct pq_addr *ip, unsigned *nth)
 {
     const struct learned *l = s ? find(s, ip, hash_of(s, ip)) : NULL;
+    if (l && nth)
+        *nth = l->nth;
     return l ? l->to : PQ_STEERED_NOT;
 }
 

@@ -3,10 +3,12 @@
  * names, but who asks for one is told its addresses first.
  *
  * A name goes where the first rule that matches it says (split.h), and so do its addresses, unless
- * a rule that comes before that one matches the address.  An address of several names goes through
- * the tunnel if one of them does, since nobody can tell which one a packet is for.  An address is
- * remembered for as long as the answer may be kept, but for PQ_STEER_LEAST at least, after the last
- * answer; of more than PQ_STEER_MAX those told longest ago are forgotten.
+ * a rule that comes before that one matches the address.  With entries with ports in the rules
+ * (port_spans.h) a name that a rule sends through the tunnel does so whatever they say.  An address
+ * of several names goes through the tunnel if one of them does, since nobody can tell which one a
+ * packet is for.  An address is remembered for as long as the answer may be kept, but for
+ * PQ_STEER_LEAST at least, after the last answer; of more than PQ_STEER_MAX those told longest ago
+ * are forgotten.
  *
  * Pure but for the callback; one worker's thread. */
 #ifndef PQ_ENTRY_STEER_H
@@ -45,8 +47,9 @@ void pq_steer_expire(struct pq_steer *s, const struct pq_split *split, pq_ns now
 /* The rules are others now. */
 void pq_steer_renew(struct pq_steer *s, const struct pq_split *split, pq_ns now);
 
-/* Where an address goes.  s == NULL: PQ_STEERED_NOT. */
-enum pq_steered pq_steer_find(const struct pq_steer *s, const struct pq_addr *ip);
+/* Where an address goes; *nth (may be NULL) becomes the number of its name's rule.  s == NULL:
+ * PQ_STEERED_NOT. */
+enum pq_steered pq_steer_find(const struct pq_steer *s, const struct pq_addr *ip, unsigned *nth);
 
 /* Addresses that are remembered; those of them that go directly. */
 void pq_steer_count(const struct pq_steer *s, size_t *all, size_t *direct);

@@ -83,13 +83,15 @@ static void on_room(struct pq_tun_link *l)
     pq_tun_pause(&c->tun, pq_stream_room(l->st) == 0);
 }
 
-/* What the rules send directly does not come here; of entries with ports the routes know nothing,
- * so neither do we. */
+/* What the rules send directly does not come here. */
 static bool is_blocked(const struct pq_tun_client *c, const struct pq_tun_packet *pkt)
 {
     const struct pq_front *f = c->link.front;
-    return pq_split_addr(f->split, &pkt->ip.dst, false, NULL) == PQ_WAY_BLOCK &&
-           pq_dns_port_steered(f->dns, &pkt->ip.dst) != PQ_STEERED_TUNNEL;
+    unsigned nth, of_name;
+    if (pq_split_addr(f->split, &pkt->ip.dst, pkt->ip.has_ports, &nth) != PQ_WAY_BLOCK)
+        return false;
+    return pq_dns_port_steered(f->dns, &pkt->ip.dst, &of_name) != PQ_STEERED_TUNNEL ||
+           of_name > nth;
 }
 
 static void on_packet(void *ctx, struct pq_tun_packet *pkt)

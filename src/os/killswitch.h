@@ -31,6 +31,11 @@ int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_co
 int pq_killswitch_direct(struct pq_killswitch *k, const struct pq_spans *gone,
                          const struct pq_spans *more);
 
+/* From now on this goes by its port, the first that matches decides: what is direct may be reached
+ * beside the device, and else not, whatever pq_killswitch_direct says.  In place of what the last
+ * call said; any thread.  Returns as pq_killswitch_direct: nothing goes by its port then. */
+int pq_killswitch_ports(struct pq_killswitch *k, const struct pq_port_span *v, size_t n);
+
 /* The same for a single address, whether or not it is in those ranges; any thread, one for each
  * address at a time.  Returns as pq_killswitch_direct: then nothing has changed. */
 int pq_killswitch_one(struct pq_killswitch *k, const struct pq_addr *ip, bool direct);

@@ -36,6 +36,8 @@ struct pq_tundev {
     bool past_made;       /* it was called */
     pthread_mutex_t lock; /* of what leads to us, without networks of other clients: */
     struct pq_spans own;
+    size_t n_ports; /* rules about ports that were made ... */
+    bool ports_at;  /* ... at the second of their two places */
 };
 
 /* Where packets that must not go into the tunnel are told apart; see pq_tundev_routes. */
@@ -69,8 +71,11 @@ int pq_tundev_open(struct pq_tundev *d, const struct pq_tundev_conf *c, char why
  *          rules the machine has for it.
  *   28761  main table, but for its default route: the local network and what the user has routed
  *          stay as they are.
- *   28762  from the device's address: table PQ_ROUTE_MARK + 1.  What has begun in the tunnel stays
+ *   28762  with the mark PQ_ROUTE_MARK: goto 29771.
+ *   28763  from the device's address: table PQ_ROUTE_MARK + 1.  What has begun in the tunnel stays
  *          there when pq_tundev_past lets its target past the device.
+ *   28764  table PQ_ROUTE_MARK + 2: single addresses of pq_tundev_one.
+ *   28770  and up to 29769: those of pq_tundev_ports, of which each client has two.
  *   29770  without the mark PQ_ROUTE_MARK: our table.  Lookups with the mark (netinfo.h) go on to
  *          the main table.
  *   29771  nothing: where the first ones lead.
@@ -93,6 +98,15 @@ int pq_tundev_routes(struct pq_tundev *d, const struct pq_net *nets, unsigned n,
  * PQ_EINVAL (1024 routes of clients) or -errno; all that was let past leads into the device then.
  */
 int pq_tundev_past(struct pq_tundev *d, const struct pq_spans *direct);
+
+/* Of what leads into the device, this goes by its port: the first that matches decides, and what
+ * none matches is as it was.  In place of what the last call said; to be called after
+ * pq_tundev_past, and again after each call of that, since other clients may have come or gone.
+ * Where another client's network is inside ours and it comes later, what we say of it holds until
+ * then.  Returns 0, PQ_ENOMEM, PQ_ENOTSUP (Linux before 4.17), PQ_EINVAL (with other clients'
+ * networks left out, more than PQ_TUN_PORTS_MAX) or -errno: nothing goes by its port then. */
+#define PQ_TUN_PORTS_MAX 512
+int pq_tundev_ports(struct pq_tundev *d, const struct pq_port_span *v, size_t n);
 
 enum pq_tun_one { /* where a single address leads */
                   PQ_TUN_AS_NETWORK,

@@ -116,7 +116,7 @@ static void policy(void **state)
         assert_true(net_talks(in[i], away[i]));
     }
     assert_int_equal(open_client(&d, why), 0);
-    assert_int_equal(rules(), 10);
+    assert_int_equal(rules(), 14);
     for (int i = 0; i < 2; i++) {
         assert_true(net_talks(in[i], away[i]));                  /* came in before */
         assert_int_equal(send(out[i], "x", 1, MSG_NOSIGNAL), 1); /* went out before */
@@ -199,19 +199,19 @@ static void killed(void **state)
                      -EBUSY);
     assert_non_null(strstr(why, "0.0.0.0/0 already leads to pqtun1"));
     pq_tundev_close(&second);
-    assert_int_equal(rules(), 10); /* the other one's are not touched */
+    assert_int_equal(rules(), 14); /* the other one's are not touched */
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     assert_int_equal(pq_iface_get("pqtun1", 0, &f), -ENODEV);
     assert_false(net_sh("nft list ruleset | grep -q paqet"));
-    assert_int_equal(rules(), 10); /* left, and without effect */
+    assert_int_equal(rules(), 14); /* left, and without effect */
     net_enter(AWAY);
     far_end = net_socket(SOCK_STREAM, "::", PORT);
     net_enter(HERE);
     assert_true(direct(FAR4) && direct(FAR6) && direct(ROUTER4));
     check_lookup();
     assert_int_equal(open_client(&d, why), 0);
-    assert_int_equal(rules(), 10); /* not twice */
+    assert_int_equal(rules(), 14); /* not twice */
     pq_tundev_close(&d);
     assert_int_equal(rules(), 0);
     close(far_end);
@@ -259,7 +259,7 @@ static void killed_persistent(void **state)
     assert_true(net_sh("ip tuntap add pqtun1 mode tun"));
     pid_t pid = start_client();
     pq_tundev_sweep(); /* of another client, which must not touch those of this one */
-    assert_int_equal(rules(), 10);
+    assert_int_equal(rules(), 14);
     assert_false(table_is_empty());
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
@@ -270,7 +270,7 @@ static void killed_persistent(void **state)
     assert_int_equal(rules(), 0);
     assert_true(table_is_empty());
     assert_int_equal(open_client(&d, why), 0);
-    assert_int_equal(rules(), 10);
+    assert_int_equal(rules(), 14);
     pq_tundev_close(&d);
     assert_int_equal(rules(), 0);
     assert_true(table_is_empty());

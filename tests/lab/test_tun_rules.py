@@ -18,23 +18,23 @@ from test_tun import FAR, beside, internet, need, ping, start_pair, tun, wait_pi
 NEAR, BAD = "198.51.100.7", "198.51.100.200"
 NEAR6, BAD6, FAR6 = "2001:db8:7::7", "2001:db8:8::8", "2001:db8:5::5"
 SERVICE = 7100
-RULES = "rules:\n  - block: [198.51.100.128/25, '2001:db8:8::/48', 'any:25']\n  - direct: 'list:{}'\n"
+RULES = "rules:\n  - block: [198.51.100.128/25, '2001:db8:8::/48', 'any:25']\n  - direct: ['any:2222', 'list:{}']\n"
 RESET = (OSError, TimeoutError)
 
 
-def seen(lab: Lab, target: str) -> str:
+def seen(lab: Lab, target: str, port: int = SERVICE) -> str:
     """From where a connection comes to that address of x, or the error with which it is refused at once."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     with lab.x.open_socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((target, SERVICE))
+        listener.bind((target, port))
         listener.listen(1)
         listener.settimeout(4)
         with lab.c.open_socket(family, socket.SOCK_STREAM) as client:
             client.settimeout(4)
             begin = time.monotonic()
             try:
-                client.connect((target, SERVICE))
+                client.connect((target, port))
             except RESET as error:
                 return f"refused: {type(error).__name__}" if time.monotonic() - begin < 1 else "nowhere"
             connection, (address, *_) = listener.accept()
@@ -46,6 +46,17 @@ def expect_seen(lab: Lab, wanted: dict[str, str], when: str) -> None:
     got = {target: seen(lab, target) for target in wanted}
     wrong = {t: way for t, way in got.items() if not way.startswith(wanted[t])}
     expect(not wrong, f"{when}: went {wrong}, wanted {[wanted[t] for t in wrong]}")
+
+
+def expect_ports(lab: Lab, when: str) -> None:
+    """What goes by its port: 2222 directly, 25 nowhere, wherever its network goes."""
+    got = {(t, p): seen(lab, t, p).split(":")[0] for t in (NEAR, FAR, NEAR6, FAR6) for p in (25, 2222)}
+    wrong = {k: way for k, way in got.items() if way != ("refused" if k[1] == 25 else "c")}
+    expect(not wrong, f"{when}: went {wrong}")
+
+
+def rules_by_port(host: Host) -> int:
+    return sum(host.check(["ip", family, "rule"]).count("dport") for family in ("-4", "-6"))
 
 
 def past(host: Host) -> str:
@@ -76,8 +87,8 @@ def test_tun_rules() -> None:
         extra = tun(2, more) + RULES.format(lists)
         client = paqet.start_client(lab, Settings(network=False, extra=extra, control=True))
         wait_ping(lab.c, "10.9.0.1")
-        expect("entries with ports count for the proxies alone" in client.log(), "no word about ports")
         expect_seen(lab, {NEAR: "c", NEAR6: "c", FAR: "s", FAR6: "s", BAD: "refused", BAD6: "refused"}, "first")
+        expect_ports(lab, "first")
         with lab.c.open_socket(socket.AF_INET, socket.SOCK_STREAM) as beside_it:
             beside_it.bind((lab.c.ip4, 0))
             beside_it.settimeout(2)
@@ -89,6 +100,7 @@ def test_tun_rules() -> None:
         done = paqet.ask(lab, "client", "reload")
         expect(done.returncode == 0 and "2 ranges of addresses go past" in done.stdout, f"{done.stdout}{done.stderr}")
         expect_seen(lab, {NEAR: "s", NEAR6: "s", FAR: "c", FAR6: "c", BAD: "refused", BAD6: "refused"}, "after reload")
+        expect_ports(lab, "after reload")
         server.kill()
         expect(ping(lab.c, FAR) and not ping(lab.c, NEAR), "without a server")
         client.kill()
@@ -96,7 +108,7 @@ def test_tun_rules() -> None:
         paqet.start_server(lab, Settings(network=False, extra=tun(1, "  masquerade: true\n")))
         client = paqet.start_client(lab, Settings(network=False, extra=tun(2, "  routes: [default]\n")))
         wait_ping(lab.c, "10.9.0.1")
-        expect(not past(lab.c), f"left behind: {past(lab.c)}")
+        expect(not past(lab.c) and not rules_by_port(lab.c), f"left behind: {past(lab.c)}")
         expect_seen(lab, {NEAR: "s", FAR6: "s", BAD: "s"}, "a client without rules")
         expect(client.stop() == 0, "exit code")
 

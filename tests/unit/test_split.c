@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* test_split.c - the client's rules, and the lists that they take. */
 #include "base/err.h"
+#include "entry/port_spans.h"
 #include "entry/split.h"
 #include "unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static enum pq_target_line add(struct pq_target_set *s, const char *line)
 {
@@ -294,7 +296,7 @@ static void as_ranges(void **state)
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         struct pq_split *s = split_of(all[i], COUNT_OF(all[i]));
         struct pq_spans direct = {.v = NULL};
-        assert_int_equal(pq_split_direct(s, &direct), 0);
+        assert_int_equal(pq_split_direct(s, 0, &direct, NULL), 0);
         assert_true(direct.n > 0);
         for (size_t k = 0; k < direct.n; k++) {
             struct pq_addr ask[4] = {{.port = 0}};
@@ -315,6 +317,92 @@ static void as_ranges(void **state)
         pq_spans_free(&direct);
         pq_split_free(&s);
     }
+}
+
+/* Where a packet goes by the list about ports and, where that says nothing, by its address. */
+static bool goes_at(const struct pq_port_spans *p, const struct pq_spans *direct,
+                    const struct pq_addr *a)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (pq_range_has(&p->v[i].ports, a->port) &&
+            pq_addr_is4(&p->v[i].net.ip) == pq_addr_is4(a) && pq_net_has(&p->v[i].net, a))
+            return p->v[i].direct;
+    return goes(direct, a->ip);
+}
+
+/* At each port, list and addresses together say the same of a packet as the rules. */
+static void by_port(void **state)
+{
+    static const char *const all[][6] = {
+        {"d*:22", "b*:25", "d10.0.0.0/8", "d2001:db8::/32", "b8.0.0.0/8", "d8.8.0.0/16"},
+        {"t10.0.0.0/8:443", "d10.0.0.0/8", "b10.1.0.0/16:80", "d*:1-100", "d20.0.0.0/8", "t*:50"},
+        {"", "d[2001:db8::/32]:443", "b2001:db8:1::/48", "d*:440-450", "b*:1", "d::/0"},
+        {"b10.2.0.0/16", "d10.0.0.0/8:20-30", "t*:443", "d10.0.0.0/7", "b*:65535", "d*:65535"},
+    };
+    static const char *const ips[] = {"10.1.2.3",      "10.2.3.4",   "11.0.0.1", "8.8.8.8",
+                                      "8.1.1.1",       "20.0.0.1",   "1.1.1.1",  "2001:db8::1",
+                                      "2001:db8:1::1", "2001:470::1"};
+    static const uint16_t ports[] = {1,   19,  20,  22,  25,  30,  31,  50,    80,   100,
+                                     101, 439, 440, 443, 450, 451, 999, 65534, 65535};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        const size_t from = i == 2; /* the first of these is none */
+        struct pq_split *s = split_of(all[i] + from, COUNT_OF(all[i]) - from);
+        struct pq_spans direct = {.v = NULL};
+        struct pq_port_spans *p = calloc(1, sizeof *p);
+        assert_int_equal(pq_split_direct(s, 0, &direct, NULL), 0);
+        assert_int_equal(pq_port_spans_make(s, p), 0);
+        assert_true(p->n > 0 && p->n < 40);
+        for (size_t k = 0; k < COUNT_OF(ips) * COUNT_OF(ports); k++) {
+            struct pq_addr a;
+            char text[PQ_ADDR_STRLEN];
+            assert_int_equal(pq_addr_parse_ip(&a, ips[k % COUNT_OF(ips)]), 0);
+            a.port = ports[k / COUNT_OF(ips)];
+            if (goes_at(p, &direct, &a) != (pq_split_addr(s, &a, true, NULL) == PQ_WAY_DIRECT))
+                fail_msg("rules %zu: %s", i, pq_addr_str(&a, text));
+        }
+        free(p);
+        pq_spans_free(&direct);
+        pq_split_free(&s);
+    }
+}
+
+/* Too much for the system is told, and what names need is there. */
+static void by_port_bounds(void **state)
+{
+    static const char *const names[] = {"ddomain:ir", "b*:25", "t10.0.0.0/8:443"};
+    struct pq_port_spans *p = calloc(1, sizeof *p);
+    struct pq_split *s = split_of(names, 3);
+    (void)state;
+    assert_int_equal(pq_port_spans_make(s, p), 0);
+    assert_int_equal(p->n, 3); /* IPv4 and IPv6 at 25, a network at 443 */
+    for (size_t i = 0; i < p->n; i++)
+        assert_false(p->v[i].direct);
+    pq_split_free(&s);
+    s = split_of(names + 1, 2);
+    assert_int_equal(pq_port_spans_make(s, p), 0);
+    assert_int_equal(p->n, 0);
+    pq_split_free(&s);
+    s = pq_split_new();
+    assert_int_equal(pq_split_rule(s, PQ_WAY_BLOCK), 0);
+    for (unsigned i = 0; i < 2 * PQ_PORT_SPANS_MAX; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "10.%u.%u.0/25", i / 256, i % 256);
+        assert_int_equal(pq_split_entry(s, text), 0);
+    }
+    assert_int_equal(pq_split_rule(s, PQ_WAY_DIRECT), 0);
+    assert_int_equal(pq_split_entry(s, "*:22"), 0);
+    pq_split_seal(s);
+    assert_int_equal(pq_port_spans_make(s, p), PQ_EINVAL);
+    assert_int_equal(p->n, 0);
+    for (unsigned port = 100; port < 100 + PQ_PORT_POINTS; port++) {
+        char text[32];
+        snprintf(text, sizeof text, "*:%u", port);
+        assert_int_equal(pq_split_entry(s, text), 0);
+    }
+    assert_int_equal(pq_port_spans_make(s, p), PQ_EINVAL);
+    pq_split_free(&s);
+    free(p);
 }
 
 static void add_span(struct pq_spans *s, const char *from, const char *to)
@@ -387,7 +475,7 @@ int main(void)
         cmocka_unit_test(lines),  cmocka_unit_test(members),   cmocka_unit_test(many),
         cmocka_unit_test(bounds), cmocka_unit_test(rules),     cmocka_unit_test(other_forms),
         cmocka_unit_test(limits), cmocka_unit_test(as_ranges), cmocka_unit_test(as_networks),
-        cmocka_unit_test(of_two),
+        cmocka_unit_test(of_two), cmocka_unit_test(by_port),   cmocka_unit_test(by_port_bounds),
     };
     return ut_run(tests);
 }

@@ -73,7 +73,7 @@ static void learn(struct world *w, const char *name, const char *ip, uint32_t tt
 static enum pq_steered goes(const struct world *w, const char *ip)
 {
     const struct pq_addr a = addr(ip);
-    return pq_steer_find(w->steer, &a);
+    return pq_steer_find(w->steer, &a, NULL);
 }
 
 /* The first rule that matches decides, be it about the name or about the address. */

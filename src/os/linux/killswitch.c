@@ -12,14 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RULE_ROOM 2048 /* bytes of a rule, at most */
+
 /* Not of the form that is swept: it is meant to outlive us. */
 static const char kept_table[] = "paqet_kill_switch";
+
+static const char by_port[] = "ports"; /* the chain with what goes by its port */
 
 struct pq_killswitch {
     struct pq_nft nft;
     struct pq_nft_batch batch;
     pthread_mutex_t lock; /* of both, from one batch to the next */
-    bool keep;
+    bool keep, reject;
 };
 
 /* ---- rules */
@@ -148,6 +152,8 @@ static void add_chain(struct pq_nft_batch *b, const char *name, uint32_t hook,
     accept_targets(b, name, here, sizeof here / sizeof here[0]);
     if (c->lan)
         accept_targets(b, name, lan, sizeof lan / sizeof lan[0]);
+    pq_nft_rule(b, name);
+    pq_nft_then_jump(b, by_port);
     for (int i = 0; i < 4; i++) {
         pq_nft_rule(b, name);
         pq_nft_if_network(b, i & 1, i & 2);
@@ -190,6 +196,7 @@ static int install(struct pq_killswitch *k, const struct pq_killswitch_conf *c, 
     pq_nft_del_table(b);
     pq_nft_add_table(b, owner);
     pq_nft_add_networks(b);
+    pq_nft_add_steps(b, by_port);
     add_chain(b, "out", NF_INET_LOCAL_OUT, c, reject);
     add_chain(b, "forward", NF_INET_FORWARD, c, reject);
     pq_nft_add_chain(
@@ -214,7 +221,7 @@ int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_co
     if (!e)
         e = PQ_ENOTSUP;
     for (int i = 0; e == PQ_ENOTSUP && i < 4; i++) /* a refusal tells programs at once */
-        e = install(k, c, !c->keep && i % 2 == 0, i < 2);
+        e = install(k, c, !c->keep && i % 2 == 0, k->reject = i < 2);
     if (e) {
         pq_nft_close(&k->nft);
         pthread_mutex_destroy(&k->lock);
@@ -259,6 +266,57 @@ int pq_killswitch_one(struct pq_killswitch *k, const struct pq_addr *ip, bool di
     pq_nft_begin(&k->batch, &k->nft, NFPROTO_INET);
     pq_nft_change_one(&k->batch, ip, direct);
     const int e = pq_nft_commit(&k->batch);
+    pthread_mutex_unlock(&k->lock);
+    return e;
+}
+
+static void put_port(struct pq_nft_batch *b, const struct pq_port_span *p, uint8_t proto,
+                     bool reject)
+{
+    struct pq_ip_span s;
+    pq_span_of(&s, &p->net);
+    const bool all = p->net.bits == (pq_addr_is4(&p->net.ip) ? 96 : 0);
+    struct pq_addr from = {.port = 0}, to = {.port = 0};
+    memcpy(from.ip, s.from, 16);
+    memcpy(to.ip, s.to, 16);
+    pq_nft_rule(b, by_port);
+    if (all)
+        pq_nft_if_family(b, pq_addr_is4(&p->net.ip));
+    else
+        pq_nft_if_target(b, &from, &to);
+    pq_nft_if_proto(b, proto);
+    pq_nft_if_port(b, false, &p->ports);
+    if (p->direct)
+        pq_nft_then(b, PQ_NFT_ACCEPT);
+    else if (reject)
+        pq_nft_then_reject(b);
+    else
+        pq_nft_then(b, PQ_NFT_DROP);
+}
+
+/* In batches; nothing goes by its port until the last one. */
+static int put_ports(struct pq_killswitch *k, const struct pq_port_span *v, size_t n)
+{
+    struct pq_nft_batch *b = &k->batch;
+    int e = 0;
+    pq_nft_begin(b, &k->nft, NFPROTO_INET);
+    pq_nft_clear_chain(b, by_port);
+    for (size_t i = 0; !e && i < 2 * n; i++) {
+        if (b->out.len + RULE_ROOM > b->out.cap) {
+            e = pq_nft_commit(b);
+            pq_nft_begin(b, &k->nft, NFPROTO_INET);
+        }
+        put_port(b, &v[i / 2], i % 2 ? IPPROTO_UDP : IPPROTO_TCP, k->reject);
+    }
+    return e ? e : pq_nft_commit(b);
+}
+
+int pq_killswitch_ports(struct pq_killswitch *k, const struct pq_port_span *v, size_t n)
+{
+    pthread_mutex_lock(&k->lock);
+    const int e = put_ports(k, v, n);
+    if (e)
+        put_ports(k, NULL, 0);
     pthread_mutex_unlock(&k->lock);
     return e;
 }

@@ -85,11 +85,27 @@ void pq_nft_add_chain(struct pq_nft_batch *b, const struct pq_nft_chain *c)
     pq_nl_put_str(o, NFTA_CHAIN_TYPE, c->type);
 }
 
+static void name_chain(struct pq_nft_batch *b, struct pq_nl_out *o, uint16_t table, uint16_t chain,
+                       const char *name)
+{
+    pq_nl_put_str(o, table, b->n->table);
+    pq_nl_put_str(o, chain, name);
+}
+
+void pq_nft_add_steps(struct pq_nft_batch *b, const char *name)
+{
+    name_chain(b, pq_nft_command(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE), NFTA_CHAIN_TABLE,
+               NFTA_CHAIN_NAME, name);
+}
+
+void pq_nft_clear_chain(struct pq_nft_batch *b, const char *name)
+{
+    name_chain(b, pq_nft_command(b, NFT_MSG_DELRULE, 0), NFTA_RULE_TABLE, NFTA_RULE_CHAIN, name);
+}
+
 void pq_nft_del_chain(struct pq_nft_batch *b, const char *name)
 {
-    struct pq_nl_out *o = pq_nft_command(b, NFT_MSG_DELCHAIN, 0);
-    pq_nl_put_str(o, NFTA_CHAIN_TABLE, b->n->table);
-    pq_nl_put_str(o, NFTA_CHAIN_NAME, name);
+    name_chain(b, pq_nft_command(b, NFT_MSG_DELCHAIN, 0), NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, name);
 }
 
 /* ---- rules: expressions that work on registers */
@@ -369,17 +385,29 @@ static size_t immediate(struct pq_nft_batch *b, uint32_t reg, struct expr *e)
     return pq_nl_nest(&b->out, NFTA_IMMEDIATE_DATA);
 }
 
+static void then(struct pq_nft_batch *b, int32_t code, const char *chain)
+{
+    struct expr e;
+    const size_t data = immediate(b, NFT_REG_VERDICT, &e);
+    const size_t verdict = pq_nl_nest(&b->out, NFTA_DATA_VERDICT);
+    put32(b, NFTA_VERDICT_CODE, (uint32_t)code);
+    if (chain)
+        pq_nl_put_str(&b->out, NFTA_VERDICT_CHAIN, chain);
+    pq_nl_nest_end(&b->out, verdict);
+    pq_nl_nest_end(&b->out, data);
+    expr_end(b, e);
+}
+
 void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v)
 {
     static const int32_t codes[] = {
         [PQ_NFT_DROP] = NF_DROP, [PQ_NFT_ACCEPT] = NF_ACCEPT, [PQ_NFT_RETURN] = NFT_RETURN};
-    struct expr e;
-    const size_t data = immediate(b, NFT_REG_VERDICT, &e);
-    const size_t verdict = pq_nl_nest(&b->out, NFTA_DATA_VERDICT);
-    put32(b, NFTA_VERDICT_CODE, (uint32_t)codes[v]);
-    pq_nl_nest_end(&b->out, verdict);
-    pq_nl_nest_end(&b->out, data);
-    expr_end(b, e);
+    then(b, codes[v], NULL);
+}
+
+void pq_nft_then_jump(struct pq_nft_batch *b, const char *chain)
+{
+    then(b, NFT_JUMP, chain);
 }
 
 static void load(struct pq_nft_batch *b, uint32_t reg, const void *p, size_t n)

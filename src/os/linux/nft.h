@@ -52,6 +52,8 @@ void pq_nft_add_strangers(struct pq_nft_batch *b);
 /* Sets of ranges, and of single addresses, for IPv4 and IPv6. */
 void pq_nft_add_networks(struct pq_nft_batch *b);
 void pq_nft_add_chain(struct pq_nft_batch *b, const struct pq_nft_chain *c);
+void pq_nft_add_steps(struct pq_nft_batch *b, const char *name); /* a chain to jump to */
+void pq_nft_clear_chain(struct pq_nft_batch *b, const char *name);
 void pq_nft_del_chain(struct pq_nft_batch *b, const char *name);
 
 /* An element of `ports`; timeout 0 = it stays. */
@@ -99,6 +101,7 @@ void pq_nft_if_target(struct pq_nft_batch *b, const struct pq_addr *from, const 
 void pq_nft_if_network(struct pq_nft_batch *b, bool is4, bool one);
 void pq_nft_if_neighbours(struct pq_nft_batch *b); /* ICMPv6 that finds routers and neighbours */
 void pq_nft_then(struct pq_nft_batch *b, enum pq_nft_verdict v);
+void pq_nft_then_jump(struct pq_nft_batch *b, const char *chain);
 void pq_nft_then_redirect(struct pq_nft_batch *b, uint16_t port); /* to this machine; in NAT */
 void pq_nft_then_reject(struct pq_nft_batch *b); /* the sender is told; family inet */
 void pq_nft_then_masquerade(struct pq_nft_batch *b, uint16_t low, uint16_t high); /* 0: any port */

@@ -49,8 +49,6 @@ static int on_route(const struct pq_nl_msg *m, void *arg)
         t->past = true;
         return 0;
     }
-    if (r.metric != PQ_METRIC_TUN)
-        return 0; /* a single address of a name */
     t->more = t->more || t->n == ROUTES_MAX;
     if (t->more || !net_of(&r, &next->net))
         return 0;
@@ -240,6 +238,77 @@ int pq_tundev_past(struct pq_tundev *d, const struct pq_spans *direct)
     return e;
 }
 
+/* ---- ports */
+
+struct cut { /* what is left of a rule where only some addresses lead to us */
+    struct pq_port_span v[PQ_TUN_PORTS_MAX];
+    size_t n;
+};
+
+static int add_cut(struct cut *c, const struct pq_port_span *p, const struct pq_spans *own)
+{
+    struct pq_ip_span whole;
+    pq_span_of(&whole, &p->net);
+    for (size_t i = 0; i < own->n; i++) {
+        struct pq_ip_span s = own->v[i];
+        struct pq_port_span part = *p;
+        bool more = pq_span_is4(&s) == pq_addr_is4(&p->net.ip);
+        if (memcmp(s.from, whole.from, 16) < 0)
+            memcpy(s.from, whole.from, 16);
+        if (memcmp(s.to, whole.to, 16) > 0)
+            memcpy(s.to, whole.to, 16);
+        more = more && memcmp(s.from, s.to, 16) <= 0;
+        while (more) {
+            if (c->n == PQ_TUN_PORTS_MAX)
+                return PQ_EINVAL;
+            more = pq_span_net(&s, &part.net);
+            c->v[c->n++] = part;
+        }
+    }
+    return 0;
+}
+
+/* Those of all clients that are running. */
+static void sweep_ports(void)
+{
+    struct table *t = calloc(1, sizeof *t);
+    int *index = calloc(ROUTES_MAX, sizeof *index);
+    if (t && index && pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_route, t) == 0 &&
+        !t->more) {
+        for (unsigned i = 0; i < t->n; i++)
+            index[i] = t->v[i].ifindex;
+        pq_tunrule_sweep_ports(index, t->n);
+    }
+    free(t);
+    free(index);
+}
+
+int pq_tundev_ports(struct pq_tundev *d, const struct pq_port_span *v, size_t n)
+{
+    struct pq_spans own = {.v = NULL};
+    struct cut *c = calloc(1, sizeof *c);
+    int e = c ? 0 : PQ_ENOMEM;
+    if (d->table != PQ_ROUTE_MARK) {
+        free(c);
+        return 0;
+    }
+    pthread_mutex_lock(&d->lock);
+    e = e ? e : pq_spans_join6(&own, &d->own);
+    pthread_mutex_unlock(&d->lock);
+    for (size_t i = 0; !e && i < n; i++)
+        e = add_cut(c, &v[i], &own);
+    const int lock = pq_tunroute_lock();
+    sweep_ports();
+    if (e)
+        pq_tunrule_ports(d, NULL, 0);
+    else
+        e = pq_tunrule_ports(d, c->v, c->n);
+    pq_tunroute_unlock(lock);
+    pq_spans_free(&own);
+    free(c);
+    return e;
+}
+
 /* ---- single addresses */
 
 static bool leads_here(struct pq_tundev *d, const struct pq_addr *ip)
@@ -264,7 +333,7 @@ static int put_one(const struct pq_tundev *d, const struct pq_addr *ip, enum pq_
     pq_nl_begin(&o, add ? RTM_NEWROUTE : RTM_DELROUTE,
                 NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0), &h, sizeof h);
     pq_nl_put_addr(&o, RTA_DST, ip);
-    pq_nl_put_u32(&o, RTA_TABLE, PQ_ROUTE_MARK);
+    pq_nl_put_u32(&o, RTA_TABLE, into ? PQ_TABLE_ONES : PQ_ROUTE_MARK);
     if (into)
         pq_nl_put_u32(&o, RTA_OIF, (uint32_t)d->index);
     pq_nl_put_u32(&o, RTA_PRIORITY, pq_metric_one(d->index));

@@ -287,6 +287,7 @@ void pq_tundev_sweep(void)
         pq_tunrule_remove_all();
         remove_routes(PQ_ROUTE_MARK, 0);
         remove_routes(PQ_TABLE_INTO, 0);
+        remove_routes(PQ_TABLE_ONES, 0);
     }
     pq_tunroute_unlock(lock);
 }
@@ -348,8 +349,10 @@ void pq_tundev_close(struct pq_tundev *d)
     drop_rules(d);
     if (d->table)
         remove_routes(d->table, d->index);
-    if (d->table == PQ_ROUTE_MARK)
+    if (d->table == PQ_ROUTE_MARK) {
         remove_routes(PQ_TABLE_INTO, d->index);
+        remove_routes(PQ_TABLE_ONES, d->index);
+    }
     pq_tunroute_unlock(lock);
     d->table = 0;
     pq_spans_free(&d->past);

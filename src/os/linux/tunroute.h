@@ -11,6 +11,8 @@
 
 /* Beside our table, PQ_ROUTE_MARK, one with what leads into devices and nothing past them. */
 #define PQ_TABLE_INTO (PQ_ROUTE_MARK + 1)
+/* And one with single addresses that go into a device at all ports. */
+#define PQ_TABLE_ONES (PQ_ROUTE_MARK + 2)
 
 /* Metrics in our table.  Routes past the tunnel, which belong to no device, name in theirs the one
  * of their client, and come before those into it; routes of single addresses come first. */
@@ -39,6 +41,13 @@ static inline bool pq_is_past(uint32_t metric, int ifindex)
 /* Makes those of a device, for the IP versions of d->rules4 and rules6.  Returns 0 or -errno. */
 int pq_tunrule_add(struct pq_tundev *d, const struct pq_tundev_policy *policy);
 int pq_tunrule_keep(struct pq_tundev *d, const struct pq_tundev_policy *policy);
+
+/* Makes those about ports in place of the ones before.  Returns 0, PQ_ENOTSUP (Linux before 4.17)
+ * or -errno: there are none of this device then. */
+int pq_tunrule_ports(struct pq_tundev *d, const struct pq_port_span *v, size_t n);
+
+/* Removes those about ports of clients that are gone: but for those of n devices. */
+void pq_tunrule_sweep_ports(const int *ifindex, size_t n);
 
 /* Removes those of all clients, also of killed ones; what this device alone has. */
 void pq_tunrule_remove_all(void);
