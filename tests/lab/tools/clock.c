@@ -9,6 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef SYS_clock_gettime /* musl on 32 bits, whose time has 64 */
+#define SYS_clock_gettime SYS_clock_gettime64
+#endif
+
 static long off(void)
 {
     char text[32];
