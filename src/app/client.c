@@ -46,6 +46,8 @@ static int open_worker(struct client *cl, unsigned id)
     cw->cl = cl;
     for (unsigned i = 0; i < WAYS_MAX; i++)
         pq_client_forget(cw, i);
+    for (unsigned i = 0; cl->app.conf->auto_look && i < cl->n_ways; i++)
+        pq_client_recall_look(cw, i);
     pq_list_init(&cw->leases);
     int e = pq_app_open_io(&cl->app, &io);
     if (!e)

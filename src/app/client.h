@@ -35,6 +35,9 @@ enum client_try { /* look: auto: how a session begins; what got no answer is fol
                   TRIES,
 };
 
+/* look: auto.  What the last start has found out of a server, if it may be tried. */
+void pq_client_recall_look(struct client_worker *cw, unsigned server);
+
 struct own_port {
     struct pq_port reserved;
     uint16_t n; /* 0 = none */
@@ -65,7 +68,8 @@ struct known {               /* what has been found out of a server */
     uint32_t abilities;      /* as its last PONG said */
     bool answered;           /* it has said of itself what it is */
     bool upgrades;           /* it went over to our own wire once, and will always do so [12.5] */
-    enum client_try how;     /* look: auto: the next session begins so */
+    enum client_try how;     /* look: auto: the next session begins so, and ... */
+    enum client_try kept;    /* ... what the next start knows of it */
     uint16_t left[LEFT_MAX]; /* ports of it where nothing came through any more ... */
     unsigned n_left;         /* ... so many so far; the last ones are kept */
 };

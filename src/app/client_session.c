@@ -2,6 +2,9 @@
 /* client_session.c - keeps sessions to the server and gives streams of them to the listeners. */
 #include "app/client.h"
 
+#include "app/passed.h"
+#include "app/state.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,11 +112,58 @@ static enum client_try how_to_begin(const struct client_worker *cw, const struct
 }
 
 /* Flags that are configured stay. */
+static enum client_try last_try(const struct pq_conf *c)
+{
+    return c->local_flag_text.n || c->remote_flag_text.n ? TRY_CONNECT : TRY_SYN_ACK;
+}
+
 static enum client_try next_try(const struct pq_conf *c, enum client_try how)
 {
-    const enum client_try last =
-        c->local_flag_text.n || c->remote_flag_text.n ? TRY_CONNECT : TRY_SYN_ACK;
-    return how >= last ? TRY_PLAUSIBLE : (enum client_try)(how + 1);
+    return how >= last_try(c) ? TRY_PLAUSIBLE : (enum client_try)(how + 1);
+}
+
+static const char *passed_path(const struct pq_conf *c)
+{
+    return c->state && *c->state ? c->state : PQ_STATE_FOLDER "/passed";
+}
+
+/* As the configuration names it. */
+static struct pq_addr addr_of(struct client *cl, unsigned server)
+{
+    pthread_mutex_lock(&cl->way_lock);
+    const struct pq_addr a = cl->way[server].addr;
+    pthread_mutex_unlock(&cl->way_lock);
+    return a;
+}
+
+void pq_client_recall_look(struct client_worker *cw, unsigned server)
+{
+    const struct pq_conf *c = cw->cl->app.conf;
+    const struct pq_addr a = addr_of(cw->cl, server);
+    struct pq_passed p;
+    pq_passed_load(passed_path(c), &p);
+    const unsigned how = pq_passed_of(&p, &a, pq_app_wall(NULL));
+    if (how > last_try(c))
+        return;
+    cw->known[server].how = cw->known[server].kept = (enum client_try)how;
+    if (how)
+        PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: beginning with %s, as it passed last time",
+               tries[how].what);
+}
+
+static void keep_look(const struct lease *l)
+{
+    struct client *cl = l->cw->cl;
+    struct known *k = &l->cw->known[l->server];
+    const struct pq_addr a = addr_of(cl, l->server);
+    const char *path = passed_path(cl->app.conf);
+    if (k->kept == l->how)
+        return;
+    k->kept = l->how;
+    const int e = pq_passed_keep(path, &a, l->how, pq_app_wall(NULL));
+    if (e)
+        PQ_LOG(PQ_LOG_INFO, "transport.state: the next start will not know this: %s: %s", path,
+               pq_strerror(e));
 }
 
 int pq_client_connect(struct link *k)
@@ -282,8 +332,11 @@ static void on_secured(void *ctx, struct pq_session *ses)
 {
     struct lease *l = pq_session_user(ses);
     (void)ctx;
-    if (l->how && l->cw->cl->app.conf->auto_look)
-        say_what_passes(l->how);
+    if (l->cw->cl->app.conf->auto_look && l->by_keys) {
+        if (l->how && l->how != l->cw->known[l->server].kept)
+            say_what_passes(l->how);
+        keep_look(l);
+    }
     pq_client_secured(l, ses);
 }
 

@@ -488,7 +488,6 @@ static void check_other_role(struct pq_check *k)
         {"users", PQ_ROLE_SERVER, c->n_users},
         {"transport.kcp.key_before", PQ_ROLE_SERVER, pq_is_set(c->kcp.key_before)},
         {"transport.require", PQ_ROLE_SERVER, pq_is_set(c->require)},
-        {"transport.state", PQ_ROLE_SERVER, pq_is_set(c->state)},
         {"server.public_key", PQ_ROLE_CLIENT, pq_is_set(c->server[0].public_key)},
         {"allow", PQ_ROLE_SERVER, c->rules.allow.set},
         {"deny", PQ_ROLE_SERVER, c->rules.deny.set},

@@ -30,6 +30,7 @@ struct network { /* from which clients have come; 0 = free */
 struct pq_syns {
     uint64_t seed;
     pthread_mutex_t lock; /* of what follows */
+    uint64_t net_seed;    /* of the networks' keys */
     bool any;             /* something has been answered that is remembered */
     uint64_t least;       /* earlier slots are over, or of before the start */
     struct slot slots[2]; /* by the slot's number modulo 2 */
@@ -51,6 +52,7 @@ int pq_syns_new(struct pq_syns **out, uint64_t wall, uint64_t seed)
     if (!s)
         return PQ_ENOMEM;
     s->seed = seed;
+    s->net_seed = pq_hash_bytes(&seed, sizeof seed, seed);
     pthread_mutex_init(&s->lock, NULL);
     pq_syns_slots(wall, running);
     s->least = running[1] + 1;
@@ -107,7 +109,7 @@ static bool remember(struct pq_syns *s, struct slot *t, uint64_t value)
 static uint64_t key_of(const struct pq_syns *s, const struct pq_addr *from)
 {
     const size_t n = pq_addr_is4(from) ? 12 + 3 : 6;
-    const uint64_t key = pq_hash_bytes(from->ip, n, s->seed);
+    const uint64_t key = pq_hash_bytes(from->ip, n, s->net_seed);
     return key ? key : 1;
 }
 
@@ -131,17 +133,21 @@ static struct network *network(struct pq_syns *s, const struct pq_addr *from, ui
     return NULL;
 }
 
-void pq_syns_know(struct pq_syns *s, const struct pq_addr *from, uint64_t wall)
+static void know(struct pq_syns *s, uint64_t key, uint64_t seen)
 {
-    pthread_mutex_lock(&s->lock);
-    const uint64_t key = key_of(s, from);
     struct network *row = row_of(s, key), *at = row;
     for (struct network *n = row; n < row + WAYS && at->key != key; n++)
         if (n->key == key || n->seen < at->seen)
             at = n;
     if (at->key != key)
         *at = (struct network){.key = key};
-    at->seen = wall;
+    at->seen = seen;
+}
+
+void pq_syns_know(struct pq_syns *s, const struct pq_addr *from, uint64_t wall)
+{
+    pthread_mutex_lock(&s->lock);
+    know(s, key_of(s, from), wall);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -216,7 +222,21 @@ uint64_t pq_syns_from(struct pq_syns *s)
     return from;
 }
 
-/* ---- the text: a title; the first slot that is answered; what was, with its slot; an end */
+/* ---- the text: a title; the first slot that is answered; what was, with its slot; the networks
+ * from which clients have come, which stand there as hashes, and the seed of these; an end */
+
+static void write_networks(const struct pq_syns *s, FILE *f)
+{
+    bool any = false;
+    for (const struct network *n = s->known; n < s->known + PQ_SYNS_KNOWN; n++) {
+        if (!n->key)
+            continue;
+        if (!any)
+            fprintf(f, "seed %016" PRIx64 "\n", s->net_seed);
+        fprintf(f, "net %016" PRIx64 " %" PRIu64 "\n", n->key, n->seen);
+        any = true;
+    }
+}
 
 bool pq_syns_write(struct pq_syns *s, FILE *f)
 {
@@ -226,9 +246,24 @@ bool pq_syns_write(struct pq_syns *s, FILE *f)
         for (size_t i = 0; t->number >= s->least && i < PLACES; i++)
             if (t->v[i])
                 fprintf(f, "%" PRIu64 " %016" PRIx64 "\n", t->number, t->v[i]);
+    write_networks(s, f);
     fputs(END, f);
     pthread_mutex_unlock(&s->lock);
     return !ferror(f);
+}
+
+static int read_network(struct pq_syns *s, const char *line)
+{
+    uint64_t key, seen;
+    if (sscanf(line, "seed %" SCNx64, &key) == 1) {
+        s->net_seed = key;
+        memset(s->known, 0, sizeof s->known);
+        return 0;
+    }
+    if (sscanf(line, "net %" SCNx64 " %" SCNu64, &key, &seen) != 2 || !key)
+        return PQ_EPROTO;
+    know(s, key, seen);
+    return 0;
 }
 
 /* Of one line.  Returns 0, 1 at the end, or PQ_EPROTO. */
@@ -237,6 +272,8 @@ static int read_line(struct pq_syns *s, const char *line, uint64_t least)
     uint64_t slot, value;
     if (strcmp(line, END) == 0)
         return 1;
+    if (line[0] == 's' || line[0] == 'n')
+        return read_network(s, line);
     if (sscanf(line, "%" SCNu64 " %" SCNx64, &slot, &value) != 2 || slot < least ||
         slot > least + 1 || !value)
         return PQ_EPROTO;
@@ -257,6 +294,8 @@ int pq_syns_read(struct pq_syns *s, FILE *f)
         e = read_line(s, line, least);
     if (e == 1)
         s->least = least;
+    else
+        memset(s->known, 0, sizeof s->known);
     pthread_mutex_unlock(&s->lock);
     return e == 1 ? 0 : PQ_EPROTO;
 }

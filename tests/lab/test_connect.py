@@ -225,30 +225,66 @@ PASSES = {
     # what a box on the way drops, of segments with payload or of all; what gets through it
     "A": "tcp flags & psh == psh drop",
     "S": "tcp flags & (syn | ack) == ack drop",
+    "SA": "tcp flags & (syn | ack) != (syn | ack) drop",
 }
 
 
+def put_box(lab: Lab, flags: str) -> None:
+    rules = "add table bridge box; add chain bridge box f { type filter hook forward priority 0; };"
+    rules += f"add rule bridge box f tcp dport {PORT} {PASSES[flags]};"
+    rules += f"add rule bridge box f tcp sport {PORT} {PASSES[flags]}"
+    lab.middle.check(["nft", rules])
+
+
 def finds_flags(flags: str) -> None:
-    """look: auto, where neither plausible packets pass nor connections: other flags do."""
+    """look: auto, where neither plausible packets pass nor connections: other flags do, and at the
+    next start at once."""
     with Lab(third=True) as lab:
         keys = Keys(lab)
         keys.know_all()
         lab.origin()
-        rules = "add table bridge box; add chain bridge box f { type filter hook forward priority 0; };"
-        rules += f"add rule bridge box f tcp dport {PORT} {PASSES[flags]};"
-        rules += f"add rule bridge box f tcp sport {PORT} {PASSES[flags]}"
-        lab.middle.check(["nft", rules])
+        put_box(lab, flags)
         start_server(keys)
         client = start_client(keys, "auto")
         paqet.seconds_to_work(lab, 20, patience=1)
         expect(f'local_flag: ["{flags}"]' in client.log(), f"not said: {client.log()}")
         check_download(lab, 5 * MB)
         check_upload(lab, 5 * MB)
+        client.stop()
+        client = start_client(keys, "auto")
+        paqet.seconds_to_work(lab, 2, patience=1)
+        expect("as it passed last time" in client.log(), f"not said: {client.log()}")
 
 
-for _flags in PASSES:
+for _flags in ("A", "S"):
     _run = functools.partial(finds_flags, _flags)
     add(f"connect_by_itself_with_flags_{_flags}", _run, timed=True)
+
+
+@test(timed=True)
+def test_connect_by_itself_as_known() -> None:
+    """What has passed last time is begun with; where that is not true any more it is forgotten."""
+    with Lab(third=True) as lab:
+        keys = Keys(lab)
+        keys.know_all()
+        lab.origin()
+        put_box(lab, "SA")
+        start_server(keys)
+        passed = keys.state.with_name(f"{keys.state.name}.passed")
+        known = f"paqet passed 1\n{lab.s.ip4} {PORT} {{}} {int(time.time() * 1000)}\nend\n"
+        passed.write_text(known.format(4))
+        client = start_client(keys, "auto")
+        paqet.seconds_to_work(lab, 2, patience=1)
+        check_download(lab, 5 * MB)
+        client.stop()
+        lab.middle.check(["nft", "delete table bridge box"])
+        put_box(lab, "A")
+        passed.write_text(known.format(4) + "garbage")
+        start_client(keys, "auto").stop()
+        passed.write_text(known.format(1))
+        client = start_client(keys, "auto")
+        paqet.seconds_to_work(lab, 8, patience=1)
+        wait_until(lambda: f"{PORT} 2 " in passed.read_text(), 2, "that it is known")
 
 
 def roams(look: str) -> None:

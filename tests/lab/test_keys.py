@@ -70,7 +70,8 @@ class Keys:
     def client_settings(self, key: str | None = None, ip6: bool = False, **options: object) -> Settings:
         address = f"[{self.lab.s.ip6}]" if ip6 else self.lab.s.ip4
         server = f'server:\n  addr: "{address}:{self.ports or PORT}"\n  public_key: {self.server[1]}\n'
-        transport = f"  private_key: {key or self.ali[0]}\n"
+        passed = self.state.with_name(f"{self.state.name}.passed")
+        transport = f"  private_key: {key or self.ali[0]}\n  state: {passed}\n"
         return Settings(block=GCM, server=server, transport=transport, ip6=ip6, **options)
 
     def start_server(self) -> Process:

@@ -244,6 +244,29 @@ static void kept(void **state)
     free(text);
 }
 
+/* Nor are those shut out then who came before. */
+static void networks_kept(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    char *text;
+    size_t n;
+    const struct pq_addr ali = net(7), other = net(8);
+    pq_syns_know(s, &ali, WALL);
+    FILE *f = open_memstream(&text, &n);
+    assert_true(pq_syns_write(s, f));
+    fclose(f);
+    pq_syns_free(&s);
+    assert_int_equal(pq_syns_new(&s, WALL, 99), 0);
+    assert_int_equal(read_text(s, text, n), 0);
+    for (uint32_t i = 0; i < PQ_SYNS_WRONG; i++)
+        pq_syns_note_wrong(s, &stranger, WALL);
+    assert_false(take_from(s, &other, 1));
+    assert_true(take_from(s, &ali, 2));
+    pq_syns_free(&s);
+    free(text);
+}
+
 static void other_texts(void **state)
 {
     (void)state;
@@ -257,6 +280,10 @@ static void other_texts(void **state)
         "paqet syns 1\nfrom 5\n7 0000000000000001\nend\n",
         "paqet syns 1\nfrom 5\n5 0000000000000000\nend\n",
         "paqet syns 1\nfrom 1\n",
+        "paqet syns 1\nfrom 1\nseed x\nend\n",
+        "paqet syns 1\nfrom 1\nnet 1\nend\n",
+        "paqet syns 1\nfrom 1\nnet 0 5\nend\n",
+        "paqet syns 1\nfrom 1\nnot\nend\n",
     };
     struct pq_syns *s;
     assert_int_equal(pq_syns_new(&s, WALL, 1), 0);
@@ -308,17 +335,12 @@ static void vectors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slots),
-        cmocka_unit_test(once),
-        cmocka_unit_test(start),
-        cmocka_unit_test(bounded),
-        cmocka_unit_test(kept),
-        cmocka_unit_test(other_texts),
-        cmocka_unit_test(vectors),
-        cmocka_unit_test(guesses),
-        cmocka_unit_test(shares),
-        cmocka_unit_test(in_its_name),
-        cmocka_unit_test(networks_are_bounded),
+        cmocka_unit_test(slots),       cmocka_unit_test(once),
+        cmocka_unit_test(start),       cmocka_unit_test(bounded),
+        cmocka_unit_test(kept),        cmocka_unit_test(networks_kept),
+        cmocka_unit_test(other_texts), cmocka_unit_test(vectors),
+        cmocka_unit_test(guesses),     cmocka_unit_test(shares),
+        cmocka_unit_test(in_its_name), cmocka_unit_test(networks_are_bounded),
     };
     return ut_run(tests);
 }
