@@ -129,6 +129,7 @@ static void hub_conf(struct pq_hub_conf *h, const struct pq_conf *c)
     h->ttl4 = pq_host_ttl(true);
     h->ttl6 = pq_host_ttl(false);
     h->rmem = pq_host_rmem();
+    h->syns_linear = pq_host_syns_linear();
     h->system = c->system;
     if (pq_system_ttl(c->system))
         h->ttl4 = h->ttl6 = pq_system_ttl(c->system);

@@ -62,6 +62,9 @@ uint8_t pq_host_ttl(bool is4);
 /* Bytes that this machine's TCP lets a receive buffer grow to: its windows follow them. */
 uint32_t pq_host_rmem(void);
 
+/* Whether its first SYNs go again at the same intervals, as since Linux 6.5, not at longer ones. */
+bool pq_host_syns_linear(void);
+
 /* A descriptor that becomes readable when an interface or an address changes; negative: -errno. */
 int pq_netwatch_open(void);
 

@@ -63,8 +63,8 @@ static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint64_t w
 {
     uint64_t slots[2];
     pq_syns_slots(wall, slots);
-    for (unsigned i = 0; i < 2 * PQ_SYNS; i++) {
-        *out = (struct proven){slots[i % 2], syn->tsval - pq_syn_after[i / 2]};
+    for (unsigned i = 0; i < 2 * PQ_SYN_TIMES; i++) {
+        *out = (struct proven){slots[i % 2], syn->tsval - pq_syn_after(syn->seq, i / 2)};
         for (unsigned k = 0; k < PQ_RINGS && h->ring[k].syn_key; k++)
             if (pq_connect_proof(h->ring[k].syn_key, out->first, out->slot) == syn->seq)
                 return true;
@@ -96,6 +96,7 @@ static struct pq_connect_conf host_of(const struct pq_hub *h, const struct pq_fl
     const uint32_t mss = mtu > heads ? mtu - heads : 0;
     return (struct pq_connect_conf){.mss = (uint16_t)(mss < UINT16_MAX ? mss : UINT16_MAX),
                                     .rmem = h->conf.rmem,
+                                    .linear = h->conf.syns_linear,
                                     .system = h->conf.system};
 }
 
@@ -250,8 +251,8 @@ static enum pq_drop take_elsewhere(struct pq_hub *h, const struct pq_segment *se
 static enum pq_drop call_again(struct pq_caller *c, const struct pq_segment *syn)
 {
     bool later = false;
-    for (unsigned i = 0; i < PQ_SYNS; i++)
-        later = later || (syn->has_ts && syn->tsval == c->first + pq_syn_after[i] &&
+    for (unsigned i = 0; i < PQ_SYN_TIMES; i++)
+        later = later || (syn->has_ts && syn->tsval == c->first + pq_syn_after(syn->seq, i) &&
                           (int32_t)(syn->tsval - c->last) > 0);
     if (!later || c->flow.st.seq != c->flow.conn.first + 1)
         return PQ_DROP_REPLAY;

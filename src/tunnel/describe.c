@@ -136,8 +136,9 @@ static bool proves(struct pq_mask *key, const struct pq_segment *syn, uint64_t w
 {
     uint64_t slots[2];
     pq_syns_slots(wall, slots);
-    for (unsigned i = 0; i < 2 * PQ_SYNS; i++)
-        if (pq_connect_proof(key, syn->tsval - pq_syn_after[i / 2], slots[i % 2]) == syn->seq)
+    for (unsigned i = 0; i < 2 * PQ_SYN_TIMES; i++)
+        if (pq_connect_proof(key, syn->tsval - pq_syn_after(syn->seq, i / 2), slots[i % 2]) ==
+            syn->seq)
             return true;
     return false;
 }

@@ -61,6 +61,7 @@ struct pq_hub_conf {
     bool follow_flags;        /* ... server: or as a session with keys begins [1.6] */
     enum pq_look look;        /* of all flows [1.6]; for PQ_LOOK_CONNECT see pq_hub_connect */
     enum pq_system system;    /* client: whose SYNs its connections begin with */
+    bool syns_linear;         /* its SYNs go again at the same intervals [12.9] */
     uint32_t rmem;            /* bytes that the host's TCP would let a receive buffer grow to */
     uint32_t turn, turns;     /* client: its number among so many workers */
     struct pq_syns *syns;     /* server: common to all hubs, borrowed; NULL: one of its own */

@@ -24,7 +24,21 @@
 #define MSS_LEAST   536           /* less says nobody but who wants to disturb; nor ... */
 #define FIRST_LEAST 32768         /* ... a first window of less */
 
-const uint16_t pq_syn_after[PQ_SYNS] = {0, 1024, 3072};
+/* A timer of a second falls where the clock of Linux' timers, which goes at 250 Hz, is at a
+ * multiple of eight; the next ones fall there, too, so they are late by a part that is always the
+ * same.  The first part is told by the number. */
+uint32_t pq_syn_after(uint32_t number, unsigned i)
+{
+    static const uint16_t after[PQ_SYN_TIMES] = {0, 1001, 1001 + 1024, 1001 + 2016};
+    return after[i] + (i ? number % 32 : 0);
+}
+
+/* Of the one that is next. */
+static uint32_t syn_time(const struct pq_connect *c)
+{
+    const bool late = c->syns == PQ_SYNS - 1 && !c->linear;
+    return pq_syn_after(c->first, c->syns + late);
+}
 
 static const struct {
     uint8_t ttl, scale;
@@ -56,6 +70,7 @@ static void init(struct pq_flow *f, const struct pq_connect_conf *c)
     f->flag_next = 0;
     f->conn = (struct pq_connect){.scale = scale_for(c->rmem), .mss = c->mss};
     f->conn.system = c->system;
+    f->conn.linear = c->linear && c->system == PQ_SYSTEM_HOST;
     if (c->system)
         f->conn.scale = systems[c->system].scale;
     f->conn.own_scale = f->conn.scale;
@@ -164,12 +179,14 @@ void pq_connect_ask(struct pq_flow *f, struct pq_slot *slot, uint32_t first, pq_
     if (!c->syns) {
         c->first = first;
         c->syn_ts = pq_flow_tsval(f, now);
+        c->began = c->due;
     }
     f->st.seq = c->first;
+    c->syn_at = c->syn_ts + syn_time(c);
     forge_bare(f, slot, PQ_TCP_SYN, now);
-    c->due += ++c->syns < PQ_SYNS
-                  ? (pq_ns)(pq_syn_after[c->syns] - pq_syn_after[c->syns - 1]) * PQ_MS
-                  : PQ_SYN_PATIENCE;
+    c->due += PQ_SYN_PATIENCE;
+    if (++c->syns < PQ_SYNS)
+        c->due = c->began + syn_time(c) * PQ_MS;
 }
 
 void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now)

@@ -20,8 +20,11 @@
 #define PQ_LEAD_MIN 6 /* printable characters before the first payload of a direction */
 #define PQ_LEAD_MAX 23
 
-/* When, in ms from the first one: by its time stamp a server knows which one it is. */
-extern const uint16_t pq_syn_after[PQ_SYNS];
+#define PQ_SYN_TIMES 4 /* that differ, of those that any system sends */
+
+/* When SYNs with this number may go, in ms from the first one, as the timers of Linux fall: by its
+ * time stamp a server knows which one it is. */
+uint32_t pq_syn_after(uint32_t number, unsigned i);
 
 struct pq_flow;
 
@@ -44,6 +47,7 @@ uint8_t pq_system_ttl(enum pq_system s);
 struct pq_connect_conf { /* of this host */
     uint16_t mss;        /* that it tells: the link's MTU without the headers */
     uint32_t rmem;       /* bytes that its receive buffers may grow to */
+    bool linear;         /* its SYNs go again at the same intervals, not at longer ones */
     enum pq_system system;
 };
 
@@ -59,9 +63,12 @@ struct pq_connect { /* part of a flow */
     uint8_t fins; /* ... which has gone so many times */
     bool again;   /* owes one, though nothing new has come: the peer repeats himself */
     uint8_t syns; /* that went out */
+    bool linear;  /* as in the configuration */
     uint8_t scale, peer_scale;
     uint16_t mss, peer_mss;
-    uint32_t syn_ts; /* time stamp of the first SYN */
+    uint32_t syn_ts; /* time stamp of the first SYN, ... */
+    uint32_t syn_at; /* ... and of the one that goes */
+    pq_ns began;     /* when the first went */
     bool sure;       /* something authentic has come: the peer's numbers are his */
     enum pq_system system;
     uint8_t own_scale; /* as this host chooses it */

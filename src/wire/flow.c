@@ -175,7 +175,7 @@ static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, p
     const bool syn = flags & PQ_TCP_SYN, ack = flags & PQ_TCP_ACK;
     out->seq = f->st.seq;
     out->ack = ack ? f->st.ack : 0;
-    out->tsval = syn && !ack ? c->syn_ts + pq_syn_after[c->syns] : pq_flow_tsval(f, now);
+    out->tsval = syn && !ack ? c->syn_at : pq_flow_tsval(f, now);
     out->tsecr = ack ? f->st.ts_echo : 0;
     out->window = (uint16_t)(syn ? c->window : c->window >> c->scale);
     out->mss = c->mss;

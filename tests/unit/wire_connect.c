@@ -169,17 +169,27 @@ static void systems(void **state)
     }
 }
 
-static void syn_goes_again(void **state)
+static void syns_again(bool linear)
 {
-    (void)state;
     struct pair p;
     struct pq_segment first = ask(&p, true, PQ_SEC), s;
+    if (linear) {
+        const struct pq_connect_conf cc = {.mss = 1460, .rmem = RMEM, .linear = true};
+        pq_connect_client(&p.c, &cc, PQ_SEC);
+        pq_connect_ask(&p.c, &slot, 0xfffffff3, PQ_SEC);
+        first = read(true);
+    }
+    assert_in_range(pq_syn_after(first.seq, 1), 1001, 1032);
+    assert_int_equal(pq_syn_after(first.seq + 3, 1), pq_syn_after(first.seq, 1) + 3);
+    assert_int_equal(pq_syn_after(first.seq, 2), pq_syn_after(first.seq, 1) + 1024);
+    assert_int_equal(pq_syn_after(first.seq, 3), pq_syn_after(first.seq, 1) + 2016);
     for (unsigned i = 1; i < PQ_SYNS; i++) {
-        assert_int_equal(p.c.conn.due, PQ_SEC + pq_syn_after[i] * PQ_MS);
+        const uint32_t after = pq_syn_after(first.seq, i + (i == 2 && !linear));
+        assert_int_equal(p.c.conn.due, PQ_SEC + after * PQ_MS);
         pq_connect_ask(&p.c, &slot, 5, p.c.conn.due + 9 * PQ_MS);
         s = read(true);
         assert_int_equal(s.seq, first.seq);
-        assert_int_equal(s.tsval, first.tsval + pq_syn_after[i]);
+        assert_int_equal(s.tsval, first.tsval + after);
         assert_int_equal(s.flags, PQ_TCP_SYN);
     }
     s = answer(&p, true, &s, 5 * PQ_SEC);
@@ -198,6 +208,13 @@ static void syn_goes_again(void **state)
     const struct pq_segment again = read(true);
     assert_int_equal(again.seq, s.seq);
     assert_true(pq_connect_bare(&p.c, &s));
+}
+
+static void syn_goes_again(void **state)
+{
+    (void)state;
+    syns_again(false);
+    syns_again(true);
 }
 
 /* Without scaling on one side there is none on either. */

@@ -161,6 +161,16 @@ uint32_t pq_host_rmem(void)
     return ok && v[2] >= RMEM_LEAST && v[2] <= RMEM_MOST ? (uint32_t)v[2] : RMEM_USUAL;
 }
 
+bool pq_host_syns_linear(void)
+{
+    FILE *f = fopen("/proc/sys/net/ipv4/tcp_syn_linear_timeouts", "re");
+    unsigned n = 0;
+    const bool ok = f && fscanf(f, "%u", &n) == 1;
+    if (f)
+        fclose(f);
+    return ok && n >= 2;
+}
+
 /* ---- changes */
 
 int pq_netwatch_open(void)
