@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-LIMIT = 40  # s for each program
+LIMIT = 200  # s for each program
 ANALYSIS = (
     *("ack_lost_segment", "lost_segment", "out_of_order", "retransmission"),
     *("spurious_retransmission", "fast_retransmission", "duplicate_ack", "keep_alive"),

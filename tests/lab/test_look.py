@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import compare
 import figures
 import gopeer
 import observe
@@ -138,6 +139,26 @@ def look_connect(work: Work) -> None:
 
 for _name, _work in (("", WORK), ("_ipv6", Work(WORK.pages, WORK.download, ip6=True))):
     add(f"look_connect{_name}", best_of(2, partial(look_connect, _work)), alone=True)
+
+
+def look_connect_compares() -> None:
+    """Where nothing is lost, neither we nor others find anything that the kernel's has not."""
+    values = []
+    for run in (partial(observe.run_ours, "connect"), observe.run_kernel):
+        with tempfile.TemporaryDirectory() as folder:
+            seen = run(Work(WORK.pages, WORK.download, loss=0, folder=Path(folder)))
+            values.append(observe.describe(seen)[1])
+    found, known = compare.compare("connect", *values, lossy=False)
+    expect(not found and not known, f"differs: {found} {known}")
+    ours, kernel = values
+    ours["up"]["altered"] = compare.SMALL
+    ours["up"]["packets"] *= 5
+    ours["flows_without_syn"] = 1 + compare.APART
+    found, _ = compare.compare("connect", ours, kernel, lossy=True)
+    expect(len(found) == 3, f"it has not found all that was put there: {found}")
+
+
+add("look_connect_compares", best_of(2, look_connect_compares), limit=90, alone=True)
 
 
 def look_connect_as(system: str, name: str, ttl: int) -> None:
