@@ -68,11 +68,13 @@ class Work:
     folder: Path | None = None  # where the captures stay
     delay: float = 20  # ms, each way
     loss: float = 0.5  # percent, each way
+    rate: float = 0  # Mbit/s, each way; 0 = as fast as it goes
     ip6: bool = False
     flows: int = 1  # connections of the kernel, or sessions of ours; more than one: a page over each
 
     def wan(self) -> list[str]:
-        return ["--delay", str(self.delay), "--loss", str(self.loss)]
+        rate = ["--rate", str(self.rate)] if self.rate else []
+        return ["--delay", str(self.delay), "--loss", str(self.loss), *rate]
 
 
 @dataclass
@@ -492,6 +494,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--delay", type=float, default=usual.delay, help="ms, each way (%(default)s)")
     add("--loss", type=float, default=usual.loss, help="percent, each way (%(default)s)")
     add("--much", action="store_true", help="100 MB, 200 connections")
+    add("--rate", type=float, default=usual.rate, help="Mbit/s, each way (as fast as it goes)")
     add("--json", action="store_true", help="figures instead of the table")
     add("--keep", type=Path, metavar="FOLDER", help="put the captures there")
     options = parser.parse_args()
@@ -519,7 +522,7 @@ def differs(look: str, values: dict[str, dict[str, Any]], work: Work) -> bool:
 def main() -> int:
     options = parse_arguments()
     look, ip6 = options.look, options.family == "6"
-    work = Work(idle=options.idle, delay=options.delay, loss=options.loss, ip6=ip6)
+    work = Work(idle=options.idle, delay=options.delay, loss=options.loss, rate=options.rate, ip6=ip6)
     if options.much:
         work = replace(work, pages=MUCH_FLOWS, flows=MUCH_FLOWS, download=MUCH)
     runs: dict[str, Callable[[Work], Seen]] = {

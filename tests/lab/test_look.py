@@ -146,7 +146,7 @@ def look_connect_compares() -> None:
     values = []
     for run in (partial(observe.run_ours, "connect"), observe.run_kernel):
         with tempfile.TemporaryDirectory() as folder:
-            seen = run(Work(WORK.pages, WORK.download, loss=0, folder=Path(folder)))
+            seen = run(Work(WORK.pages, WORK.download, loss=0, rate=60, folder=Path(folder)))
             values.append(observe.describe(seen)[1])
     found, known = compare.compare("connect", *values, lossy=False)
     expect(not found and not known, f"differs: {found} {known}")
