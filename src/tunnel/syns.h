@@ -55,7 +55,7 @@ uint64_t pq_syns_from(struct pq_syns *s);
 bool pq_syns_write(struct pq_syns *s, FILE *f);
 
 /* Reads what pq_syns_write has written: what was answered before the start is known then, and where
- * clients came from, and the rest may be answered at once.  Returns 0 or PQ_EPROTO (not such a text, or one that was cut off:
- * nothing has changed). */
+ * clients came from, and the rest may be answered at once.  Returns 0 or PQ_EPROTO (not such a
+ * text, or one that was cut off: nothing has changed). */
 int pq_syns_read(struct pq_syns *s, FILE *f);
 #endif
