@@ -7,8 +7,6 @@
 #include "tunnel/syns.h"
 #include "world.h"
 
-#include <stdio.h>
-
 #define MBIT     (1000.0 * 1000 / 8)
 #define SECONDS  12
 #define REQUESTS 400
@@ -28,20 +26,10 @@ struct row {
 
 static struct pq_syns *syns; /* of a server that has answered none before */
 
-static void forget_syns(void)
-{
-    static const char text[] = "paqet syns 1\nfrom 0\nend\n";
-    pq_syns_free(&syns);
-    assert_int_equal(pq_syns_new(&syns, 0, 1), 0);
-    FILE *f = fmemopen((void *)(uintptr_t)text, sizeof text - 1, "r");
-    assert_int_equal(pq_syns_read(syns, f), 0);
-    fclose(f);
-}
-
 static struct world *make(const struct row *r, uint64_t seed)
 {
     struct world_conf c = world_keyed(r->rtt * PQ_MS / 2);
-    forget_syns();
+    world_no_syns(&syns);
     c.hub[SERVER].syns = syns;
     const double rate[2] = {r->up * MBIT, r->down * MBIT};
     for (int i = 0; i < 2; i++) {

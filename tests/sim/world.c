@@ -3,6 +3,9 @@
 
 #include "noise/noise.h"
 #include "tunnel/homes.h"
+#include "tunnel/syns.h"
+
+#include <stdio.h>
 
 bool world_frames;
 
@@ -394,4 +397,14 @@ struct half *world_open(struct world *w, uint64_t up, uint64_t down)
     assert_non_null(h->st);
     pump(h);
     return h;
+}
+
+void world_no_syns(struct pq_syns **s)
+{
+    static const char text[] = "paqet syns 1\nfrom 0\nend\n";
+    pq_syns_free(s);
+    assert_int_equal(pq_syns_new(s, 0, 1), 0);
+    FILE *f = fmemopen((void *)(uintptr_t)text, sizeof text - 1, "r");
+    assert_int_equal(pq_syns_read(*s, f), 0);
+    fclose(f);
 }

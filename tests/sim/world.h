@@ -103,6 +103,9 @@ struct world *world_new(const struct world_conf *c, uint64_t seed);
 void world_free(struct world *w); /* fails if memory is missing in a hub's pools */
 
 void world_connect(struct world *w, uint16_t port);
+
+/* A memory of SYNs in place of the one in *s: nothing has been answered, and all may be. */
+void world_no_syns(struct pq_syns **s);
 void world_restart_server(struct world *w);
 
 /* Opens a pair: the client sends `up` bytes, the server answers with `down` bytes. */
