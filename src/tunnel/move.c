@@ -7,19 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define DEAD_MIN     PQ_SEC /* without a confirmation of what was sent, or 3 RTT */
-#define DEAD_RTTS    3
-#define DEAD_SENT    6 /* packets at least, none of which was confirmed; or three times as long */
-#define DEAD_AT_LAST 3
-#define BULK         8 /* segments between two questions: else keepalives ask often enough */
-#define PROBE_SOON   (100 * PQ_MS)
-#define PROBE_MIN    (300 * PQ_MS) /* between two questions whether what we send arrives, or 1 RTT */
-#define AGAIN        (200 * PQ_MS)   /* a message goes again, and the next time twice as late */
-#define SOON         (5 * PQ_SEC)    /* new keys, and with them new ids, follow within */
-#define MOVE_AFTER   (1200 * PQ_SEC) /* and up to twice as much, without need */
-#define RETRY_LIMIT  5               /* moves in a row, each of which waits longer */
-#define BODY         ((size_t)2 * PQ_TOKEN_LEN)
-#define HEAD         10 /* of what is out of band, kind, 0 */
+#define AGAIN (200 * PQ_MS) /* a message goes again, and the next time twice as late */
+#define SOON  (5 * PQ_SEC)  /* new keys, and with them new ids, follow within */
+#define BODY  ((size_t)2 * PQ_TOKEN_LEN)
+#define HEAD  10 /* of what is out of band, kind, 0 */
 
 /* ---- the messages: a token of who says it, and that of the other one */
 
@@ -78,71 +69,13 @@ static bool is_settled(const struct pq_session *s)
     return s->sec->heard || s->sec->old.rx;
 }
 
-static pq_ns dead_after(const struct pq_session *s)
+static struct pq_pulse pulse(const struct pq_session *s)
 {
-    return pq_ns_max(DEAD_MIN, DEAD_RTTS * pq_kcp_srtt(s->kcp));
-}
-
-/* Packets that ask for confirmation, since there was one. */
-static uint64_t sent_since(const struct pq_session *s)
-{
-    return pq_kcp_sent(s->kcp) - s->sec->watch.sent + s->sec->watch.asked;
-}
-
-/* Notes what was confirmed of what was sent. */
-static void watch(struct pq_session *s, pq_ns now)
-{
-    struct pq_watch *w = &s->sec->watch;
-    const uint64_t confirmed = pq_kcp_confirmed(s->kcp) + w->answers;
-    if (!pq_kcp_owed(s->kcp) && (!w->asked || confirmed != w->confirmed)) {
-        w->owed_since = 0;
-        w->asked = 0;
-    } else if (!w->owed_since || confirmed != w->confirmed) {
-        w->owed_since = now;
-        w->sent = pq_kcp_sent(s->kcp);
-        w->asked = 0;
-    }
-    w->confirmed = confirmed;
-}
-
-/* A tuple is dead when nothing of what was sent is confirmed any more: that something arrives
- * proves nothing about the other direction.  On a path that loses, some packets say more than one.
- */
-static bool is_dead(const struct pq_session *s, pq_ns now)
-{
-    const struct pq_watch *w = &s->sec->watch;
-    const pq_ns after = dead_after(s);
-    return w->owed_since && now >= w->owed_since + after &&
-           (sent_since(s) >= DEAD_SENT || now >= w->owed_since + DEAD_AT_LAST * after);
-}
-
-/* When something more has to ask for confirmation: soon while an answer is missing; now and then in
- * a download, which asks for nothing but acknowledgements. */
-static pq_ns probe_at(const struct pq_session *s)
-{
-    const struct pq_watch *w = &s->sec->watch;
-    const pq_ns rtt = pq_kcp_srtt(s->kcp);
-    if (w->owed_since)
-        return pq_ns_max(w->probed_at + PROBE_SOON, w->owed_since + rtt + rtt / 4 + PROBE_SOON);
-    return pq_kcp_received(s->kcp) >= w->received + (w->bulk ? 1 : BULK)
-               ? w->probed_at + pq_ns_max(PROBE_MIN, rtt)
-               : PQ_NEVER;
-}
-
-static void probe(struct pq_session *s, pq_ns now)
-{
-    struct pq_watch *w = &s->sec->watch;
-    if (now < probe_at(s))
-        return;
-    w->probed_at = now;
-    w->bulk = pq_kcp_received(s->kcp) >= w->received + BULK;
-    w->received = pq_kcp_received(s->kcp);
-    w->ask = true;
-    w->asked++;
-    if (!w->owed_since) {
-        w->owed_since = now;
-        w->sent = pq_kcp_sent(s->kcp);
-    }
+    return (struct pq_pulse){.sent = pq_kcp_sent(s->kcp),
+                             .confirmed = pq_kcp_confirmed(s->kcp) + s->watch.answers,
+                             .received = pq_kcp_received(s->kcp),
+                             .owed = pq_kcp_owed(s->kcp),
+                             .rtt = pq_kcp_srtt(s->kcp)};
 }
 
 static bool start(struct pq_session *s, pq_ns now)
@@ -163,7 +96,8 @@ static bool start(struct pq_session *s, pq_ns now)
 
 static pq_ns given_up_at(const struct pq_session *s)
 {
-    return s->path->since + dead_after(s) * (1U << s->sec->watch.moves);
+    const struct pq_pulse p = pulse(s);
+    return s->path->since + pq_watch_dead_after(&p) * (1U << s->watch.moves);
 }
 
 /* Nobody has answered over the new tuple; or it has died as soon as the session was there. */
@@ -174,19 +108,15 @@ static void give_up(struct pq_session *s)
     s->hub->ev->moved(s->hub->ctx, s, there);
 }
 
-static void set_move(struct pq_session *s, pq_ns now)
-{
-    s->sec->watch.move_at = now + MOVE_AFTER + pq_rng_u64(s->hub->rng) % MOVE_AFTER;
-}
-
 void pq_move_tick(struct pq_session *s, pq_ns now)
 {
-    struct pq_watch *w = &s->sec->watch;
+    struct pq_watch *w = &s->watch;
     if (!s->hub->conf.client || !is_settled(s))
         return;
+    const struct pq_pulse p = pulse(s);
     if (!w->move_at)
-        set_move(s, now);
-    watch(s, now);
+        pq_watch_set_move(w, s->hub->rng, now);
+    pq_watch_note(w, &p, now);
     bool dead = false;
     if (s->path) {
         if (now < given_up_at(s))
@@ -194,17 +124,17 @@ void pq_move_tick(struct pq_session *s, pq_ns now)
         dead = s->path->adopted;
         give_up(s);
     }
-    dead = dead || is_dead(s, now);
+    dead = dead || now >= pq_watch_dead_at(w, &p);
     if (!dead) {
         w->moves = w->owed_since ? w->moves : 0;
-        probe(s, now);
+        w->ask = pq_watch_ask(w, &p, now) || w->ask;
     }
     if (!dead && now < w->move_at)
         return;
-    set_move(s, now);
+    pq_watch_set_move(w, s->hub->rng, now);
     if (!start(s, now))
         w->owed_since = dead ? now : w->owed_since; /* there is no other port: later */
-    else if (dead && w->moves < RETRY_LIMIT)
+    else if (dead && w->moves < PQ_MOVES_MAX)
         w->moves++;
 }
 
@@ -219,17 +149,13 @@ static pq_ns message_at(const struct pq_path *path)
 
 pq_ns pq_move_deadline(const struct pq_session *s)
 {
-    const struct pq_watch *w = &s->sec->watch;
+    const struct pq_watch *w = &s->watch;
     if (!s->hub->conf.client || !is_settled(s))
         return PQ_NEVER;
     if (s->path)
         return pq_ns_min(message_at(s->path), given_up_at(s));
-    pq_ns at = pq_ns_min(w->move_at, probe_at(s));
-    if (!w->owed_since)
-        return at;
-    const pq_ns after = dead_after(s);
-    return pq_ns_min(at,
-                     w->owed_since + (sent_since(s) >= DEAD_SENT ? after : DEAD_AT_LAST * after));
+    const struct pq_pulse p = pulse(s);
+    return pq_ns_min(pq_ns_min(w->move_at, pq_watch_ask_at(w, &p)), pq_watch_dead_at(w, &p));
 }
 
 /* ---- client: before there is a session */
@@ -274,7 +200,7 @@ void pq_move_unanswered(struct pq_session *s, pq_ns now)
 size_t pq_move_ask(struct pq_session *s, uint8_t *p)
 {
     static const uint8_t nothing[PQ_TOKEN_LEN];
-    struct pq_watch *w = &s->sec->watch;
+    struct pq_watch *w = &s->watch;
     if (!w->ask)
         return 0;
     w->ask = false;
@@ -371,8 +297,7 @@ void pq_move_heard(struct pq_session *s, const struct pq_segment *seg, pq_ns now
         !pq_addr_eq(&seg->src, &s->peer))
         return;
     pq_move_end(s); /* the other end sends here: it knows the tuple */
-    s->sec->watch.owed_since = 0;
-    s->sec->watch.moves = s->sec->watch.asked = 0;
+    pq_watch_answered(&s->watch);
     if (!s->hub->conf.client)
         return;
     s->hub->ev->moved(s->hub->ctx, s, true);
@@ -423,8 +348,8 @@ enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
     if (m->noise.n < BODY)
         return PQ_DROP_OOB;
     if (m->kind == (s->hub->conf.client ? PQ_KIND_YES : PQ_KIND_ASK)) {
-        s->sec->watch.answers++;
-        s->sec->watch.ask = !s->hub->conf.client;
+        s->watch.answers++;
+        s->watch.ask = !s->hub->conf.client;
         pq_session_wake(s);
         return PQ_DROP_NONE;
     }

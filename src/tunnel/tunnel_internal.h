@@ -120,8 +120,16 @@ struct pq_watch {             /* client: whether the tuple is alive */
     uint64_t answers;
 };
 
+#define PQ_MOVES_MAX 5 /* moves in a row, each of which waits twice as long as the one before */
+
+struct pq_pulse {             /* what a transport knows of how its packets fare */
+    uint64_t sent, confirmed; /* that ask for confirmation */
+    uint64_t received;
+    bool owed; /* not all is confirmed */
+    pq_ns rtt;
+};
+
 struct pq_secure { /* keys of our own wire */
-    struct pq_watch watch;
     struct pq_epoch cur, old;
     bool heard;                    /* the peer has used cur */
     pq_ns old_until;               /* then old is wiped */
@@ -238,6 +246,7 @@ struct pq_session {
     size_t credit;         /* bytes that may still be sent to it */
     uint32_t abilities;    /* of the peer, PQ_ABLE_* [8.2] ... */
     uint32_t said;         /* ... and what it was told of this side */
+    struct pq_watch watch; /* client; of our own wire, and of QUIC */
     struct pq_secure *sec; /* NULL: the old wire */
     struct pq_ask *ask;    /* client; NULL: no handshake is under way */
     bool by_keys;          /* client: never the old wire */
@@ -414,6 +423,19 @@ void pq_compute_spend(struct pq_hub *h, const struct pq_addr *from);
 /* The user with this public key; where there are none, everybody is user 0.  False: nobody. */
 bool pq_own_user(const struct pq_hub *h, const uint8_t key[PQ_X25519_LEN], unsigned *who);
 void pq_rate_refill(struct pq_rate *r, uint32_t a_second, pq_ns now);
+
+/* watch.c: a client's tuple [12.7] */
+void pq_watch_note(struct pq_watch *w, const struct pq_pulse *p, pq_ns now); /* before the others */
+pq_ns pq_watch_dead_after(const struct pq_pulse *p);
+/* When nothing was confirmed for so long that it is dead: that something arrives proves nothing
+ * about the other direction.  On a path that loses, some packets say more than one. */
+pq_ns pq_watch_dead_at(const struct pq_watch *w, const struct pq_pulse *p);
+/* When something more has to ask for confirmation: soon while an answer is missing; now and then in
+ * a download, which asks for nothing but acknowledgements.  And whether that is now. */
+pq_ns pq_watch_ask_at(const struct pq_watch *w, const struct pq_pulse *p);
+bool pq_watch_ask(struct pq_watch *w, const struct pq_pulse *p, pq_ns now);
+void pq_watch_answered(struct pq_watch *w); /* over the tuple to which the session has moved */
+void pq_watch_set_move(struct pq_watch *w, struct pq_rng *rng, pq_ns now); /* without need */
 
 /* move.c */
 void pq_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */

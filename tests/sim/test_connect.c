@@ -361,7 +361,7 @@ static void moves_between_workers(void **state)
     world_open(w, 20 << 20, 20 << 20);
     world_run(w, WORLD_T0 + PQ_SEC, NULL);
     for (unsigned i = 1; i <= 30; i++) {
-        w->ses->sec->watch.move_at = w->now;
+        w->ses->watch.move_at = w->now;
         pq_session_wake(w->ses);
         world_run(w, w->now + PQ_MS, NULL);
         world_run(w, w->now + 2 * PQ_SEC, has_moved);

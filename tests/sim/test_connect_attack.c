@@ -146,7 +146,7 @@ static struct pq_session *in_its_name(struct world *w, bool measures)
         assert_int_equal(pq_train_begin(other, 0, &fc, PQ_TCP_PSH | PQ_TCP_ACK, w->now), 0);
         assert_int_equal(pq_train_send(other, 0, &o), 0);
     } else {
-        other->sec->watch.move_at = w->now;
+        other->watch.move_at = w->now;
         pq_session_wake(other);
     }
     const uint64_t sent = w->end[CLIENT].packets;

@@ -54,7 +54,7 @@ static void own_wire(void **state)
         world_run(w, w->now + PQ_SEC, NULL);
         assert_int_equal(w->end[CLIENT].secured, 1);
         expect_transfer(w);
-        w->ses->sec->watch.move_at = w->now;
+        w->ses->watch.move_at = w->now;
         pq_session_wake(w->ses);
         assert_true(world_run(w, w->now + 5 * PQ_SEC, has_moved));
         expect_transfer(w);

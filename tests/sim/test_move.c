@@ -137,7 +137,7 @@ static void between_workers(void **state)
     world_open(w, 20 << 20, 20 << 20);
     world_run(w, WORLD_T0 + PQ_SEC, NULL);
     for (unsigned i = 1; i <= 50; i++) {
-        w->ses->sec->watch.move_at = w->now;
+        w->ses->watch.move_at = w->now;
         pq_session_wake(w->ses);
         world_run(w, w->now + PQ_MS, NULL);
         world_run(w, w->now + 2 * PQ_SEC, has_moved);
@@ -225,7 +225,7 @@ static void to_a_slower_network(void **state)
         down->conf.rate = 500000;
         down->conf.queue = 60000;
         const uint64_t before = down->stats.overflow;
-        w->ses->sec->watch.move_at = w->now;
+        w->ses->watch.move_at = w->now;
         pq_session_wake(w->ses);
         world_run(w, w->now + 5 * PQ_SEC, NULL);
         assert_int_equal(w->end[CLIENT].moved, 1);

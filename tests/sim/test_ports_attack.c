@@ -136,7 +136,7 @@ static void held_back_move(void **state)
     world_run(w, w->now + PQ_SEC, NULL);
     held_port = 40001; /* that it moves to */
     w->end[CLIENT].server_ports = PORTS;
-    w->ses->sec->watch.move_at = w->now;
+    w->ses->watch.move_at = w->now;
     pq_session_wake(w->ses);
     w->tap = keep;
     world_run(w, w->now + 12 * PQ_MS, NULL);

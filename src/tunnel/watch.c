@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* watch.c - whether the tuple of a client's session is alive, whatever the transport: by what it
+ * has sent and what was confirmed of it [12.7]. */
+#include "tunnel/tunnel_internal.h"
+
+#define DEAD_MIN     PQ_SEC /* without a confirmation of what was sent, or 3 RTT */
+#define DEAD_RTTS    3
+#define DEAD_SENT    6 /* packets at least, none of which was confirmed; or three times as long */
+#define DEAD_AT_LAST 3
+#define BULK         8 /* segments between two questions: else keepalives ask often enough */
+#define PROBE_SOON   (100 * PQ_MS)
+#define PROBE_MIN    (300 * PQ_MS) /* between two questions whether what we send arrives, or 1 RTT */
+#define MOVE_AFTER   (1200 * PQ_SEC) /* and up to twice as much, without need */
+
+pq_ns pq_watch_dead_after(const struct pq_pulse *p)
+{
+    return pq_ns_max(DEAD_MIN, DEAD_RTTS * p->rtt);
+}
+
+/* Packets that ask for confirmation, since there was one. */
+static uint64_t sent_since(const struct pq_watch *w, const struct pq_pulse *p)
+{
+    return p->sent - w->sent + w->asked;
+}
+
+void pq_watch_note(struct pq_watch *w, const struct pq_pulse *p, pq_ns now)
+{
+    if (!p->owed && (!w->asked || p->confirmed != w->confirmed)) {
+        w->owed_since = 0;
+        w->asked = 0;
+    } else if (!w->owed_since || p->confirmed != w->confirmed) {
+        w->owed_since = now;
+        w->sent = p->sent;
+        w->asked = 0;
+    }
+    w->confirmed = p->confirmed;
+}
+
+pq_ns pq_watch_dead_at(const struct pq_watch *w, const struct pq_pulse *p)
+{
+    const pq_ns after = pq_watch_dead_after(p);
+    if (!w->owed_since)
+        return PQ_NEVER;
+    return w->owed_since + (sent_since(w, p) >= DEAD_SENT ? after : DEAD_AT_LAST * after);
+}
+
+pq_ns pq_watch_ask_at(const struct pq_watch *w, const struct pq_pulse *p)
+{
+    if (w->owed_since)
+        return pq_ns_max(w->probed_at + PROBE_SOON,
+                         w->owed_since + p->rtt + p->rtt / 4 + PROBE_SOON);
+    return p->received >= w->received + (w->bulk ? 1 : BULK)
+               ? w->probed_at + pq_ns_max(PROBE_MIN, p->rtt)
+               : PQ_NEVER;
+}
+
+bool pq_watch_ask(struct pq_watch *w, const struct pq_pulse *p, pq_ns now)
+{
+    if (now < pq_watch_ask_at(w, p))
+        return false;
+    w->probed_at = now;
+    w->bulk = p->received >= w->received + BULK;
+    w->received = p->received;
+    w->asked++;
+    if (!w->owed_since) {
+        w->owed_since = now;
+        w->sent = p->sent;
+    }
+    return true;
+}
+
+void pq_watch_answered(struct pq_watch *w)
+{
+    w->owed_since = 0;
+    w->moves = w->asked = 0;
+}
+
+void pq_watch_set_move(struct pq_watch *w, struct pq_rng *rng, pq_ns now)
+{
+    w->move_at = now + MOVE_AFTER + pq_rng_u64(rng) % MOVE_AFTER;
+}
