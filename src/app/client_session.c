@@ -350,7 +350,7 @@ static bool on_move(void *ctx, struct pq_session *ses, struct pq_flow_conf *fc)
     struct server_way way;
     char to[PQ_ADDR_STRLEN];
     const bool fixed = cw->cl->app.conf->own_port != 0;
-    if (cw->stopping || ((fixed || !pq_session_secure(ses)) && !pq_client_hops(l)))
+    if (cw->stopping || ((fixed || !pq_session_moves(ses)) && !pq_client_hops(l)))
         return false;
     pq_client_renew_way(cw, l->server, &way);
     way.addr = *pq_session_peer(ses);
@@ -376,7 +376,7 @@ static void on_moved(void *ctx, struct pq_session *ses, bool ok)
     struct client_worker *cw = w->role;
     struct lease *l = pq_session_user(ses);
     char to[PQ_ADDR_STRLEN];
-    if (ok && !pq_session_secure(ses)) {
+    if (ok && !pq_session_moves(ses)) {
         PQ_LOG(PQ_LOG_INFO, "no answer from port %u of the server: trying %s",
                cw->known[l->server].left[(cw->known[l->server].n_left - 1) % LEFT_MAX],
                pq_addr_str(pq_session_peer(ses), to));

@@ -28,6 +28,8 @@ typedef ngtcp2_crypto_level ngtcp2_encryption_level;
 #define ngtcp2_conn_get_conn_info          ngtcp2_conn_get_conn_stat
 #define NGTCP2_CCERR_TYPE_APPLICATION      NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_APPLICATION
 
+#define PQ_NGTCP2_OLD_PATH
+
 static inline void pq_ngtcp2_said(ngtcp2_conn *c, ngtcp2_ccerr *e)
 {
     ngtcp2_conn_get_connection_close_error(c, e);
@@ -58,6 +60,8 @@ static inline int pq_ngtcp2_reset(ngtcp2_conn *c, int64_t id, uint64_t code)
     return ngtcp2_conn_shutdown_stream_write(c, id, code);
 }
 #else
+#define PQ_NGTCP2_OLD_PATH const ngtcp2_path *old_path __attribute__((unused)),
+
 static inline void pq_ngtcp2_said(ngtcp2_conn *c, ngtcp2_ccerr *e)
 {
     *e = *ngtcp2_conn_get_ccerr(c);

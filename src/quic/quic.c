@@ -7,7 +7,8 @@
 
 #define HANDSHAKE_TIMEOUT (10 * PQ_SEC)
 #define FIRST_RTT         (100 * PQ_MS) /* until one is known: an Initial is sent again after three */
-#define SPARE_IDS         4             /* of each side [7.3] */
+#define IDS               4             /* that each side has of the other's [7.3], ... */
+#define IDS_MORE          8 /* ... with the key: a client moves again and again [13.4] */
 
 /* ---- an end */
 
@@ -102,38 +103,6 @@ size_t pq_quic_half_open(const struct pq_quic_end *e)
     return e->n_half;
 }
 
-/* ---- paths */
-
-static void to_raw(struct sockaddr_in6 *s, const struct pq_addr *a)
-{
-    *s = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
-    memcpy(&s->sin6_addr, a->ip, sizeof a->ip);
-}
-
-static void from_raw(struct pq_addr *a, const struct sockaddr_in6 *s)
-{
-    memcpy(a->ip, &s->sin6_addr, sizeof a->ip);
-    a->port = ntohs(s->sin6_port);
-}
-
-void pq_quic_to_raw(struct quic_raw_path *r, const struct pq_quic_path *p)
-{
-    to_raw(&r->local, &p->local);
-    to_raw(&r->remote, &p->peer);
-}
-
-void pq_quic_from_raw(struct pq_quic_path *p, const struct quic_raw_path *r)
-{
-    from_raw(&p->local, &r->local);
-    from_raw(&p->peer, &r->remote);
-}
-
-ngtcp2_path pq_quic_ngtcp2_path(struct quic_raw_path *r)
-{
-    return (ngtcp2_path){.local = {(void *)&r->local, sizeof r->local},
-                         .remote = {(void *)&r->remote, sizeof r->remote}};
-}
-
 /* ---- a connection begins */
 
 struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *path, bool plain,
@@ -146,7 +115,7 @@ struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *p
     q->plain = plain;
     q->now = q->heard = now;
     q->queue_max = PQ_QUIC_QUEUE_MAX;
-    pq_quic_to_raw(&q->path, path);
+    pq_quic_to_raw(e, &q->path, path);
     pq_list_init(&q->ids);
     pq_list_init(&q->streams);
     pq_list_init(&q->opening);
@@ -195,7 +164,7 @@ static void parameters(const struct pq_quic *q, ngtcp2_transport_params *p)
     p->initial_max_streams_bidi = c->max_streams;
     p->max_idle_timeout = c->idle;
     p->max_udp_payload_size = PQ_QUIC_SIZE_MAX;
-    p->active_connection_id_limit = SPARE_IDS;
+    p->active_connection_id_limit = q->plain ? IDS : IDS_MORE;
     p->max_datagram_frame_size = c->datagrams ? 65535 : 0;
 }
 
@@ -265,6 +234,7 @@ void pq_quic_proven(struct pq_quic *q)
 {
     q->ready = true;
     q->confirmed = !q->e->conf.client;
+    q->proven = q->path;
     not_half(q);
     pq_quic_drop_id(q, q->odcid.data, q->odcid.datalen);
     const char *name = gnutls_cipher_get_name(gnutls_cipher_get(q->tls));
@@ -438,6 +408,8 @@ void pq_quic_stats(const struct pq_quic *q, struct pq_quic_stats *out)
                                   .sent = q->cc.sent,
                                   .acked = q->cc.acked,
                                   .lost = q->cc.lost,
+                                  .received = q->received,
+                                  .owed = q->cc.flight > 0,
                                   .in = q->in,
                                   .out = q->out,
                                   .dgrams_lost = q->dgrams_lost,

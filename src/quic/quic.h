@@ -123,8 +123,11 @@ struct pq_quic_events {
     void *(*open)(void *user, struct pq_quic_stream *st);
     /* A datagram came, borrowed for the call. */
     void (*datagram)(void *user, struct pq_view v);
-    /* The peer uses another path from now on: a NAT's new port, or another interface. */
+    /* The peer uses another path from now on: a NAT's new port, or another interface.  Client: it
+     * has answered over the path that pq_quic_move asked about. */
     void (*path)(void *user, const struct pq_quic_path *path);
+    /* Client: the path that pq_quic_move asked about is none.  May be NULL. */
+    void (*stays)(void *user);
 
     /* ---- of a stream */
 
@@ -213,9 +216,15 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
 void pq_quic_close(struct pq_quic *q, uint64_t code);
 bool pq_quic_is_closed(const struct pq_quic *q);
 
-/* Client: goes on from another local address or port.  Returns 0, or PQ_EAGAIN (handshake not
- * done, no spare id of the peer, or not this path). */
-int pq_quic_move(struct pq_quic *q, const struct pq_quic_path *path, pq_ns now);
+/* Client: goes on from another local address or port, or to another port of the server, under
+ * another id; at once, or once the server has answered there, which a path event tells, or `stays`.
+ * Returns 0, or PQ_EAGAIN (handshake not done, no spare id of the peer, the last question is not
+ * answered yet, or not this path). */
+int pq_quic_move(struct pq_quic *q, const struct pq_quic_path *path, bool at_once, pq_ns now);
+
+/* Something that asks for an acknowledgement goes out with the next pull, whatever the window says.
+ * Nothing is done before the handshake is. */
+void pq_quic_ping(struct pq_quic *q);
 
 /* Largest datagram that the peer takes and that fits, 0 = none; and queues one, taking the chunk.
  * Returns 0, PQ_EAGAIN (too many wait: dropped), PQ_EINVAL (larger than that: dropped) or
@@ -227,7 +236,9 @@ struct pq_quic_stats {
     pq_ns srtt, min_rtt;        /* 0 = not known */
     uint32_t cwnd, flight;      /* packets */
     uint64_t pace;              /* packets a second, 0 = without */
-    uint64_t sent, acked, lost; /* packets that ask for an acknowledgement */
+    uint64_t sent, acked, lost; /* packets that ask for an acknowledgement ... */
+    bool owed;                  /* ... and whether one of them waits for it */
+    uint64_t received;          /* good datagrams */
     uint64_t in, out;           /* bytes of streams, for the first time */
     uint64_t dgrams_lost;       /* that waited too long or were too many */
     pq_ns heard;                /* when the last good datagram came; at first: when it was made */

@@ -33,7 +33,7 @@
 #define FRAME_ACK     0x02
 #define FRAME_ACK_ECN 0x03
 
-enum { UNKNOWN, FLIGHT, LOST };
+enum { UNKNOWN, FLIGHT, LIMBO, LOST };
 
 void quic_cc_init(struct quic_cc *c)
 {
@@ -134,7 +134,7 @@ void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames,
 {
     const int64_t pn = whole_number(c, head);
     const bool eliciting = is_eliciting(frames);
-    if (!c->flight) /* nothing before it matters any more */
+    if (!c->flight && !c->limbo) /* nothing before it matters any more */
         c->first = c->next = eliciting ? pn : pn + 1;
     if (!eliciting && !c->flight)
         return;
@@ -171,6 +171,7 @@ static void was_acked(struct quic_cc *c, int64_t n, pq_ns now)
     if (r->state == UNKNOWN)
         return;
     c->flight -= r->state == FLIGHT;
+    c->limbo -= r->state == LIMBO;
     c->delivered++;
     c->delivered_at = now;
     c->acked++;
@@ -187,7 +188,7 @@ static void was_acked(struct quic_cc *c, int64_t n, pq_ns now)
 static void note_rtt(struct quic_cc *c, int64_t n, pq_ns now)
 {
     const struct quic_record *r = record(c, n);
-    if (n <= c->largest || r->state == UNKNOWN)
+    if (n <= c->largest || r->state == UNKNOWN || r->state == LIMBO)
         return;
     const pq_ns rtt = now > r->sent ? now - r->sent : 1;
     c->sample.rtt = c->latest = rtt;
@@ -202,14 +203,15 @@ static void find_lost(struct quic_cc *c, pq_ns now)
     int64_t i = c->first;
     for (; i <= c->largest; i++) {
         struct quic_record *r = record(c, i);
-        if (r->state != FLIGHT)
+        if (r->state != FLIGHT && r->state != LIMBO)
             continue;
         if (c->largest - i < REORDERED && now < r->sent + late)
             break;
-        r->state = LOST;
-        c->flight--;
+        c->flight -= r->state == FLIGHT;
+        c->limbo -= r->state == LIMBO;
         c->lost++;
-        c->sample.lost++;
+        c->sample.lost += r->state == FLIGHT;
+        r->state = LOST;
     }
     if (i - REMEMBERED > c->first)
         c->first = i - REMEMBERED;
@@ -248,6 +250,29 @@ void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now)
     if (at_ack(&r)) /* it is the first in packets of ngtcp2 and of quic-go */
         take_ack(c, &r, now);
     c->ack_due = c->ack_due || is_eliciting(frames);
+}
+
+void quic_cc_retry(struct quic_cc *c)
+{
+    for (int64_t i = c->first; c->flight && i < c->next; i++) {
+        struct quic_record *r = record(c, i);
+        if (r->state != FLIGHT)
+            continue;
+        r->state = LIMBO;
+        c->flight--;
+        c->limbo++;
+    }
+    c->pace_at = 0;
+}
+
+void quic_cc_new_path(struct quic_cc *c)
+{
+    pq_cc_new_path(&c->cc, c->delivered);
+    c->srtt = c->latest = c->min_rtt = 0;
+    c->most = c->known = UINT32_MAX;
+    c->spread = SPREAD_LEAST;
+    c->rounds = 0;
+    c->round_acked = c->round_lost = 0;
 }
 
 /* ---- rounds */

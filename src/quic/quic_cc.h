@@ -19,9 +19,10 @@ struct quic_cc {
     struct pq_cc_sample sample; /* since the last report */
     struct quic_record *r;      /* packet n is r[n & (cap - 1)] */
     uint32_t cap;
-    int64_t first, next; /* numbers: the oldest that is remembered, one behind the newest */
-    int64_t largest;     /* acknowledged; -1 = none */
-    uint32_t flight, delivered, limited_until;
+    int64_t first, next;    /* numbers: the oldest that is remembered, one behind the newest */
+    int64_t largest;        /* acknowledged; -1 = none */
+    uint32_t flight, limbo; /* limbo: of another path, and neither acknowledged nor known as lost */
+    uint32_t delivered, limited_until;
     bool app_limited;
     bool held; /* by the pace alone, when there was last nothing to be sent */
     pq_ns delivered_at, first_sent, pace_at;
@@ -46,6 +47,11 @@ void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames,
 
 /* A 1-RTT packet came that is authentic: its frames. */
 void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now);
+
+/* What is in flight is as good as lost, and no fault of the window's: the path is another.  And
+ * nothing is known of it. */
+void quic_cc_retry(struct quic_cc *c);
+void quic_cc_new_path(struct quic_cc *c);
 
 /* The batch is over. */
 void quic_cc_report(struct quic_cc *c, pq_ns now);

@@ -41,6 +41,10 @@ static int decrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_cry
     int r = ngtcp2_crypto_decrypt_cb(to, aead, ctx, sealed, n, nonce, n_nonce, head, n_head);
     if (r || !current)
         return r;
+    if (current->elsewhere) {
+        pq_quic_note_strange(current);
+        return NGTCP2_ERR_DECRYPT;
+    }
     current->heard = current->now;
     if (head[0] & 0x80)
         return 0;
@@ -297,6 +301,7 @@ const ngtcp2_callbacks pq_quic_callbacks = {
     .rand = random_bytes,
     .get_new_connection_id = new_id,
     .remove_connection_id = remove_id,
+    .path_validation = pq_quic_on_validation,
     .get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
     .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
     .stream_open = on_open,
@@ -309,23 +314,6 @@ const ngtcp2_callbacks pq_quic_callbacks = {
 
 /* ---- a datagram of a connection */
 
-static void look_at_path(struct pq_quic *q)
-{
-    const ngtcp2_path *is = ngtcp2_conn_get_path(q->conn);
-    struct quic_raw_path raw;
-    if (is->remote.addrlen != sizeof raw.remote || is->local.addrlen != sizeof raw.local)
-        return;
-    memcpy(&raw.local, is->local.addr, sizeof raw.local);
-    memcpy(&raw.remote, is->remote.addr, sizeof raw.remote);
-    if (memcmp(&raw, &q->path, sizeof raw) == 0)
-        return;
-    q->path = raw;
-    struct pq_quic_path path;
-    pq_quic_from_raw(&path, &raw);
-    if (!q->over && q->e->ev->path)
-        q->e->ev->path(q->user, &path);
-}
-
 enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const uint8_t *p, size_t n,
                           pq_ns now)
 {
@@ -335,6 +323,9 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const ui
     const ngtcp2_pkt_info info = {0};
     const pq_ns heard = q->heard;
     q->heard = 0;
+    q->from = raw;
+    pq_quic_look_at_path(q); /* where it was before, if nobody has answered */
+    q->elsewhere = !pq_quic_may_come(q, raw, p, now);
     pq_quic_enter(q, now);
     int r = ngtcp2_conn_read_pkt(q->conn, &path, &info, p, n, now);
     pq_quic_leave(q);
@@ -345,6 +336,10 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const ui
         pq_quic_fail(q, r);
         return q->ready ? PQ_DROP_NONE : PQ_DROP_HANDSHAKE;
     }
-    look_at_path(q);
-    return good ? PQ_DROP_NONE : PQ_DROP_AUTH;
+    q->received += good;
+    pq_quic_look_at_path(q);
+    if (good)
+        pq_quic_came(q, raw, p);
+    q->from = NULL;
+    return good ? PQ_DROP_NONE : q->elsewhere ? PQ_DROP_NO_SESSION : PQ_DROP_AUTH;
 }

@@ -147,7 +147,17 @@ struct pq_quic {
     bool over;       /* no more events */
     bool gone;       /* nothing more to send either */
     bool close_owed; /* CONNECTION_CLOSE goes out with the next pull */
-    int broken;      /* memory was short inside an event */
+    bool ping;       /* something that asks for an acknowledgement does */
+    bool asks_path;  /* client: whether it may go on over another path */
+
+    /* server: where the client has shown that it is, and under which id it sends; where else
+     * something has come from since when, and nothing from where it is */
+    struct quic_raw_path proven, strange;
+    uint8_t id[PQ_QUIC_ID_LEN];
+    pq_ns strange_since;
+    const struct quic_raw_path *from; /* of the datagram at hand, ... */
+    bool elsewhere;                   /* ... which is not taken from there */
+    int broken;                       /* memory was short inside an event */
     ngtcp2_ccerr error;
 
     struct pq_list streams;
@@ -171,7 +181,7 @@ struct pq_quic {
     struct quic_cc cc;
     bool driven; /* by cc; else ngtcp2 decides alone */
     pq_ns now, heard, asked;
-    uint64_t in, out, dgrams_lost;
+    uint64_t in, out, received, dgrams_lost;
     char cipher[32];
 };
 
@@ -181,10 +191,22 @@ void pq_quic_fail(struct pq_quic *q, int liberr);  /* ngtcp2 has returned an err
 int pq_quic_start(struct pq_quic *q, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid, pq_ns now);
 struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *path, bool plain,
                              pq_ns now);
-void pq_quic_to_raw(struct quic_raw_path *r, const struct pq_quic_path *p);
-void pq_quic_from_raw(struct pq_quic_path *p, const struct quic_raw_path *r);
-ngtcp2_path pq_quic_ngtcp2_path(struct quic_raw_path *r);
 void pq_quic_proven(struct pq_quic *q); /* the handshake is done */
+
+/* quic_path.c */
+void pq_quic_to_raw(const struct pq_quic_end *e, struct quic_raw_path *r,
+                    const struct pq_quic_path *p);
+void pq_quic_from_raw(const struct pq_quic_end *e, struct pq_quic_path *p,
+                      const struct quic_raw_path *r);
+ngtcp2_path pq_quic_ngtcp2_path(struct quic_raw_path *r);
+void pq_quic_path_of(struct quic_raw_path *r, const ngtcp2_path *p); /* zeros: it is none of ours */
+bool pq_quic_may_come(const struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p,
+                      pq_ns now); /* a datagram of the peer's from there */
+void pq_quic_came(struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p);
+void pq_quic_note_strange(struct pq_quic *q); /* one is authentic that may not come from there */
+void pq_quic_look_at_path(struct pq_quic *q); /* ngtcp2 may have gone over to another */
+int pq_quic_on_validation(ngtcp2_conn *conn, uint32_t flags, const ngtcp2_path *path,
+                          PQ_NGTCP2_OLD_PATH ngtcp2_path_validation_result result, void *user);
 
 /* quic_in.c */
 extern const ngtcp2_callbacks pq_quic_callbacks;

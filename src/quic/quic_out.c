@@ -185,9 +185,8 @@ static bool sealed(const struct pq_quic *q)
 static size_t finish(struct pq_quic *q, struct packet *k, size_t n, struct pq_quic_path *path)
 {
     struct quic_raw_path raw;
-    memcpy(&raw.local, k->path.path.local.addr, sizeof raw.local);
-    memcpy(&raw.remote, k->path.path.remote.addr, sizeof raw.remote);
-    pq_quic_from_raw(path, &raw);
+    pq_quic_path_of(&raw, &k->path.path);
+    pq_quic_from_raw(q->e, path, &raw);
     if (!q->ready && !q->asked)
         q->asked = q->now;
     if (q->plain || !(k->buf[0] & 0x80))
@@ -211,13 +210,24 @@ static ngtcp2_ssize write_packet(struct pq_quic *q, struct packet *k)
 {
     if (q->close_owed)
         return write_close(q, k);
-    const bool open = !q->driven || !q->ready || quic_cc_may_send(&q->cc, q->now);
+    const bool open = !q->driven || !q->ready || q->ping || quic_cc_may_send(&q->cc, q->now);
     if (open && q->ready)
         return fill(q, k);
     if (!open && !q->cc.ack_due)
         return 0;
     q->cc.ack_due = false; /* acknowledgements do not wait for our window */
     return ngtcp2_conn_write_pkt(q->conn, &k->path.path, &k->info, k->buf, k->cap, q->now);
+}
+
+/* If nothing else asks for an acknowledgement, a PING does: that of a keepalive, which is due. */
+static ngtcp2_ssize write_with_ping(struct pq_quic *q, struct packet *k)
+{
+    const uint64_t before = q->cc.sent;
+    ngtcp2_conn_set_keep_alive_timeout(q->conn, 1);
+    const ngtcp2_ssize n = write_packet(q, k);
+    ngtcp2_conn_set_keep_alive_timeout(q->conn, q->e->conf.keepalive);
+    q->ping = q->cc.sent == before;
+    return n;
 }
 
 size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, pq_ns now)
@@ -238,7 +248,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
         feed_starved(q);
     }
     const bool closing = q->close_owed;
-    const ngtcp2_ssize n = write_packet(q, &k);
+    const ngtcp2_ssize n = q->ping ? write_with_ping(q, &k) : write_packet(q, &k);
     pq_quic_leave(q);
     if (n > 0)
         return finish(q, &k, (size_t)n, path);
@@ -249,7 +259,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
     return 0;
 }
 
-/* ---- datagrams of the user, and moving */
+/* ---- datagrams of the user */
 
 size_t pq_quic_datagram_max(const struct pq_quic *q)
 {
@@ -280,20 +290,4 @@ int pq_quic_datagram(struct pq_quic *q, struct pq_chunk *c)
         pq_chunkq_push(&q->dgrams, c);
     q->dgrams_lost += r == PQ_EAGAIN;
     return r;
-}
-
-int pq_quic_move(struct pq_quic *q, const struct pq_quic_path *path, pq_ns now)
-{
-    if (!q->ready || q->over || !q->e->conf.client)
-        return PQ_EAGAIN;
-    struct quic_raw_path raw;
-    pq_quic_to_raw(&raw, path);
-    const ngtcp2_path to = pq_quic_ngtcp2_path(&raw);
-    pq_quic_enter(q, now);
-    const int r = ngtcp2_conn_initiate_immediate_migration(q->conn, &to, now);
-    pq_quic_leave(q);
-    if (r)
-        return PQ_EAGAIN;
-    q->path = raw;
-    return 0;
 }

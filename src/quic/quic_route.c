@@ -112,7 +112,7 @@ static void ask_again(struct pq_quic_end *e, const struct pq_quic_path *path,
     struct quic_raw_path raw;
     uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN];
     ngtcp2_cid scid;
-    pq_quic_to_raw(&raw, path);
+    pq_quic_to_raw(e, &raw, path);
     pq_quic_new_id(e, &scid);
     const ngtcp2_ssize n = ngtcp2_crypto_generate_retry_token(
         token, e->retry_key, sizeof e->retry_key, hd->version, (const void *)&raw.remote,
@@ -147,7 +147,7 @@ static bool is_answer(struct pq_quic_end *e, const struct pq_quic_path *path,
 {
     const ngtcp2_vec token = pq_ngtcp2_token(hd);
     struct quic_raw_path raw;
-    pq_quic_to_raw(&raw, path);
+    pq_quic_to_raw(e, &raw, path);
     return token.len &&
            ngtcp2_crypto_verify_retry_token(
                odcid, token.base, token.len, e->retry_key, sizeof e->retry_key, hd->version,
@@ -168,7 +168,7 @@ struct opening { /* a datagram of nobody's */
 static enum pq_drop first_read(struct pq_quic *q, const struct opening *o, pq_ns now)
 {
     struct quic_raw_path raw;
-    pq_quic_to_raw(&raw, o->path);
+    pq_quic_to_raw(q->e, &raw, o->path);
     q->over = true; /* nobody knows of it yet */
     if (pq_quic_read(q, &raw, o->v.p, o->v.n, now) || q->gone)
         return PQ_DROP_HANDSHAKE;
@@ -238,7 +238,7 @@ static enum pq_drop long_header(struct pq_quic_end *e, const struct pq_quic_path
     if (q->plain != bare)
         return PQ_DROP_AUTH;
     struct quic_raw_path raw;
-    pq_quic_to_raw(&raw, path);
+    pq_quic_to_raw(e, &raw, path);
     *out = q;
     return pq_quic_read(q, &raw, v.p, v.n, now);
 }
@@ -255,7 +255,7 @@ enum pq_drop pq_quic_input(struct pq_quic_end *e, const struct pq_quic_path *pat
     if (!id)
         return pq_quic_worker(e, p, n) == e->conf.worker ? PQ_DROP_NO_SESSION : PQ_DROP_ELSEWHERE;
     struct quic_raw_path raw;
-    pq_quic_to_raw(&raw, path);
+    pq_quic_to_raw(e, &raw, path);
     *q = id->q;
     return pq_quic_read(id->q, &raw, p, n, now);
 }

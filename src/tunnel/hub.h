@@ -292,6 +292,9 @@ bool pq_session_silent(const struct pq_session *s, pq_ns now, pq_ns limit);
 void pq_session_expect(struct pq_session *s, pq_ns now);
 pq_ns pq_session_asked(const struct pq_session *s);
 
+/* Client: whether the session is able to go on over another tuple by now. */
+bool pq_session_moves(const struct pq_session *s);
+
 /* Client: since when nobody has answered on the tuple on which the session shall go on; 0: it stays
  * where it is, or has been answered [12.7]. */
 pq_ns pq_session_moving(const struct pq_session *s);

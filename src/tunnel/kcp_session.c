@@ -294,6 +294,11 @@ static void bye(struct pq_session *s)
     pq_smux_bye(s->smux);
 }
 
+static bool moves(const struct pq_session *s)
+{
+    return s->sec != NULL;
+}
+
 static size_t streams(const struct pq_session *s)
 {
     return pq_smux_count(s->smux);
@@ -470,6 +475,7 @@ const struct pq_transport pq_transport_kcp = {.name = "kcp",
                                               .able = able,
                                               .frames = send_frames,
                                               .bye = bye,
+                                              .moves = moves,
                                               .streams = streams,
                                               .stats = stats,
                                               .cipher = cipher,

@@ -28,23 +28,20 @@ static struct pq_flow *flow_elsewhere(struct pq_session *s, const struct pq_segm
     struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
     if (r && pq_addr_eq(&r->peer, &seg->src) && pq_addr_eq(&r->local, &seg->dst))
         return &r->flow;
-    if (h->conf.client || !h->ev->accept(h->ctx, seg, &fc) || (!r && !(r = malloc(sizeof *r))))
+    if (h->conf.client || !h->ev->accept(h->ctx, seg, &fc))
         return NULL;
-    s->route = r;
-    r->peer = seg->src;
-    r->local = seg->dst;
-    pq_session_flow(h, &r->flow, &fc);
-    r->flow.flags = s->flow.flags;
-    pq_flow_set_splits(&r->flow, s->abilities & PQ_ABLE_SPLIT);
-    return &r->flow;
+    return pq_quic_route(s, &fc);
 }
 
 static void note_good(struct pq_session *s, const struct pq_segment *seg, size_t n, pq_ns now)
 {
-    struct pq_flow *f = is_here(s, seg) ? &s->flow : flow_elsewhere(s, seg);
+    const bool here = is_here(s, seg);
+    struct pq_flow *f = here ? &s->flow : flow_elsewhere(s, seg);
     s->heard = now;
     s->asked = 0;
     s->wire_in += seg->head + n;
+    if (here)
+        pq_quic_move_heard(s);
     if (!f)
         return;
     pq_flow_heard(f, seg);
@@ -151,21 +148,16 @@ static void on_closed(void *user, const struct pq_quic_why *why)
 static void on_path(void *user, const struct pq_quic_path *path)
 {
     struct pq_session *s = user;
-    const struct pq_segment *seg = s->hub->seg; /* it has come over that path */
-    if (!seg || !pq_addr_eq(&seg->src, &path->peer) || !pq_addr_eq(&seg->dst, &path->local) ||
-        is_here(s, seg) || !flow_elsewhere(s, seg))
-        return;
-    struct pq_route *r = s->route;
-    const struct pq_route old = {.peer = s->peer, .local = s->local, .flow = s->flow};
-    s->peer = r->peer;
-    s->local = r->local;
-    s->flow = r->flow;
-    *r = old; /* what still goes over the old one */
-    s->moves++;
-    if (pq_session_at(s, &s->tuple, &s->peer, &s->local))
-        s->dead = PQ_ENOMEM;
-    if (s->hub->ev->moved)
-        s->hub->ev->moved(s->hub->ctx, s, true);
+    const struct pq_segment *seg = s->hub->seg; /* as a rule it has come over that path */
+    const bool fits = seg && pq_addr_eq(&seg->src, &path->peer) &&
+                      pq_addr_eq(&seg->dst, &path->local) && !is_here(s, seg);
+    if (!fits || flow_elsewhere(s, seg))
+        pq_quic_follow(s, &path->peer, &path->local);
+}
+
+static void on_stays(void *user)
+{
+    pq_quic_stays_here(user);
 }
 
 /* ---- streams */
@@ -363,6 +355,7 @@ const struct pq_quic_events pq_quic_session_events = {.accept = on_accept,
                                                       .open = on_open,
                                                       .datagram = on_datagram,
                                                       .path = on_path,
+                                                      .stays = on_stays,
                                                       .data = on_data,
                                                       .eof = on_eof,
                                                       .reset = on_reset,

@@ -175,6 +175,7 @@ static void rx_done(struct pq_session *s)
 static int tick(struct pq_session *s, pq_ns now)
 {
     pq_quic_tick(s->quic, now);
+    pq_quic_move_tick(s, now);
     return 0; /* it says so itself when it has ended */
 }
 
@@ -186,6 +187,11 @@ static void bye(struct pq_session *s)
 static size_t streams(const struct pq_session *s)
 {
     return pq_quic_streams(s->quic);
+}
+
+static bool moves(const struct pq_session *s)
+{
+    return pq_quic_is_ready(s->quic);
 }
 
 static void stats(const struct pq_session *s, struct pq_kcp_stats *out)
@@ -281,6 +287,7 @@ const struct pq_transport pq_transport_quic = {.name = "quic",
                                                .able = nothing,
                                                .frames = nothing,
                                                .bye = bye,
+                                               .moves = moves,
                                                .streams = streams,
                                                .stats = stats,
                                                .cipher = cipher,

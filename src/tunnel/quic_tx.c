@@ -201,5 +201,6 @@ size_t pq_quic_session_turn(const struct pq_session *s)
 pq_ns pq_quic_session_deadline(struct pq_session *s, pq_ns now)
 {
     pq_ns at = s->quic ? pq_quic_deadline(s->quic) : now + PQ_HALF_WAIT;
+    at = pq_ns_min(at, pq_quic_move_deadline(s, now));
     return s->half ? pq_ns_min(at, s->opened + PQ_HALF_WAIT) : at;
 }

@@ -371,7 +371,12 @@ const struct pq_addr *pq_session_peer(const struct pq_session *s)
 
 pq_ns pq_session_moving(const struct pq_session *s)
 {
-    return s->path && !s->path->adopted ? s->path->since : 0;
+    return s->path && !s->path->adopted ? s->path->since : s->moving;
+}
+
+bool pq_session_moves(const struct pq_session *s)
+{
+    return s->hub->t->moves(s);
 }
 
 enum pq_look pq_session_look(const struct pq_session *s, uint16_t *flags)

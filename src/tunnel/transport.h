@@ -60,6 +60,7 @@ struct pq_transport {
     void (*able)(struct pq_session *s);   /* s->abilities of the peer were noted, and are not 0 */
     void (*frames)(struct pq_session *s); /* the peer takes frames out of order [8.10] */
     void (*bye)(struct pq_session *s);    /* tells the peer that the session ends */
+    bool (*moves)(const struct pq_session *s); /* client: see pq_session_moves */
     size_t (*streams)(const struct pq_session *s);
     void (*stats)(const struct pq_session *s, struct pq_kcp_stats *out);
     const char *(*cipher)(const struct pq_session *s); /* its name; a literal, or as long as s */

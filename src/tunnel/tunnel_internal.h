@@ -218,6 +218,8 @@ struct pq_session {
     bool away;               /* the link has not our address now: what is sent is lost */
     struct pq_quic *quic;    /* NULL: KCP and smux */
     struct pq_route *route;  /* QUIC's, malloc'ed; NULL: there is no other path */
+    bool asks;               /* ... client: whether it may go on over that */
+    pq_ns moving;            /* ... since when nobody has answered where it has gone; 0 = it has */
     pq_ns headers_read;      /* QUIC, client: by then a Go server has read those that were sent */
     uint32_t base;           /* abilities of the peer that need not be said */
     struct pq_kcp *kcp;
@@ -552,6 +554,16 @@ int pq_quic_session_send(struct pq_stream *st, struct pq_chunk *c);
 void pq_quic_session_uncork(struct pq_stream *st, struct pq_chunk *first);
 bool pq_quic_session_beside(const struct pq_stream *st, size_t n);
 int pq_quic_session_datagram(struct pq_stream *st, struct pq_chunk *c);
+
+/* quic_move.c [13.8] */
+/* Makes the session's other path, in place of the one it had.  NULL: PQ_ENOMEM. */
+struct pq_flow *pq_quic_route(struct pq_session *s, const struct pq_flow_conf *fc);
+/* It goes on over that, if it is this one; or, client, it does not. */
+void pq_quic_follow(struct pq_session *s, const struct pq_addr *peer, const struct pq_addr *local);
+void pq_quic_stays_here(struct pq_session *s);
+void pq_quic_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */
+pq_ns pq_quic_move_deadline(struct pq_session *s, pq_ns now);
+void pq_quic_move_heard(struct pq_session *s); /* something came over the session's own tuple */
 
 /* session.c */
 /* Has the session found at this tuple, too.  Returns 0 or PQ_ENOMEM. */

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Sessions with keys that outlive their flows, which boxes on the way kill [docs/protocol.md 12.7]."""
+"""Sessions with keys, or over QUIC (test_quic.py), that outlive their flows, which boxes on the way
+kill [docs/protocol.md 12.7, 13.8]."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -15,14 +17,27 @@ from case import Failure, add, expect, test
 from lab import Lab, Process, wait_until
 from test_keys import Keys
 from test_move import CABLE, WIFI, Roads
+from paqet import Settings
 from test_survive import expect_download, start_download
 
 MB = 1_000_000
 MOVED = "goes on from port"
 
 
+class Ends(Keys):
+    """With keys; over QUIC the one that both have will do."""
+
+    quic = property(lambda _: os.environ.get("PAQET_PROTOCOL") == "quic")
+
+    def server_settings(self, *args: str, **options: object) -> Settings:
+        return Settings(level="debug", **options) if self.quic else super().server_settings(*args, **options)
+
+    def client_settings(self, *args: object, **options: object) -> Settings:
+        return Settings(**options) if self.quic else super().client_settings(*args, **options)
+
+
 def expect_one_session(server: Process) -> None:
-    expect(server.log().count(") connected") == 1, f"not one session: {server.log()}")
+    expect(len(re.findall(r"client \S+(?: \(\w+\))? connected", server.log())) == 1, f"not one session: {server.log()}")
     expect("gone" not in server.log(), f"the session ended: {server.log()}")
 
 
@@ -49,7 +64,7 @@ def expect_answer(association: udp.Association, word: bytes, limit: float) -> No
     expect(answer == word, f"the UDP flow is broken: {word!r} got {answer!r}")
 
 
-def goes_on(lab: Lab, keys: Keys, megabytes: int, moves: int, limit: float, **client: object) -> Process:
+def goes_on(lab: Lab, keys: Ends, megabytes: int, moves: int, limit: float, **client: object) -> Process:
     """A download, ten idle connections and a UDP flow go on through so many moves, in one session.
     Returns the client."""
     lab.origin()
@@ -67,7 +82,7 @@ def goes_on(lab: Lab, keys: Keys, megabytes: int, moves: int, limit: float, **cl
 
 def flow_dies(kill: list[str], megabytes: int, limit: int) -> None:
     with Lab(wan=["--delay", "30", "--rate", "20", *kill]) as lab:
-        goes_on(lab, Keys(lab), megabytes, 6, limit)
+        goes_on(lab, Ends(lab), megabytes, 6, limit)
         lab.stop_wan()
         killed = lab.boxes["killed"] + lab.boxes["killed_back"]
         expect(killed > 10, f"only {killed} packets were killed")
@@ -86,7 +101,7 @@ for _name, _kill, _megabytes in (
 def test_flow_dies_between_workers() -> None:
     """Whichever worker gets the new port: the session goes on where it is."""
     with Lab(wan=["--delay", "30", "--rate", "20", "--kill-ms", "2500"]) as lab:
-        keys = Keys(lab)
+        keys = Ends(lab)
         lab.origin()
         settings = keys.server_settings()
         settings.extra += "performance:\n  packet_workers: 4\n"
@@ -106,7 +121,7 @@ def test_flow_dies_between_workers() -> None:
 def test_flow_is_alive_and_stays() -> None:
     """Nothing moves where nothing dies, not even at 10 % loss."""
     with Lab(wan=["--delay", "40", "--loss", "10"]) as lab:
-        keys = Keys(lab)
+        keys = Ends(lab)
         lab.origin()
         keys.start_server()
         client = keys.start_client()
@@ -123,7 +138,7 @@ def test_flow_is_alive_and_stays() -> None:
 def nat_rebinds(ms: int, megabytes: int, moves: int) -> None:
     """What the client's port is shown as changes, and what comes for the old one leads nowhere."""
     with Lab(wan=["--delay", "30", "--rate", "20", "--nat-ms", str(ms)]) as lab:
-        goes_on(lab, Keys(lab), megabytes, moves, 60)
+        goes_on(lab, Ends(lab), megabytes, moves, 60)
         lab.stop_wan()
         expect(lab.boxes["bindings"] > moves, f"the NAT did nothing: {lab.boxes}")
 
@@ -138,7 +153,7 @@ def diverted(every: int, megabytes: int) -> None:
     other = "10.77.0.66"
     box = ["--divert", str(every), "--divert-from", other]
     with Lab(wan=["--delay", "20", "--rate", "40", *box]) as lab:
-        client = goes_on(lab, Keys(lab), megabytes, 0, 60)
+        client = goes_on(lab, Ends(lab), megabytes, 0, 60)
         lab.stop_wan()
         came, went = lab.boxes["diverted"], lab.boxes["to_elsewhere"]
         expect(came > 200, f"only {came} bytes came from elsewhere")
@@ -154,7 +169,7 @@ add("flow_diverted_often", functools.partial(diverted, 3, 60), limit=120, full=T
 def test_flow_changes_interface() -> None:
     """Another network of the client, with another address: nothing that has begun breaks."""
     with Roads() as lab:
-        keys = Keys(lab)
+        keys = Ends(lab)
         lab.origin()
         udp.start_echo(lab)
         server = paqet.start_server(lab, keys.server_settings(network=False))

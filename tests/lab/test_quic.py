@@ -14,8 +14,10 @@ from pathlib import Path
 
 import gopeer
 import paqet
+import test_flows
 import test_keys
 import test_main
+import test_move
 import test_peers
 import test_reload
 import test_rules
@@ -59,11 +61,14 @@ for same in (
     test_peers.test_reply_real_many,
     test_rules.test_datagrams_wait_for_name,
     test_tun.test_tun_ping,
+    test_flows.test_flow_changes_interface,
+    test_move.test_move_to_another_interface,
     test_keys.test_keys_rules_for_each_user,
     test_keys.test_keys_addresses_for_each_user,
     test_reload.test_user_command,
 ):
     add(f"quic_{same.__name__.removeprefix('test_')}", over_quic(same))
+add("quic_flow_dies_between_workers", over_quic(test_flows.test_flow_dies_between_workers), limit=120, full=True)
 add("quic_udp_associate", over_quic(partial(test_udp.associate_to, "127.0.0.1")))
 
 

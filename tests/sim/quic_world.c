@@ -306,6 +306,10 @@ static void put(struct qw *w, int from, uint8_t *buf, size_t n, const struct pq_
     struct qw_side *e = &w->side[from];
     if (w->tap && !w->tap(w, from, buf + QW_HEAD, &n))
         return;
+    if (w->nowhere.port && pq_addr_eq(&path->peer, &w->nowhere)) {
+        w->astray += n;
+        return;
+    }
     struct pq_addr src = path->local;
     src.port = e->nat_port ? e->nat_port : src.port;
     memcpy(buf, &src, sizeof src);

@@ -75,6 +75,8 @@ struct qw {
     /* Sees, and may change, each datagram before it goes; returns false to lose it. */
     bool (*tap)(struct qw *w, int from, uint8_t *p, size_t *n);
     void *ctx;
+    struct pq_addr nowhere; /* an address from which nobody answers, and bytes that went there */
+    uint64_t astray;
 };
 
 /* Both with the same key, 1 ms of delay, no loss. */

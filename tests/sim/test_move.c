@@ -1,12 +1,45 @@
 /* SPDX-License-Identifier: MIT */
-/* test_move.c - sessions of our own wire that change their port: because a box on the path kills
- * flows, one way or both, after a time or so many bytes; without need; and what others can do with
- * it [12.7]. */
+/* test_move.c - sessions of our own wire, or over QUIC (built once more with PQ_SIM_QUIC), that
+ * change their port: because a box on the path kills flows, one way or both, after a time or so
+ * many bytes; without need; and what others can do with it [12.7] [13.8]. */
 #include "header/header.h"
 #include "tunnel/syns.h"
 #include "tunnel/tunnel_internal.h"
 #include "world.h"
+#ifdef PQ_SIM_QUIC
+#include "quic/quic_internal.h"
+#endif
 
+#ifdef PQ_SIM_QUIC
+static struct world_conf keyed(pq_ns delay)
+{
+    static const uint8_t key[PQ_QUIC_KEY_LEN] = "a key of thirty-two bytes length";
+    struct world_conf c = world_conf(delay);
+    for (int i = 0; i < 2; i++) {
+        c.hub[i].transport = &pq_transport_quic;
+        c.hub[i].quic = (struct pq_quic_conf){.key = key,
+                                              .stream_window = 6 << 20,
+                                              .stream_window_max = 24 << 20,
+                                              .window = 15 << 20,
+                                              .window_max = 60 << 20,
+                                              .max_streams = 5000,
+                                              .datagrams = true,
+                                              .idle = 30 * PQ_SEC,
+                                              .keepalive = 10 * PQ_SEC};
+    }
+    return c;
+}
+
+/* Under which id the client sends. */
+static uint32_t id_of(const struct world *w)
+{
+    return pq_le32(ngtcp2_conn_get_dcid(w->ses->quic->conn)->data);
+}
+
+/* What it does before it knows that it is heard there is told the same way. */
+#define MOVED_IN_VAIN 7
+#define SENT_ASTRAY   3 /* times what came from there (RFC 9000 8.2) */
+#else
 static struct world_conf keyed(pq_ns delay)
 {
     struct world_conf c = world_keyed(delay);
@@ -16,6 +49,15 @@ static struct world_conf keyed(pq_ns delay)
     }
     return c;
 }
+
+static uint32_t id_of(const struct world *w)
+{
+    return w->ses->sec->cur.tx_id;
+}
+
+#define MOVED_IN_VAIN 0
+#define SENT_ASTRAY   1
+#endif
 
 /* ---- a box that kills flows, told apart by the client's port */
 
@@ -150,7 +192,7 @@ static void between_workers(void **state)
     pq_session_stats(w->ses, &k);
     assert_int_equal(k.timeouts, 0);
     assert_true(w->end[SERVER].handed > 1000);
-    assert_int_equal(w->end[SERVER].secured, 1);
+    assert_int_equal(w->end[SERVER].proven, 1);
     for (unsigned i = 1; i < 4; i++) /* it has stayed where it was */
         assert_int_equal(pq_hub_sessions(world_hub(&w->end[SERVER], i)), 0);
     world_free(w);
@@ -158,6 +200,7 @@ static void between_workers(void **state)
 
 /* ---- before there is a session */
 
+#ifndef PQ_SIM_QUIC
 static unsigned blocked; /* of the server's ports, the first ones that the client tries */
 static uint16_t tried[8];
 static unsigned n_tried;
@@ -205,7 +248,6 @@ static void unanswered(void **state)
         pq_syns_free(&syns);
     }
 }
-
 /* From a fast network to a slow one: what the old one carried is not poured into the new one, nor
  * forgotten where only a port changes. */
 static void to_a_slower_network(void **state)
@@ -237,6 +279,7 @@ static void to_a_slower_network(void **state)
                   (unsigned long long)lost[1]);
     assert_true(lost[1] < lost[0] / 3);
 }
+#endif
 
 /* After so many bytes: no flow lives longer than a second. */
 static void killed_after_bytes(void **state)
@@ -302,7 +345,7 @@ static void moves_by_itself(void **state)
     uint32_t ids[8] = {0};
     for (unsigned hour = 1; hour <= 4; hour++) {
         world_run(w, WORLD_T0 + hour * (3600 * PQ_SEC), NULL);
-        ids[hour] = w->ses->sec->cur.tx_id;
+        ids[hour] = id_of(w);
         assert_int_not_equal(ids[hour], ids[hour - 1]);
         h->tx_len += 1000;
         half_feed(h);
@@ -332,7 +375,7 @@ static void nowhere_to_go(void **state)
         assert_int_equal(w->end[SERVER].ended, 1);
         assert_int_equal(w->end[CLIENT].ended_err, PQ_ETIMEOUT);
         assert_true(w->end[CLIENT].moves < 20);
-        assert_int_equal(w->end[CLIENT].moved, 0);
+        assert_true(w->end[CLIENT].moved <= MOVED_IN_VAIN);
         w->sloppy = true;
         world_free(w);
     }
@@ -345,10 +388,10 @@ static struct {
     uint64_t from_elsewhere, to_elsewhere;
 } divert;
 
-/* Each so-and-so-many-th datagram of the client comes from another address. */
+/* Each so-and-so-many-th datagram of the client's session comes from another address. */
 static bool divert_some(struct world *w, unsigned from, struct link_packet *k)
 {
-    if (from == CLIENT && ++divert.n % divert.every == 0) {
+    if (from == CLIENT && ++divert.n > 8 && divert.n % divert.every == 0) {
         memcpy(k->p + 14 + 12, (const uint8_t[]){203, 0, 113, 9}, 4);
         divert.from_elsewhere += k->len;
     }
@@ -374,7 +417,7 @@ static void diverted(void **state)
         assert_true(world_run(w, WORLD_T0 + 100 * PQ_SEC, world_closed));
         world_check(w);
         assert_true(divert.from_elsewhere > 0);
-        assert_true(divert.to_elsewhere <= divert.from_elsewhere);
+        assert_true(divert.to_elsewhere <= SENT_ASTRAY * divert.from_elsewhere);
         world_free(w);
     }
 }
@@ -386,7 +429,9 @@ int main(void)
         cmocka_unit_test(between_workers),     cmocka_unit_test(bytes_are_right),
         cmocka_unit_test(not_without_need),    cmocka_unit_test(moves_by_itself),
         cmocka_unit_test(nowhere_to_go),       cmocka_unit_test(diverted),
+#ifndef PQ_SIM_QUIC
         cmocka_unit_test(to_a_slower_network), cmocka_unit_test(unanswered),
+#endif
     };
     if (pq_crypt_global_init())
         return 1;

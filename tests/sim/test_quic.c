@@ -356,7 +356,7 @@ static void keys_and_ids(void **state)
         changed += ngtcp2_conn_initiate_key_update(q->conn, w->now) == 0;
         struct pq_quic_path path = {w->side[CLIENT].addr, w->side[SERVER].addr};
         path.local.port = (uint16_t)(41000 + i);
-        moved += i % 4 == 3 && pq_quic_move(q, &path, w->now) == 0;
+        moved += i % 4 == 3 && pq_quic_move(q, &path, true, w->now) == 0;
         w->side[CLIENT].addr.port = w->side[CLIENT].last.local.port;
         qw_run(w, w->now + 200 * PQ_MS, NULL);
         assert_true(q->n_ids <= 8);

@@ -213,7 +213,7 @@ static bool on_move(void *ctx, struct pq_session *s, struct pq_flow_conf *fc)
 {
     struct end *e = ctx;
     assert_int_equal(e->side, CLIENT);
-    if (e->stays || (!pq_session_secure(s) && !e->server_ports))
+    if (e->stays || (!pq_session_moves(s) && !e->server_ports))
         return false;
     fc->local.port = (uint16_t)(40001 + e->moves++);
     if (e->roams)
@@ -309,6 +309,7 @@ struct world_conf world_keyed(pq_ns delay)
 static void end_init(struct end *e, const struct pq_hub_conf *c, unsigned workers, uint64_t seed)
 {
     e->conf = *c;
+    e->conf.workers = workers;
     pq_rng_init_seed(&e->rng, seed);
     if (workers > 1) {
         assert_int_equal(pq_homes_new(&e->w->homes, seed), 0);

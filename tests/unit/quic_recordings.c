@@ -241,6 +241,49 @@ static void workers(void **state)
     qw_free(w);
 }
 
+static uint64_t raced;
+
+/* Whatever the client sends comes first from elsewhere. */
+static bool race(struct qw *w, int from, uint8_t *p, size_t *n)
+{
+    if (from == CLIENT) {
+        qw_inject(w, SERVER, &w->nowhere, p, *n);
+        raced += *n;
+    }
+    return true;
+}
+
+/* Who is faster than the client gets nothing of what the server sends, and the client goes on as if
+ * he were not there. */
+static void copies_from_elsewhere(void **state)
+{
+    (void)state;
+    struct qw_conf c = qw_conf();
+    c.link[CLIENT].rate = c.link[SERVER].rate = 1000000;
+    c.link[CLIENT].queue = c.link[SERVER].queue = 100000;
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    qw_run(w, w->now + PQ_SEC, NULL);
+    w->side[SERVER].echo = true;
+    w->nowhere = w->side[CLIENT].addr;
+    w->nowhere.ip[15] += 7;
+    qw_open(&w->side[CLIENT], 3000000);
+    qw_run(w, w->now + 200 * PQ_MS, NULL);
+    w->tap = race;
+    raced = 0;
+    assert_true(qw_run(w, w->now + 10 * PQ_SEC, qw_both_got_all));
+    assert_true(raced > 2000000);
+    assert_int_equal(w->astray, 0);
+    assert_int_equal(w->side[SERVER].paths, 0);
+    for (int i = 0; i < 20; i++) { /* idle in between */
+        struct qw_stream *s = qw_open(&w->side[CLIENT], 20000);
+        qw_run(w, w->now + 5 * PQ_SEC, NULL);
+        assert_true(s->eof && s->rx == 20000);
+    }
+    assert_int_equal(w->astray, 0);
+    qw_free(w);
+}
+
 int quic_recordings_tests(void)
 {
     const struct CMUnitTest recordings[] = {
@@ -248,7 +291,7 @@ int quic_recordings_tests(void)
         cmocka_unit_test(damaged),       cmocka_unit_test(after_a_restart),
         cmocka_unit_test(old_recording), cmocka_unit_test(wrong_clocks),
         cmocka_unit_test(full_memory),   cmocka_unit_test(reflected),
-        cmocka_unit_test(workers),
+        cmocka_unit_test(workers),       cmocka_unit_test(copies_from_elsewhere),
     };
     return ut_run(recordings);
 }

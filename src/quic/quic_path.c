@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* quic_path.c - where a connection's datagrams go: paths as ngtcp2 has them, a peer that goes on
+ * from elsewhere, and a client that does so itself [13.8]. */
+#include "quic/quic_internal.h"
+
+/* ---- paths */
+
+static void to_raw(struct sockaddr_in6 *s, const struct pq_addr *a)
+{
+    *s = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+    memcpy(&s->sin6_addr, a->ip, sizeof a->ip);
+}
+
+static void from_raw(struct pq_addr *a, const struct sockaddr_in6 *s)
+{
+    memcpy(a->ip, &s->sin6_addr, sizeof a->ip);
+    a->port = ntohs(s->sin6_port);
+}
+
+/* A client may go to another port of the server alone, from the very port that it has; ngtcp2 takes
+ * for another path only what begins elsewhere.  So there what it has for the client's own address
+ * differs with the server's port, too. */
+static void mix(const struct pq_quic_end *e, struct quic_raw_path *r)
+{
+    const uint16_t port = r->remote.sin6_port;
+    if (!e->conf.client)
+        return;
+    r->local.sin6_addr.s6_addr[0] ^= (uint8_t)(port >> 8);
+    r->local.sin6_addr.s6_addr[1] ^= (uint8_t)port;
+}
+
+void pq_quic_to_raw(const struct pq_quic_end *e, struct quic_raw_path *r,
+                    const struct pq_quic_path *p)
+{
+    to_raw(&r->local, &p->local);
+    to_raw(&r->remote, &p->peer);
+    mix(e, r);
+}
+
+void pq_quic_from_raw(const struct pq_quic_end *e, struct pq_quic_path *p,
+                      const struct quic_raw_path *r)
+{
+    struct quic_raw_path own = *r;
+    mix(e, &own);
+    from_raw(&p->local, &own.local);
+    from_raw(&p->peer, &own.remote);
+}
+
+ngtcp2_path pq_quic_ngtcp2_path(struct quic_raw_path *r)
+{
+    return (ngtcp2_path){.local = {(void *)&r->local, sizeof r->local},
+                         .remote = {(void *)&r->remote, sizeof r->remote}};
+}
+
+void pq_quic_path_of(struct quic_raw_path *r, const ngtcp2_path *p)
+{
+    *r = (struct quic_raw_path){0};
+    if (p->remote.addrlen != sizeof r->remote || p->local.addrlen != sizeof r->local)
+        return;
+    memcpy(&r->local, p->local.addr, sizeof r->local);
+    memcpy(&r->remote, p->remote.addr, sizeof r->remote);
+}
+
+/* ---- whether a client is where its datagram comes from */
+
+#define GRACE (100 * PQ_MS)
+
+static bool is_same(const struct quic_raw_path *a, const struct quic_raw_path *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* Who copies a client's datagrams and is faster than they are, from another address, would have the
+ * server answer there until it has found out that nobody answers (RFC 9000 9.3.3).  So what comes
+ * from elsewhere is taken for lost until it has done so for a while, and nothing has come from
+ * where the client was: a NAT has given it another port.  A client that moves says so by another
+ * id. */
+bool pq_quic_may_come(const struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p,
+                      pq_ns now)
+{
+    return q->e->conf.client || !q->ready || (p[0] & 0x80) || is_same(from, &q->path) ||
+           is_same(from, &q->proven) || memcmp(p + 1, q->id, sizeof q->id) != 0 ||
+           (is_same(from, &q->strange) && now >= q->strange_since + GRACE);
+}
+
+void pq_quic_came(struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p)
+{
+    if (q->e->conf.client || (p[0] & 0x80) || !is_same(from, &q->path))
+        return;
+    memcpy(q->id, p + 1, sizeof q->id);
+    memset(&q->strange, 0, sizeof q->strange);
+}
+
+void pq_quic_note_strange(struct pq_quic *q)
+{
+    if (is_same(q->from, &q->strange))
+        return;
+    q->strange = *q->from;
+    q->strange_since = q->now;
+}
+
+/* ---- another one */
+
+/* What is on its way over a `dead` one is as good as lost; and where the addresses are others,
+ * nothing is known of the new one. */
+static void go_over(struct pq_quic *q, const struct quic_raw_path *to, bool dead)
+{
+    struct pq_quic_path a, b;
+    pq_quic_from_raw(q->e, &a, &q->path);
+    pq_quic_from_raw(q->e, &b, to);
+    q->path = *to;
+    if (dead)
+        quic_cc_retry(&q->cc);
+    if (!pq_addr_eq_ip(&a.peer, &b.peer) || !pq_addr_eq_ip(&a.local, &b.local))
+        quic_cc_new_path(&q->cc);
+}
+
+void pq_quic_look_at_path(struct pq_quic *q)
+{
+    struct quic_raw_path raw;
+    pq_quic_path_of(&raw, ngtcp2_conn_get_path(q->conn));
+    if (!raw.remote.sin6_family || is_same(&raw, &q->path))
+        return;
+    go_over(q, &raw, !q->e->conf.client); /* of a client it may be; its own it has asked for */
+    struct pq_quic_path path;
+    pq_quic_from_raw(q->e, &path, &raw);
+    if (!q->over && q->e->ev->path)
+        q->e->ev->path(q->user, &path);
+}
+
+int pq_quic_on_validation(ngtcp2_conn *conn, uint32_t flags, const ngtcp2_path *path,
+                          PQ_NGTCP2_OLD_PATH ngtcp2_path_validation_result result, void *user)
+{
+    struct pq_quic *q = user;
+    (void)conn;
+    (void)flags;
+    if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
+        pq_quic_path_of(&q->proven, path);
+    const bool asked = q->asks_path;
+    q->asks_path = false;
+    if (asked && result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && !q->over && q->e->ev->stays)
+        q->e->ev->stays(q->user);
+    return 0;
+}
+
+int pq_quic_move(struct pq_quic *q, const struct pq_quic_path *path, bool at_once, pq_ns now)
+{
+    if (!q->ready || q->over || !q->e->conf.client || (q->asks_path && !at_once))
+        return PQ_EAGAIN;
+    struct quic_raw_path raw;
+    pq_quic_to_raw(q->e, &raw, path);
+    const ngtcp2_path to = pq_quic_ngtcp2_path(&raw);
+    q->asks_path = false; /* that is not asked any more */
+    pq_quic_enter(q, now);
+    const int r = at_once ? ngtcp2_conn_initiate_immediate_migration(q->conn, &to, now)
+                          : ngtcp2_conn_initiate_migration(q->conn, &to, now);
+    pq_quic_leave(q);
+    if (r)
+        return PQ_EAGAIN;
+    if (at_once)
+        go_over(q, &raw, true);
+    q->asks_path = !at_once;
+    return 0;
+}
+
+void pq_quic_ping(struct pq_quic *q)
+{
+    q->ping = q->ready;
+}
