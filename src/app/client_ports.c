@@ -65,10 +65,10 @@ int pq_client_take_port(struct client_worker *cw, struct own_port *p)
 
 /* ---- the server's ports, where it has several */
 
-/* Whether it is one of the last ones where nothing came through; of few ports not all are. */
+/* Whether it is one of the last ones where nothing came through; of few ports one is not. */
 static bool is_left(const struct known *k, const struct pq_range *r, uint16_t port)
 {
-    unsigned n = pq_range_size(r) / 2;
+    unsigned n = pq_range_size(r) - 1;
     n = n < LEFT_MAX ? n : LEFT_MAX;
     n = n < k->n_left ? n : k->n_left;
     for (unsigned i = 1; i <= n; i++)

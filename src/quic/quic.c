@@ -116,6 +116,7 @@ struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *p
     q->now = q->heard = now;
     q->queue_max = PQ_QUIC_QUEUE_MAX;
     pq_quic_to_raw(e, &q->path, path);
+    q->began = q->path;
     pq_list_init(&q->ids);
     pq_list_init(&q->streams);
     pq_list_init(&q->opening);
@@ -234,6 +235,8 @@ void pq_quic_proven(struct pq_quic *q)
 {
     q->ready = true;
     q->confirmed = !q->e->conf.client;
+    free(q->first_flight);
+    q->first_flight = NULL;
     q->proven = q->path;
     not_half(q);
     pq_quic_drop_id(q, q->odcid.data, q->odcid.datalen);
@@ -266,6 +269,7 @@ void pq_quic_free(struct pq_quic **out)
     pq_hash_fini(&q->by_id);
     pq_quic_tls_free(q);
     quic_cc_fini(&q->cc);
+    free(q->first_flight);
     free(q);
     *out = NULL;
 }

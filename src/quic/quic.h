@@ -222,6 +222,11 @@ bool pq_quic_is_closed(const struct pq_quic *q);
  * answered yet, or not this path). */
 int pq_quic_move(struct pq_quic *q, const struct pq_quic_path *path, bool at_once, pq_ns now);
 
+/* Client: nobody has answered yet; what went first goes again, to another port of the server or
+ * from another one, and all that follows does.  Returns 0, or PQ_EAGAIN (something has come, or it
+ * has ended). */
+int pq_quic_elsewhere(struct pq_quic *q, const struct pq_quic_path *path);
+
 /* Something that asks for an acknowledgement goes out with the next pull, whatever the window says.
  * Nothing is done before the handshake is. */
 void pq_quic_ping(struct pq_quic *q);

@@ -319,6 +319,8 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const ui
 {
     if (q->gone || q->close_owed)
         return PQ_DROP_NO_SESSION;
+    const struct quic_raw_path came = *raw;
+    pq_quic_meant(q, raw);
     const ngtcp2_path path = pq_quic_ngtcp2_path(raw);
     const ngtcp2_pkt_info info = {0};
     const pq_ns heard = q->heard;
@@ -336,6 +338,8 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const ui
         pq_quic_fail(q, r);
         return q->ready ? PQ_DROP_NONE : PQ_DROP_HANDSHAKE;
     }
+    if (good)
+        pq_quic_answered(q, memcmp(&came, raw, sizeof came) != 0);
     q->received += good;
     pq_quic_look_at_path(q);
     if (good)

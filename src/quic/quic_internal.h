@@ -150,6 +150,13 @@ struct pq_quic {
     bool ping;       /* something that asks for an acknowledgement does */
     bool asks_path;  /* client: whether it may go on over another path */
 
+    /* client: what went first, until there is an answer, and whether it goes again; from where and
+     * to where to it does, in place of the path on which it began */
+    uint8_t *first_flight;
+    size_t first_len;
+    bool flight_owed, aliased;
+    struct quic_raw_path began, alias;
+
     /* server: where the client has shown that it is, and under which id it sends; where else
      * something has come from since when, and nothing from where it is */
     struct quic_raw_path proven, strange;
@@ -200,6 +207,11 @@ void pq_quic_from_raw(const struct pq_quic_end *e, struct pq_quic_path *p,
                       const struct quic_raw_path *r);
 ngtcp2_path pq_quic_ngtcp2_path(struct quic_raw_path *r);
 void pq_quic_path_of(struct quic_raw_path *r, const ngtcp2_path *p); /* zeros: it is none of ours */
+void pq_quic_shown(const struct pq_quic *q, struct quic_raw_path *r); /* to the outside */
+void pq_quic_meant(const struct pq_quic *q, struct quic_raw_path *r); /* to ngtcp2 */
+/* A good datagram has come: the first one says whether that goes on over the alias, or where it
+ * began, which was only slow. */
+void pq_quic_answered(struct pq_quic *q, bool at_alias);
 bool pq_quic_may_come(const struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p,
                       pq_ns now); /* a datagram of the peer's from there */
 void pq_quic_came(struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p);

@@ -4,6 +4,8 @@
  * sends much has its turn of 16 KB, or of 4 ms on a slow path: others wait behind it. */
 #include "quic/quic_internal.h"
 
+#include <stdlib.h>
+
 #define TURN       16384
 #define TURN_LEAST 2920
 #define TURN_MS    4
@@ -182,20 +184,44 @@ static bool sealed(const struct pq_quic *q)
     return !q->plain && !q->confirmed;
 }
 
+static void keep_first(struct pq_quic *q, const uint8_t *p, size_t n)
+{
+    q->first_flight = malloc(n); /* NULL: it goes nowhere else */
+    q->first_len = n;
+    if (q->first_flight)
+        memcpy(q->first_flight, p, n);
+}
+
+static size_t seal(struct pq_quic *q, uint8_t *p, size_t n)
+{
+    struct pq_quic_end *e = q->e;
+    const uint64_t stamp = e->conf.client ? e->ev->wall(e->ctx) : 0;
+    if (n > (size_t)e->conf.size - PQ_QUIC_SEAL)
+        return 0;
+    return pq_quic_seal_put(&e->tx, p, n, e->conf.client ? &stamp : NULL, e->rng);
+}
+
+static size_t first_again(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path)
+{
+    q->flight_owed = false;
+    memcpy(buf, q->first_flight, q->first_len);
+    pq_quic_from_raw(q->e, path, &q->alias);
+    return seal(q, buf, q->first_len);
+}
+
 static size_t finish(struct pq_quic *q, struct packet *k, size_t n, struct pq_quic_path *path)
 {
     struct quic_raw_path raw;
     pq_quic_path_of(&raw, &k->path.path);
+    pq_quic_shown(q, &raw);
     pq_quic_from_raw(q->e, path, &raw);
+    if (q->e->conf.client && !q->plain && !q->asked)
+        keep_first(q, k->buf, n);
     if (!q->ready && !q->asked)
         q->asked = q->now;
     if (q->plain || !(k->buf[0] & 0x80))
         return n;
-    if (n > (size_t)q->e->conf.size - PQ_QUIC_SEAL)
-        return 0;
-    struct pq_quic_end *e = q->e;
-    const uint64_t stamp = e->conf.client ? e->ev->wall(e->ctx) : 0;
-    return pq_quic_seal_put(&e->tx, k->buf, n, e->conf.client ? &stamp : NULL, e->rng);
+    return seal(q, k->buf, n);
 }
 
 static ngtcp2_ssize write_close(struct pq_quic *q, struct packet *k)
@@ -237,6 +263,8 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
         return 0;
     if (q->confirmed && q->tls)
         pq_quic_tls_free(q); /* of no use any more, and large */
+    if (q->flight_owed && q->first_flight)
+        return first_again(q, buf, path);
     struct packet k = {.buf = buf, .cap = q->e->conf.size};
     k.cap -= sealed(q) ? PQ_QUIC_SEAL : 0;
     ngtcp2_path_storage_zero(&k.path);

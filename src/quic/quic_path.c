@@ -3,7 +3,14 @@
  * from elsewhere, and a client that does so itself [13.8]. */
 #include "quic/quic_internal.h"
 
+#define GRACE (100 * PQ_MS)
+
 /* ---- paths */
+
+static bool is_same(const struct quic_raw_path *a, const struct quic_raw_path *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
 
 static void to_raw(struct sockaddr_in6 *s, const struct pq_addr *a)
 {
@@ -61,14 +68,42 @@ void pq_quic_path_of(struct quic_raw_path *r, const ngtcp2_path *p)
     memcpy(&r->remote, p->remote.addr, sizeof r->remote);
 }
 
-/* ---- whether a client is where its datagram comes from */
+/* ---- before anybody has answered */
 
-#define GRACE (100 * PQ_MS)
-
-static bool is_same(const struct quic_raw_path *a, const struct quic_raw_path *b)
+int pq_quic_elsewhere(struct pq_quic *q, const struct pq_quic_path *path)
 {
-    return memcmp(a, b, sizeof *a) == 0;
+    if (q->ready || q->over || q->gone || q->received || !q->e->conf.client || !q->first_flight)
+        return PQ_EAGAIN;
+    pq_quic_to_raw(q->e, &q->alias, path);
+    q->aliased = q->flight_owed = true;
+    return 0;
 }
+
+/* ngtcp2 goes on taking it for the path on which it began. */
+void pq_quic_shown(const struct pq_quic *q, struct quic_raw_path *r)
+{
+    if (q->aliased && is_same(r, &q->began))
+        *r = q->alias;
+}
+
+void pq_quic_meant(const struct pq_quic *q, struct quic_raw_path *r)
+{
+    if (q->aliased && is_same(r, &q->alias))
+        *r = q->began;
+}
+
+void pq_quic_answered(struct pq_quic *q, bool at_alias)
+{
+    struct pq_quic_path path;
+    if (q->received || !q->aliased || at_alias)
+        return;
+    q->aliased = q->flight_owed = false;
+    pq_quic_from_raw(q->e, &path, &q->began);
+    if (!q->over)
+        q->e->ev->path(q->user, &path);
+}
+
+/* ---- whether a client is where its datagram comes from */
 
 /* Who copies a client's datagrams and is faster than they are, from another address, would have the
  * server answer there until it has found out that nobody answers (RFC 9000 9.3.3).  So what comes
@@ -106,7 +141,9 @@ void pq_quic_note_strange(struct pq_quic *q)
 static void go_over(struct pq_quic *q, const struct quic_raw_path *to, bool dead)
 {
     struct pq_quic_path a, b;
-    pq_quic_from_raw(q->e, &a, &q->path);
+    struct quic_raw_path from = q->path;
+    pq_quic_shown(q, &from);
+    pq_quic_from_raw(q->e, &a, &from);
     pq_quic_from_raw(q->e, &b, to);
     q->path = *to;
     if (dead)

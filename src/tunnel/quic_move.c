@@ -106,9 +106,40 @@ static pq_ns dead_at(const struct pq_session *s, const struct pq_pulse *p)
                      : pq_watch_dead_at(&s->watch, p);
 }
 
+/* Nobody has answered yet: it begins at another port of the server, if that has several. */
+static void unanswered(struct pq_session *s, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_flow_conf fc = {.peer = s->peer, .local = s->local, .link_len = h->conf.link_len};
+    const unsigned n = ++s->tries / 2; /* 1 s, 1 s, 2 s, 2 s, 4 s, ... */
+    s->elsewhere_at = now + (PQ_UNANSWERED << (n < 4 ? n : 4));
+    if (!h->ev->move || !h->ev->move(h->ctx, s, &fc))
+        return;
+    const struct pq_quic_path path = {.local = fc.local, .peer = fc.peer};
+    if (pq_quic_elsewhere(s->quic, &path) || !pq_quic_route(s, &fc)) {
+        h->ev->moved(h->ctx, s, false);
+        return;
+    }
+    swap(s);
+    s->moves = 0; /* it has not begun yet */
+    pq_session_wake(s);
+}
+
+static bool is_unanswered(const struct pq_session *s)
+{
+    return s->hub->conf.client && s->quic && !pq_quic_is_ready(s->quic) && s->heard == s->opened;
+}
+
+static pq_ns elsewhere_at(const struct pq_session *s)
+{
+    return s->elsewhere_at ? s->elsewhere_at : s->opened + PQ_UNANSWERED;
+}
+
 void pq_quic_move_tick(struct pq_session *s, pq_ns now)
 {
     struct pq_watch *w = &s->watch;
+    if (is_unanswered(s) && now >= elsewhere_at(s))
+        unanswered(s, now);
     if (!may_move(s))
         return;
     const struct pq_pulse p = look(s, now);
@@ -132,6 +163,8 @@ void pq_quic_move_tick(struct pq_session *s, pq_ns now)
 
 pq_ns pq_quic_move_deadline(struct pq_session *s, pq_ns now)
 {
+    if (is_unanswered(s))
+        return elsewhere_at(s);
     if (!may_move(s))
         return PQ_NEVER;
     const struct pq_pulse p = look(s, now);

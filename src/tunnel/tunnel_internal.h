@@ -218,6 +218,8 @@ struct pq_session {
     bool away;               /* the link has not our address now: what is sent is lost */
     struct pq_quic *quic;    /* NULL: KCP and smux */
     struct pq_route *route;  /* QUIC's, malloc'ed; NULL: there is no other path */
+    unsigned tries;          /* ... client: other tuples on which it was to begin, ... */
+    pq_ns elsewhere_at;      /* ... and when the next one is tried; 0 = 1 s after the start */
     bool asks;               /* ... client: whether it may go on over that */
     pq_ns moving;            /* ... since when nobody has answered where it has gone; 0 = it has */
     pq_ns headers_read;      /* QUIC, client: by then a Go server has read those that were sent */

@@ -30,10 +30,14 @@ class Ends(Keys):
     quic = property(lambda _: os.environ.get("PAQET_PROTOCOL") == "quic")
 
     def server_settings(self, *args: str, **options: object) -> Settings:
-        return Settings(level="debug", **options) if self.quic else super().server_settings(*args, **options)
+        here = {"listen": self.ports, "network": not self.ports} | options
+        return Settings(level="debug", **here) if self.quic else super().server_settings(*args, **options)
 
     def client_settings(self, *args: object, **options: object) -> Settings:
-        return Settings(**options) if self.quic else super().client_settings(*args, **options)
+        if not self.quic:
+            return super().client_settings(*args, **options)
+        server = f'server:\n  addr: "{self.lab.s.ip4}:{self.ports or paqet.PORT}"\n'
+        return Settings(server=server, **options)
 
 
 def expect_one_session(server: Process) -> None:

@@ -10,9 +10,8 @@ from functools import partial
 import paqet
 from case import add, expect, test
 from lab import Host, Lab, Process, wait_until
-from test_flows import MB, MOVED, expect_one_session, goes_on
+from test_flows import MB, MOVED, Ends, expect_one_session, goes_on
 from test_kernel import expect_refusal
-from test_keys import Keys
 from test_survive import expect_download, start_download
 
 FIRST, LAST = 20000, 20100
@@ -40,7 +39,7 @@ def expect_covered(host: Host, side: str) -> None:
 def hops(look: str, workers: int) -> None:
     """Each flow dies after 1.5 s: the download goes on, each time at another port of both ends."""
     with Lab(wan=["--delay", "20", "--rate", "20", "--kill-ms", "1500"]) as lab:
-        keys = Keys(lab, ports=RANGE)
+        keys = Ends(lab, ports=RANGE)
         keys.know_all()
         lab.origin()
         settings = keys.server_settings()
@@ -72,7 +71,7 @@ def blocked(rate: int, megabytes: int, moves: int) -> None:
     """The server's ports are blocked one after the other, each 1.5 s after its first packet."""
     box = ["--kill-by", "server", "--kill-ms", "1500"]
     with Lab(wan=["--delay", "20", "--rate", str(rate), *box]) as lab:
-        client = goes_on(lab, Keys(lab, ports=RANGE), megabytes, moves, 60, network=False)
+        client = goes_on(lab, Ends(lab, ports=RANGE), megabytes, moves, 60, network=False)
         expect_hopped(client, moves + 1)
 
 
@@ -84,7 +83,7 @@ add("ports_blocked_long", partial(blocked, 8, 15, 10), limit=120, full=True)
 def test_ports_most_are_blocked_at_the_start() -> None:
     """A session begins at another port where nobody answers; what was asked for meanwhile waits."""
     with Lab(third=True) as lab:
-        keys = Keys(lab, ports="20000-20003")
+        keys = Ends(lab, ports="20000-20003")
         lab.origin()
         keys.start_server()
         lab.middle.check(
@@ -104,7 +103,7 @@ def test_ports_most_are_blocked_at_the_start() -> None:
 def test_ports_fixed_client_port() -> None:
     """Where only one port of the client may be used, the server's alone change."""
     with Lab(wan=["--delay", "20", "--kill-by", "server", "--kill-ms", "1500"]) as lab:
-        client = goes_on(lab, Keys(lab, ports=RANGE), 1, 2, 20, client_port=41000)
+        client = goes_on(lab, Ends(lab, ports=RANGE), 1, 2, 20, client_port=41000)
         expect_hopped(client, 3)
         expect(client.log().count("goes on from port 41000, to") >= 2, f"from another port: {client.log()}")
 
@@ -113,7 +112,7 @@ def test_ports_fixed_client_port() -> None:
 def test_ports_refused() -> None:
     """What stands against it is said, with what to do: the kernel gives them away, somebody has one."""
     with Lab() as lab:
-        keys = Keys(lab, ports="40000-40100")
+        keys = Ends(lab, ports="40000-40100")
         argv = ["sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=32768 60999"]
         lab.s.check(argv)
         lab.s.check(["sysctl", "-q", "-w", "net.ipv4.ip_local_reserved_ports=8080,50000-50010"])

@@ -20,6 +20,7 @@ import test_main
 import test_move
 import test_peers
 import test_reload
+import test_ports
 import test_rules
 import test_tun
 import test_udp
@@ -66,6 +67,9 @@ for same in (
     test_keys.test_keys_rules_for_each_user,
     test_keys.test_keys_addresses_for_each_user,
     test_reload.test_user_command,
+    test_ports.test_ports_hop,
+    test_ports.test_ports_fixed_client_port,
+    test_ports.test_ports_most_are_blocked_at_the_start,
 ):
     add(f"quic_{same.__name__.removeprefix('test_')}", over_quic(same))
 add("quic_flow_dies_between_workers", over_quic(test_flows.test_flow_dies_between_workers), limit=120, full=True)
