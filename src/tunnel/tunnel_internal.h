@@ -16,6 +16,7 @@
 #include "tunnel/stamps.h"
 #include "tunnel/syns.h"
 #include "tunnel/transport.h"
+#include "tunnel/watch.h"
 
 #define PQ_RINGS 2
 
@@ -106,27 +107,6 @@ struct pq_path { /* another tuple that the session may go on over, or has left [
     bool out;         /* what was pulled last goes over it */
     pq_ns since, due; /* client: the next message */
     unsigned n;       /* of them that went out */
-};
-
-struct pq_watch {             /* client: whether the tuple is alive */
-    uint64_t confirmed, sent; /* sent: until owed_since */
-    uint64_t received;        /* segments, at the last question ... */
-    bool bulk;                /* ... and whether there were many since the one before */
-    pq_ns owed_since; /* something was sent, and nothing has been confirmed since; 0 = all is */
-    pq_ns probed_at, move_at;
-    unsigned moves; /* in a row that have failed */
-    bool ask;       /* whether anything arrives */
-    unsigned asked; /* since owed_since */
-    uint64_t answers;
-};
-
-#define PQ_MOVES_MAX 5 /* moves in a row, each of which waits twice as long as the one before */
-
-struct pq_pulse {             /* what a transport knows of how its packets fare */
-    uint64_t sent, confirmed; /* that ask for confirmation */
-    uint64_t received;
-    bool owed; /* not all is confirmed */
-    pq_ns rtt;
 };
 
 struct pq_secure { /* keys of our own wire */
@@ -427,19 +407,6 @@ void pq_compute_spend(struct pq_hub *h, const struct pq_addr *from);
 /* The user with this public key; where there are none, everybody is user 0.  False: nobody. */
 bool pq_own_user(const struct pq_hub *h, const uint8_t key[PQ_X25519_LEN], unsigned *who);
 void pq_rate_refill(struct pq_rate *r, uint32_t a_second, pq_ns now);
-
-/* watch.c: a client's tuple [12.7] */
-void pq_watch_note(struct pq_watch *w, const struct pq_pulse *p, pq_ns now); /* before the others */
-pq_ns pq_watch_dead_after(const struct pq_pulse *p);
-/* When nothing was confirmed for so long that it is dead: that something arrives proves nothing
- * about the other direction.  On a path that loses, some packets say more than one. */
-pq_ns pq_watch_dead_at(const struct pq_watch *w, const struct pq_pulse *p);
-/* When something more has to ask for confirmation: soon while an answer is missing; now and then in
- * a download, which asks for nothing but acknowledgements.  And whether that is now. */
-pq_ns pq_watch_ask_at(const struct pq_watch *w, const struct pq_pulse *p);
-bool pq_watch_ask(struct pq_watch *w, const struct pq_pulse *p, pq_ns now);
-void pq_watch_answered(struct pq_watch *w); /* over the tuple to which the session has moved */
-void pq_watch_set_move(struct pq_watch *w, struct pq_rng *rng, pq_ns now); /* without need */
 
 /* move.c */
 void pq_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */

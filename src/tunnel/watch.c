@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* watch.c - whether the tuple of a client's session is alive, whatever the transport: by what it
- * has sent and what was confirmed of it [12.7]. */
-#include "tunnel/tunnel_internal.h"
+#include "tunnel/watch.h"
 
 #define DEAD_MIN     PQ_SEC /* without a confirmation of what was sent, or 3 RTT */
 #define DEAD_RTTS    3

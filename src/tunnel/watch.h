@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* watch.h - whether the tuple of a client's session is alive, whatever the transport: by what it
+ * has sent and what was confirmed of it [12.7].  For move.c and quic_move.c; pure. */
+#ifndef PQ_TUNNEL_WATCH_H
+#define PQ_TUNNEL_WATCH_H
+#include "base/rng.h"
+#include "base/time.h"
+
+#include <stdbool.h>
+
+struct pq_watch {             /* client: whether the tuple is alive */
+    uint64_t confirmed, sent; /* sent: until owed_since */
+    uint64_t received;        /* segments, at the last question ... */
+    bool bulk;                /* ... and whether there were many since the one before */
+    pq_ns owed_since; /* something was sent, and nothing has been confirmed since; 0 = all is */
+    pq_ns probed_at, move_at;
+    unsigned moves; /* in a row that have failed */
+    bool ask;       /* whether anything arrives */
+    unsigned asked; /* since owed_since */
+    uint64_t answers;
+};
+
+#define PQ_MOVES_MAX 5 /* moves in a row, each of which waits twice as long as the one before */
+
+struct pq_pulse {             /* what a transport knows of how its packets fare */
+    uint64_t sent, confirmed; /* that ask for confirmation */
+    uint64_t received;
+    bool owed; /* not all is confirmed */
+    pq_ns rtt;
+};
+
+void pq_watch_note(struct pq_watch *w, const struct pq_pulse *p, pq_ns now); /* before the others */
+pq_ns pq_watch_dead_after(const struct pq_pulse *p);
+/* When nothing was confirmed for so long that it is dead: that something arrives proves nothing
+ * about the other direction.  On a path that loses, some packets say more than one. */
+pq_ns pq_watch_dead_at(const struct pq_watch *w, const struct pq_pulse *p);
+/* When something more has to ask for confirmation: soon while an answer is missing; now and then in
+ * a download, which asks for nothing but acknowledgements.  And whether that is now. */
+pq_ns pq_watch_ask_at(const struct pq_watch *w, const struct pq_pulse *p);
+bool pq_watch_ask(struct pq_watch *w, const struct pq_pulse *p, pq_ns now);
+void pq_watch_answered(struct pq_watch *w); /* over the tuple to which the session has moved */
+void pq_watch_set_move(struct pq_watch *w, struct pq_rng *rng, pq_ns now); /* without need */
+#endif
