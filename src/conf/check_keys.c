@@ -23,12 +23,6 @@ static bool read_key(struct pq_check *k, const char *path, int line, const char 
     return ok;
 }
 
-/* Whoever has the key goes on from another port there. */
-static bool by_quic(const struct pq_conf *c)
-{
-    return c->over_quic && !c->quic.open;
-}
-
 static void check_servers(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
@@ -37,7 +31,7 @@ static void check_servers(struct pq_check *k)
         struct pq_conf_server *s = &c->server[i];
         snprintf(path, sizeof path, i ? "servers[%u].public_key" : "server.public_key", i - 1);
         if (!pq_is_set(s->public_key)) {
-            if (pq_range_size(&s->ports) > 1 && !by_quic(c))
+            if (pq_range_size(&s->ports) > 1 && !c->over_quic)
                 pq_conf_say(k->m, true, s->line ? s->line : pq_key_line(k->lines, "server.addr"),
                             "%s: is missing; a range of ports is only for servers with keys", path);
             continue;
@@ -113,7 +107,7 @@ static void check_server(struct pq_check *k)
         PQ_FAIL(k, c->require_keys ? "transport.require" : "users",
                 "transport.private_key: is missing, but %s; paqet secret --pair makes a pair",
                 c->require_keys ? "transport.require asks for keys" : "there are users");
-    if (pq_range_size(&c->own_ports) > 1 && !c->require_keys && !by_quic(c))
+    if (pq_range_size(&c->own_ports) > 1 && !c->require_keys && !c->over_quic)
         PQ_FAIL(k, "listen.addr",
                 "listen.addr: a range of ports is only for clients with keys: set "
                 "transport.require: keys, or listen on one port");

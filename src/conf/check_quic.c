@@ -117,15 +117,17 @@ static void check_others(struct pq_check *k)
 void pq_conf_check_quic_ports(struct pq_check *k)
 {
     const struct pq_conf *c = k->c;
+    if (!c->quic.open) /* whoever has the key goes on from another port */
+        return;
     if (pq_range_size(&c->own_ports) > 1)
         PQ_FAIL(k, "listen.addr",
-                "listen.addr: quic takes no range of ports yet: listen on one port");
+                "listen.addr: quic with auth: none takes no range of ports: listen on one port");
     for (unsigned i = 0; i < c->n_servers; i++)
         if (pq_range_size(&c->server[i].ports) > 1)
             pq_conf_say(k->m, true,
                         c->server[i].line ? c->server[i].line
                                           : pq_key_line(k->lines, "server.addr"),
-                        "server.addr: quic takes no range of ports yet: name one");
+                        "server.addr: quic with auth: none takes no range of ports: name one");
 }
 
 void pq_conf_check_quic(struct pq_check *k)

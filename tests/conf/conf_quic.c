@@ -146,13 +146,12 @@ static void wrong(void **state)
         {IN_QUIC("key: " SECRET) "  require: keys\n", "transport.private_key: is missing"},
         {IN_QUIC("key: " SECRET) "network: {tcp: {look: connect}}\n",
          "network.tcp.look: connect is not"},
-        {"role: server\nlisten: {addr: ':9-12'}\nallow: any\ntransport: {protocol: quic, "
-         "private_key: " HEX ", require: keys, quic: {key: " SECRET "}}\n",
-         "listen.addr: quic takes no range"},
-        {"role: client\nserver: {addr: '203.0.113.7:9-12', public_key: " HEX "}\n"
-         "socks5: [{listen: '127.0.0.1:1080'}]\ntransport: {protocol: quic, quic: {key: " SECRET
-         "}}\n",
-         "server.addr: quic takes no range"},
+        {"role: server\nlisten: {addr: ':9-12'}\nallow: any\ntransport: {protocol: quic, quic: "
+         "{auth: none}}\n",
+         "listen.addr: quic with auth: none takes no range"},
+        {"role: client\nserver: {addr: '203.0.113.7:9-12'}\n"
+         "socks5: [{listen: '127.0.0.1:1080'}]\ntransport: {protocol: quic, quic: {auth: none}}\n",
+         "server.addr: quic with auth: none takes no range"},
         {IN_QUIC("key: " SECRET) "  kcp: {key_before: an older one}\n",
          "transport.kcp.key_before: quic"},
     };
