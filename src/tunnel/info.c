@@ -65,7 +65,7 @@ void pq_stream_cut(struct pq_stream *st, int err)
     pq_session_wake(st->ses);
     pq_list_remove(&st->node);
     pq_list_remove(&st->dirty);
-    pq_stream_leave(st);
+    pq_stream_leave(st->ses, st);
     st->ss = NULL;
     st->ended = true;
     st->ev->end(st->ctx, err);

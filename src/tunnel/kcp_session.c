@@ -188,7 +188,7 @@ static void carry_over(struct pq_session *s, struct pq_stream *st)
         return;
     const bool again = st->ended;
     pq_list_remove(&st->node);
-    pq_stream_leave(st);
+    pq_stream_leave(st->ses, st);
     st->ss = NULL;
     st->ended = true;
     if (!again)

@@ -24,9 +24,8 @@ struct pq_stream *pq_stream_new(struct pq_session *s)
     return st;
 }
 
-void pq_stream_leave(struct pq_stream *st)
+void pq_stream_leave(struct pq_session *s, struct pq_stream *st)
 {
-    struct pq_session *s = st->ses;
     s->hub->n_streams--;
     s->share->streams--;
     st->ses = NULL;
@@ -38,7 +37,7 @@ void pq_stream_free(struct pq_stream *st)
     pq_list_remove(&st->dirty);
     pq_chunkq_clear(&st->q.held);
     if (st->ses)
-        pq_stream_leave(st);
+        pq_stream_leave(st->ses, st);
     free(st->tag);
     free(st->target);
     free(st);
@@ -253,7 +252,7 @@ void pq_session_end_now(struct pq_session *s, int err)
     while ((n = pq_list_pop(&s->streams))) {
         struct pq_stream *st = PQ_OF(n, struct pq_stream, node);
         bool again = st->ended; /* the peer has closed it before */
-        pq_stream_leave(st);
+        pq_stream_leave(s, st);
         st->ss = NULL;
         st->ended = true;
         if (!again)

@@ -567,7 +567,7 @@ void pq_hub_bound_half(struct pq_hub *h); /* of too many half-open sessions one 
 void pq_session_end_now(struct pq_session *s, int err); /* where nothing goes on using it */
 void pq_session_wake(struct pq_session *s);             /* pull may have something */
 struct pq_stream *pq_stream_new(struct pq_session *s);
-void pq_stream_leave(struct pq_stream *st); /* it is none of its session's any more */
+void pq_stream_leave(struct pq_session *s, struct pq_stream *st); /* it is none of its any more */
 void pq_stream_free(struct pq_stream *st);
 
 /* Ends a stream at once, at both ends; its owner is told `err` and may free it. */
