@@ -65,7 +65,7 @@ static int send_one(const struct pq_conf *c, const char *text)
 
 struct figures {
     const char *target; /* as written, or NULL */
-    bool json, open;
+    bool json, open, quic;
     unsigned asked, answers, refused;
     int result;                    /* the last one */
     double min, max, sum, squares; /* ms */
@@ -109,7 +109,9 @@ static void on_event(void *ctx, const struct pq_probe_event *ev)
         if (!f->json)
             printf("server %s answers after %.1f ms, %s\n", pq_addr_str(&ev->peer, peer),
                    ms(ev->ns),
-                   ev->secure ? "with keys of this session's own" : "on the classic wire");
+                   f->quic      ? "over QUIC"
+                   : ev->secure ? "with keys of this session's own"
+                                : "on the classic wire");
     } else if (ev->seq) {
         f->asked = ev->seq > f->asked ? ev->seq : f->asked;
         if (ev->kind == PQ_PROBE_ANSWER)
@@ -260,7 +262,7 @@ static bool read_options(int argc, char **argv, struct options *o)
 static int probe(struct pq_conf *c, const struct options *o)
 {
     char host[256];
-    struct figures f = {.target = o->target, .json = o->json};
+    struct figures f = {.target = o->target, .json = o->json, .quic = c->over_quic};
     struct pq_probe_seen seen = {.datagrams = 0};
     struct pq_probe_conf pc = {.count = (unsigned)o->count,
                                .interval = (pq_ns)(o->interval * (double)PQ_SEC),
