@@ -75,7 +75,7 @@ def test_packets_that_a_rule_takes_away() -> None:
                 "add rule netdev lab out ip id & 0x1f == 7 counter drop",
             ]
         )
-        result = lab.load("fetch", "--bytes", 5_000_000, limit=30)
+        result = lab.load("fetch", "--bytes", 30_000_000, limit=30)
         expect(result["failed"] == 0, f"download: {result}")
         pair.server.wait_log("a firewall rule here drops what leaves", 3)
         expect("counter packets 0 " not in lab.s.firewall(), "no packet was taken away")
