@@ -62,3 +62,13 @@ int pq_rt_batch_close(struct pq_rt_batch *b)
     pq_nl_close(&b->nl);
     return b->e;
 }
+
+void pq_rt_batch_sweep(struct pq_rt_batch *b, uint16_t type, size_t head, pq_nl_fn fn, void *arg)
+{
+    int e = 0;
+    do {
+        pq_rt_batch_open(b);
+        e = pq_nl_dump(type, head, fn, arg);
+        pq_rt_batch_close(b);
+    } while (b->done && (!e || e == -EINTR));
+}

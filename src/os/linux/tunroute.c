@@ -190,20 +190,14 @@ static int on_our_route(const struct pq_nl_msg *m, void *arg)
     return 0;
 }
 
-/* A list that changes while it is read may come with gaps. */
 static void remove_routes(uint32_t table, int oif)
 {
     struct ours *o = calloc(1, sizeof *o);
-    int e = 0;
     if (!o)
         return;
     o->table = table;
     o->oif = oif;
-    do {
-        pq_rt_batch_open(&o->batch);
-        e = pq_nl_dump(RTM_GETROUTE, sizeof(struct rtmsg), on_our_route, o);
-        pq_rt_batch_close(&o->batch);
-    } while (o->batch.done && (!e || e == -EINTR));
+    pq_rt_batch_sweep(&o->batch, RTM_GETROUTE, sizeof(struct rtmsg), on_our_route, o);
     free(o);
 }
 

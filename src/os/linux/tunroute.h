@@ -82,4 +82,9 @@ void pq_rt_batch_open(struct pq_rt_batch *b);
 struct pq_nl_out *pq_rt_batch_add(struct pq_rt_batch *b, uint16_t type, uint16_t flags,
                                   const void *head, size_t n);
 int pq_rt_batch_close(struct pq_rt_batch *b); /* sends the rest; returns the first error or 0 */
+
+/* Asks for all entries of a kind and lets `fn`, whose ctx is `arg`, put into the batch what takes
+ * back those that are to go; again until none is left, since a list that changes while it is read
+ * may come with gaps. */
+void pq_rt_batch_sweep(struct pq_rt_batch *b, uint16_t type, size_t head, pq_nl_fn fn, void *arg);
 #endif

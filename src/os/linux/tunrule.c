@@ -114,21 +114,15 @@ static int on_rule(const struct pq_nl_msg *m, void *arg)
     return 0;
 }
 
-/* Removes all rules of these priorities, also those that a killed program left.  A list that
- * changes while it is read may come with gaps. */
+/* Removes all rules of these priorities, also those that a killed program left. */
 static void remove_rules(uint32_t first, uint32_t last)
 {
     struct removal *r = calloc(1, sizeof *r);
-    int e = 0;
     if (!r)
         return;
     r->first = first;
     r->last = last;
-    do {
-        pq_rt_batch_open(&r->batch);
-        e = pq_nl_dump(RTM_GETRULE, sizeof(struct fib_rule_hdr), on_rule, r);
-        pq_rt_batch_close(&r->batch);
-    } while (r->batch.done && (!e || e == -EINTR));
+    pq_rt_batch_sweep(&r->batch, RTM_GETRULE, sizeof(struct fib_rule_hdr), on_rule, r);
     free(r);
 }
 
