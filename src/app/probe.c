@@ -78,6 +78,13 @@ static void finish(struct pq_probe *p)
         end_all(NULL);
 }
 
+const char *pq_probe_wire(const struct pq_probe_event *ev, bool quic)
+{
+    return quic         ? "over QUIC"
+           : ev->secure ? "with keys of this session's own"
+                        : "on the classic wire";
+}
+
 static void tell(struct pq_probe *p, enum pq_probe_kind kind, const struct request *r, pq_ns ns,
                  int result)
 {

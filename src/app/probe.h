@@ -28,6 +28,9 @@ struct pq_probe_event {
                             -1: it does not tell */
 };
 
+/* What protects the answers, in words to be printed behind "it answers, ...". */
+const char *pq_probe_wire(const struct pq_probe_event *ev, bool quic);
+
 struct pq_probe_seen {    /* what has come to this client's ports, answers or not */
     uint64_t datagrams;   /* with content */
     uint64_t foreign;     /* ... that could not be opened: another key or cipher, or noise */

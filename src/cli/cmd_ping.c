@@ -108,10 +108,7 @@ static void on_event(void *ctx, const struct pq_probe_event *ev)
         f->open = true;
         if (!f->json)
             printf("server %s answers after %.1f ms, %s\n", pq_addr_str(&ev->peer, peer),
-                   ms(ev->ns),
-                   f->quic      ? "over QUIC"
-                   : ev->secure ? "with keys of this session's own"
-                                : "on the classic wire");
+                   ms(ev->ns), pq_probe_wire(ev, f->quic));
     } else if (ev->seq) {
         f->asked = ev->seq > f->asked ? ev->seq : f->asked;
         if (ev->kind == PQ_PROBE_ANSWER)

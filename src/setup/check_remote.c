@@ -13,6 +13,7 @@
 
 struct seen_rtt {
     bool open, secure, quic;
+    const char *wire; /* in words, once open */
     unsigned answers, lost;
     double first, min, max, sum; /* ms */
 };
@@ -26,6 +27,7 @@ static void on_event(void *ctx, const struct pq_probe_event *ev)
     if (ev->kind == PQ_PROBE_OPEN) {
         r->first = ms;
         r->secure = ev->secure;
+        r->wire = pq_probe_wire(ev, r->quic);
     }
     if (ev->kind != PQ_PROBE_ANSWER)
         return;
@@ -40,10 +42,7 @@ static void add_answers(const struct seen_rtt *r, const struct pq_probe_seen *se
 {
     const double mean = r->answers ? r->sum / r->answers : 0;
     pq_finding_add(f, PQ_FINDING_OK, "server", NULL, "it answers, the first time after %.0f ms, %s",
-                   r->first,
-                   r->quic     ? "over QUIC"
-                   : r->secure ? "with keys of the session's own"
-                               : "on the classic wire");
+                   r->first, r->wire);
     if (!r->secure && !r->quic)
         pq_finding_add(f, PQ_FINDING_NOTE, "keys", "run this program at both ends",
                        "what is recorded now can be read by whoever gets transport.kcp.key later");
