@@ -33,6 +33,7 @@ static const struct command {
      "      --user NAME       a link for each; again for more\n"
      "      --label TEXT      name in the links; the host's\n"
      "      --no-tun          no TUN device for clients that send everything\n"
+     "      --quic            speak QUIC in place of kcp; the links say so to clients\n"
      "      --bridge PORTS    let clients reach these ports of this machine; or: all\n"
      "      --key-of LINK     one more server for who has this link: makes a link for all\n"
      "      --bundle FILE     make an archive with program and link, to carry by hand\n"

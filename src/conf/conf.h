@@ -227,6 +227,11 @@ struct pq_conf_msgs { /* what was wrong, and what was odd */
     char prefix[24];   /* of what is said: "tunnels[2]." */
 };
 
+/* Whether others than the file's owner can read or change it; root's may be read by the service of
+ * ours. */
+struct stat;
+bool pq_conf_is_open(const struct stat *st);
+
 /* Reads and checks a file, and the lists that its rules name.  *out is owned by the caller
  * (pq_conf_free), also on error. Returns 0, or PQ_EINVAL if `msgs` holds at least one error. */
 int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msgs);

@@ -99,13 +99,12 @@ static char *read_file(const char *path, size_t *n, struct stat *st, struct pq_c
     return NULL;
 }
 
-/* Whether others than the file's owner, and the service of ours, can read it. */
-static bool is_open(const struct stat *st)
+bool pq_conf_is_open(const struct stat *st)
 {
     const struct group *g;
-    if (!S_ISREG(st->st_mode) || !(st->st_mode & (S_IRGRP | S_IROTH)))
+    if (!S_ISREG(st->st_mode) || !(st->st_mode & (S_IRWXG | S_IRWXO)))
         return false;
-    if (st->st_mode & S_IROTH || st->st_uid != 0)
+    if (st->st_mode & (S_IWGRP | S_IRWXO) || st->st_uid != 0)
         return true;
     g = getgrgid(st->st_gid);
     return !g || strcmp(g->gr_name, PQ_SERVICE_USER) != 0;
@@ -123,9 +122,11 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
         return PQ_EINVAL;
     }
     int e = pq_conf_parse(out, text, n, msgs);
-    if (is_open(&st) && pq_conf_has_key(out))
-        pq_conf_say(msgs, false, 0,
-                    "other users of this machine can read the key in it; chmod 600 %s", path);
+    if (pq_conf_is_open(&st) && pq_conf_has_key(out))
+        pq_conf_say(
+            msgs, false, 0,
+            "other users of this machine can read or change it, and it holds a key; chmod 600 %s",
+            path);
     explicit_bzero(text, n);
     free(text);
     pq_conf_load_all_lists(out, path, msgs);

@@ -40,11 +40,12 @@ static void check_file(const char *path, struct pq_findings *f)
     struct stat st;
     if (stat(path, &st))
         return;
-    if (st.st_mode & (S_IRWXG | S_IRWXO))
+    if (pq_conf_is_open(&st))
         NOTE(f, "file", "chmod 600 it", "%s holds keys, and others can read or change it (mode %o)",
              path, st.st_mode & 07777U);
     else
-        OK(f, "file", "%s is for its owner alone", path);
+        OK(f, "file", "%s is for its owner%s alone", path,
+           st.st_mode & S_IRGRP ? " and the service" : "");
 }
 
 /* With users a server wants clocks that are not far off where its file of stamps is new. */

@@ -25,7 +25,7 @@ struct pq_init_opts {
     const char *user[PQ_SETUP_USERS]; /* none: one, "user" */
     unsigned n_users;
     struct pq_range server_ports; /* none: a free one is chosen */
-    bool no_tun;
+    bool no_tun, quic;
     const char *key_of; /* link of a user whose other servers these are; NULL: none */
     const char *bridge; /* ports of this machine's own that clients may reach; "all"; NULL: none */
     bool qr;            /* print the code even where the output is no terminal */

@@ -43,7 +43,8 @@ static bool read_link(struct client_setup *v)
     if (e && m.errors > m.n)
         pq_setup_say("the link: and more");
     v->plan.link = &v->link;
-    return !e;
+    return !e && (!v->link.quic || pq_setup_can_quic("ask for a link over kcp, which \"paqet init "
+                                                     "server\" without --quic makes"));
 }
 
 static bool can_bind(const struct pq_addr *a)
@@ -230,6 +231,7 @@ static const char advice[] =
     "All is installed, and goes on trying, but the server does not answer yet. What it may be:\n"
     "  a firewall in front of the server (the provider's panel) keeps TCP to its port out;\n"
     "  paqet does not run there, or the link is an old one: \"paqet link\" there shows today's;\n"
+    "%s"
     "  something on the way drops the packets.\n"
     "To find out, type both at the same time:\n"
     "  at the server: sudo paqet check -c /etc/paqet/server.yaml --listen 20\n"
@@ -240,7 +242,10 @@ static bool check_server(const struct client_setup *v)
     double rtt;
     int result;
     if (!pq_setup_ping(v->s.conf, NULL, 3, PING_SECONDS, &rtt, &result)) {
-        fprintf(stderr, advice, v->s.conf);
+        fprintf(stderr, advice,
+                v->link.quic ? "  the clocks of both machines differ by more than two minutes;\n"
+                             : "",
+                v->s.conf);
         return false;
     }
     printf("the server answers, in %.1f ms\n", rtt);
@@ -263,10 +268,10 @@ static void check_target(const struct client_setup *v)
         printf("NOTE: the server did not say whether it reaches %s\n", target);
     else if (result == 2)
         printf("NOTE: the server's rules do not allow %s. On the server, either make it anew with\n"
-               "  paqet init server --force --bridge %s\n"
+               "  paqet init server --force%s --bridge %s\n"
                "or add to \"allow:\" in its /etc/paqet/server.yaml, and restart it:\n"
                "  - \"%s\"\n",
-               target, all ? "all" : v->s.o->ports, target);
+               target, v->link.quic ? " --quic" : "", all ? "all" : v->s.o->ports, target);
     else if (result > 0 && all)
         return; /* no port is meant more than others */
     else if (result > 0)

@@ -273,7 +273,7 @@ static bool read_bridge(struct pq_server_setup *v)
 void pq_server_link(const struct pq_server_setup *v, unsigned user, struct pq_setup_link *l)
 {
     const struct pq_server_plan *p = &v->plan;
-    *l = (struct pq_setup_link){.n_servers = v->n_addresses, .has_secret = true};
+    *l = (struct pq_setup_link){.n_servers = v->n_addresses, .has_secret = true, .quic = p->quic};
     for (unsigned i = 0; i < v->n_addresses; i++) {
         struct pq_link_server *s = &l->server[i];
         memcpy(s->host, v->address[i], sizeof s->host);
@@ -393,7 +393,7 @@ static bool write_all(struct pq_server_setup *v)
     pq_text_free(text);
     if (ok)
         printf("wrote %s\n", v->s.conf);
-    return ok && write_state(v);
+    return ok && (v->plan.quic || write_state(v)); /* over QUIC nothing is kept */
 }
 
 static bool start(struct pq_server_setup *v)
@@ -417,6 +417,8 @@ static void print_found(const struct pq_server_setup *v)
     char ports[PQ_RANGE_STRLEN];
     pq_range_str(&v->plan.ports, ports);
     printf("interface %s, address %s, port %s", v->path.iface.name, v->address[0], ports);
+    if (v->plan.quic)
+        printf(", over QUIC");
     if (v->plan.tun)
         printf(", network of a TUN device 10.%u.%u.0/24", v->plan.tun4_net[1], v->plan.tun4_net[2]);
     printf("\n");
@@ -454,6 +456,10 @@ static void print_links(const struct pq_server_setup *v)
            "%s in.\n"
            "The links are kept in %s/links; \"paqet link\" shows them again.\n",
            pq_range_str(&v->plan.ports, ports), v->s.o->folder);
+    if (v->plan.quic)
+        printf(
+            "It speaks QUIC: clients need a paqet that has it (\"paqet version\" says so), and a "
+            "clock that is right to two minutes.\n");
     explicit_bzero(text, sizeof text);
 }
 
@@ -487,7 +493,9 @@ static void find_label(struct pq_server_setup *v)
 static int run(struct pq_server_setup *v)
 {
     char link[PQ_LINK_MAX];
+    v->plan.quic = v->s.o->quic;
     if (!pq_server_read_key_of(v) || !name_users(v) || !read_bridge(v) ||
+        (v->plan.quic && !pq_setup_can_quic("leave --quic out, so that kcp is used")) ||
         !pq_setup_may_write(&v->s))
         return 1;
     if (!pq_setup_displace(&v->s) || !find_addresses(v) || !find_ports(v) || !make_keys(v) ||

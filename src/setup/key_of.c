@@ -17,6 +17,8 @@ static bool fits(const struct pq_server_setup *v)
         keys = keys && l->server[i].has_key;
     if (!keys || strlen(l->key) >= sizeof v->plan.key || strcmp(l->block, "aes-128-gcm") != 0)
         why = "it is none that \"paqet init server\" has made";
+    else if (v->s.o->quic && !l->quic)
+        why = "it is a link over kcp, and one configuration has one transport: leave --quic out";
     else if (v->s.o->n_users > 1)
         why = "it is of one user: say --user once, for the name that he has here";
     if (why)
@@ -32,7 +34,10 @@ bool pq_server_read_key_of(struct pq_server_setup *v)
     const int e = pq_link_read(v->s.o->key_of, &v->of, &m);
     for (unsigned i = 0; i < m.n; i++)
         pq_setup_say("--key-of: the link: %s", m.v[i].text);
-    return !e && fits(v);
+    if (e || !fits(v))
+        return false;
+    v->plan.quic = v->of.quic; /* one configuration is for all its servers */
+    return true;
 }
 
 bool pq_server_take_keys(struct pq_server_setup *v)

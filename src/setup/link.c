@@ -14,11 +14,14 @@
 #define VERSION  "v1/"
 #define NAME_LEN 32 /* of a parameter */
 
+#define QUIC_MTU_MIN 1236 /* as transport.quic.mtu */
+#define QUIC_MTU_MAX 1452
+
 struct reader {
     struct pq_setup_link *l;
     struct pq_link_msgs *m;
     unsigned keys; /* of servers, own format */
-    bool has_key;
+    bool has_key, has_protocol;
 };
 
 __attribute__((format(printf, 3, 4))) static void say(struct pq_link_msgs *m, bool error,
@@ -215,6 +218,16 @@ static void read_tun(struct reader *r, const char *value)
         *to = net;
 }
 
+static void read_protocol(struct reader *r, const char *value)
+{
+    if (r->has_protocol)
+        FAIL(r, "p: is there twice");
+    else if (strcmp(value, "quic") != 0 && strcmp(value, "kcp") != 0)
+        FAIL(r, "p: '%.20s' is neither kcp nor quic", value);
+    r->has_protocol = true;
+    r->l->quic = strcmp(value, "quic") == 0;
+}
+
 static void read_fec(struct reader *r, const char *value)
 {
     char data[PQ_LINK_WORD] = "";
@@ -239,6 +252,8 @@ static void own_parameter(struct reader *r, const char *name, const char *value)
         read_server_key(r, value);
     else if (!strcmp(name, "u"))
         read_secret(r, value);
+    else if (!strcmp(name, "p"))
+        read_protocol(r, value);
     else if (!strcmp(name, "b"))
         read_block(r, name, value);
     else if (!strcmp(name, "m"))
@@ -332,17 +347,35 @@ static void read_parameters(struct reader *r, const char *text, size_t n)
 
 /* ---- the whole */
 
+/* What is KCP's alone has no place beside it. */
+static void check_quic(struct reader *r)
+{
+    const struct pq_setup_link *l = r->l;
+    if (*l->block || *l->mode || l->dshard || l->pshard)
+        FAIL(r, "%s: is of kcp, and the link is of quic (p)",
+             *l->block  ? "b"
+             : *l->mode ? "m"
+                        : "fec");
+    if (!r->has_key)
+        FAIL(r, "k: the key is missing; was the link cut off?");
+    if (l->mtu && (l->mtu < QUIC_MTU_MIN || l->mtu > QUIC_MTU_MAX))
+        FAIL(r, "mtu: is not a number from %d to %d, as quic (p) needs it", QUIC_MTU_MIN,
+             QUIC_MTU_MAX);
+}
+
 /* What must be there, and what follows from what is not. */
 static void complete(struct reader *r)
 {
     struct pq_setup_link *l = r->l;
     const bool own = l->format == PQ_LINK_OWN;
     enum pq_cipher c;
+    if (l->quic)
+        check_quic(r);
     if (!*l->block)
         memcpy(l->block, own ? "aes-128-gcm" : "aes", own ? sizeof "aes-128-gcm" : sizeof "aes");
-    if (!r->has_key && !pq_cipher_from_name(l->block, &c) && pq_cipher_needs_key(c))
+    if (!r->has_key && !l->quic && !pq_cipher_from_name(l->block, &c) && pq_cipher_needs_key(c))
         FAIL(r, "%s: the key is missing; was the link cut off?", own ? "k" : "key");
-    for (unsigned i = 0; !r->keys && i < l->n_servers; i++)
+    for (unsigned i = 0; !r->keys && !l->quic && i < l->n_servers; i++)
         if (pq_range_size(&l->server[i].ports) > 1)
             FAIL(r, "server %u: a range of ports is only for servers with a public key (%s)", i + 1,
                  own ? "s" : "which such links have not");

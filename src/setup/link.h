@@ -32,7 +32,10 @@ struct pq_setup_link {
     struct pq_link_server server[PQ_LINK_SERVERS];
     unsigned n_servers;
     char name[PQ_LINK_TEXT]; /* what the user calls it; may be empty */
-    char key[PQ_LINK_TEXT];  /* transport.kcp.key; empty where the cipher needs none */
+    char key[PQ_LINK_TEXT];  /* transport.kcp.key, or that of quic; empty where the cipher needs
+                                none */
+    bool quic;               /* transport.protocol: quic; then block is of no use, mode and FEC are
+                                not said */
     bool has_secret;
     uint8_t secret[PQ_LINK_KEY_LEN];             /* transport.private_key of the user */
     char block[PQ_LINK_WORD];                    /* always set */

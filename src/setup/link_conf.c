@@ -21,6 +21,20 @@ static void take_text(char *out, size_t cap, const char *text, const char *usual
     snprintf(out, cap, "%s", text && strcmp(text, usual) != 0 ? text : "");
 }
 
+/* What either transport has, as far as links say it. */
+static void take_transport(const struct pq_conf *c, struct pq_setup_link *l)
+{
+    l->quic = c->over_quic;
+    snprintf(l->block, sizeof l->block, "%s",
+             l->quic ? "aes-128-gcm" : pq_cipher_name(c->cipher)); /* not said, or as it is */
+    l->mtu = !c->mtu_set ? 0 : l->quic ? c->quic.mtu : c->kcp.mtu;
+    if (l->quic)
+        return;
+    take_text(l->mode, sizeof l->mode, c->kcp.mode, "fast");
+    l->dshard = c->kcp.dshard > 0 && c->kcp.pshard > 0 ? c->kcp.dshard : 0;
+    l->pshard = l->dshard ? c->kcp.pshard : 0;
+}
+
 int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup_link *l,
                       char why[160])
 {
@@ -32,8 +46,8 @@ int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup
                  "shows the links that init made");
         return PQ_EINVAL;
     }
-    if (c->over_quic) {
-        snprintf(why, 160, "transport.protocol: quic cannot be said in a link yet");
+    if (c->over_quic && c->quic.open) {
+        snprintf(why, 160, "transport.quic.auth: none cannot be said in a link, which needs a key");
         return PQ_EINVAL;
     }
     for (unsigned i = 0; i < c->n_servers; i++) {
@@ -50,23 +64,19 @@ int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup
         }
     }
     if (c->kcp.key && strlen(c->kcp.key) >= sizeof l->key) {
-        snprintf(why, 160, "transport.kcp.key is longer than a link may hold (%d bytes)",
-                 PQ_LINK_TEXT - 1);
+        snprintf(why, 160, "transport.%s.key is longer than a link may hold (%d bytes)",
+                 c->over_quic ? "quic" : "kcp", PQ_LINK_TEXT - 1);
         return PQ_EINVAL;
     }
     take_text(l->key, sizeof l->key, c->kcp.key, "");
     l->has_secret = c->has_secret && l->server[0].has_key;
     if (l->has_secret)
         memcpy(l->secret, c->secret, sizeof l->secret);
-    snprintf(l->block, sizeof l->block, "%s", pq_cipher_name(c->cipher));
-    take_text(l->mode, sizeof l->mode, c->kcp.mode, "fast");
+    take_transport(c, l);
     take_text(l->look, sizeof l->look, c->look_text, "plausible");
     join_flags(&c->local_flag_text, l->local_flag);
     join_flags(&c->remote_flag_text, l->remote_flag);
-    l->mtu = c->mtu_set ? c->kcp.mtu : 0;
     l->conn = c->conn > 1 ? c->conn : 0;
-    l->dshard = c->kcp.dshard > 0 && c->kcp.pshard > 0 ? c->kcp.dshard : 0;
-    l->pshard = l->dshard ? c->kcp.pshard : 0;
     l->tun4 = c->tun.enabled && c->tun.has4 ? c->tun.net4 : (struct pq_net){.bits = 0};
     l->tun6 = c->tun.enabled && c->tun.has6 ? c->tun.net6 : (struct pq_net){.bits = 0};
     snprintf(l->name, sizeof l->name, "%s", name);

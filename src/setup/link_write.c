@@ -111,6 +111,7 @@ static void write_own(struct writer *w, const struct pq_setup_link *l)
     put_server_keys(w, l);
     if (l->has_secret)
         put_key(w, "u", l->secret);
+    put_word(w, "p", l->quic ? "quic" : "");
     put_word(w, "b", strcmp(l->block, "aes-128-gcm") ? l->block : "");
     put_word(w, "m", l->mode);
     put_word(w, "l", l->look);
@@ -142,6 +143,9 @@ static void write_query(struct writer *w, const struct pq_setup_link *l)
 
 static const char *not_sayable(const struct pq_setup_link *l)
 {
+    if (l->quic)
+        return "that format has no place for QUIC, and the programs that read it do not speak that "
+               "of this program";
     for (unsigned i = 0; i < l->n_servers; i++)
         if (l->server[i].has_key)
             return "that format has no place for public keys, and this server answers nobody "

@@ -68,6 +68,17 @@ static bool put(struct pq_setup *s, const char *from, const char *to, unsigned m
     return !e && pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_PLAIN, to);
 }
 
+bool pq_setup_can_quic(const char *instead)
+{
+    const struct pq_transport *t;
+    if (!pq_app_load_quic(&t))
+        return true;
+    pq_setup_say("this program cannot speak QUIC here, see above; %s, or use a program that can "
+                 "(those of script/release, but for mips; the packages)",
+                 instead);
+    return false;
+}
+
 bool pq_setup_program(struct pq_setup *s)
 {
     char self[PATH_MAX], opened[32];

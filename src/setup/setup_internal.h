@@ -140,6 +140,10 @@ int pq_setup_find_program(char out[PATH_MAX]);
  * Returns false after it has said what is wrong. */
 bool pq_setup_program(struct pq_setup *s);
 
+/* Whether this program can speak QUIC here.  Returns false after it has said what is missing, and
+ * `instead`: what to do without. */
+bool pq_setup_can_quic(const char *instead);
+
 /* ---- remove.c */
 
 /* Undoes the entry, and says what could not be. */
@@ -152,6 +156,7 @@ void pq_setup_undo_entry(const struct pq_made_entry *e, const char *folder);
 
 struct pq_server_plan {
     struct pq_range ports;
+    bool quic;          /* transport.protocol: quic in place of kcp */
     const char *ifname; /* NULL: found at each start */
     char key[2 * PQ_SETUP_KEYS + 1];
     uint8_t secret[PQ_SETUP_KEYS], public_key[PQ_SETUP_KEYS];
@@ -165,7 +170,7 @@ struct pq_server_plan {
     uint8_t tun4_net[4], tun6_net[16]; /* networks of /24 and /64; ours is .1, ... */
     uint8_t first_inner;               /* ... the users' from this one on; 0: from .2 on */
     const char *bridge;                /* ports, or "all"; NULL: none */
-    const char *state;                 /* NULL: the usual file */
+    const char *state;                 /* NULL: the usual file; over QUIC there is none */
 };
 
 char *pq_yaml_server(const struct pq_server_plan *p);

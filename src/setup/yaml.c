@@ -74,6 +74,11 @@ static void put_net(FILE *f, const char *key, const struct pq_net *n)
             pq_addr_is4(&n->ip) ? n->bits - 96U : n->bits);
 }
 
+static const char *protocol_name(bool quic)
+{
+    return quic ? "quic" : "kcp";
+}
+
 /* ---- server */
 
 void pq_plan_inner(const struct pq_server_plan *p, unsigned i, struct pq_net *net4,
@@ -158,12 +163,12 @@ char *pq_yaml_server(const struct pq_server_plan *p)
     put_rules(t.f, p->bridge);
     if (p->tun)
         put_tun(t.f, p);
-    fputs("transport:\n  protocol: kcp\n", t.f);
+    fprintf(t.f, "transport:\n  protocol: %s\n", protocol_name(p->quic));
     put_hex(t.f, "  private_key", p->secret);
     fputs("  require: keys # nobody else gets any answer\n", t.f);
-    if (p->state)
+    if (p->state && !p->quic)
         put(t.f, "  state", p->state);
-    fputs("  kcp:\n    block: aes-128-gcm\n", t.f);
+    fprintf(t.f, "  %s:\n%s", protocol_name(p->quic), p->quic ? "" : "    block: aes-128-gcm\n");
     put(t.f, "    key", p->key);
     put_users(t.f, p);
     return end(&t);
@@ -274,12 +279,13 @@ char *pq_yaml_client(const struct pq_client_plan *p)
     if (p->tun)
         put_client_tun(t.f, p);
     put_packets(t.f, l);
-    fputs("transport:\n  protocol: kcp\n", t.f);
+    fprintf(t.f, "transport:\n  protocol: %s\n", protocol_name(l->quic));
     put_number(t.f, "  conn", l->conn);
     if (l->has_secret)
         put_hex(t.f, "  private_key", l->secret);
-    fputs("  kcp:\n", t.f);
-    put(t.f, "    block", l->block);
+    fprintf(t.f, "  %s:\n", protocol_name(l->quic));
+    if (!l->quic)
+        put(t.f, "    block", l->block);
     if (*l->key)
         put(t.f, "    key", l->key);
     if (*l->mode)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -291,6 +292,90 @@ def test_setup_with_quic() -> None:
         expect("kcp, quic" in said, f"the installed program has no QUIC: {said}")
         (machine.root / "root/away.so").rename(machine.root / "root/quic.so")
         machine.check("init", "--remove")
+        expect(machine.files() == before, f"left: {machine.files() - before}")
+
+
+def bring_quic(*machines: Machine) -> None:
+    """The module beside the program, as in a build folder, and what it needs; a static program has it inside."""
+    if not paqet.built_with("quic"):
+        raise Skip("the program is built without QUIC (ngtcp2 with GnuTLS)")
+    module = Path(paqet.program()).with_name("quic.so")
+    for machine in machines if module.exists() else ():
+        shutil.copy(module, machine.root / "root/quic.so")
+        for library in libraries(str(module)):
+            machine.add(library)
+
+
+@test()
+def test_setup_quic() -> None:
+    """One command on each side, over QUIC: two users by their keys, of whom one uses a bundle, the
+    other all of his machine. Nobody else gets an answer."""
+    with Lab(third=True) as lab:
+        make_internet(lab)
+        server, client = Machine(lab.s), Machine(lab.c)
+        bring_quic(server, client)
+        before = server.files(), client.files()
+        users = ("--user", "ali", "--user", "sara", "--bridge", "80")
+        said = server.check("init", "server", "--quic", "--address", lab.s.ip4, "--port", "20000-20100", *users)
+        expect("&p=quic" in link_in(said) and "It speaks QUIC" in said, f"it says: {said}")
+        server.check("link", "--user", "ali", "--bundle", "/tmp/for-ali.tar")
+        with tarfile.open(server.root / "tmp/for-ali.tar") as tar:
+            tar.extractall(client.root / "tmp", filter="data")
+        said = client.check("init", "client", "/tmp/paqet/link")
+        expect("the proxy has brought an answer" in said, f"it says: {said}")
+        check_page(lab, "socks5h://127.0.0.1:1080")
+        check_quic_session(server, "ali")
+        again = client.check("link", "-c", "/etc/paqet/client.yaml", "--user", "x")
+        expect(again.split("#")[0] == client.read("tmp/paqet/link").split("#")[0].split("&t=")[0], f"another link: {again}")
+        client.check("init", "--remove")
+        client.check("init", "client", "-", "--tun", text=server.check("link", "--user", "sara"))
+        wait_until(lambda: fetch(lab) == "1000", 10, "a page without a proxy")
+        check_quic_session(server, "sara")
+        client.check("init", "--remove")
+        check_quic_bridge(lab, server, client)
+        (client.root / "tmp/paqet").rename(client.root / "root/carried")
+        server.check("init", "--remove")
+        client.check("init", "--remove")
+        shutil.rmtree(client.root / "root/carried")
+        (server.root / "tmp/for-ali.tar").unlink()
+        expect((server.files(), client.files()) == before, f"left: {server.files() - before[0]}, {client.files() - before[1]}")
+
+
+def check_quic_session(server: Machine, user: str) -> None:
+    status = server.check("status", "-c", "/etc/paqet/server.yaml", "--json")
+    found = {(session["transport"], session["user"]) for session in json.loads(status)["sessions"]}
+    expect(("quic", user) in found, f"sessions: {found}")
+
+
+def check_quic_bridge(lab: Lab, server: Machine, client: Machine) -> None:
+    """A port of the client's machine leads to the server's own; and the link of one more server speaks QUIC, too."""
+    lab.origin(80)
+    link = server.check("link", "--user", "sara").strip()
+    said = client.check("init", "bridge", link, "--ports", "80")
+    expect("127.0.0.1:80 is reached" in said, f"it says: {said}")
+    size = lab.x.run(["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{size_download}", f"http://{lab.c.ip4}/1000"]).stdout
+    expect(size == "1000", f"the bridge brings {size} bytes")
+    more = ("--key-of", link, "--no-service", "--name", "more", "--address", "192.0.2.9")
+    said = server.check("init", "server", *more)
+    expect("protocol: quic" in server.read("etc/paqet/more.yaml"), "another transport than the link's")
+    kcp = re.sub("&p=quic", "", link)
+    said = server.run("init", "server", "--key-of", kcp, "--quic", "--dry-run", "--name", "other")
+    expect(said.returncode == 1 and "a link over kcp" in said.stderr, f"two transports in one link: {said}")
+
+
+@test()
+def test_setup_quic_is_not_there() -> None:
+    """A program whose module is missing: said at once, with what to do, and nothing is made."""
+    with Lab() as lab:
+        machine = Machine(lab.s)
+        if not Path(paqet.program()).with_name("quic.so").exists():
+            raise Skip("this program has no module of QUIC")
+        before = machine.files()
+        key = "A" * 42 + "A"
+        for argv in (("server", "--quic"), ("client", f"paqet://v1/192.0.2.1:9?k={key}&p=quic")):
+            result = machine.run("init", *argv)
+            expect(result.returncode == 1 and "cannot speak QUIC" in result.stderr, f"it says: {result.stderr}")
+            expect("kcp" in result.stderr, f"no way out: {result.stderr}")
         expect(machine.files() == before, f"left: {machine.files() - before}")
 
 

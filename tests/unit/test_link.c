@@ -94,6 +94,7 @@ static void own(void **state)
         "&b=aes&m=fast2&l=classic&mtu=1200&conn=3&fec=10/3&lf=PA%2CA&rf=S",
         "paqet://v1/a.example:20000-20100,[2001:db8::1]:7?k=" K43 "&s=" S43,
         "paqet://v1/a.example:1?b=none",
+        "paqet://v1/203.0.113.7:20000-20100?k=" K43 "&p=quic&mtu=1452&conn=2",
     };
     for (size_t i = 0; i < COUNT_OF(same); i++) {
         read_ok(same[i], &l, 0);
@@ -120,6 +121,13 @@ static void own(void **state)
     assert_string_equal(l.key, "a & b");
     assert_int_equal(l.dshard, 10);
     assert_string_equal(l.local_flag, "PA,A");
+    assert_false(l.quic);
+    read_ok(same[5], &l, 0);
+    assert_true(l.quic && l.mtu == 1452 && !l.server[0].has_key);
+    assert_int_equal(pq_link_write(&l, PQ_LINK_QUERY, out, why), PQ_ENOTSUP);
+    assert_non_null(strstr(why, "no place for QUIC"));
+    read_ok("paqet://v1/a:1?p=kcp&k=" K43, &l, 0);
+    assert_false(l.quic);
     /* one public key counts for all servers; blanks around do not count; what may be unknown is */
     read_ok(" paqet://v1/a:1,b:2?k=" K43 "&s=" S43 "&Extra=1\r\n", &l, 1);
     assert_true(l.server[1].has_key && l.server[1].key[0] == 0x20);
@@ -206,6 +214,13 @@ static void mistakes(void **state)
         {"paqet://v1/a:1?k=" K43 "&t=10.0.0.1/8&t=10.0.0.2/8", "two addresses", 1},
         {"paqet://v1/a:1?k=" K43 "&fec=10", "DATA/PARITY", 1},
         {"paqet://v1/a:1?k=" K43 "&lf=XX", "lf: 'XX'", 1},
+        {"paqet://v1/a:1?k=" K43 "&p=tcp", "p: 'tcp' is neither", 1},
+        {"paqet://v1/a:1?k=" K43 "&p=quic&p=quic", "p: is there twice", 1},
+        {"paqet://v1/a:1?p=quic", "k: the key is missing", 1},
+        {"paqet://v1/a:1?k=" K43 "&p=quic&b=aes", "b: is of kcp", 1},
+        {"paqet://v1/a:1?k=" K43 "&m=fast&p=quic", "m: is of kcp", 1},
+        {"paqet://v1/a:1?k=" K43 "&p=quic&fec=10/3", "fec: is of kcp", 1},
+        {"paqet://v1/a:1?k=" K43 "&p=quic&mtu=1235", "1236 to 1452", 1},
         {"paqet://a:1?enc=aes", "key: the key is missing", 1},
         {"paqet://a:1?key=x&dshard=3", "pshard: both", 1},
         {"paqet://k@a:1?key=x", "twice", 1},

@@ -163,6 +163,13 @@ static void server_text(void **state)
     load(&c, pq_yaml_server(&p));
     assert_string_equal(c.rules.allow.v[1], "127.0.0.1");
     pq_conf_free(&c);
+#ifdef PQ_WITH_QUIC
+    p.quic = true;
+    load(&c, pq_yaml_server(&p));
+    assert_true(c.over_quic && !c.quic.open && c.require_keys && c.has_secret && !c.state);
+    assert_string_equal(c.kcp.key, p.key);
+    pq_conf_free(&c);
+#endif
 }
 
 static void plan_link(struct pq_setup_link *l, const char *text)
@@ -182,6 +189,11 @@ static void client_text(void **state)
         "paqet://v1/[2001:db8::1]:443,a.example:8443?key=a%20%22%5C%20b&s=" K43 "&u=" K43
         "&b=aes&m=fast2&l=classic&mtu=1200&conn=3&fec=10/3&lf=PA%2CA&rf=S#n",
         "paqet://v1/a.example:1?b=none#n",
+#ifdef PQ_WITH_QUIC
+        "paqet://v1/a.example:20000-20100?k=" K43 "&s=" K43 "&u=" K43
+        "&p=quic&l=classic&mtu=1236#n",
+        "paqet://v1/203.0.113.7:9?key=a%20%22%5C%20bc&p=quic&conn=3#n",
+#endif
     };
     for (size_t i = 0; i < COUNT_OF(links); i++) {
         struct pq_setup_link l, again;
@@ -195,10 +207,11 @@ static void client_text(void **state)
         assert_non_null(text);
         assert_int_equal(pq_conf_parse(&c, text, strlen(text), &m), 0);
         for (unsigned k = 0; k < m.n; k++) /* weak keys and ciphers are warned of, nothing else */
-            assert_non_null(strstr(m.v[k].text, "transport.kcp."));
+            assert_true(strstr(m.v[k].text, "transport.kcp.") || strstr(m.v[k].text, ".quic.key"));
         pq_conf_msgs_free(&m);
         pq_text_free(text);
         assert_int_equal(c.socks5[0].addr.port, 1081);
+        assert_int_equal(c.over_quic, l.quic);
         assert_int_equal(pq_link_from_conf(&c, "n", &again, why), 0);
         assert_int_equal(pq_link_write(&again, PQ_LINK_OWN, out, why), 0);
         assert_string_equal(out, links[i]);
