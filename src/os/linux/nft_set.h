@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* nft_set.h - what nft.c and nft_set.c share: messages of a batch, and the names of the sets. */
+/* nft_set.h - what nft.c, nft_rule.c and nft_set.c share: messages of a batch, and the names of the
+ * sets. */
 #ifndef PQ_OS_LINUX_NFT_SET_H
 #define PQ_OS_LINUX_NFT_SET_H
 #include "os/linux/nft.h"
