@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A server takes only so many half-open sessions of one user. */
+#define AT_ONCE  8  /* sessions of a worker that begin together, ... */
+#define APART_MS 30 /* ... and the others one after the other */
+
 static void on_stop(struct pq_worker *w)
 {
     struct client_worker *cw = w->role;
@@ -82,8 +86,12 @@ static int start_worker(struct client_worker *cw)
 {
     const bool probe = cw->cl->probe.conf != NULL;
     int e = 0;
-    for (unsigned i = 0; !e && i < cw->n_links; i++)
-        e = pq_client_connect(&cw->links[i]);
+    for (unsigned i = 0; !e && i < cw->n_links; i++) {
+        if (i < AT_ONCE)
+            e = pq_client_connect(&cw->links[i]);
+        else
+            pq_client_connect_later(&cw->links[i], (i + 1 - AT_ONCE) * APART_MS);
+    }
     if (!e && probe)
         pq_probe_start(&cw->cl->probe, cw);
     const struct pq_app_tun *t = &cw->cl->tun;

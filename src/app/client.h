@@ -23,6 +23,7 @@ struct link { /* one of transport.conn places for a session */
     struct pq_session *ses; /* NULL = none now */
     unsigned server;        /* that it goes to */
     uv_timer_t timer;       /* reconnect */
+    bool waits;             /* its first session is to begin later */
 };
 
 enum client_try { /* look: auto: how a session begins; what got no answer is followed by the next */
@@ -283,6 +284,9 @@ extern const struct pq_hub_events pq_client_hub_events;
 
 /* Opens a session in this place.  Returns 0 or an error, which was reported. */
 int pq_client_connect(struct link *k);
+
+/* Does so in so many ms; until then the place has no session, and gets none for a request. */
+void pq_client_connect_later(struct link *k, unsigned ms);
 
 /* Whether the session goes to a server that has no way any more: see `server` of its lease. */
 #define WAY_GONE WAYS_MAX

@@ -60,6 +60,24 @@ static void end_replaced(struct client_worker *cw)
     }
 }
 
+static void give_up(struct link *k, const char *why);
+static void on_reconnect(uv_timer_t *t);
+static void on_greet_limit(uv_timer_t *t);
+
+/* A session that has its keys, but has got no answer under them yet.  The server may have had to
+ * forget it, which happens to the oldest where one user begins many at once [12.2]. */
+static void await_first(struct link *k, const struct lease *l, pq_ns now)
+{
+    struct pq_kcp_stats st;
+    pq_session_stats(l->ses, &st);
+    if (!l->by_keys || st.srtt)
+        return;
+    const bool late = now > pq_session_heard(l->ses) + SILENCE_MAX;
+    if (late)
+        give_up(k, "does not know the session that it has begun");
+    uv_timer_start(&k->timer, late ? on_reconnect : on_greet_limit, late ? 0 : PQ_SEC / PQ_MS, 0);
+}
+
 /* The server takes our packets but has not answered the first PING: it waits for the rest of what
  * it takes for another header [8.1]. */
 static void on_greet_limit(uv_timer_t *t)
@@ -67,6 +85,8 @@ static void on_greet_limit(uv_timer_t *t)
     struct link *k = t->data;
     const struct lease *l = k->ses ? pq_session_user(k->ses) : NULL;
     pq_ns now = k->cw->w.now = pq_clock();
+    if (l && l->greeted)
+        await_first(k, l, now);
     if (!l || l->greeted)
         return;
     if (k->cw->cl->app.conf->auto_look && l->by_keys) {
@@ -261,9 +281,16 @@ static void change_look(const struct lease *l)
 static void on_reconnect(uv_timer_t *t)
 {
     struct link *k = t->data;
+    k->waits = false;
     k->cw->w.now = pq_clock();
     if (!k->ses && pq_client_connect(k))
         uv_timer_start(t, on_reconnect, UINT64_C(5) * RECONNECT_MS, 0);
+}
+
+void pq_client_connect_later(struct link *k, unsigned ms)
+{
+    k->waits = true;
+    uv_timer_start(&k->timer, on_reconnect, ms, 0);
 }
 
 static void on_ended(void *ctx, struct pq_session *ses, int err)
@@ -517,6 +544,8 @@ static struct pq_session *pick_session(struct client_worker *cw)
     for (unsigned i = 0; i < cw->n_links; i++) { /* in turn */
         struct link *k = &cw->links[cw->next_link];
         cw->next_link = (cw->next_link + 1) % cw->n_links;
+        if (k->waits)
+            continue;
         const char *why = k->ses ? why_stale(cw, k->ses) : NULL;
         if (why)
             give_up(k, why);

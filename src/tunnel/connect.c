@@ -145,6 +145,15 @@ struct pq_flow *pq_connect_caller(struct pq_hub *h, const struct pq_addr *peer,
     return c && c->answered ? &c->flow : NULL;
 }
 
+/* Nothing came of it: where the handshake was done, the connection ends as others do. */
+static void give_up(struct pq_caller *c)
+{
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): as in pq_list_pop */
+    if (c->answered && c->flow.conn.una != c->flow.conn.first)
+        pq_leave(c->hub, &c->flow, true);
+    caller_free(c);
+}
+
 static void take_over(struct pq_caller *c)
 {
     struct pq_hub *h = c->hub;
@@ -187,7 +196,7 @@ static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_
     if (!h->ev->accept(h->ctx, syn, &fc))
         return PQ_DROP_FULL;
     if (h->n_callers >= CALLERS_MAX)
-        caller_free(PQ_OF(h->callers.next, struct pq_caller, node));
+        give_up(PQ_OF(h->callers.next, struct pq_caller, node));
     struct pq_caller *c = calloc(1, sizeof *c);
     if (!c)
         return PQ_DROP_FULL;
@@ -335,7 +344,7 @@ void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now)
 void pq_connect_tick(struct pq_hub *h, pq_ns now)
 {
     while (pq_connect_deadline(h) <= now)
-        caller_free(PQ_OF(h->callers.next, struct pq_caller, node));
+        give_up(PQ_OF(h->callers.next, struct pq_caller, node));
 }
 
 pq_ns pq_connect_deadline(const struct pq_hub *h)

@@ -311,6 +311,38 @@ static void foreign_fins(void **state)
     finish(w);
 }
 
+/* A handshake after which nothing comes that counts: the server's connection ends as one that was
+ * idle, four FINs if nobody acknowledges them; but none to who has not shown that he hears. */
+static unsigned fins;
+
+static bool keep_back(struct world *w, unsigned from, struct link_packet *k)
+{
+    const bool *all = w->tap_ctx;
+    fins += from == SERVER && k->p[TCP + 13] & PQ_TCP_FIN;
+    return from == SERVER || k->p[TCP + 13] == PQ_TCP_SYN || (!*all && k->len == TCP + PQ_TCP_LEN);
+}
+
+static void nothing_came_of_it(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        bool all = i;
+        struct world_conf c = connecting(20 * PQ_MS);
+        struct world *w = world_new(&c, ut_seed("nothing came of it"));
+        fins = 0;
+        w->tap = keep_back;
+        w->tap_ctx = &all;
+        world_run(w, WORLD_T0 + PQ_SEC / 2, NULL);
+        assert_int_equal(w->end[SERVER].hub->n_callers, 1);
+        w->end[CLIENT].out.conf.cut = true;
+        world_run(w, WORLD_T0 + 30 * PQ_SEC, NULL);
+        assert_int_equal(w->end[SERVER].hub->n_callers, 0);
+        assert_int_equal(w->end[SERVER].hub->n_leaving, 0);
+        assert_int_equal(fins, all ? 0 : 4);
+        finish(w);
+    }
+}
+
 static void ends_are_bounded(void **state)
 {
     (void)state;
@@ -355,10 +387,15 @@ static void through_a_flood(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clocks),           cmocka_unit_test(through_a_flood),
-        cmocka_unit_test(forged_answers),   cmocka_unit_test(no_configured_flags),
-        cmocka_unit_test(clock_was_ahead),  cmocka_unit_test(foreign_fins),
-        cmocka_unit_test(ends_are_bounded), cmocka_unit_test(in_anothers_name),
+        cmocka_unit_test(clocks),
+        cmocka_unit_test(through_a_flood),
+        cmocka_unit_test(forged_answers),
+        cmocka_unit_test(no_configured_flags),
+        cmocka_unit_test(clock_was_ahead),
+        cmocka_unit_test(foreign_fins),
+        cmocka_unit_test(ends_are_bounded),
+        cmocka_unit_test(in_anothers_name),
+        cmocka_unit_test(nothing_came_of_it),
     };
     if (pq_crypt_global_init())
         return 1;
