@@ -144,12 +144,7 @@ static void print_json(const struct figures *f, double mean, double dev)
 static void explain(const struct pq_conf *c, const struct pq_probe_seen *seen)
 {
     struct pq_findings *f = calloc(1, sizeof *f);
-    const struct pq_check_silence s = {.by_keys = c->server[0].has_key,
-                                       .header_set = c->header != PQ_FAMILY_NONE,
-                                       .datagrams = seen->datagrams,
-                                       .foreign = seen->foreign,
-                                       .empty = seen->empty,
-                                       .heard = seen->heard};
+    const struct pq_check_silence s = pq_check_silence_of(c, seen);
     if (!f)
         return;
     pq_check_explain(&s, f);

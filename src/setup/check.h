@@ -3,7 +3,7 @@
  * changes nothing.  docs/check.md is the user's side of it.  Blocking. */
 #ifndef PQ_SETUP_CHECK_H
 #define PQ_SETUP_CHECK_H
-#include "app/measure.h"
+#include "app/probe.h"
 #include "conf/conf.h"
 
 #define PQ_FINDINGS_MAX 64
@@ -31,12 +31,16 @@ __attribute__((format(printf, 5, 6))) void pq_finding_add(struct pq_findings *f,
  * `path` is the configuration's file. */
 void pq_check_local(const struct pq_conf *c, const char *path, struct pq_findings *f);
 
-struct pq_check_silence {               /* what is known of a server that did not answer */
-    bool by_keys;                       /* it was asked under its public key */
-    bool header_set;                    /* transport.header is not auto */
-    uint64_t datagrams, foreign, empty; /* as in app/probe.h */
+struct pq_check_silence {    /* what is known of a server that did not answer */
+    bool by_keys;            /* it was asked under its public key */
+    bool header_set;         /* transport.header is not auto */
+    bool quic, open, trust;  /* over QUIC; with auth: none; its certificate has to be trusted */
+    uint64_t foreign, empty; /* as in app/probe.h */
     bool heard;
 };
+
+struct pq_check_silence pq_check_silence_of(const struct pq_conf *c,
+                                            const struct pq_probe_seen *seen);
 
 /* Why a server may be silent, in a sentence, and what to do.  Pure. */
 void pq_check_explain(const struct pq_check_silence *s, struct pq_findings *f);

@@ -15,11 +15,13 @@
 #define BATCH       32
 #define SOURCES_MAX 16
 #define POLL_MS     200
+#define PLAIN_MIN   1000 /* bytes: an Initial has 1200 */
 
 struct source {
     struct pq_addr addr;
     uint64_t frames, drops[PQ_DROP_COUNT];
     uint64_t syns, bare; /* without content: SYNs; of the middle of a connection */
+    uint64_t open;       /* over QUIC: openings of a connection without a key */
 };
 
 struct listener {
@@ -85,7 +87,7 @@ static const struct pq_hub_events events = {.stream = on_stream,
 static int take_keys(struct listener *l, const struct pq_conf *c)
 {
     struct pq_own_conf *o = &l->app.hub.own;
-    if (!o->on || !o->secret)
+    if (!o->secret || (!o->on && !c->over_quic))
         return 0;
     l->users = calloc(c->n_users ? c->n_users : 1, sizeof *l->users);
     if (!l->users)
@@ -96,7 +98,7 @@ static int take_keys(struct listener *l, const struct pq_conf *c)
     o->n = c->n_users;
     const int e = pq_stamps_new(&l->stamps, o->users, o->n);
     o->stamps = l->stamps;
-    if (e)
+    if (e || c->over_quic)
         return e;
     /* nothing is sent: it may take all SYNs that prove themselves, at once */
     const int failed = pq_syns_new(&l->syns, pq_app_wall(NULL) - 3 * PQ_SYN_SLOT, 1);
@@ -158,6 +160,14 @@ static struct source *source_of(struct listener *l, const struct pq_addr *a)
     return &l->source[l->n++];
 }
 
+/* An Initial as it is (RFC 9000, 17.2.2), which with a key has a seal around it [13.1]. */
+static bool is_plain_initial(const struct pq_segment *seg)
+{
+    static const uint8_t version1[] = {0, 0, 0, 1};
+    return seg->len > PLAIN_MIN && (seg->data[0] & 0xf0) == 0xc0 &&
+           memcmp(seg->data + 1, version1, sizeof version1) == 0;
+}
+
 static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
 {
     struct pq_segment seg;
@@ -166,11 +176,13 @@ static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
     struct source *s = addressed ? source_of(l, &seg.src) : NULL;
     uint64_t before[PQ_DROP_COUNT];
     memcpy(before, pq_hub_stats(l->hub)->drops, sizeof before);
+    const bool plain = l->app.conf->over_quic && d == PQ_DROP_NONE && is_plain_initial(&seg);
     pq_hub_input(l->hub, f, now);
     l->others += addressed && !s;
     if (!s)
         return;
     s->frames++;
+    s->open += plain;
     s->syns += d == PQ_DROP_NO_PAYLOAD && seg.flags & PQ_TCP_SYN;
     s->bare += d == PQ_DROP_NO_PAYLOAD && !(seg.flags & (PQ_TCP_SYN | PQ_TCP_RST));
     for (unsigned i = 0; i < PQ_DROP_COUNT; i++)
@@ -198,22 +210,66 @@ static void listen_for(struct listener *l, unsigned seconds)
 
 /* ---- what it means */
 
-static void judge(const struct source *s, struct pq_findings *f)
+/* Over QUIC, where a refused opening comes again, and is a recording then. */
+static void judge_quic(const struct source *s, const struct pq_conf *c, const char *from,
+                       struct pq_findings *f)
+{
+    const unsigned long long n = s->frames;
+    const uint64_t *d = s->drops;
+    if (s->open)
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
+                       "give it this server's link; a Go program of family A needs a server with "
+                       "transport.quic.auth: none, which lets everybody in",
+                       "%llu packets from %s, of QUIC without a key (auth: none): this server "
+                       "answers none such",
+                       n, from);
+    else if (d[PQ_DROP_HANDSHAKE])
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
+                       c->has_secret ? "give it this server's link; \"paqet link\" shows it again"
+                                     : "leave its public_key out, or give this server a "
+                                       "transport.private_key (paqet secret --pair)",
+                       c->has_secret ? "%llu packets from %s, with transport.quic.key, but without "
+                                       "this server's public_key, or with another one"
+                                     : "%llu packets from %s, with transport.quic.key, but they "
+                                       "want a server with a public_key, and this one has none",
+                       n, from);
+    else if (d[PQ_DROP_STAMP])
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals", "set the clocks of both machines right",
+                       "%llu packets from %s, whose clock is more than two minutes from this one's",
+                       n, from);
+    else if (d[PQ_DROP_NO_SESSION] && !d[PQ_DROP_AUTH])
+        pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,
+                       "%llu packets from %s, of a session that was there before this look, as it "
+                       "seems",
+                       n, from);
+    else
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
+                       "make transport.protocol and transport.quic.key those of this server; "
+                       "\"paqet link\" shows the link again",
+                       "%llu packets from %s, which cannot be opened: another key, or kcp in place "
+                       "of quic",
+                       n, from);
+}
+
+static void judge(const struct source *s, const struct pq_conf *c, struct pq_findings *f)
 {
     char ip[PQ_ADDR_STRLEN];
     const char *from = pq_addr_ip_str(&s->addr, ip);
     const unsigned long long n = s->frames;
     const uint64_t *d = s->drops;
     if (d[PQ_DROP_NONE])
-        pq_finding_add(f, PQ_FINDING_OK, "arrivals", NULL,
-                       "%llu packets from %s, with the right key: if it gets no answers, they are "
-                       "lost on their way back",
-                       n, from);
+        pq_finding_add(
+            f, PQ_FINDING_OK, "arrivals", NULL,
+            "%llu packets from %s, %s: if it gets no answers, they are lost on their way "
+            "back",
+            n, from, s->open ? "without a key, as auth: none permits" : "with the right key");
     else if (d[PQ_DROP_USER])
         pq_finding_add(
             f, PQ_FINDING_BAD, "arrivals", "give it the link of a user who is among \"users:\"",
-            "%llu packets from %s, with transport.kcp.key, but of no user that is known here", n,
-            from);
+            "%llu packets from %s, with transport.%s.key, but of no user that is known here", n,
+            from, c->over_quic ? "quic" : "kcp");
+    else if (c->over_quic && d[PQ_DROP_NO_PAYLOAD] < s->frames)
+        judge_quic(s, c, from, f);
     else if (d[PQ_DROP_STAMP] || d[PQ_DROP_REPLAY])
         pq_finding_add(f, PQ_FINDING_BAD, "arrivals", "compare the clocks of both machines",
                        "%llu packets from %s, whose time stamps are too old or have been seen: its "
@@ -254,7 +310,7 @@ void pq_check_arrivals(struct pq_conf *c, unsigned seconds, struct pq_findings *
     } else {
         listen_for(l, seconds);
         for (unsigned i = 0; i < l->n; i++)
-            judge(&l->source[i], f);
+            judge(&l->source[i], c, f);
         if (l->others)
             pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,
                            "%llu packets from more addresses than are told apart here",

@@ -155,7 +155,10 @@ static void check_server_port(const struct pq_conf *c, struct pq_findings *f)
         OK(f, "rules", "there are rules about what clients reach");
     if (!c->require_keys)
         NOTE(f, "keys", "require: keys, private_key and users; see docs/security.md",
-             "whoever has transport.kcp.key is let in, and may read what others send");
+             c->over_quic && c->quic.open ? "whoever finds the port is let in"
+             : c->over_quic               ? "whoever has transport.quic.key is let in"
+                                          : "whoever has transport.kcp.key is let in, and may "
+                                            "read what others send");
 }
 
 static void check_tun(const struct pq_conf *c, struct pq_findings *f)

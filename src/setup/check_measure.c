@@ -142,9 +142,11 @@ static void say_loss(const struct pq_measured *m, struct pq_findings *f)
         100 * up, m->sent[PQ_UP], 100 * down, m->sent[PQ_DOWN]);
 }
 
-static void say_speed(const struct pq_measured *m, double idle, bool models, struct pq_findings *f)
+static void say_speed(const struct pq_measured *m, const struct pq_check_about *about,
+                      struct pq_findings *f)
 {
     static const char *const names[] = {[PQ_UP] = "to the server", [PQ_DOWN] = "from the server"};
+    const double idle = about->idle;
     for (int way = PQ_DOWN; way >= PQ_UP; way--) {
         const struct pq_measured_speed *s = &m->speed[way];
         if (!s->done) {
@@ -158,10 +160,12 @@ static void say_speed(const struct pq_measured *m, double idle, bool models, str
             s->pings && s->loaded > idle + BLOAT_MS && s->loaded > BLOAT_TIMES * idle;
         pq_finding_add(
             f, bloat ? PQ_FINDING_NOTE : PQ_FINDING_OK, "speed",
-            !bloat   ? NULL
-            : models ? "something else fills the line, or a box on the way queues: a router with "
-                       "cake or fq_codel keeps that short"
-                     : "transport.kcp.congestion: bbr, which fills no queues",
+            !bloat ? NULL
+            : about->models
+                ? "something else fills the line, or a box on the way queues: a router with "
+                  "cake or fq_codel keeps that short"
+            : about->quic ? "transport.quic.congestion: bbr, which fills no queues"
+                          : "transport.kcp.congestion: bbr, which fills no queues",
             "%.1f Mbit/s %s; a round trip takes %.1f ms meanwhile, %.1f without", s->rate * 8 / 1e6,
             names[way], s->loaded, idle);
     }
@@ -170,10 +174,9 @@ static void say_speed(const struct pq_measured *m, double idle, bool models, str
 void pq_check_measured(const struct pq_measured *m, const struct pq_check_about *about,
                        struct pq_findings *f)
 {
-    if (about->quic)
-        pq_finding_add(f, PQ_FINDING_NOTE, "measure",
-                       "transport.protocol: kcp, at both ends, to see it",
-                       "over QUIC what passes each way and how fast is not measured");
+    if (about->quic && m->speed_able)
+        pq_finding_add(f, PQ_FINDING_OK, "measure", NULL,
+                       "over QUIC the speed, but not looks, flags, sizes and losses each way");
     else if (!m->speed_able)
         pq_finding_add(
             f, PQ_FINDING_NOTE, "measure", "run this version of this program at both ends",
@@ -194,7 +197,7 @@ void pq_check_measured(const struct pq_measured *m, const struct pq_check_about 
         pq_finding_add(f, PQ_FINDING_NOTE, "speed", NULL,
                        "it was not measured, since packets as long as those in use do not pass");
     else if (m->speed_able && about->seconds && m->over)
-        say_speed(m, about->idle, about->models, f);
+        say_speed(m, about, f);
     if (!m->over && !m->cut)
         pq_finding_add(f, PQ_FINDING_BAD, "measure",
                        "try again; if it is always so, the way cuts sessions short",

@@ -88,7 +88,8 @@ void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct p
                                        .out = &f->measured};
     struct pq_check_about about = {.seconds = how->seconds,
                                    .quic = c->over_quic,
-                                   .models = c->congestion == PQ_CONGESTION_BBR};
+                                   .models = c->over_quic ? !c->quic.cubic
+                                                          : c->congestion == PQ_CONGESTION_BBR};
     struct seen_rtt r = {.quic = c->over_quic};
     struct pq_probe_seen seen = {.datagrams = 0};
     const struct pq_probe_conf pc = {.count = REQUESTS,
@@ -98,8 +99,6 @@ void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct p
                                      .ctx = &r,
                                      .seen = &seen,
                                      .measure = how->measure ? &mc : NULL};
-    const struct pq_check_silence s0 = {.by_keys = c->server[0].has_key,
-                                        .header_set = c->header != PQ_FAMILY_NONE};
     if (pq_client_probe(c, &pc)) {
         pq_finding_add(f, PQ_FINDING_BAD, "server", NULL, "no client could be started to ask it");
         return;
@@ -111,10 +110,6 @@ void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct p
             pq_check_measured(&f->measured, &about, f);
         return;
     }
-    struct pq_check_silence s = s0;
-    s.datagrams = seen.datagrams;
-    s.foreign = seen.foreign;
-    s.empty = seen.empty;
-    s.heard = seen.heard;
+    const struct pq_check_silence s = pq_check_silence_of(c, &seen);
     pq_check_explain(&s, f);
 }

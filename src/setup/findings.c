@@ -20,15 +20,58 @@ void pq_finding_add(struct pq_findings *f, enum pq_finding_level level, const ch
     va_end(ap);
 }
 
+struct pq_check_silence pq_check_silence_of(const struct pq_conf *c,
+                                            const struct pq_probe_seen *seen)
+{
+    return (struct pq_check_silence){.by_keys = c->server[0].has_key,
+                                     .header_set = c->header != PQ_FAMILY_NONE &&
+                                                   !(c->over_quic && !c->quic.open),
+                                     .quic = c->over_quic,
+                                     .open = c->over_quic && c->quic.open,
+                                     .trust = !c->quic.skip_verify,
+                                     .foreign = seen->foreign,
+                                     .empty = seen->empty,
+                                     .heard = seen->heard};
+}
+
 static const char way_or_keys[] =
     "at the server, \"paqet check -c server.yaml --listen 20\" while this asks again tells which: "
     "whether "
     "packets arrive, and with the right key. What it is most often: paqet does not run there; the "
     "provider's firewall keeps TCP to the port out; the link is an old one";
 
+static const char key_or_way[] =
+    "at the server, \"paqet check -c server.yaml --listen 20\" while this asks again tells which. "
+    "What it is most often: paqet does not run there, or speaks kcp (transport.protocol); the "
+    "provider's firewall keeps TCP to the port out; the link is an old one; the clocks of both "
+    "machines differ by more than two minutes; it is a Go server, which takes auth: none alone";
+
+/* Over QUIC nobody is answered without the key. */
+static void explain_quic(const struct pq_check_silence *s, struct pq_findings *f)
+{
+    if ((s->heard || s->foreign) && s->open && s->trust)
+        pq_finding_add(f, PQ_FINDING_BAD, "server", "transport.quic.insecure_skip_verify: true",
+                       "it answers, but the handshake comes to nothing: its certificate is not one "
+                       "that this system trusts, as it seems; those of Go servers are not");
+    else if (s->open)
+        pq_finding_add(f, PQ_FINDING_BAD, "server",
+                       "if it is a paqet of this kind, use its link; if it is a Go server, see "
+                       "whether it runs, has transport.protocol: quic, and gets TCP to its port",
+                       "nothing comes back at all: the packets do not arrive, their answers do "
+                       "not, or the server wants a key, and this file has auth: none");
+    else
+        pq_finding_add(f, PQ_FINDING_BAD, "server", key_or_way,
+                       "nothing comes back at all. Over QUIC a server answers only who has its %s, "
+                       "so it is either the way or the keys",
+                       s->by_keys ? "keys" : "key");
+}
+
 void pq_check_explain(const struct pq_check_silence *s, struct pq_findings *f)
 {
-    if (s->heard && s->header_set) {
+    const bool nothing = !s->heard && !s->foreign && !s->empty;
+    if (s->quic && (nothing || (s->open && s->trust && !s->empty))) {
+        explain_quic(s, f);
+    } else if (s->heard && s->header_set) {
         pq_finding_add(f, PQ_FINDING_BAD, "server", "transport.header: auto",
                        "it takes the packets, but does not understand the requests: it is of "
                        "another family than "
@@ -38,6 +81,11 @@ void pq_check_explain(const struct pq_check_silence *s, struct pq_findings *f)
                        "look at its log; update whichever end is older",
                        "its packets come and can be opened, but it answers no request: a program "
                        "of another kind, or one that hangs");
+    } else if (s->foreign && s->quic) {
+        pq_finding_add(f, PQ_FINDING_BAD, "server",
+                       "make transport.protocol and transport.quic.key the same at both ends",
+                       "packets come back, but cannot be opened: the other end has another key, or "
+                       "speaks kcp in place of quic");
     } else if (s->foreign) {
         pq_finding_add(
             f, PQ_FINDING_BAD, "server",

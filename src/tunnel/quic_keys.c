@@ -137,9 +137,12 @@ bool pq_quic_keys_psk(void *ctx, struct pq_quic *q, struct pq_view identity,
     struct pq_quic_who who = {.q = q};
     if (!h->quic_own.there)
         return false;
-    const bool ok = read_said(h, &n, pq_quic_first_id(q), identity) &&
-                    pq_own_user(h, n.rs, &who.who) && make_second(h, &n, claim) &&
-                    !pq_noise_early(&n, "tls psk", claim->psk);
+    bool ok = read_said(h, &n, pq_quic_first_id(q), identity);
+    if (ok && !pq_own_user(h, n.rs, &who.who)) {
+        h->quic_no = PQ_DROP_USER;
+        ok = false;
+    }
+    ok = ok && make_second(h, &n, claim) && !pq_noise_early(&n, "tls psk", claim->psk);
     memcpy(who.client, n.rs, sizeof who.client);
     pq_noise_wipe(&n);
     if (ok && s)

@@ -56,8 +56,11 @@ enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *se
     struct pq_quic *q = NULL;
     h->seg = seg;
     enum pq_drop d = pq_quic_input(h->quic, &path, p, n, &q, now);
+    if (d == PQ_DROP_HANDSHAKE && h->quic_no)
+        d = h->quic_no;
     h->seg = NULL;
     h->quic_who.q = NULL;
+    h->quic_no = PQ_DROP_NONE;
     /* a connection that only says goodbye takes nothing, and has no session any more */
     struct pq_session *s = q && d != PQ_DROP_NO_SESSION ? pq_quic_user(q) : NULL;
     if (d == PQ_DROP_ELSEWHERE) {

@@ -73,7 +73,7 @@ static void hub_fini(struct pq_hub *h)
 
 static uint32_t hub_abilities(const struct pq_hub *h)
 {
-    return ABLE_BY_KEY | PQ_ABLE_BYE | (h->conf.splits ? PQ_ABLE_SPLIT : 0);
+    return ABLE_BY_KEY | PQ_ABLE_BYE | PQ_ABLE_MEASURE | (h->conf.splits ? PQ_ABLE_SPLIT : 0);
 }
 
 static void hub_tick(struct pq_hub *h, pq_ns now)

@@ -256,6 +256,7 @@ struct pq_hub {
     size_t n_goodbyes;
     const struct pq_segment *seg; /* of the datagram at hand, while QUIC has it */
     struct pq_quic_who quic_who;  /* the same */
+    enum pq_drop quic_no;         /* the same: why its client was refused; NONE: it was not */
     struct pq_quic_own quic_own;  /* QUIC's: keys of this end */
     const struct pq_hub_events *ev;
     void *ctx;

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import goserver
 import paqet
-from case import add, expect, test
+from case import Skip, add, expect, test
 from goserver import GoServer, go_servers
 from lab import Host, Lab, wait_until
 from paqet import PORT, Settings
@@ -227,6 +227,74 @@ def test_check_listen() -> None:
         lab.origin()
         keys.start_client()
         paqet.seconds_to_work(lab, 5)
+
+
+OPEN = {"protocol": "quic", "quic": "    auth: none\n    insecure_skip_verify: true\n"}
+
+
+def need_quic() -> None:
+    if not paqet.built_with("quic"):
+        raise Skip("the program is built without QUIC (ngtcp2 with GnuTLS)")
+
+
+@test(limit=90)
+def test_check_quic_silence() -> None:
+    """Over QUIC, who has not the keys gets nothing; the server tells why, and ping the rest."""
+    need_quic()
+    with Lab() as lab:
+        keys = Keys(lab)
+        settings = keys.server_settings(protocol="quic")
+        paqet.start_server(lab, settings).wait_log("listening on port", 10)
+        server = write(lab, "server.yaml", paqet.server_config(lab, settings))
+        for asks, words in (
+            (keys.client_settings(protocol="quic", key="77" * 32), "of no user"),
+            (Settings(protocol="quic"), "without this server's public_key"),
+            (Settings(**OPEN), "of QUIC without a key"),
+        ):
+            client = write(lab, "client.yaml", paqet.client_config(lab, asks))
+            said = listen(lab, server, client)
+            expect(words in said["text"] and said["level"] == "bad", f"{words}: {said}")
+        other_key = keys.client_settings(protocol="quic")
+        other_key.key = "another key of the lab"
+        client = write(lab, "client.yaml", paqet.client_config(lab, other_key))
+        said = lab.c.run([paqet.program(), "ping", "-c", str(client), "-n", "1", "-w", "1"])
+        expect(said.returncode == 1 and "either the way or the keys" in said.stderr, f"ping: {said}")
+
+
+@test()
+def test_check_quic_of_open_server() -> None:
+    """Of one that lets everybody in, as Go programs do: a key, and a certificate that is not trusted."""
+    need_quic()
+    with Lab() as lab:
+        keys = Keys(lab)
+        paqet.start_server(lab, Settings(**OPEN)).wait_log("listening on port", 10)
+        server = write(lab, "server.yaml", paqet.server_config(lab, Settings(**OPEN)))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings(protocol="quic")))
+        said = listen(lab, server, client)
+        expect("want a server with a public_key" in said["text"] and said["level"] == "bad", f"a key: {said}")
+        careful = Settings(protocol="quic", quic="    auth: none\n")
+        client = write(lab, "careful.yaml", paqet.client_config(lab, careful))
+        found = only(findings(lab.c, client, "-w", "2", bad=True), "server")
+        expect("its certificate" in found["text"], f"a certificate: {found}")
+        client = write(lab, "open.yaml", paqet.client_config(lab, Settings(**OPEN)))
+        said = lab.c.check([paqet.program(), "ping", "-c", str(client), "-n", "2"])
+        expect("over QUIC" in said and "2 answered" in said, f"ping: {said}")
+
+
+@test(limit=60)
+def test_check_quic_measures() -> None:
+    """The speed both ways, and the round trips under it."""
+    need_quic()
+    with Lab(wan=["--delay", "20", "--rate", "40", "--queue", "400"]) as lab:
+        keys = Keys(lab)
+        paqet.wait_ready(paqet.start_server(lab, keys.server_settings(protocol="quic")))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings(protocol="quic")))
+        figures, topics = measured(lab, client, "--speed", "2", bad=False)
+        for way in ("up", "down"):
+            rate = figures["speed"][way]["bits_per_second"]
+            expect(10e6 < rate < 60e6, f"speed {way} at 40 Mbit/s: {figures['speed']}")  # counts come each 200 ms
+            expect(40 <= figures["speed"][way]["rtt_ms"] < 500, f"{figures['speed']}")
+        expect("over QUIC" in only(topics, "measure")["text"] and not figures["looks"], f"{topics['measure']}")
 
 
 @test(timed=True)

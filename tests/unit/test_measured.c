@@ -118,11 +118,20 @@ static void not_able(void **state)
     struct pq_findings f = say(&m);
     assert_int_equal(f.n, 1);
     assert_non_null(strstr(of(&f, "measure", 0)->text, "another program, or an older one"));
-    const struct pq_check_about quic = {.quic = true};
+    const struct pq_check_about quic = {.quic = true, .seconds = 4, .idle = 5};
     f = (struct pq_findings){.n = 0};
     pq_check_measured(&m, &quic, &f);
     assert_int_equal(f.n, 1);
-    assert_non_null(strstr(f.v[0].text, "over QUIC"));
+    assert_non_null(strstr(f.v[0].text, "another program, or an older one"));
+    m = good();
+    m.trains_able = m.lost_known = false;
+    m.n_looks = 0;
+    m.speed[PQ_UP].loaded = 200;
+    f = (struct pq_findings){.n = 0};
+    pq_check_measured(&m, &quic, &f);
+    assert_non_null(strstr(of(&f, "measure", 0)->text, "over QUIC the speed"));
+    assert_string_equal(of(&f, "speed", 1)->remedy,
+                        "transport.quic.congestion: bbr, which fills no queues");
     m = (struct pq_measured){.speed_able = true};
     f = say(&m);
     assert_non_null(strstr(of(&f, "measure", 0)->text, "classic wire"));

@@ -266,9 +266,17 @@ static void silence(void **state)
         {{.by_keys = false}, "nothing comes back"},
         {{.empty = 3}, "only empty packets"},
         {{.by_keys = true, .empty = 3}, "only empty packets"},
-        {{.datagrams = 4, .foreign = 4, .empty = 1}, "another key or cipher"},
-        {{.datagrams = 4, .foreign = 1, .heard = true}, "answers no request"},
-        {{.datagrams = 4, .heard = true, .header_set = true}, "another family"},
+        {{.foreign = 4, .empty = 1}, "another key or cipher"},
+        {{.foreign = 1, .heard = true}, "answers no request"},
+        {{.heard = true, .header_set = true}, "another family"},
+        {{.quic = true}, "only who has its key,"},
+        {{.quic = true, .by_keys = true}, "only who has its keys,"},
+        {{.quic = true, .open = true, .trust = true}, "wants a key"},
+        {{.quic = true, .open = true, .trust = true, .heard = true}, "its certificate"},
+        {{.quic = true, .open = true, .trust = true, .foreign = 3}, "its certificate"},
+        {{.quic = true, .open = true, .heard = true, .header_set = true}, "another family"},
+        {{.quic = true, .foreign = 2}, "kcp in place of quic"},
+        {{.quic = true, .empty = 2}, "only empty packets"},
     };
     for (size_t i = 0; i < COUNT_OF(t); i++) {
         struct pq_findings *f = calloc(1, sizeof *f);
