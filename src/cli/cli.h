@@ -21,9 +21,15 @@ int pq_cmd_user(int argc, char **argv);
 int pq_cmd_forward(int argc, char **argv);
 int pq_cmd_version(int argc, char **argv);
 
-/* Loads a configuration for a command that is about one tunnel; prints what is wrong with it, which
- * several tunnels are, too.  Returns 0 or the exit code. */
-int pq_cli_load(struct pq_conf *c, const char *path);
+/* Loads a configuration for a command that is about one tunnel: of several that called `tunnel`,
+ * or, NULL, the only one.  Prints what is wrong, and which there are.  Returns 0 or the exit code.
+ */
+int pq_cli_load(struct pq_conf *c, const char *path, const char *tunnel);
+
+/* The number of the tunnel with this name or, name NULL, of the only one that fits; fits NULL: all
+ * do.  -1 after it has said which there are. */
+int pq_cli_tunnel(const struct pq_conf *c, const char *path, const char *name,
+                  bool (*fits)(const void *ctx, const struct pq_conf *tunnel), const void *ctx);
 
 /* The same for a command that takes several tunnels. */
 int pq_cli_load_all(struct pq_conf *c, const char *path);

@@ -152,7 +152,7 @@ static void on_progress(void *ctx, const char *what, double part, double rate)
 }
 
 struct options {
-    const char *path;
+    const char *path, *tunnel;
     bool json, quick;
     unsigned listen, wait, speed;
 };
@@ -175,14 +175,23 @@ static void check(const struct options *o, struct pq_findings *f)
     const unsigned listen = o->listen;
     struct pq_conf c;
     struct pq_conf_msgs m;
-    const int e = pq_conf_load(&c, path, &m);
+    int e = pq_conf_load(&c, path, &m);
     add_messages(&m, path, f);
     pq_conf_msgs_free(&m);
+    if (!e && (o->tunnel || c.n_tunnels == 1)) {
+        const int nth = pq_cli_tunnel(&c, path, o->tunnel, NULL, NULL);
+        if (nth >= 0)
+            pq_conf_take_tunnel(&c, (unsigned)nth);
+        if (nth < 0)
+            e = PQ_EINVAL;
+        f->bad += nth < 0; /* which was said */
+    }
     if (!e && c.n_tunnels)
-        pq_finding_add(f, PQ_FINDING_NOTE, "server", NULL,
-                       "%u tunnels: only the file was looked at; 'paqet status' tells how each "
-                       "fares",
-                       c.n_tunnels);
+        pq_finding_add(
+            f, PQ_FINDING_NOTE, "server", NULL,
+            "%u tunnels: only the file was looked at; --tunnel NAME looks at one, 'paqet "
+            "status' tells how each fares",
+            c.n_tunnels);
     else if (!e) {
         pq_check_local(&c, path, f);
         pq_log_set_level(PQ_LOG_NONE);
@@ -215,19 +224,19 @@ static bool read_seconds(const char *name, const char *text, unsigned least, uns
 
 static bool read_options(int argc, char **argv, struct options *o)
 {
-    static const struct option opts[] = {{"config", required_argument, NULL, 'c'},
-                                         {"json", no_argument, NULL, 'j'},
-                                         {"listen", required_argument, NULL, 'l'},
-                                         {"wait", required_argument, NULL, 'w'},
-                                         {"quick", no_argument, NULL, 'q'},
-                                         {"speed", required_argument, NULL, 's'},
-                                         {0}};
+    static const struct option opts[] = {
+        {"config", required_argument, NULL, 'c'}, {"tunnel", required_argument, NULL, 't'},
+        {"json", no_argument, NULL, 'j'},         {"listen", required_argument, NULL, 'l'},
+        {"wait", required_argument, NULL, 'w'},   {"quick", no_argument, NULL, 'q'},
+        {"speed", required_argument, NULL, 's'},  {0}};
     *o = (struct options){.path = "config.yaml", .wait = 8, .speed = 4};
     for (int c; (c = getopt_long(argc, argv, "c:w:", opts, NULL)) != -1;) {
         if (c == '?')
             return false;
         if (c == 'c')
             o->path = optarg;
+        if (c == 't')
+            o->tunnel = optarg;
         o->json |= c == 'j';
         o->quick |= c == 'q';
         if ((c == 'l' && !read_seconds("--listen", optarg, 1, 3600, &o->listen)) ||

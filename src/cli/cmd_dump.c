@@ -65,7 +65,7 @@ static int listen_to(struct pq_dump *d, struct pq_pktio *io)
 }
 
 struct wanted {
-    const char *config, *in, *out;
+    const char *config, *tunnel, *in, *out;
     char ifname[16];
 };
 
@@ -168,12 +168,17 @@ static struct pq_range read_ports(const char *text)
 
 static int read_options(int argc, char **argv, struct pq_dump *d, struct wanted *w)
 {
-    static const struct option opts[] = {
-        {"config", required_argument, NULL, 'c'},  {"interface", required_argument, NULL, 'i'},
-        {"port", required_argument, NULL, 'p'},    {"read", required_argument, NULL, 'r'},
-        {"write", required_argument, NULL, 'w'},   {"stats", no_argument, NULL, 's'},
-        {"hex", no_argument, NULL, 'x'},           {"snaplen", required_argument, NULL, 'n'},
-        {"promisc", required_argument, NULL, 'n'}, {0}};
+    static const struct option opts[] = {{"config", required_argument, NULL, 'c'},
+                                         {"interface", required_argument, NULL, 'i'},
+                                         {"port", required_argument, NULL, 'p'},
+                                         {"read", required_argument, NULL, 'r'},
+                                         {"write", required_argument, NULL, 'w'},
+                                         {"stats", no_argument, NULL, 's'},
+                                         {"hex", no_argument, NULL, 'x'},
+                                         {"snaplen", required_argument, NULL, 'n'},
+                                         {"promisc", required_argument, NULL, 'n'},
+                                         {"tunnel", required_argument, NULL, 't'},
+                                         {0}};
     for (int o; (o = getopt_long(argc, argv, "c:i:p:r:w:", opts, NULL)) != -1;) {
         if (o == 'c')
             w->config = optarg;
@@ -186,6 +191,8 @@ static int read_options(int argc, char **argv, struct pq_dump *d, struct wanted 
             w->in = optarg;
         else if (o == 'w')
             w->out = optarg;
+        else if (o == 't')
+            w->tunnel = optarg;
         else if (o == 's')
             d->stats = true;
         else if (o == 'x')
@@ -210,7 +217,7 @@ int pq_cmd_dump(int argc, char **argv)
     struct pq_conf c = {0};
     int code = d ? read_options(argc, argv, d, &w) : 1;
     if (!code && w.config)
-        code = pq_cli_load(&c, w.config) || from_conf(d, &w, &c);
+        code = pq_cli_load(&c, w.config, w.tunnel) || from_conf(d, &w, &c);
     if (!code)
         code = dump(d, &w);
     if (d)

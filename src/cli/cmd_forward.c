@@ -8,8 +8,9 @@
 #include <string.h>
 
 struct wanted { /* what was asked for */
-    const char *action, *listen, *target, *protocol, *name, *config, *socket;
-    unsigned nth;
+    const char *action, *listen, *target, *protocol, *name, *config, *socket, *tunnel;
+    int in;       /* the tunnel that it is about, by number; -1: there are none in the file */
+    unsigned nth; /* of its forwards */
 };
 
 static int fail(const char *why, const char *what)
@@ -67,9 +68,37 @@ static bool differ_by(const struct pq_conf *longer, const struct pq_conf *shorte
     return !other;
 }
 
+static bool is_as_before(const struct pq_conf *now, const struct pq_conf *next)
+{
+    bool other = now->n_forward != next->n_forward;
+    pq_conf_differ(now, next, differs, &other);
+    for (unsigned i = 0; !other && i < next->n_forward; i++)
+        other = !same(&now->forward[i], &next->forward[i]);
+    return !other;
+}
+
+static const struct pq_conf *meant(const struct wanted *w, const struct pq_conf *c)
+{
+    return w->in < 0 ? c : &c->tunnel[w->in];
+}
+
+/* Of several tunnels the others are as they were: an anchor may have brought it there, too. */
+static bool others_stay(const struct wanted *w, const struct pq_conf *now,
+                        const struct pq_conf *next)
+{
+    bool ok = now->n_tunnels == next->n_tunnels && (w->in < 0 || is_as_before(now, next));
+    for (unsigned i = 0; ok && i < now->n_tunnels; i++)
+        ok = (int)i == w->in || is_as_before(&now->tunnel[i], &next->tunnel[i]);
+    return ok;
+}
+
 static bool is_added(void *ctx, const struct pq_conf *now, const struct pq_conf *next)
 {
     const struct wanted *w = ctx;
+    if (!others_stay(w, now, next))
+        return false;
+    now = meant(w, now);
+    next = meant(w, next);
     return differ_by(next, now, now->n_forward) &&
            strcmp(next->forward[now->n_forward].target, w->target) == 0;
 }
@@ -77,7 +106,7 @@ static bool is_added(void *ctx, const struct pq_conf *now, const struct pq_conf 
 static bool is_removed(void *ctx, const struct pq_conf *now, const struct pq_conf *next)
 {
     const struct wanted *w = ctx;
-    return differ_by(now, next, w->nth);
+    return others_stay(w, now, next) && differ_by(meant(w, now), meant(w, next), w->nth);
 }
 
 /* ---- the actions */
@@ -94,7 +123,7 @@ static int add(struct wanted *w, struct pq_cli_file *f)
     v[k++] = (struct pq_edit_pair){"listen", w->listen};
     v[k++] = (struct pq_edit_pair){"target", w->target};
     v[k++] = (struct pq_edit_pair){"protocol", w->protocol};
-    int e = pq_edit_add(f->text, f->n, "forward", v, &text, &n, why);
+    int e = pq_edit_add(f->text, f->n, &(struct pq_edit_list){"forward", w->in}, v, &text, &n, why);
     if (e)
         return fail("%s", e == PQ_EINVAL ? why : pq_strerror(e));
     return pq_cli_file_write(f, text, n, is_added, w, "forward");
@@ -104,11 +133,12 @@ static int del(struct wanted *w, struct pq_cli_file *f)
 {
     char why[PQ_EDIT_WHY_LEN], *text;
     size_t n;
-    const int nth = find(&f->conf, w->listen);
+    const int nth = find(meant(w, &f->conf), w->listen);
     if (nth < 0)
         return fail("there is no forward %s; 'paqet forward list' shows them", w->listen);
     w->nth = (unsigned)nth;
-    int e = pq_edit_remove(f->text, f->n, "forward", w->nth, &text, &n, why);
+    int e = pq_edit_remove(f->text, f->n, &(struct pq_edit_list){"forward", w->in}, w->nth, &text,
+                           &n, why);
     if (e)
         return fail("%s", e == PQ_EINVAL ? why : pq_strerror(e));
     return pq_cli_file_write(f, text, n, is_removed, w, "forward");
@@ -126,6 +156,38 @@ static int list(const struct pq_conf *c)
     return 0;
 }
 
+/* All of them, or those of one tunnel, or of each under its name. */
+static int list_all(const struct wanted *w, const struct pq_conf *c)
+{
+    const bool each = w->in < 0 && c->n_tunnels;
+    for (unsigned i = 0; each && i < c->n_tunnels; i++) {
+        printf("# %s\n", c->tunnel[i].name);
+        list(&c->tunnel[i]);
+    }
+    return each ? 0 : list(meant(w, c));
+}
+
+static bool has_it(const void *ctx, const struct pq_conf *tunnel)
+{
+    return find(tunnel, ((const struct wanted *)ctx)->listen) >= 0;
+}
+
+/* Which tunnel is meant, where there are several.  Returns 0 or the exit code. */
+static int choose(struct wanted *w, const struct pq_conf *c)
+{
+    const bool del = strcmp(w->action, "del") == 0, listing = strcmp(w->action, "list") == 0;
+    unsigned n = 0;
+    w->in = -1;
+    if (!w->tunnel && (!c->n_tunnels || listing))
+        return 0;
+    for (unsigned i = 0; i < c->n_tunnels; i++)
+        n += has_it(w, &c->tunnel[i]);
+    if (del && !w->tunnel && !n)
+        return 0; /* it will be said that there is none */
+    w->in = pq_cli_tunnel(c, w->config, w->tunnel, del ? has_it : NULL, w);
+    return w->in < 0;
+}
+
 static int act(struct wanted *w)
 {
     const struct pq_cli_target t = {.config = w->config, .socket = w->socket};
@@ -134,8 +196,9 @@ static int act(struct wanted *w)
     const bool listing = strcmp(w->action, "list") == 0;
     if (!code && f.conf.role != PQ_ROLE_CLIENT)
         code = fail("%s is not a client's", w->config);
+    code = code ? code : choose(w, &f.conf);
     if (!code && listing)
-        code = list(&f.conf);
+        code = list_all(w, &f.conf);
     else if (!code)
         code = strcmp(w->action, "add") == 0 ? add(w, &f) : del(w, &f);
     pq_cli_file_close(&f);
@@ -146,11 +209,10 @@ static int act(struct wanted *w)
 
 int pq_cmd_forward(int argc, char **argv)
 {
-    static const struct option opts[] = {{"config", required_argument, NULL, 'c'},
-                                         {"socket", required_argument, NULL, 's'},
-                                         {"protocol", required_argument, NULL, 'p'},
-                                         {"name", required_argument, NULL, 'n'},
-                                         {0}};
+    static const struct option opts[] = {
+        {"config", required_argument, NULL, 'c'},   {"socket", required_argument, NULL, 's'},
+        {"protocol", required_argument, NULL, 'p'}, {"name", required_argument, NULL, 'n'},
+        {"tunnel", required_argument, NULL, 't'},   {0}};
     struct wanted w = {.config = "config.yaml", .protocol = "tcp", .name = ""};
     for (int o; (o = getopt_long(argc, argv, "c:s:", opts, NULL)) != -1;) {
         if (o == 'c')
@@ -161,6 +223,8 @@ int pq_cmd_forward(int argc, char **argv)
             w.protocol = optarg;
         else if (o == 'n')
             w.name = optarg;
+        else if (o == 't')
+            w.tunnel = optarg;
         else
             return 1;
     }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 struct args {
-    const char *folder, *name, *user, *conf, *bundle, *address;
+    const char *folder, *name, *user, *conf, *tunnel, *bundle, *address;
     enum pq_link_format format;
     bool qr, titles, failed;
 };
@@ -58,7 +58,7 @@ static int of_conf(struct args *a)
     struct pq_conf c;
     struct pq_setup_link l;
     char why[160], text[PQ_LINK_MAX];
-    if (pq_cli_load(&c, a->conf))
+    if (pq_cli_load(&c, a->conf, a->tunnel))
         return 1;
     int e = pq_link_from_conf(&c, a->user ? a->user : "", &l, why);
     if (!e && a->address)
@@ -99,6 +99,7 @@ int pq_cmd_link(int argc, char **argv)
                                          {"format", required_argument, NULL, 'f'},
                                          {"bundle", required_argument, NULL, 'b'},
                                          {"address", required_argument, NULL, 'a'},
+                                         {"tunnel", required_argument, NULL, 't'},
                                          {"qr", no_argument, NULL, 'q'},
                                          {0}};
     struct args a = {.folder = PQ_SETUP_FOLDER, .name = "server"};
@@ -122,6 +123,9 @@ int pq_cmd_link(int argc, char **argv)
         case 'a':
             a.address = optarg;
             break;
+        case 't':
+            a.tunnel = optarg;
+            break;
         case 'q':
             a.qr = true;
             break;
@@ -136,8 +140,8 @@ int pq_cmd_link(int argc, char **argv)
     }
     if (optind < argc)
         return fail("unexpected argument", argv[optind]);
-    if (a.address && !a.conf)
-        return fail("--address", "it is of use with -c FILE alone");
+    if ((a.address || a.tunnel) && !a.conf)
+        return fail(a.address ? "--address" : "--tunnel", "it is of use with -c FILE alone");
     if (a.bundle && !a.user && !a.conf)
         return fail("--bundle", "say whose link: --user NAME");
     return a.conf ? of_conf(&a) : of_kept(&a);

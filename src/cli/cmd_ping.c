@@ -169,7 +169,7 @@ static int finish(const struct figures *f)
 /* ---- options */
 
 struct options {
-    const char *path, *text, *target;
+    const char *path, *tunnel, *text, *target;
     bool packet, json;
     double interval, wait;
     unsigned long count;
@@ -201,15 +201,12 @@ static bool read_count(const char *text, unsigned long *out)
 
 static bool read_options(int argc, char **argv, struct options *o)
 {
-    static const struct option opts[] = {{"config", required_argument, NULL, 'c'},
-                                         {"payload", required_argument, NULL, 'p'},
-                                         {"packet", no_argument, NULL, 'P'},
-                                         {"count", required_argument, NULL, 'n'},
-                                         {"interval", required_argument, NULL, 'i'},
-                                         {"wait", required_argument, NULL, 'w'},
-                                         {"target", required_argument, NULL, 't'},
-                                         {"json", no_argument, NULL, 'j'},
-                                         {0}};
+    static const struct option opts[] = {
+        {"config", required_argument, NULL, 'c'},   {"payload", required_argument, NULL, 'p'},
+        {"packet", no_argument, NULL, 'P'},         {"count", required_argument, NULL, 'n'},
+        {"interval", required_argument, NULL, 'i'}, {"wait", required_argument, NULL, 'w'},
+        {"target", required_argument, NULL, 't'},   {"json", no_argument, NULL, 'j'},
+        {"tunnel", required_argument, NULL, 'T'},   {0}};
     *o = (struct options){.path = "config.yaml", .interval = 1, .wait = 10, .count = 4};
     for (int c; (c = getopt_long(argc, argv, "c:p:n:i:w:t:", opts, NULL)) != -1;) {
         bool ok = true;
@@ -225,6 +222,9 @@ static bool read_options(int argc, char **argv, struct options *o)
             break;
         case 'P':
             o->packet = true;
+            break;
+        case 'T':
+            o->tunnel = optarg;
             break;
         case 'j':
             o->json = true;
@@ -281,7 +281,7 @@ int pq_cmd_ping(int argc, char **argv)
 {
     struct options o;
     struct pq_conf c;
-    if (!read_options(argc, argv, &o) || pq_cli_load(&c, o.path))
+    if (!read_options(argc, argv, &o) || pq_cli_load(&c, o.path, o.tunnel))
         return 1;
     int code = 1;
     if (c.role != PQ_ROLE_CLIENT)

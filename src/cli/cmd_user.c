@@ -165,7 +165,7 @@ static int add(struct wanted *w, struct pq_cli_file *f)
         return e;
     hex(w->key, key);
     const struct pq_edit_pair v[] = {{"name", w->name}, {"public_key", key}, {0}};
-    e = pq_edit_add(f->text, f->n, "users", v, &text, &n, why);
+    e = pq_edit_add(f->text, f->n, &(struct pq_edit_list){"users", -1}, v, &text, &n, why);
     if (e)
         return fail("%s", e == PQ_EINVAL ? why : pq_strerror(e));
     e = pq_cli_file_write(f, text, n, is_added, w, "user");
@@ -184,7 +184,8 @@ static int del(struct wanted *w, struct pq_cli_file *f)
                     "transport.kcp.key; add another one first, or stop the server",
                     w->name);
     w->nth = (unsigned)nth;
-    int e = pq_edit_remove(f->text, f->n, "users", w->nth, &text, &n, why);
+    int e =
+        pq_edit_remove(f->text, f->n, &(struct pq_edit_list){"users", -1}, w->nth, &text, &n, why);
     if (e)
         return fail("%s", e == PQ_EINVAL ? why : pq_strerror(e));
     return pq_cli_file_write(f, text, n, is_removed, w, "user");

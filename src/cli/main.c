@@ -55,10 +55,12 @@ static const struct command {
      "      --name NAME       of another server than the one called server\n"
      "      --config-dir DIR  instead of /etc/paqet\n"
      "  -c, --config FILE     make one of a client's configuration, ...\n"
+     "      --tunnel NAME     ... of several tunnels this one, ...\n"
      "      --address HOST    ... with this address of the server\n"
      "      --format paqetn   as the programs paqetN and paqetNG read it\n"},
     {"check", pq_cmd_check, "check -c FILE: find out what is in the way, here and at the server",
      "  -c, --config FILE   of a client or a server; config.yaml if it is left out\n"
+     "      --tunnel NAME   of several tunnels in FILE this one\n"
      "      --json          print it for programs\n"
      "      --quick         a client: nothing is measured\n"
      "      --speed S       seconds to measure the speed each way, up to 10; 4. 0: that is left "
@@ -96,11 +98,13 @@ static const struct command {
      "left\n"
      "                       out. A client that runs follows at once\n"
      "  -s, --socket PATH    its control socket, where that is not what FILE says\n"
+     "      --tunnel NAME    of several tunnels in FILE this one; not needed where only one fits\n"
      "      --protocol WORD  add: tcp (if it is left out), udp, or tcp,udp\n"
      "      --name NAME      add: for the log; del takes it, too\n"},
     {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
     {"ping", pq_cmd_ping, "ping -c FILE [-t HOST:PORT]: measure round trips through the tunnel",
      "  -c, --config FILE     a client's configuration; config.yaml if it is left out\n"
+     "      --tunnel NAME     of several tunnels in FILE this one\n"
      "  -n, --count N         so many; 4 if it is left out, 0: until Ctrl-C\n"
      "  -i, --interval S      seconds from one to the next; 1\n"
      "  -w, --wait S          seconds to wait for an answer; 10\n"
@@ -113,6 +117,7 @@ static const struct command {
      "  -p, --port PORT        that they go to, or a range of them\n"
      "  -c, --config FILE      what comes to this server or client, with its keys: a line a "
      "datagram\n"
+     "      --tunnel NAME      of several tunnels in FILE this one\n"
      "  -r, --read FILE        packets of a pcap file, of both directions\n"
      "  -w, --write FILE       keep them in a pcap file\n"
      "      --stats            count them by kind until Ctrl-C, to compare both ends; with -c\n"
@@ -158,7 +163,7 @@ static bool takes_value(const char *arg)
         "-c",         "--config", "-i",        "--interface", "-p",           "--port",
         "--payload",  "-s",       "--snaplen", "--socket",    "--public-key", "-n",
         "--lines",    "--kill",   "--level",   "--protocol",  "--name",       "--count",
-        "--interval", "-w",       "--wait",    "-t",          "--target"};
+        "--interval", "-w",       "--wait",    "-t",          "--target",     "--tunnel"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(arg, names[i]))
             return true;
@@ -232,20 +237,6 @@ int pq_cli_load_all(struct pq_conf *c, const char *path)
     if (e)
         pq_conf_free(c);
     return e ? 1 : 0;
-}
-
-int pq_cli_load(struct pq_conf *c, const char *path)
-{
-    if (pq_cli_load_all(c, path))
-        return 1;
-    if (!c->n_tunnels)
-        return 0;
-    fprintf(stderr,
-            "paqet: %s has several tunnels, and this command is about one: write it into a file of "
-            "its own, without 'tunnels:' and 'name:', with 'role: client'\n",
-            path);
-    pq_conf_free(c);
-    return 1;
 }
 
 int main(int argc, char **argv)

@@ -212,6 +212,18 @@ void pq_conf_load_all_lists(struct pq_conf *c, const char *path, struct pq_conf_
     *m->prefix = 0;
 }
 
+void pq_conf_take_tunnel(struct pq_conf *c, unsigned nth)
+{
+    struct pq_conf one = c->tunnel[nth];
+    free(one.name);
+    one.name = NULL;
+    one.all_workers = (unsigned)one.packet_workers;
+    c->tunnel[nth] = c->tunnel[--c->n_tunnels];
+    pq_conf_free(c);
+    *c = one;
+    explicit_bzero(&one, sizeof one);
+}
+
 bool pq_conf_has_key(const struct pq_conf *c)
 {
     bool has = pq_is_set(c->kcp.key);

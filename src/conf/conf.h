@@ -239,6 +239,9 @@ int pq_conf_load(struct pq_conf *out, const char *path, struct pq_conf_msgs *msg
 /* The same from memory, without the lists. */
 int pq_conf_parse(struct pq_conf *out, const char *text, size_t n, struct pq_conf_msgs *msgs);
 
+/* Makes *c the configuration of its nth tunnel alone, as if that stood in a file of its own. */
+void pq_conf_take_tunnel(struct pq_conf *c, unsigned nth);
+
 /* Calls fn for each key that differs between two configurations and cannot change while the program
  * runs, transport.kcp.key and key_before left out.  Returns how many. */
 unsigned pq_conf_differ(const struct pq_conf *a, const struct pq_conf *b,

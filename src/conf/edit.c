@@ -17,6 +17,7 @@ struct edit {
     yaml_document_t doc;
     const yaml_node_t *list; /* NULL: there is none */
     size_t key_end;          /* of its key */
+    size_t indent, end;      /* of the map that it is in: column, and where it may go on */
     char *why;
 };
 
@@ -24,6 +25,12 @@ static int refuse(const struct edit *e, const char *why)
 {
     snprintf(e->why, PQ_EDIT_WHY_LEN, "%s: change it by hand", why);
     return PQ_EINVAL;
+}
+
+static const yaml_node_t *no_map(const struct edit *e, const char *why)
+{
+    refuse(e, why);
+    return NULL;
 }
 
 /* The byte at a mark, which counts characters. */
@@ -34,76 +41,6 @@ static size_t at_mark(const struct edit *e, yaml_mark_t m)
         for (at++; at < e->n && ((unsigned char)e->text[at] & 0xc0) == 0x80;)
             at++;
     return at;
-}
-
-/* ---- finding the list */
-
-static bool is_key(const yaml_node_t *n, const char *name)
-{
-    return n && n->type == YAML_SCALAR_NODE &&
-           strcmp((const char *)n->data.scalar.value, name) == 0;
-}
-
-static int find_list(struct edit *e, const char *name)
-{
-    const yaml_node_t *root = yaml_document_get_root_node(&e->doc);
-    if (!root || root->type != YAML_MAPPING_NODE ||
-        root->data.mapping.style == YAML_FLOW_MAPPING_STYLE || root->start_mark.column)
-        return refuse(e, "the file is no map of keys at the left margin");
-    const yaml_node_pair_t *p = root->data.mapping.pairs.start;
-    for (; p < root->data.mapping.pairs.top; p++) {
-        const yaml_node_t *key = yaml_document_get_node(&e->doc, p->key);
-        if (is_key(key, "<<"))
-            return refuse(e, "keys are merged into the file (<<)");
-        if (!is_key(key, name))
-            continue;
-        e->list = yaml_document_get_node(&e->doc, p->value);
-        e->key_end = at_mark(e, key->end_mark);
-    }
-    if (!e->list)
-        return 0;
-    const bool empty = e->list->type == YAML_SCALAR_NODE && !e->list->data.scalar.length;
-    if (at_mark(e, e->list->start_mark) < e->key_end)
-        return refuse(e, "the list stands in another place of the file (*)");
-    return empty || e->list->type == YAML_SEQUENCE_NODE ? 0 : refuse(e, "it is no list");
-}
-
-static int open_text(struct edit *e, const char *name)
-{
-    yaml_parser_t p;
-    if (!yaml_parser_initialize(&p))
-        return PQ_ENOMEM;
-    yaml_parser_set_input_string(&p, (const unsigned char *)e->text, e->n);
-    const bool ok = yaml_parser_load(&p, &e->doc);
-    yaml_parser_delete(&p);
-    if (!ok)
-        return refuse(e, "the file is no plain YAML");
-    int r = e->n >= 3 && memcmp(e->text, "\xef\xbb\xbf", 3) == 0
-                ? refuse(e, "the file begins with a byte order mark")
-                : find_list(e, name);
-    if (!r && !e->doc.end_implicit)
-        r = refuse(e, "the file has an end mark (...) or several documents");
-    if (r)
-        yaml_document_delete(&e->doc);
-    return r;
-}
-
-static bool is_flow(const struct edit *e)
-{
-    return e->list->type == YAML_SEQUENCE_NODE &&
-           e->list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE;
-}
-
-static unsigned count(const struct edit *e)
-{
-    return e->list && e->list->type == YAML_SEQUENCE_NODE
-               ? (unsigned)(e->list->data.sequence.items.top - e->list->data.sequence.items.start)
-               : 0;
-}
-
-static const yaml_node_t *element(struct edit *e, unsigned nth)
-{
-    return yaml_document_get_node(&e->doc, e->list->data.sequence.items.start[nth]);
 }
 
 /* Where the last thing of a node ends that stands within it; a block itself ends only where the
@@ -148,6 +85,117 @@ static size_t line_behind(const struct edit *e, size_t at)
     return end ? (size_t)(end - e->text) + 1 : e->n;
 }
 
+/* ---- finding the list */
+
+static bool is_key(const yaml_node_t *n, const char *name)
+{
+    return n && n->type == YAML_SCALAR_NODE &&
+           strcmp((const char *)n->data.scalar.value, name) == 0;
+}
+
+static const yaml_node_t *value_of(struct edit *e, const yaml_node_pair_t *p)
+{
+    return yaml_document_get_node(&e->doc, p->value);
+}
+
+static const yaml_node_t *item(struct edit *e, const yaml_node_t *list, int nth)
+{
+    return yaml_document_get_node(&e->doc, list->data.sequence.items.start[nth]);
+}
+
+/* The map of keys that the list is to be in; NULL: it was said why not. */
+static const yaml_node_t *find_map(struct edit *e, int tunnel)
+{
+    const yaml_node_t *map = yaml_document_get_root_node(&e->doc);
+    if (!map || map->type != YAML_MAPPING_NODE ||
+        map->data.mapping.style == YAML_FLOW_MAPPING_STYLE || map->start_mark.column)
+        return no_map(e, "the file is no map of keys at the left margin");
+    if (tunnel < 0)
+        return map;
+    const yaml_node_t *list = NULL;
+    const yaml_node_pair_t *p = map->data.mapping.pairs.start;
+    for (; p < map->data.mapping.pairs.top; p++)
+        if (is_key(yaml_document_get_node(&e->doc, p->key), "tunnels"))
+            list = value_of(e, p);
+    if (!list || list->type != YAML_SEQUENCE_NODE ||
+        tunnel >= list->data.sequence.items.top - list->data.sequence.items.start)
+        return no_map(e, "the tunnel is not in the list");
+    map = item(e, list, tunnel);
+    if (!map || map->type != YAML_MAPPING_NODE || map->start_mark.index < list->start_mark.index ||
+        (tunnel && map->start_mark.index <= item(e, list, tunnel - 1)->start_mark.index))
+        return no_map(e, "the tunnel stands in another place of the file (*)");
+    if (map->data.mapping.style == YAML_FLOW_MAPPING_STYLE ||
+        map->data.mapping.pairs.start == map->data.mapping.pairs.top)
+        return no_map(e, "the tunnel stands in braces");
+    e->indent =
+        yaml_document_get_node(&e->doc, map->data.mapping.pairs.start->key)->start_mark.column;
+    e->end = line_behind(e, content_end(e, map, 0));
+    return map;
+}
+
+static int find_list(struct edit *e, const struct pq_edit_list *l)
+{
+    const yaml_node_t *map = find_map(e, l->tunnel);
+    bool merged = false;
+    if (!map)
+        return PQ_EINVAL;
+    const yaml_node_pair_t *p = map->data.mapping.pairs.start;
+    for (; p < map->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(&e->doc, p->key);
+        merged = merged || is_key(key, "<<");
+        if (!is_key(key, l->name))
+            continue;
+        e->list = value_of(e, p);
+        e->key_end = at_mark(e, key->end_mark);
+    }
+    if (merged && (!e->list || l->tunnel < 0))
+        return refuse(e, "keys are merged into it (<<)");
+    if (!e->list)
+        return 0;
+    const bool empty = e->list->type == YAML_SCALAR_NODE && !e->list->data.scalar.length;
+    if (at_mark(e, e->list->start_mark) < e->key_end)
+        return refuse(e, "the list stands in another place of the file (*)");
+    return empty || e->list->type == YAML_SEQUENCE_NODE ? 0 : refuse(e, "it is no list");
+}
+
+static int open_text(struct edit *e, const struct pq_edit_list *list)
+{
+    yaml_parser_t p;
+    if (!yaml_parser_initialize(&p))
+        return PQ_ENOMEM;
+    yaml_parser_set_input_string(&p, (const unsigned char *)e->text, e->n);
+    const bool ok = yaml_parser_load(&p, &e->doc);
+    yaml_parser_delete(&p);
+    if (!ok)
+        return refuse(e, "the file is no plain YAML");
+    int r = e->n >= 3 && memcmp(e->text, "\xef\xbb\xbf", 3) == 0
+                ? refuse(e, "the file begins with a byte order mark")
+                : find_list(e, list);
+    if (!r && !e->doc.end_implicit)
+        r = refuse(e, "the file has an end mark (...) or several documents");
+    if (r)
+        yaml_document_delete(&e->doc);
+    return r;
+}
+
+static bool is_flow(const struct edit *e)
+{
+    return e->list->type == YAML_SEQUENCE_NODE &&
+           e->list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE;
+}
+
+static unsigned count(const struct edit *e)
+{
+    return e->list && e->list->type == YAML_SEQUENCE_NODE
+               ? (unsigned)(e->list->data.sequence.items.top - e->list->data.sequence.items.start)
+               : 0;
+}
+
+static const yaml_node_t *element(struct edit *e, unsigned nth)
+{
+    return item(e, e->list, (int)nth);
+}
+
 /* ---- writing */
 
 static void put_value(FILE *f, const char *value)
@@ -189,7 +237,7 @@ static bool needs_comma(const struct edit *e, size_t bracket)
 
 static void write_added(struct edit *e, FILE *f, const char *list, const struct pq_edit_pair *v)
 {
-    size_t at = e->n;
+    size_t at = e->end;
     if (e->list && is_flow(e)) {
         at = at_mark(e, e->list->end_mark) - 1;
         fwrite(e->text, 1, at, f);
@@ -204,8 +252,8 @@ static void write_added(struct edit *e, FILE *f, const char *list, const struct 
     if (at && e->text[at - 1] != '\n')
         putc('\n', f);
     if (!e->list)
-        fprintf(f, "%s:\n", list);
-    put_block(f, e->list && count(e) ? e->list->start_mark.column : 2, v);
+        fprintf(f, "%*s%s:\n", (int)e->indent, "", list);
+    put_block(f, e->list && count(e) ? e->list->start_mark.column : e->indent + 2, v);
     fwrite(e->text + at, 1, e->n - at, f);
 }
 
@@ -219,17 +267,17 @@ static int finish(FILE *f, char **out)
     return PQ_ENOMEM;
 }
 
-int pq_edit_add(const char *text, size_t n, const char *list, const struct pq_edit_pair *v,
-                char **out, size_t *out_n, char why[PQ_EDIT_WHY_LEN])
+int pq_edit_add(const char *text, size_t n, const struct pq_edit_list *list,
+                const struct pq_edit_pair *v, char **out, size_t *out_n, char why[PQ_EDIT_WHY_LEN])
 {
-    struct edit e = {.text = text, .n = n, .why = why};
+    struct edit e = {.text = text, .n = n, .end = n, .why = why};
     *out = NULL;
     int r = open_text(&e, list);
     if (r)
         return r;
     FILE *f = open_memstream(out, out_n);
     if (f)
-        write_added(&e, f, list, v);
+        write_added(&e, f, list->name, v);
     r = f ? finish(f, out) : PQ_ENOMEM;
     yaml_document_delete(&e.doc);
     return r;
@@ -286,10 +334,10 @@ static size_t put_empty(const struct edit *e, FILE *f)
     return at;
 }
 
-int pq_edit_remove(const char *text, size_t n, const char *list, unsigned nth, char **out,
-                   size_t *out_n, char why[PQ_EDIT_WHY_LEN])
+int pq_edit_remove(const char *text, size_t n, const struct pq_edit_list *list, unsigned nth,
+                   char **out, size_t *out_n, char why[PQ_EDIT_WHY_LEN])
 {
-    struct edit e = {.text = text, .n = n, .why = why};
+    struct edit e = {.text = text, .n = n, .end = n, .why = why};
     size_t from = 0, to = 0;
     *out = NULL;
     int r = open_text(&e, list);

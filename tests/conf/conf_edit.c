@@ -4,6 +4,7 @@
 #include "conf/edit.h"
 #include "conf_tests.h"
 
+static const struct pq_edit_list list = {"list", -1};
 static const struct pq_edit_pair pair[] = {{"name", "a \"b\" \\"}, {"key", "k"}, {0}};
 
 #define BLOCK(indent) indent "- name: \"a \\\"b\\\" \\\\\"\n" indent "  key: \"k\"\n"
@@ -52,7 +53,7 @@ static void adds(void **state)
     for (size_t i = 0; i < COUNT_OF(v); i++) {
         char *out, why[PQ_EDIT_WHY_LEN] = "";
         size_t n;
-        int e = pq_edit_add(v[i].text, strlen(v[i].text), "list", pair, &out, &n, why);
+        int e = pq_edit_add(v[i].text, strlen(v[i].text), &list, pair, &out, &n, why);
         assert_int_equal(e, v[i].want ? 0 : PQ_EINVAL);
         assert_true(!e || *why);
         if (!e) {
@@ -91,11 +92,56 @@ static void removes(void **state)
     for (size_t i = 0; i < COUNT_OF(v); i++) {
         char *out, why[PQ_EDIT_WHY_LEN] = "";
         size_t n;
-        int e = pq_edit_remove(v[i].text, strlen(v[i].text), "list", v[i].nth, &out, &n, why);
+        int e = pq_edit_remove(v[i].text, strlen(v[i].text), &list, v[i].nth, &out, &n, why);
         assert_int_equal(e, v[i].want ? 0 : PQ_EINVAL);
         assert_true(!e || *why);
         if (!e)
             assert_string_equal(out, v[i].want);
+        free(out);
+    }
+}
+
+/* A list in an entry of `tunnels`. */
+static void in_tunnel(void **state)
+{
+    (void)state;
+    static const struct {
+        int tunnel;
+        const char *text, *want, *less; /* with one more; without its second one */
+    } v[] = {
+        {0, "tunnels:\n  - a: 1\n    list:\n      - x: 1\n      - x: 2\n  - a: 2\n",
+         "tunnels:\n  - a: 1\n    list:\n      - x: 1\n      - x: 2\n" BLOCK("      ") "  - a: 2\n",
+         "tunnels:\n  - a: 1\n    list:\n      - x: 1\n  - a: 2\n"},
+        {1, "tunnels:\n- a: 1\n- a: 2 # c\n# d\nlog: 1\n",
+         "tunnels:\n- a: 1\n- a: 2 # c\n  list:\n" BLOCK("    ") "# d\nlog: 1\n", NULL},
+        {0, "list: [{x: 0}]\ntunnels:\n  - &t\n    a: 1\n    list: [{x: 1}, {x: 2}]\n  - *t\n",
+         "list: [{x: 0}]\ntunnels:\n  - &t\n    a: 1\n    list: [{x: 1}, {x: 2}, " FLOW
+         "]\n  - *t\n",
+         "list: [{x: 0}]\ntunnels:\n  - &t\n    a: 1\n    list: [{x: 1}]\n  - *t\n"},
+        {1, "tunnels:\n  - &t {a: 1}\n  - <<: *t\n    list:\n    - x: 1\n    - x: 2\n",
+         "tunnels:\n  - &t {a: 1}\n  - <<: *t\n    list:\n    - x: 1\n    - x: 2\n" BLOCK("    "),
+         "tunnels:\n  - &t {a: 1}\n  - <<: *t\n    list:\n    - x: 1\n"},
+        {1, "tunnels:\n  - &t {list: []}\n  - <<: *t\n", NULL, NULL},
+        {1, "tunnels:\n  - &t\n    a: 1\n  - *t\n", NULL, NULL},
+        {0, "tunnels:\n  - {a: 1}\n", NULL, NULL},
+        {0, "tunnels:\n  - {}\n", NULL, NULL},
+        {1, "tunnels:\n  - a: 1\n", NULL, NULL},
+        {0, "list: []\n", NULL, NULL},
+        {0, "tunnels: x\n", NULL, NULL},
+    };
+    for (size_t i = 0; i < COUNT_OF(v); i++) {
+        const struct pq_edit_list in = {"list", v[i].tunnel};
+        char *out, why[PQ_EDIT_WHY_LEN] = "";
+        size_t n;
+        int e = pq_edit_add(v[i].text, strlen(v[i].text), &in, pair, &out, &n, why);
+        assert_int_equal(e, v[i].want ? 0 : PQ_EINVAL);
+        if (!e)
+            assert_string_equal(out, v[i].want);
+        free(out);
+        e = pq_edit_remove(v[i].text, strlen(v[i].text), &in, 1, &out, &n, why);
+        assert_int_equal(e, v[i].less ? 0 : PQ_EINVAL);
+        if (!e)
+            assert_string_equal(out, v[i].less);
         free(out);
     }
 }
@@ -151,6 +197,7 @@ int conf_edit(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adds),
+        cmocka_unit_test(in_tunnel),
         cmocka_unit_test(removes),
         cmocka_unit_test(differs),
     };

@@ -7,13 +7,14 @@
 #include "conf/edit.h"
 #include "fuzz.h"
 
-static void change(const char *text, size_t n, bool add)
+static void change(const char *text, size_t n, bool add, int tunnel)
 {
     static const struct pq_edit_pair v[] = {{"name", "x"}, {"public_key", "y"}, {0}};
+    const struct pq_edit_list list = {"users", tunnel};
     char *out, why[PQ_EDIT_WHY_LEN] = "";
     size_t out_n = 0;
-    const int e = add ? pq_edit_add(text, n, "users", v, &out, &out_n, why)
-                      : pq_edit_remove(text, n, "users", 1, &out, &out_n, why);
+    const int e = add ? pq_edit_add(text, n, &list, v, &out, &out_n, why)
+                      : pq_edit_remove(text, n, &list, 1, &out, &out_n, why);
     FUZZ_CHECK(e == 0 || e == PQ_EINVAL);
     FUZZ_CHECK((e == 0) == (out != NULL) && (e == 0 || *why));
     if (!e)
@@ -27,8 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     struct pq_conf_msgs m;
     uint8_t *exact = fuzz_exact(p, n);
     int e = pq_conf_parse(&c, (const char *)exact, n, &m);
-    for (int add = 0; add < 2 && e == 0; add++)
-        change((const char *)exact, n, add);
+    for (int i = 0; i < 4 && e == 0; i++)
+        change((const char *)exact, n, i & 1, i < 2 ? -1 : 0);
     free(exact);
     FUZZ_CHECK(e == 0 || e == PQ_EINVAL);
     FUZZ_CHECK((e == 0) == (m.errors == 0));

@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 import socket
+import subprocess
 import time
 
 import paqet
@@ -280,14 +281,51 @@ def test_tunnels_with_devices() -> None:
 
 
 @test()
-def test_tunnels_refused() -> None:
-    """A command that is about one tunnel says so."""
+def test_tunnels_commands() -> None:
+    """Commands that are about one tunnel: by its name; else they say which there are."""
     with Lab(third=True) as lab:
         *_, client = start(lab)
-        result = lab.c.run([paqet.program(), "ping", "-c", str(config_of(client))])
-        expect(result.returncode == 1 and "has several tunnels" in result.stderr, result.stderr)
-        result = lab.c.run([paqet.program(), "check", "-c", str(config_of(client))])
-        expect("2 tunnels: only the file was looked at" in result.stdout, result.stdout)
         path = config_of(client)
-        result = lab.c.run([paqet.program(), "forward", "add", ":1", "h:1", "-c", str(path)])
-        expect(result.returncode == 1 and "nothing was changed" in result.stderr, result.stderr)
+
+        def run(*argv: str) -> subprocess.CompletedProcess[str]:
+            return lab.c.run([paqet.program(), *argv, "-c", str(path)], 30)
+
+        for command in (("ping",), ("link",), ("dump",), ("forward", "add", ":1", "h:1")):
+            said = run(*command).stderr
+            expect("has 2 tunnels; --tunnel says which of these it is about: one, two" in said, f"{command}: {said}")
+        said = run("ping", "--tunnel", "three").stderr
+        expect("no tunnel 'three'" in said and "one, two" in said, said)
+        said = run("ping", "-n", "1", "--tunnel", "two").stdout
+        expect(f"server {lab.x.ip4}:{PORT} answers" in said, said)
+        said = run("check", "--quick", "--tunnel", "one")
+        expect(said.returncode == 0 and "20 of 20 answered" in said.stdout, f"{said}")
+        expect("2 tunnels: only the file was looked at" in run("check").stdout, "check looks at one of them")
+        said = run("link", "--tunnel", "two").stdout
+        expect(said.startswith(f"paqet://v1/{lab.x.ip4}:{PORT}?"), said)
+
+
+@test()
+def test_tunnels_forward() -> None:
+    """A forward comes to one tunnel of a client that runs, and goes again; the others stay."""
+    with Lab(third=True) as lab:
+        *_, client = start(lab)
+        path = config_of(client)
+        before = path.read_text()
+
+        def forward(*argv: str, code: int = 0) -> str:
+            said = lab.c.run([paqet.program(), "forward", *argv, "-c", str(path)], 30)
+            expect(said.returncode == code, f"forward {argv}: {said}")
+            return said.stdout + said.stderr
+
+        target = f"127.0.0.1:{SIGN_PORT}"
+        forward("add", "127.0.0.1:8300", target, "--name", "new", "--tunnel", "two")
+        wait_until(lambda: comes_out(lab, 8300) == "x", 10, "the new forward of the second tunnel")
+        expect(forward("list", "--tunnel", "two").count("127.0.0.1:8") == 2, "not two forwards of the second tunnel")
+        said = forward("list")
+        expect(re.search(r"(?s)# one\n.*# two\n.*8300 .*new", said), f"all: {said}")
+        expect("already listens" in forward("add", "127.0.0.1:8300", target, "--tunnel", "one", code=1), "a port twice")
+        expect("there is no forward" in forward("del", "other", code=1), "a forward that is not there")
+        forward("del", "new")  # only one tunnel has it
+        wait_until(lambda: not paqet.can_connect(lab, 8300), 10, "the end of the forward")
+        expect(path.read_text() == before, f"another file: {path.read_text()}")
+        both_work(lab)
