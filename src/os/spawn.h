@@ -9,7 +9,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Whether PATH, or the usual folders of a root's PATH, have a program of that name. */
+/* Whether PATH, or the usual folders of a root's PATH, have a program of that name.  Folders of
+ * PATH that are no absolute paths are passed over, and all of it where this program has rights
+ * (file capabilities) that its caller has not. */
 bool pq_spawn_finds(const char *name);
 
 /* Runs a program, looked up likewise, with nothing on standard input, and waits for its end, up to
@@ -18,6 +20,13 @@ bool pq_spawn_finds(const char *name);
  * Returns its exit code, 128 + the signal that ended it, -ENOENT (there is none), -ETIMEDOUT or
  * -errno. */
 int pq_spawn(const char *const argv[], char *out, size_t cap, pq_ns patience);
+
+/* The same for a program that needs this one's rights over the network: with in[n] on standard
+ * input, with nothing in its environment but `more` ("NAME=VALUE" or NULL), a PATH of the usual
+ * folders and LC_ALL=C, and with CAP_NET_ADMIN and CAP_NET_RAW, if this program has them, also
+ * where it is not root's (Linux 4.3). */
+int pq_spawn_trusted(const char *const argv[], const char *more, const char *in, size_t n,
+                     char *out, size_t cap, pq_ns patience);
 
 /* Starts a program that goes on in a session of its own when this one has ended, with its output at
  * the end of the file `log`, made with mode 0600.  Returns its process id, or -errno. */

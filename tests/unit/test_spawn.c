@@ -37,6 +37,48 @@ static void ends(void **state)
     assert_false(pq_spawn_finds("no-such-program-anywhere"));
 }
 
+/* Nothing of ours but what it is given; much on its standard input, whether it reads it or not. */
+static void trusted(void **state)
+{
+    (void)state;
+    static const char *const env[] = {"env", NULL}, *const count[] = {"wc", "-c", NULL},
+                             *const end[] = {"true", NULL};
+    char out[256], *much = malloc(1 << 20);
+    assert_non_null(much);
+    memset(much, 'x', 1 << 20);
+    assert_int_equal(setenv("XTABLES_LIBDIR", "/tmp", 1), 0);
+    assert_int_equal(pq_spawn_trusted(env, "MORE=1", NULL, 0, out, sizeof out, 5 * PQ_SEC), 0);
+    assert_string_equal(strchr(out, '\n'), "\nLC_ALL=C\nMORE=1\n");
+    assert_int_equal(strncmp(out, "PATH=/", 6), 0);
+    assert_int_equal(pq_spawn_trusted(count, NULL, much, 1 << 20, out, sizeof out, 5 * PQ_SEC), 0);
+    assert_int_equal(atoi(out), 1 << 20);
+    assert_int_equal(pq_spawn_trusted(end, NULL, much, 1 << 20, out, sizeof out, 5 * PQ_SEC), 0);
+    assert_int_equal(unsetenv("XTABLES_LIBDIR"), 0);
+    free(much);
+}
+
+/* A folder of PATH that depends on where one is does not count. */
+static void folders(void **state)
+{
+    (void)state;
+    char *path = strdup(getenv("PATH")), folder[] = "/tmp/paqet-spawn-XXXXXX", at[256];
+    char cwd[256];
+    assert_non_null(mkdtemp(folder));
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    snprintf(at, sizeof at, "%s/only-here", folder);
+    assert_int_equal(symlink("/bin/sh", at), 0);
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(setenv("PATH", ".:", 1), 0);
+    assert_false(pq_spawn_finds("only-here"));
+    assert_int_equal(setenv("PATH", folder, 1), 0);
+    assert_true(pq_spawn_finds("only-here"));
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    assert_int_equal(chdir(cwd), 0);
+    unlink(at);
+    rmdir(folder);
+    free(path);
+}
+
 static void patience(void **state)
 {
     (void)state;
@@ -145,8 +187,9 @@ static void watchdog(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ends),      cmocka_unit_test(patience), cmocka_unit_test(detached),
-        cmocka_unit_test(long_name), cmocka_unit_test(notify),   cmocka_unit_test(watchdog),
+        cmocka_unit_test(ends),    cmocka_unit_test(patience), cmocka_unit_test(trusted),
+        cmocka_unit_test(folders), cmocka_unit_test(detached), cmocka_unit_test(long_name),
+        cmocka_unit_test(notify),  cmocka_unit_test(watchdog),
     };
     return ut_run(tests);
 }

@@ -4,11 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,14 +20,22 @@
 #define POLL_MS      20
 #define COMM_LEN     15
 
-static const char more_folders[] = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+#define MORE_FOLDERS "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin:/system/bin"
+
+/* What a program gets beside its words. */
+struct with {
+    const char *const *env; /* NULL: what this one has */
+    bool rights;            /* over the network, handed on */
+    const char *in;
+    size_t n;
+};
 
 static bool find_in(const char *folders, const char *name, char out[PATH_MAX])
 {
     while (folders && *folders) {
         const size_t n = strcspn(folders, ":");
         const int len = snprintf(out, PATH_MAX, "%.*s/%s", (int)n, folders, name);
-        if (n && len < PATH_MAX && access(out, X_OK) == 0)
+        if (*folders == '/' && len < PATH_MAX && access(out, X_OK) == 0)
             return true;
         folders += n + (folders[n] == ':');
     }
@@ -34,7 +46,7 @@ static bool find(const char *name, char out[PATH_MAX])
 {
     if (strchr(name, '/'))
         return snprintf(out, PATH_MAX, "%s", name) < PATH_MAX && access(out, X_OK) == 0;
-    return find_in(getenv("PATH"), name, out) || find_in(more_folders, name, out);
+    return find_in(secure_getenv("PATH"), name, out) || find_in(MORE_FOLDERS, name, out);
 }
 
 bool pq_spawn_finds(const char *name)
@@ -43,47 +55,94 @@ bool pq_spawn_finds(const char *name)
     return find(name, path);
 }
 
+/* In the child: what it may do over the network stays when it becomes another program. */
+static void hand_on_rights(void)
+{
+    static const int caps[] = {CAP_NET_ADMIN, CAP_NET_RAW};
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+    if (geteuid() == 0 || syscall(SYS_capget, &head, data))
+        return;
+    for (size_t i = 0; i < sizeof caps / sizeof caps[0]; i++)
+        data[0].inheritable |= data[0].permitted & 1U << caps[i];
+    if (syscall(SYS_capset, &head, data))
+        return;
+    for (size_t i = 0; i < sizeof caps / sizeof caps[0]; i++)
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, caps[i], 0, 0);
+}
+
+/* execve changes neither texts nor list; its type is older than const. */
+static char **list_of(const char *const v[])
+{
+    char **list = NULL;
+    memcpy(&list, &v, sizeof list);
+    return list;
+}
+
 /* In the child: nothing of what this program has set for itself is left. */
-static _Noreturn void become(const char *path, const char *const argv[], int out_fd)
+static _Noreturn void become(const char *path, const char *const argv[], const struct with *w,
+                             int in_fd, int out_fd)
 {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     const int null = open("/dev/null", O_RDWR);
-    if (null >= 0)
-        dup2(null, STDIN_FILENO);
+    dup2(in_fd >= 0 ? in_fd : null, STDIN_FILENO);
     dup2(out_fd >= 0 ? out_fd : null, STDOUT_FILENO);
     dup2(out_fd >= 0 ? out_fd : null, STDERR_FILENO);
-    /* execv changes neither texts nor list; its type is older than const */
-    char **args = NULL;
-    memcpy(&args, &argv, sizeof args);
-    execv(path, args);
+    if (w->rights)
+        hand_on_rights();
+    execve(path, list_of(argv), w->env ? list_of(w->env) : environ);
     _exit(127);
 }
 
-/* Reads until the other end closes or the time is over.  Returns false if it is. */
-static bool drain(int fd, char *out, size_t cap, pq_ns until)
+/* Reads once.  Returns false at the end. */
+static bool read_some(int fd, char *out, size_t cap, size_t *len)
 {
     char scrap[4096];
-    size_t len = 0;
-    for (;;) {
+    const ssize_t n = read(fd, scrap, sizeof scrap);
+    if (n <= 0)
+        return n < 0 && errno == EINTR;
+    const size_t room = cap ? cap - 1 - *len : 0, take = room < (size_t)n ? room : (size_t)n;
+    if (take)
+        memcpy(out + *len, scrap, take);
+    *len += take;
+    if (cap)
+        out[*len] = 0;
+    return true;
+}
+
+/* Writes some of what is to go in; closes when it is all there, or nobody wants it. */
+static void write_some(int *fd, const struct with *w, size_t *sent)
+{
+    const ssize_t n = send(*fd, w->in + *sent, w->n - *sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    *sent += n > 0 ? (size_t)n : 0;
+    if (n > 0 && *sent < w->n)
+        return;
+    close(*fd);
+    *fd = -1;
+}
+
+/* Writes and reads until the other end closes or the time is over; in_fd is closed then. */
+static void talk(int in_fd, int out_fd, const struct with *w, char *out, size_t cap, pq_ns until)
+{
+    size_t len = 0, sent = 0;
+    bool more = true;
+    while (more) {
         const pq_ns now = pq_clock();
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (now >= until || poll(&p, 1, (int)((until - now) / PQ_MS) + 1) == 0)
-            return false;
-        const ssize_t n = read(fd, scrap, sizeof scrap);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return true;
-        const size_t room = cap ? cap - 1 - len : 0, take = room < (size_t)n ? room : (size_t)n;
-        if (take)
-            memcpy(out + len, scrap, take);
-        len += take;
-        if (cap)
-            out[len] = 0;
+        struct pollfd p[] = {{.fd = out_fd, .events = POLLIN}, {.fd = in_fd, .events = POLLOUT}};
+        if (now >= until || poll(p, 2, (int)((until - now) / PQ_MS) + 1) == 0)
+            break;
+        if (in_fd >= 0 && p[1].revents)
+            write_some(&in_fd, w, &sent);
+        if (p[0].revents)
+            more = read_some(out_fd, out, cap, &len);
     }
+    if (in_fd >= 0)
+        close(in_fd);
 }
 
 static int code_of(int status)
@@ -107,10 +166,19 @@ static int await(pid_t pid, pq_ns until)
     }
 }
 
-int pq_spawn(const char *const argv[], char *out, size_t cap, pq_ns patience)
+static void close_pair(int fds[2])
+{
+    if (fds[0] >= 0)
+        close(fds[0]);
+    if (fds[1] >= 0)
+        close(fds[1]);
+}
+
+static int spawn(const char *const argv[], const struct with *w, char *out, size_t cap,
+                 pq_ns patience)
 {
     char path[PATH_MAX];
-    int fds[2];
+    int fds[2], in[2] = {-1, -1};
     const pq_ns until = pq_clock() + patience;
     if (cap)
         out[0] = 0;
@@ -118,16 +186,24 @@ int pq_spawn(const char *const argv[], char *out, size_t cap, pq_ns patience)
         return -ENOENT;
     if (pipe2(fds, O_CLOEXEC))
         return -errno;
+    if (w->n && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in)) {
+        const int no = -errno;
+        close_pair(fds);
+        return no;
+    }
     const pid_t pid = fork();
     if (pid == 0)
-        become(path, argv, fds[1]);
+        become(path, argv, w, in[1], fds[1]);
     const int e = errno;
-    close(fds[1]);
     if (pid < 0) {
-        close(fds[0]);
+        close_pair(in);
+        close_pair(fds);
         return -e;
     }
-    drain(fds[0], out, cap, until);
+    close(fds[1]);
+    if (in[1] >= 0)
+        close(in[1]);
+    talk(in[0], fds[0], w, out, cap, until);
     close(fds[0]);
     int code = await(pid, until);
     if (code == -ETIMEDOUT) {
@@ -135,6 +211,19 @@ int pq_spawn(const char *const argv[], char *out, size_t cap, pq_ns patience)
         waitpid(pid, NULL, 0);
     }
     return code;
+}
+
+int pq_spawn(const char *const argv[], char *out, size_t cap, pq_ns patience)
+{
+    return spawn(argv, &(struct with){.env = NULL}, out, cap, patience);
+}
+
+int pq_spawn_trusted(const char *const argv[], const char *more, const char *in, size_t n,
+                     char *out, size_t cap, pq_ns patience)
+{
+    const char *const env[] = {"PATH=" MORE_FOLDERS, "LC_ALL=C", more, NULL};
+    return spawn(argv, &(struct with){.env = env, .rights = true, .in = in, .n = n}, out, cap,
+                 patience);
 }
 
 /* ---- that go on by themselves */
@@ -150,7 +239,7 @@ pid_t pq_spawn_detached(const char *const argv[], const char *log)
     const pid_t pid = fork();
     if (pid == 0) {
         setsid();
-        become(path, argv, fd);
+        become(path, argv, &(struct with){.env = NULL}, -1, fd);
     }
     const int e = errno;
     close(fd);
