@@ -290,19 +290,16 @@ int pq_app_open_io(struct pq_app *app, struct pq_pktio **out)
 
 /* ---- firewall */
 
-static void firewall_missing(const struct pq_app *app, int e)
+static void firewall_missing(const struct pq_app *app, const char *why)
 {
     char advice[512];
     const uint16_t port = app->conf->own_port;
     pq_firewall_advice(&app->fw_conf, port, advice, sizeof advice);
     PQ_LOG(PQ_LOG_WARN,
-           "no firewall rule could be made (nftables: %s; nor by iptables): the kernel will answer "
-           "the "
-           "tunnel's packets with RST, and routers on the way may cut it",
-           pq_strerror(e));
-    pq_say("no firewall rule could be made (nftables: %s; nor by iptables). Type this "
-           "yourself%s:\n  %s",
-           pq_strerror(e),
+           "no firewall rule could be made (%s): the kernel will answer the tunnel's packets with "
+           "RST, and routers on the way may cut it",
+           why);
+    pq_say("no firewall rule could be made (%s). Type this yourself%s:\n  %s", why,
            port ? ""
                 : ", with the client's port fixed by network.ipv4.addr in "
                   "place of 0",
@@ -311,9 +308,9 @@ static void firewall_missing(const struct pq_app *app, int e)
 
 void pq_app_open_firewall(struct pq_app *app)
 {
-    int e = pq_firewall_open(&app->fw, &app->fw_conf);
-    if (e)
-        firewall_missing(app, e);
+    char why[PQ_OS_WHY_LEN];
+    if (pq_firewall_open(&app->fw, &app->fw_conf, why))
+        firewall_missing(app, why);
     else
         PQ_LOG(PQ_LOG_INFO, "the kernel's TCP is kept out by %s", pq_firewall_kind(app->fw));
 }
@@ -342,7 +339,7 @@ void pq_app_move_firewall(struct pq_app *app, const char *ifname)
     snprintf(app->fw_conf.ifname, sizeof app->fw_conf.ifname, "%s", ifname);
     int e = app->fw ? pq_firewall_move(app->fw, &app->fw_conf) : PQ_ENOTSUP;
     if (e)
-        firewall_missing(app, e);
+        firewall_missing(app, pq_strerror(e));
     pthread_mutex_unlock(&app->fw_lock);
 }
 

@@ -16,22 +16,12 @@ static void fill_side(struct pq_tproxy_side *s, const struct pq_conf *c,
     s->n_not_taken = f->n_not_taken;
 }
 
-static void say_why(int e, char why[PQ_WHY_LEN])
-{
-    snprintf(why, PQ_WHY_LEN, "forward: listen: all: %s",
-             e == -EPERM ? "no permission: run as root, or give the program CAP_NET_ADMIN"
-             : e == PQ_ENOTSUP
-                 ? "the kernel refuses the rules; it needs nf_tables and its modules nft_tproxy, "
-                   "nft_socket and nft_fib_inet (Linux 4.19). Without them, name the ports: "
-                   "listen: \":443,8000-8100\""
-                 : pq_strerror(e));
-}
-
 int pq_client_take_ports(const struct pq_conf *c, const struct client_listener *v, unsigned n,
                          struct pq_tproxy **out, char why[PQ_WHY_LEN])
 {
     struct pq_tproxy_conf tc;
-    bool any = false;
+    char said[PQ_OS_WHY_LEN];
+    bool any = false, dnat = false;
     memset(&tc, 0, sizeof tc);
     *out = NULL;
     for (unsigned i = 0; i < n; i++) {
@@ -40,8 +30,15 @@ int pq_client_take_ports(const struct pq_conf *c, const struct client_listener *
         any = true;
         fill_side(v[i].kind == CLIENT_UDP ? &tc.udp : &tc.tcp, c, &v[i]);
     }
-    int e = any ? pq_tproxy_open(out, &tc) : 0;
+    int e = any ? pq_tproxy_open(out, &tc, &dnat, said) : 0;
     if (e)
-        say_why(e, why);
+        snprintf(why, PQ_WHY_LEN,
+                 "forward: listen: all: %.400s. Without these rules, name the ports: "
+                 "listen: \":443,8000-8100\"",
+                 said);
+    if (dnat)
+        PQ_LOG(PQ_LOG_WARN,
+               "forward: listen: all: the machine itself translates (NAT) what comes in, which "
+               "iptables can only do after us: name the ports of its rules under \"except\"");
     return e;
 }

@@ -42,6 +42,7 @@ int pq_client_open_dns(struct client_worker *cw)
     const struct pq_conf_tun *t = &cw->cl->app.conf->tun;
     const struct pq_dns_port_conf c = {
         .resolvers = t->dns, .n = t->n_dns, .beside = beside, .steer = steer, .ctx = cw};
+    char why[PQ_OS_WHY_LEN];
     uint16_t port = 0;
     int e = -EADDRINUSE;
     if (!t->enabled || !t->n_dns)
@@ -49,10 +50,11 @@ int pq_client_open_dns(struct client_worker *cw)
     for (int i = 0; i < PORT_TRIES && e == -EADDRINUSE; i++)
         e = pq_dns_port_open(&cw->dns, &cw->w.front, &c, &port);
     cw->w.front.dns = cw->dns;
+    snprintf(why, sizeof why, "%s", pq_strerror(e));
     if (!e)
-        e = pq_dnsredirect_open(&cw->dns_redirect, port, PQ_ROUTE_MARK);
+        e = pq_dnsredirect_open(&cw->dns_redirect, port, PQ_ROUTE_MARK, why);
     if (e) {
-        pq_say("tun.dns: the machine's DNS cannot be led into the tunnel: %s", pq_strerror(e));
+        pq_say("tun.dns: the machine's DNS cannot be led into the tunnel: %s", why);
         pq_client_close_dns(cw);
         return e;
     }

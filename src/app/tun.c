@@ -61,12 +61,25 @@ static void open_nat(struct pq_app_tun *t, const struct pq_conf *c)
                pq_strerror(e));
     else if (e > 0)
         PQ_LOG(PQ_LOG_INFO, "tun.masquerade: forwarding of packets was switched on");
-    e = pq_masquerade_open(&t->nat, t->dev.name, &c->own_ports, c->tun.has4, c->tun.has6);
-    if (e)
+    struct pq_net nets[PQ_CONF_ROUTES_MAX + 2];
+    char why[PQ_OS_WHY_LEN];
+    unsigned n = c->tun.n_routes;
+    memcpy(nets, c->tun.routes, n * sizeof nets[0]);
+    if (c->tun.has4)
+        nets[n++] = c->tun.net4;
+    if (c->tun.has6)
+        nets[n++] = c->tun.net6;
+    const struct pq_masquerade_conf mc = {.tun = t->dev.name,
+                                          .own_ports = &c->own_ports,
+                                          .nets = nets,
+                                          .n_nets = n,
+                                          .v4 = c->tun.has4,
+                                          .v6 = c->tun.has6};
+    if (pq_masquerade_open(&t->nat, &mc, why))
         PQ_LOG(PQ_LOG_WARN,
-               "tun.masquerade: no rule could be made (nftables: %s): without one, answers do not "
-               "find back to the clients",
-               pq_strerror(e));
+               "tun.masquerade: no rule could be made (%s): without one, answers do not find back "
+               "to the clients",
+               why);
 }
 
 const char *pq_app_tun_name(const struct pq_conf *c)
@@ -81,11 +94,13 @@ static int open_kill_switch(struct pq_app_tun *t, const struct pq_conf *c)
                                           .mark = PQ_ROUTE_MARK,
                                           .lan = !c->tun.no_lan,
                                           .keep = c->tun.kill_always};
-    int e = c->tun.kill ? pq_killswitch_open(&t->kill, &kc) : 0;
+    char why[PQ_OS_WHY_LEN];
+    int e = c->tun.kill ? pq_killswitch_open(&t->kill, &kc, why) : 0;
     if (e) {
-        pq_say("tun.kill_switch: the rules cannot be made (nftables: %s): it needs a kernel with "
-               "nf_tables and connection tracking, and CAP_NET_ADMIN",
-               pq_strerror(e));
+        pq_say(
+            "tun.kill_switch: the rules cannot be made (%s): it needs a kernel with nf_tables or "
+            "iptables, and connection tracking",
+            why);
         return e;
     }
     if (c->tun.kill)

@@ -2,11 +2,12 @@
 /* firewall.h - keeps the kernel's TCP away from the tunnel's packets: they are dropped before
  * connection tracking and TCP see them, but after packet sockets did.  The rules stand in a table
  * of our own that the kernel removes with this process, however it ends (flag `owner`, Linux 5.12);
- * on older kernels a marked table that the next start removes; without nf_tables, and without a
- * decoy, a chain of iptables that goes at the end, or likewise. */
+ * on older kernels a marked table that the next start removes; without nf_tables a chain of
+ * iptables that goes at the end, or likewise. */
 #ifndef PQ_OS_FIREWALL_H
 #define PQ_OS_FIREWALL_H
 #include "base/addr.h"
+#include "os/why.h"
 
 #define PQ_FIREWALL_SERVERS 32
 #define PQ_FIREWALL_OWN     16
@@ -29,10 +30,12 @@ struct pq_firewall_conf {
 };
 
 /* Makes the table, at a client without any own port yet: netdev ingress, or else inet prerouting at
- * priority -350, or else iptables' raw prerouting, or filter input.  Returns 0, -EPERM
- * (CAP_NET_ADMIN is missing), PQ_ENOTSUP (neither is to be had) or PQ_ENOMEM; *out is NULL on
- * error.  With iptables this and what follows runs other programs, a few ms each. */
-int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf);
+ * priority -350, or else iptables' raw prerouting, or filter input, or, with a decoy, mangle
+ * prerouting.  Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (neither is to be had) or
+ * PQ_ENOMEM; *out is NULL on error, with words in why.  With iptables this and what follows runs
+ * other programs, a few ms each. */
+int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf,
+                     char why[PQ_OS_WHY_LEN]);
 
 /* Covers conf->ifname, too, at a client with the same own ports.  The interface of before stays
  * covered, since packets may still come in there; an older one does not.  Returns 0 or PQ_ENOTSUP

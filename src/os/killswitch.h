@@ -5,6 +5,7 @@
 #ifndef PQ_OS_KILLSWITCH_H
 #define PQ_OS_KILLSWITCH_H
 #include "base/spans.h"
+#include "os/why.h"
 
 struct pq_killswitch;
 
@@ -20,14 +21,17 @@ struct pq_killswitch_conf {
  * IPv6, the local network if c->lan, and what pq_killswitch_direct names.  What was begun from here
  * before is refused, too, whoever sends next: a port out of ip_local_port_range is a service's.  Of
  * what was kept before it takes the place without a gap. Without `keep` the rules go with the
- * process (Linux 5.12; before, they stay until the next start if it is killed).  Returns 0, -EPERM
- * (CAP_NET_ADMIN is missing), PQ_ENOTSUP (a kernel without nf_tables or connection tracking) or
- * PQ_ENOMEM; *out is NULL on error. */
-int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_conf *c);
+ * process (Linux 5.12; before, and where the kernel has no nf_tables and they are chains of
+ * iptables, they stay until the next start if it is killed).  Returns 0, -EPERM (CAP_NET_ADMIN is
+ * missing), PQ_ENOTSUP (neither is to be had, or no connection tracking) or PQ_ENOMEM; *out is NULL
+ * on error, with words in why. */
+int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_conf *c,
+                       char why[PQ_OS_WHY_LEN]);
 
 /* From now on these may be reached beside the device, too: `gone` of them no more, `more` besides;
- * ranges with both ends as they were given before.  Returns 0, -EPERM, or PQ_ENOTSUP (the kernel
- * refuses): none at all may be reached then. */
+ * ranges with both ends as they were given before.  Returns 0, -EPERM, PQ_ENOMEM, or PQ_ENOTSUP
+ * (the kernel refuses, or with iptables they are more than 4096 networks): none at all may be
+ * reached then. */
 int pq_killswitch_direct(struct pq_killswitch *k, const struct pq_spans *gone,
                          const struct pq_spans *more);
 
@@ -39,6 +43,9 @@ int pq_killswitch_ports(struct pq_killswitch *k, const struct pq_port_span *v, s
 /* The same for a single address, whether or not it is in those ranges; any thread, one for each
  * address at a time.  Returns as pq_killswitch_direct: then nothing has changed. */
 int pq_killswitch_one(struct pq_killswitch *k, const struct pq_addr *ip, bool direct);
+
+/* Ports that programs get which connect to others and do not ask for one. */
+struct pq_range pq_killswitch_clients(void);
 
 /* Takes the rules away, unless they are to be kept, and frees.  Sets *k to NULL; NULL does nothing.
  */

@@ -5,6 +5,7 @@
 #ifndef PQ_OS_TPROXY_H
 #define PQ_OS_TPROXY_H
 #include "base/addr.h"
+#include "os/why.h"
 
 struct pq_tproxy;
 
@@ -22,10 +23,14 @@ struct pq_tproxy_conf {
 /* What comes from others for an address of this machine goes to these sockets, but for the ports
  * that are left alone, and for what a socket of this machine is there for: connections and flows of
  * its own programs, ports that they listen on.  What the machine forwards or translates (NAT) is
- * not touched, nor what it sends to itself, nor IPv6 link-local addresses. Returns 0, -EPERM
- * (CAP_NET_ADMIN is missing), PQ_ENOTSUP (a kernel without nf_tables or its modules nft_tproxy,
- * nft_socket and nft_fib) or PQ_ENOMEM; *out is NULL on error. */
-int pq_tproxy_open(struct pq_tproxy **out, const struct pq_tproxy_conf *conf);
+ * not touched, nor what it sends to itself, nor IPv6 link-local addresses.  Where nf_tables or its
+ * modules nft_tproxy, nft_socket and nft_fib are missing, the rules are chains of iptables, which
+ * the end or the next start removes; these come before NAT, so a port that the machine
+ * passes on (DNAT) has to be among those that are left alone: *dnat says whether the machine has
+ * any.  Returns 0, -EPERM (CAP_NET_ADMIN is missing), PQ_ENOTSUP (neither is to be had) or
+ * PQ_ENOMEM; *out is NULL on error, with words in why. */
+int pq_tproxy_open(struct pq_tproxy **out, const struct pq_tproxy_conf *conf, bool *dnat,
+                   char why[PQ_OS_WHY_LEN]);
 
 /* Removes the rules and frees.  Sets *t to NULL; NULL does nothing. */
 void pq_tproxy_close(struct pq_tproxy **t);

@@ -169,6 +169,14 @@ static void source_routing(void **state)
     close(far_end);
 }
 
+static int open_nat(struct pq_masquerade **m, const char *tun, const struct pq_range *ports,
+                    bool v6)
+{
+    char why[PQ_OS_WHY_LEN];
+    return pq_masquerade_open(
+        m, &(struct pq_masquerade_conf){.tun = tun, .own_ports = ports, .v4 = true, .v6 = v6}, why);
+}
+
 static void killed(void **state)
 {
     (void)state;
@@ -182,8 +190,7 @@ static void killed(void **state)
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* should an assertion end the test */
         struct pq_masquerade *m;
-        bool ok =
-            open_client(&d, why) == 0 && pq_masquerade_open(&m, d.name, &own, true, true) == 0;
+        bool ok = open_client(&d, why) == 0 && open_nat(&m, d.name, &own, true) == 0;
         ssize_t n = write(ready[1], ok ? "y" : "n", 1);
         pause();
         _exit(n != 1);
@@ -408,7 +415,7 @@ static void masquerade(void **state)
     assert_true(round_trip(&d, false, "10.9.0.2")); /* without: as it is */
     assert_true(round_trip(&d, true, "fd09::2"));
     assert_true(net_sh("conntrack -F >/dev/null 2>&1 || true"));
-    assert_int_equal(pq_masquerade_open(&m, d.name, &own, true, true), 0);
+    assert_int_equal(open_nat(&m, d.name, &own, true), 0);
     assert_true(round_trip(&d, false, HERE4));
     assert_true(round_trip(&d, true, HERE6));
     pq_masquerade_close(&m);
@@ -423,13 +430,13 @@ static void masquerade(void **state)
                  {{65535, 65535}, "1024-65534"},  {{1000, 2000}, "2001-65535"},
                  {{20000, 20100}, "20101-65535"}, {{28000, 50000}, "1024-27999"}};
     for (size_t i = 0; i < COUNT_OF(ports); i++) {
-        assert_int_equal(pq_masquerade_open(&m, d.name, &ports[i].own, true, true), 0);
+        assert_int_equal(open_nat(&m, d.name, &ports[i].own, true), 0);
         /* without /etc/protocols nft knows TCP as 6 */
         assert_true(
             net_sh("nft list ruleset | grep -qE '(tcp|6) masquerade to :%s'", ports[i].others));
         pq_masquerade_close(&m);
     }
-    assert_int_equal(pq_masquerade_open(&m, d.name, &own, true, false), 0); /* IPv4 alone */
+    assert_int_equal(open_nat(&m, d.name, &own, false), 0); /* IPv4 alone */
     assert_true(net_sh("nft list tables | grep -q 'ip paqet'"));
     assert_false(net_sh("nft list tables | grep -q 'ip6 paqet'"));
     pq_masquerade_close(&m);

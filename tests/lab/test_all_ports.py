@@ -11,6 +11,7 @@ import paqet
 from case import expect, test
 from lab import Host, Lab, wait_until
 from paqet import Settings
+from without import all_rules, without_nftables
 
 PORTS = (21, 443, 8443, 40000, 61001)  # of targets, some where the bridge's own connections begin
 KEPT = 30000  # in the list of exceptions
@@ -110,8 +111,9 @@ def masquerade(lab: Lab) -> None:
     lab.c.check(["nft", f"{rules} add rule ip lab_nat out ip daddr 10.99.0.1 masquerade"])
 
 
-def check_all(workers: int) -> None:
+def check_all(workers: int, iptables: bool = False) -> None:
     with Lab(third=True) as lab, contextlib.ExitStack() as opened:
+        program = without_nftables(lab) if iptables else ""
         for port in (*PORTS, KEPT, SSH):
             opened.enter_context(serve_tcp(lab.s, port, f"far {port}"))
             opened.enter_context(serve_udp(lab.s, port, f"far {port} "))
@@ -124,10 +126,10 @@ def check_all(workers: int) -> None:
         ):
             opened.enter_context(serve_tcp(host, port, word, address))
             opened.enter_context(serve_udp(host, port, word, address))
-        before = lab.c.firewall()
+        before = lab.c.firewall(), all_rules(lab.c)
         paqet.start_server(lab, Settings())
         settings = Settings(extra=ALL.format(KEPT, workers), transport=f"  conn: {workers}\n", control=True)
-        client = paqet.start_client(lab, settings)
+        client = paqet.start_client(lab, settings, program)
         wait_until(lambda: tcp(lab.x, lab.c.ip4, 443) == "far 443", 15, "the tunnel")
         check_phone(lab)
         check_own(lab)
@@ -144,7 +146,12 @@ def check_all(workers: int) -> None:
             expect(client.stop() == 0, "the exit code")
         else:
             client.kill()
-        expect(lab.c.firewall() == before, f"rules are left: {lab.c.firewall()}")
+        if iptables:
+            client = paqet.start_client(lab, Settings(client_port=4711), program)
+            client.wait_log("session to", 10)
+            expect(client.stop() == 0, "the exit code of the next one")
+        left = lab.c.firewall(), all_rules(lab.c)
+        expect(left == before, f"rules are left: {left}")
         expect(tcp(lab.x, lab.c.ip4, 443) == "ConnectionRefusedError", "a port is still taken")
 
 
@@ -159,3 +166,9 @@ def test_all_ports() -> None:
 def test_all_ports_workers() -> None:
     """The same with two workers, that ends in order."""
     check_all(2)
+
+
+@test(limit=90)
+def test_all_ports_iptables() -> None:
+    """The same without nf_tables; what a killed client leaves, the next one removes."""
+    check_all(1, iptables=True)

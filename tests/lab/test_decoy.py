@@ -18,6 +18,7 @@ from test_attacks import CLIENT_PORT, Stranger
 from test_connect import from_stranger, record, start_client
 from test_keys import Keys
 from test_main import MB, check_download, check_upload
+from without import without_nftables
 
 PAGE = b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 
@@ -28,13 +29,14 @@ def serve(connection: socket.socket) -> None:
         connection.sendall(PAGE)
 
 
-def start_server(keys: Keys, ip6: bool = False, extra: str = "") -> Process:
+def start_server(keys: Keys, ip6: bool = False, extra: str = "", program: str = "") -> Process:
     settings = keys.server_settings(ip6=ip6)
     settings.extra += extra
     process = paqet.start(
         keys.lab.s,
         "server",
         paqet.server_config(keys.lab, settings).replace("listen:\n", "listen:\n  decoy: true\n"),
+        program,
     )
     process.wait_log("listening on port", 10)
     return process
@@ -57,16 +59,17 @@ def real_checksums(lab: Lab) -> None:
         host.check(["ethtool", "-K", host.device, "tx", "off"])
 
 
-def decoy(look: str, ip6: bool) -> None:
+def decoy(look: str, ip6: bool, iptables: bool = False) -> None:
     """A stranger sees a page, beside a client that works; no kernel answers the client."""
     with Lab(third=True) as lab:
+        program = without_nftables(lab) if iptables else ""
         real_checksums(lab)
         keys = Keys(lab)
         keys.know_all()
         lab.origin()
         address = lab.s.ip6 if ip6 else lab.s.ip4
         lab.s.listen(address, PORT, serve)
-        server = start_server(keys, ip6)
+        server = start_server(keys, ip6, program=program)
         for host in (lab.x, lab.c):
             host.run(["ping", "-c", "1", "-W", "2", address])
         capture = lab.sniff(f"tcp port {PORT} and host {lab.c.ip6 if ip6 else lab.c.ip4}", 128)
@@ -91,6 +94,7 @@ def decoy(look: str, ip6: bool) -> None:
 for _look in ("plausible", "connect"):
     add(f"decoy_{_look}", functools.partial(decoy, _look, False), timed=True)
 add("decoy_connect_ipv6", functools.partial(decoy, "connect", True), timed=True)
+add("decoy_iptables", functools.partial(decoy, "connect", False, iptables=True), timed=True)
 
 
 @test(timed=True)

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "os/linux/iptables.h"
 #include "os/linux/nft.h"
+#include "os/linux/xtables.h"
 
 #include <netinet/in.h>
 
@@ -107,9 +108,12 @@ static int add_chain(struct pq_firewall *f, const struct pq_firewall_conf *c, un
     return e;
 }
 
-int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf)
+int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *conf,
+                     char why[PQ_OS_WHY_LEN])
 {
+    char it_says[PQ_OS_WHY_LEN] = "";
     *out = NULL;
+    snprintf(why, PQ_OS_WHY_LEN, "%s", pq_strerror(PQ_ENOMEM));
     struct pq_firewall *f = calloc(1, sizeof *f);
     if (!f)
         return PQ_ENOMEM;
@@ -123,12 +127,14 @@ int pq_firewall_open(struct pq_firewall **out, const struct pq_firewall_conf *co
         }
     }
     pq_nft_close(&f->nft);
-    if (e != -EPERM && refused != -EPERM && !conf->decoy && !pq_iptables_open(&f->iptables, conf)) {
+    e = e ? e : refused;
+    if (e != -EPERM && !pq_iptables_open(&f->iptables, conf, it_says)) {
         *out = f;
         return 0;
     }
+    pq_xt_why_both(why, e, it_says);
     free(f);
-    return e ? e : refused;
+    return e;
 }
 
 int pq_firewall_move(struct pq_firewall *f, const struct pq_firewall_conf *conf)
@@ -169,7 +175,7 @@ int pq_firewall_remove(struct pq_firewall *f, uint16_t port)
 int pq_firewall_admit(struct pq_firewall *f, const struct pq_addr *from)
 {
     if (f->iptables)
-        return PQ_ENOTSUP;
+        return pq_iptables_admit(f->iptables, from);
     pq_nft_begin(&f->batch, &f->nft, f->v->family);
     pq_nft_add_stranger(&f->batch, from, FIRST_MS);
     return pq_nft_commit(&f->batch) ? PQ_ENOTSUP : 0;
@@ -178,7 +184,7 @@ int pq_firewall_admit(struct pq_firewall *f, const struct pq_addr *from)
 int pq_firewall_exclude(struct pq_firewall *f, const struct pq_addr *from)
 {
     if (f->iptables)
-        return PQ_ENOTSUP;
+        return pq_iptables_exclude(f->iptables, from);
     for (int add = 1; add >= 0; add--) {
         pq_nft_begin(&f->batch, &f->nft, f->v->family);
         if (add) /* what fails waits for all processors: it shall not be missing */

@@ -3,37 +3,29 @@
 
 #include "base/err.h"
 #include "base/time.h"
-#include "os/spawn.h"
+#include "os/linux/xtables.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define PATIENCE (5 * PQ_SEC)
-#define CHAIN    "paqet-"
 #define PORTS    512
+#define EXCLUDED 256
 #define JUMPS    (4 * PQ_FIREWALL_SERVERS) /* of two interfaces; both families at a server */
-#define WORDS    32
-#define LISTING  65536
-#define COMMAND  320
 #define SPEC     192
 #define FOR_EVER UINT64_MAX
 
 /* Where the chain hangs. */
 static const struct place {
     const char *table, *hook, *kind;
-} places[] = {
-    {"raw", "PREROUTING", "iptables (raw), removed at the end or by the next start"},
-    {"filter", "INPUT", "iptables (filter), removed at the end or by the next start"},
-};
-
-enum { V4, V6, FAMILIES };
-
-static const char *const tools[FAMILIES] = {"iptables", "ip6tables"};
+} places[] =
+    {
+        {"raw", "PREROUTING", "iptables (raw), removed at the end or by the next start"},
+        {"filter", "INPUT", "iptables (filter), removed at the end or by the next start"},
+},
+  /* With a decoy: behind the tracking of connections, before the kernel's TCP. */
+    tracked = {"mangle", "PREROUTING",
+               "iptables (mangle), removed at the end or by the next start"};
 
 /* A rule of the hook that leads into the chain. */
 struct jump {
@@ -47,9 +39,9 @@ struct jumps {
 };
 
 struct pq_iptables {
+    struct pq_xt xt;
     const struct place *place;
-    char chain[32];
-    bool there[FAMILIES]; /* the tool works, and the chain is made */
+    bool there[PQ_XT_FAMILIES]; /* the tool works, and the chain is made */
     bool client;
     char ifname[sizeof((struct pq_firewall_conf *)0)->ifname];
     struct jumps now;    /* in place */
@@ -60,84 +52,13 @@ struct pq_iptables {
         pq_ns until; /* FOR_EVER: in use */
     } own[PORTS];
     unsigned n_own;
+    struct pq_addr excluded[EXCLUDED]; /* port 0: free */
+    unsigned next;
 };
 
-/* ---- the programs */
-
-/* Runs one, given as words with blanks between them.  Returns whether it did it. */
-static bool run(char *out, size_t cap, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static bool run(char *out, size_t cap, const char *fmt, ...)
+static void begin(struct pq_iptables *t, struct pq_xt_batch *b, int family)
 {
-    char text[COMMAND], *rest = text, *word;
-    const char *argv[WORDS];
-    unsigned n = 0;
-    va_list ap;
-    va_start(ap, fmt);
-    const int len = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    if (len < 0 || len >= (int)sizeof text)
-        return false;
-    while ((word = strsep(&rest, " ")) && n < WORDS - 1)
-        if (*word)
-            argv[n++] = word;
-    argv[n] = NULL;
-    return pq_spawn(argv, out, cap, PATIENCE) == 0;
-}
-
-static bool on_chain(const struct pq_iptables *t, int family, const char *what, const char *rule)
-{
-    return run(NULL, 0, "%s -w -t %s %s %s %s", tools[family], t->place->table, what, t->chain,
-               rule);
-}
-
-static bool on_hook(const struct pq_iptables *t, const char *what, const struct jump *j)
-{
-    return run(NULL, 0, "%s -w -t %s %s %s %s -j %s", tools[j->family], t->place->table, what,
-               t->place->hook, j->spec, t->chain);
-}
-
-/* ---- what a killed process left */
-
-static bool is_dead(const char *chain)
-{
-    char *end;
-    const long pid = strtol(chain + strlen(CHAIN), &end, 10);
-    if (pid <= 0 || (*end != 0 && *end != ' '))
-        return false;
-    return pid == (long)getpid() || (kill((pid_t)pid, 0) && errno == ESRCH);
-}
-
-/* A line of the listing: rules that lead into a chain of one who is gone go first, as they come
- * behind the list of chains ("-N") but must go before these. */
-static void sweep_line(const char *tool, const char *table, char *line, bool rules)
-{
-    char *chain = strstr(line, rules ? " -j " CHAIN : "-N " CHAIN);
-    if (!chain)
-        return;
-    chain += strlen(rules ? " -j " : "-N ");
-    if (!is_dead(chain))
-        return;
-    if (rules && strncmp(line, "-A ", 3) == 0) {
-        run(NULL, 0, "%s -w -t %s -D %s", tool, table, line + 3);
-    } else if (!rules) {
-        run(NULL, 0, "%s -w -t %s -F %s", tool, table, chain);
-        run(NULL, 0, "%s -w -t %s -X %s", tool, table, chain);
-    }
-}
-
-static void sweep(const char *tool, const char *table)
-{
-    char *list = malloc(LISTING), *copy = NULL;
-    if (list && run(list, LISTING, "%s -w -t %s -S", tool, table))
-        copy = strdup(list);
-    for (int rules = 1; rules >= 0 && copy; rules--) {
-        char *rest = rules ? list : copy, *line;
-        while ((line = strsep(&rest, "\n")))
-            sweep_line(tool, table, line, rules);
-    }
-    free(copy);
-    free(list);
+    pq_xt_begin(b, &t->xt, family, t->place->table);
 }
 
 /* ---- the rules */
@@ -180,34 +101,47 @@ static void want_all(struct jumps *w, const struct pq_firewall_conf *c)
     const unsigned n = c->client ? c->n_servers : c->n_own;
     for (unsigned i = 0; i < n; i++) {
         const struct pq_addr *a = c->client ? &c->server[i].addr : &c->own[i];
-        want(w, c, pq_addr_is4(a) ? V4 : V6, a, c->client ? &c->server[i].ports : &c->ports);
+        want(w, c, pq_addr_is4(a) ? PQ_XT_V4 : PQ_XT_V6, a,
+             c->client ? &c->server[i].ports : &c->ports);
     }
-    for (int family = 0; family < FAMILIES && !n && !c->client; family++)
+    for (int family = 0; family < PQ_XT_FAMILIES && !n && !c->client; family++)
         want(w, c, family, NULL, &c->ports);
 }
 
-/* Makes what is missing, then removes what is too much.  Without a tool for a family its packets
- * are not dropped: an error, unless nothing says that there are any. */
-static int change(struct pq_iptables *t, const struct jumps *wanted, bool strict)
+/* One batch for each family.  Without a tool for a family its packets are not dropped: an error,
+ * unless nothing says that there are any. */
+static int change(struct pq_iptables *t, const struct jumps *wanted, bool strict, char *why)
 {
-    bool ok = true;
-    for (unsigned i = 0; i < wanted->n; i++) {
-        const struct jump *j = &wanted->v[i];
-        if (!t->there[j->family])
-            ok = ok && !strict;
-        else if (!has(&t->now, j))
-            ok = on_hook(t, "-I", j) && ok;
+    int e = 0;
+    for (int family = 0; family < PQ_XT_FAMILIES; family++) {
+        struct pq_xt_batch b;
+        unsigned n = 0, missing = 0;
+        begin(t, &b, family);
+        for (unsigned i = 0; i < wanted->n; i++) {
+            const struct jump *j = &wanted->v[i];
+            if (j->family != family || has(&t->now, j))
+                continue;
+            pq_xt_add(&b, "-I %s %s -j $in", t->place->hook, j->spec);
+            missing++;
+        }
+        for (unsigned i = 0; i < t->now.n; i++) {
+            const struct jump *j = &t->now.v[i];
+            if (j->family != family || has(wanted, j))
+                continue;
+            pq_xt_add(&b, "-D %s %s -j $in", t->place->hook, j->spec);
+            n++;
+        }
+        const int refused = t->there[family] && n + missing ? pq_xt_commit(&b, why) : 0;
+        free(b.text);
+        e = refused ? refused : !t->there[family] && missing && strict ? PQ_ENOTSUP : e;
     }
-    for (unsigned i = 0; i < t->now.n; i++)
-        if (t->there[t->now.v[i].family] && !has(wanted, &t->now.v[i]))
-            on_hook(t, "-D", &t->now.v[i]);
     t->now = *wanted;
-    return ok ? 0 : PQ_ENOTSUP;
+    return e ? PQ_ENOTSUP : 0;
 }
 
-int pq_iptables_move(struct pq_iptables *t, const struct pq_firewall_conf *conf)
+static int move(struct pq_iptables *t, const struct pq_firewall_conf *conf, char *why)
 {
-    struct jumps *wanted = calloc(1, sizeof *wanted);
+    struct jumps *wanted = !pq_xt_cannot_name(conf->ifname, why) ? calloc(1, sizeof *wanted) : NULL;
     if (!wanted)
         return PQ_ENOTSUP;
     want_all(wanted, conf);
@@ -217,26 +151,41 @@ int pq_iptables_move(struct pq_iptables *t, const struct pq_firewall_conf *conf)
     t->newest = *wanted;
     for (unsigned i = 0; i < t->before.n && wanted->n < JUMPS; i++)
         wanted->v[wanted->n++] = t->before.v[i];
-    const int e = change(t, wanted, conf->client || conf->n_own);
+    const int e = change(t, wanted, conf->client || conf->n_own, why);
     free(wanted);
     return e;
 }
 
+int pq_iptables_move(struct pq_iptables *t, const struct pq_firewall_conf *conf)
+{
+    return move(t, conf, NULL);
+}
+
 /* ---- own ports of a client */
 
-static bool port_rule(const struct pq_iptables *t, const char *what, uint16_t port)
+static bool rule(struct pq_iptables *t, int family, const char *text)
 {
-    char rule[64];
+    struct pq_xt_batch b;
+    if (!t->there[family])
+        return true;
+    begin(t, &b, family);
+    pq_xt_add(&b, "%s", text);
+    return pq_xt_commit(&b, NULL) == 0;
+}
+
+static bool port_rule(struct pq_iptables *t, char what, uint16_t port)
+{
+    char text[64];
     bool ok = true;
-    snprintf(rule, sizeof rule, "-p tcp --dport %u -j DROP", port);
-    for (int family = 0; family < FAMILIES; family++)
-        ok = (!t->there[family] || on_chain(t, family, what, rule)) && ok;
+    snprintf(text, sizeof text, "-%c $in -p tcp --dport %u -j DROP", what, port);
+    for (int family = 0; family < PQ_XT_FAMILIES; family++)
+        ok = rule(t, family, text) && ok;
     return ok;
 }
 
 static void drop_own(struct pq_iptables *t, unsigned i)
 {
-    port_rule(t, "-D", t->own[i].port);
+    port_rule(t, 'D', t->own[i].port);
     t->own[i] = t->own[--t->n_own];
 }
 
@@ -271,7 +220,7 @@ int pq_iptables_add(struct pq_iptables *t, uint16_t port)
         o->until = FOR_EVER;
         return 0;
     }
-    if (t->n_own == PORTS || !port_rule(t, "-A", port))
+    if (t->n_own == PORTS || !port_rule(t, 'A', port))
         return PQ_ENOTSUP;
     t->own[t->n_own++] = (struct own){port, FOR_EVER};
     return 0;
@@ -286,46 +235,107 @@ int pq_iptables_remove(struct pq_iptables *t, uint16_t port, uint64_t linger_ms)
     return o ? 0 : PQ_ENOTSUP;
 }
 
+/* ---- strangers, who get what the machine has on the port */
+
+static bool exclusion(struct pq_iptables *t, char what, const struct pq_addr *a)
+{
+    char text[160], ip[PQ_ADDR_STRLEN];
+    snprintf(text, sizeof text, "-%c $in -s %s -p tcp --sport %u -j DROP", what,
+             pq_addr_ip_str(a, ip), a->port);
+    return rule(t, pq_addr_is4(a) ? PQ_XT_V4 : PQ_XT_V6, text);
+}
+
+static bool put_back(struct pq_iptables *t, unsigned i)
+{
+    const struct pq_addr a = t->excluded[i];
+    t->excluded[i].port = 0;
+    return exclusion(t, 'D', &a);
+}
+
+/* What the kernel tracks it has made itself of an injected SYN; packets of the tunnel are dropped
+ * before they are.  So nothing is to be done but for who was excluded. */
+int pq_iptables_admit(struct pq_iptables *t, const struct pq_addr *from)
+{
+    for (unsigned i = 0; i < EXCLUDED; i++)
+        if (t->excluded[i].port && pq_addr_eq(&t->excluded[i], from))
+            return put_back(t, i) ? 0 : PQ_ENOTSUP;
+    return 0;
+}
+
+int pq_iptables_exclude(struct pq_iptables *t, const struct pq_addr *from)
+{
+    for (unsigned i = 0; i < EXCLUDED; i++)
+        if (t->excluded[i].port && pq_addr_eq(&t->excluded[i], from))
+            return 0;
+    if (t->excluded[t->next].port)
+        put_back(t, t->next);
+    if (!exclusion(t, 'I', from))
+        return PQ_ENOTSUP;
+    t->excluded[t->next] = *from;
+    t->next = (t->next + 1) % EXCLUDED;
+    return 0;
+}
+
 /* ---- begin and end */
 
-static bool make_chain(struct pq_iptables *t, int family)
+static bool make_chain(struct pq_iptables *t, int family, const struct pq_firewall_conf *c,
+                       char *why)
 {
-    if (!pq_spawn_finds(tools[family]))
+    struct pq_xt_batch b;
+    if (pq_xt_use(&t->xt, family, t->place->table, why))
         return false;
-    sweep(tools[family], t->place->table);
-    return on_chain(t, family, "-N", "") && (t->client || on_chain(t, family, "-A", "-j DROP"));
+    begin(t, &b, family);
+    pq_xt_chain(&b, "in");
+    if (c->decoy)
+        pq_xt_add(&b, "-A $in -m conntrack --ctstatus CONFIRMED -j RETURN");
+    if (!t->client)
+        pq_xt_add(&b, "-A $in -j DROP");
+    return pq_xt_commit(&b, why) == 0;
 }
 
 static void remove_chains(struct pq_iptables *t)
 {
-    const struct jumps none = {.n = 0};
-    change(t, &none, false);
-    for (int family = 0; family < FAMILIES; family++) {
-        if (!t->there[family])
-            continue;
-        on_chain(t, family, "-F", "");
-        on_chain(t, family, "-X", "");
-    }
+    for (int family = 0; family < PQ_XT_FAMILIES; family++)
+        if (t->there[family])
+            pq_xt_remove(&t->xt, family, t->place->table);
+    t->now.n = 0;
 }
 
-int pq_iptables_open(struct pq_iptables **out, const struct pq_firewall_conf *conf)
+/* Tries one place: the chain in both families, and what leads there. */
+static bool make(struct pq_iptables *t, const struct pq_firewall_conf *c, char *why)
+{
+    char six[PQ_OS_WHY_LEN];
+    t->there[PQ_XT_V4] = make_chain(t, PQ_XT_V4, c, why);
+    t->there[PQ_XT_V6] = make_chain(t, PQ_XT_V6, c, t->there[PQ_XT_V4] ? six : why);
+    if (!t->there[PQ_XT_V4] && !t->there[PQ_XT_V6])
+        return false;
+    return move(t, c, why) == 0;
+}
+
+int pq_iptables_open(struct pq_iptables **out, const struct pq_firewall_conf *conf,
+                     char why[PQ_OS_WHY_LEN])
 {
     *out = NULL;
+    why[0] = 0;
+    if (pq_xt_cannot_name(conf->ifname, why))
+        return PQ_ENOTSUP;
     struct pq_iptables *t = calloc(1, sizeof *t);
-    if (!t)
+    if (!t || pq_xt_open(&t->xt, NULL)) {
+        free(t);
         return PQ_ENOMEM;
+    }
     t->client = conf->client;
-    snprintf(t->chain, sizeof t->chain, CHAIN "%ld", (long)getpid());
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        t->place = &places[i];
-        for (int family = 0; family < FAMILIES; family++)
-            t->there[family] = make_chain(t, family);
-        if ((t->there[V4] || t->there[V6]) && pq_iptables_move(t, conf) == 0) {
+    const struct place *first = conf->decoy ? &tracked : places;
+    const size_t n = conf->decoy ? 1 : sizeof places / sizeof places[0];
+    for (size_t i = 0; i < n; i++) {
+        t->place = &first[i];
+        if (make(t, conf, why)) {
             *out = t;
             return 0;
         }
         remove_chains(t);
     }
+    pq_xt_close(&t->xt);
     free(t);
     return PQ_ENOTSUP;
 }
@@ -337,7 +347,9 @@ const char *pq_iptables_kind(const struct pq_iptables *t)
 
 void pq_iptables_close(struct pq_iptables *t)
 {
-    if (t)
-        remove_chains(t);
+    if (!t)
+        return;
+    remove_chains(t);
+    pq_xt_close(&t->xt);
     free(t);
 }

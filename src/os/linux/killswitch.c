@@ -2,10 +2,13 @@
 #include "os/killswitch.h"
 
 #include "base/err.h"
+#include "os/linux/killtables.h"
 #include "os/linux/nft.h"
+#include "os/linux/xtables.h"
 
 #include <netinet/in.h>
 
+#include <errno.h>
 #include <linux/netfilter.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -20,6 +23,7 @@ static const char kept_table[] = "paqet_kill_switch";
 static const char by_port[] = "ports"; /* the chain with what goes by its port */
 
 struct pq_killswitch {
+    struct pq_killtables *tables; /* in place of nft, if not NULL */
     struct pq_nft nft;
     struct pq_nft_batch batch;
     pthread_mutex_t lock; /* of both, from one batch to the next */
@@ -38,8 +42,7 @@ static void accept_dhcp(struct pq_nft_batch *b, const char *chain, uint16_t from
     pq_nft_then(b, PQ_NFT_ACCEPT);
 }
 
-/* Ports that programs get which connect to others and do not ask for one. */
-static struct pq_range ports_of_clients(void)
+struct pq_range pq_killswitch_clients(void)
 {
     struct pq_range r = {32768, 60999};
     FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
@@ -57,7 +60,7 @@ static struct pq_range ports_of_clients(void)
 static void drop_picked_up(struct pq_nft_batch *b, const char *chain,
                            const struct pq_killswitch_conf *c, bool tracked)
 {
-    const struct pq_range clients = ports_of_clients();
+    const struct pq_range clients = pq_killswitch_clients();
     pq_nft_rule(b, chain);
     pq_nft_if_name(b, true, false, "lo");
     pq_nft_if_name(b, true, false, c->tun);
@@ -73,7 +76,7 @@ static void drop_picked_up(struct pq_nft_batch *b, const char *chain,
  * nothing tells but the port. */
 static void accept_replies(struct pq_nft_batch *b, const char *chain)
 {
-    const struct pq_range clients = ports_of_clients(),
+    const struct pq_range clients = pq_killswitch_clients(),
                           others[] = {{1, (uint16_t)(clients.from - 1)},
                                       {(uint16_t)(clients.to + 1), UINT16_MAX}};
     pq_nft_rule(b, chain);
@@ -207,27 +210,40 @@ static int install(struct pq_killswitch *k, const struct pq_killswitch_conf *c, 
 
 /* ---- life */
 
-int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_conf *c)
+static int open_nft(struct pq_killswitch *k, const struct pq_killswitch_conf *c)
 {
+    int e = pq_nft_open(&k->nft);
+    if (e)
+        return e;
+    if (c->keep)
+        memcpy(k->nft.table, kept_table, sizeof kept_table);
+    e = PQ_ENOTSUP;
+    for (int i = 0; e == PQ_ENOTSUP && i < 4; i++) /* a refusal tells programs at once */
+        e = install(k, c, !c->keep && i % 2 == 0, k->reject = i < 2);
+    if (e)
+        pq_nft_close(&k->nft);
+    return e;
+}
+
+int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_conf *c,
+                       char why[PQ_OS_WHY_LEN])
+{
+    char it_says[PQ_OS_WHY_LEN] = "";
     *out = NULL;
+    snprintf(why, PQ_OS_WHY_LEN, "%s", pq_strerror(PQ_ENOMEM));
     struct pq_killswitch *k = calloc(1, sizeof *k);
     if (!k)
         return PQ_ENOMEM;
     k->keep = c->keep;
-    pthread_mutex_init(&k->lock, NULL);
-    int e = pq_nft_open(&k->nft);
-    if (!e && c->keep)
-        memcpy(k->nft.table, kept_table, sizeof kept_table);
-    if (!e)
-        e = PQ_ENOTSUP;
-    for (int i = 0; e == PQ_ENOTSUP && i < 4; i++) /* a refusal tells programs at once */
-        e = install(k, c, !c->keep && i % 2 == 0, k->reject = i < 2);
+    int e = open_nft(k, c);
+    if (e && e != -EPERM && pq_killtables_open(&k->tables, c, it_says) == 0)
+        e = 0;
     if (e) {
-        pq_nft_close(&k->nft);
-        pthread_mutex_destroy(&k->lock);
+        pq_xt_why_both(why, e, it_says);
         free(k);
         return e;
     }
+    pthread_mutex_init(&k->lock, NULL);
     *out = k;
     return 0;
 }
@@ -248,6 +264,12 @@ static int change(struct pq_killswitch *k, const struct pq_spans *s, bool add)
 int pq_killswitch_direct(struct pq_killswitch *k, const struct pq_spans *gone,
                          const struct pq_spans *more)
 {
+    if (k->tables) {
+        pthread_mutex_lock(&k->lock);
+        const int no = pq_killtables_direct(k->tables, gone, more);
+        pthread_mutex_unlock(&k->lock);
+        return no;
+    }
     int e = change(k, gone, false);
     e = e ? e : change(k, more, true);
     if (e) {
@@ -262,10 +284,15 @@ int pq_killswitch_direct(struct pq_killswitch *k, const struct pq_spans *gone,
 
 int pq_killswitch_one(struct pq_killswitch *k, const struct pq_addr *ip, bool direct)
 {
+    int e;
     pthread_mutex_lock(&k->lock);
-    pq_nft_begin(&k->batch, &k->nft, NFPROTO_INET);
-    pq_nft_change_one(&k->batch, ip, direct);
-    const int e = pq_nft_commit(&k->batch);
+    if (k->tables) {
+        e = pq_killtables_one(k->tables, ip, direct);
+    } else {
+        pq_nft_begin(&k->batch, &k->nft, NFPROTO_INET);
+        pq_nft_change_one(&k->batch, ip, direct);
+        e = pq_nft_commit(&k->batch);
+    }
     pthread_mutex_unlock(&k->lock);
     return e;
 }
@@ -297,6 +324,8 @@ static void put_port(struct pq_nft_batch *b, const struct pq_port_span *p, uint8
 /* In batches; nothing goes by its port until the last one. */
 static int put_ports(struct pq_killswitch *k, const struct pq_port_span *v, size_t n)
 {
+    if (k->tables)
+        return pq_killtables_ports(k->tables, v, n);
     struct pq_nft_batch *b = &k->batch;
     int e = 0;
     pq_nft_begin(b, &k->nft, NFPROTO_INET);
@@ -332,11 +361,14 @@ void pq_killswitch_close(struct pq_killswitch **kp)
     struct pq_killswitch *k = *kp;
     if (!k)
         return;
-    if (!k->keep) {
+    if (!k->keep && !k->tables) {
         remove_table(&k->nft, &k->batch);
         pq_nft_commit(&k->batch);
     }
-    pq_nft_close(&k->nft);
+    if (k->tables)
+        pq_killtables_close(k->tables);
+    else
+        pq_nft_close(&k->nft);
     pthread_mutex_destroy(&k->lock);
     free(k);
     *kp = NULL;
@@ -346,12 +378,13 @@ bool pq_killswitch_lift(void)
 {
     struct pq_killswitch *k = calloc(1, sizeof *k);
     bool was = false;
-    if (k && pq_nft_open(&k->nft) == 0) {
+    const int e = k ? pq_nft_open(&k->nft) : PQ_ENOMEM;
+    if (!e) {
         memcpy(k->nft.table, kept_table, sizeof kept_table);
         remove_table(&k->nft, &k->batch);
         was = pq_nft_commit(&k->batch) == 0;
         pq_nft_close(&k->nft);
     }
     free(k);
-    return was;
+    return e == PQ_ENOTSUP ? pq_killtables_lift() : was;
 }

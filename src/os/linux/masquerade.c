@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "os/linux/nft.h"
+#include "os/linux/xtables.h"
 
 #include <net/if.h>
 #include <netinet/in.h>
@@ -22,6 +23,8 @@ struct pq_masquerade {
     struct pq_nft nft;
     struct pq_nft_batch batch;
     bool v4, v6;
+    bool iptables; /* in place of nft */
+    struct pq_xt xt;
     char tun[16];
     uint16_t low, high; /* ports for TCP */
 };
@@ -83,9 +86,13 @@ static void remove_table(struct pq_masquerade *m, uint8_t family)
 
 static void remove_tables(struct pq_masquerade *m)
 {
-    if (m->v4)
+    if (m->v4 && m->iptables)
+        pq_xt_remove(&m->xt, PQ_XT_V4, "nat");
+    else if (m->v4)
         remove_table(m, NFPROTO_IPV4);
-    if (m->v6)
+    if (m->v6 && m->iptables)
+        pq_xt_remove(&m->xt, PQ_XT_V6, "nat");
+    else if (m->v6)
         remove_table(m, NFPROTO_IPV6);
     m->v4 = m->v6 = false;
 }
@@ -101,27 +108,80 @@ static int install(struct pq_masquerade *m, bool v4, bool v6, bool owner)
     return e4 ? e4 : e6;
 }
 
-int pq_masquerade_open(struct pq_masquerade **out, const char *tun_name,
-                       const struct pq_range *own_ports, bool v4, bool v6)
+static int open_nft(struct pq_masquerade *m, const struct pq_masquerade_conf *c)
 {
-    *out = NULL;
     if (!kernel_can())
         return PQ_ENOTSUP;
+    int e = pq_nft_open(&m->nft);
+    if (e)
+        return e;
+    e = install(m, c->v4, c->v6, true);
+    if (e)
+        e = install(m, c->v4, c->v6, false);
+    if (e)
+        pq_nft_close(&m->nft);
+    return e;
+}
+
+/* ---- where there is no nf_tables */
+
+static int add_chain(struct pq_masquerade *m, const struct pq_masquerade_conf *c, bool v4,
+                     char why[PQ_OS_WHY_LEN])
+{
+    char net[PQ_ADDR_STRLEN];
+    struct pq_xt_batch b;
+    const int family = v4 ? PQ_XT_V4 : PQ_XT_V6, e = pq_xt_use(&m->xt, family, "nat", why);
+    if (e)
+        return e;
+    pq_xt_begin(&b, &m->xt, family, "nat");
+    pq_xt_chain(&b, "out");
+    pq_xt_add(&b, "-A $out -p tcp -j MASQUERADE --to-ports %u-%u", m->low, m->high);
+    pq_xt_add(&b, "-A $out -j MASQUERADE");
+    for (unsigned i = 0; i < c->n_nets; i++)
+        if (pq_addr_is4(&c->nets[i].ip) == v4)
+            pq_xt_add(&b, "-I POSTROUTING -s %s/%u ! -o %s -j $out",
+                      pq_addr_ip_str(&c->nets[i].ip, net), c->nets[i].bits - (v4 ? 96 : 0), m->tun);
+    return pq_xt_commit(&b, why);
+}
+
+static int open_iptables(struct pq_masquerade *m, const struct pq_masquerade_conf *c,
+                         char why[PQ_OS_WHY_LEN])
+{
+    int e = pq_xt_cannot_name(m->tun, why) ? PQ_ENOTSUP : pq_xt_open(&m->xt, NULL);
+    if (e)
+        return e;
+    m->iptables = true;
+    e = c->v4 ? add_chain(m, c, true, why) : 0;
+    m->v4 = c->v4 && !e;
+    if (!e && c->v6)
+        e = add_chain(m, c, false, why);
+    m->v6 = c->v6 && !e;
+    if (e) {
+        remove_tables(m);
+        pq_xt_close(&m->xt);
+    }
+    return e;
+}
+
+int pq_masquerade_open(struct pq_masquerade **out, const struct pq_masquerade_conf *c,
+                       char why[PQ_OS_WHY_LEN])
+{
+    char it_says[PQ_OS_WHY_LEN] = "";
+    *out = NULL;
+    snprintf(why, PQ_OS_WHY_LEN, "%s", pq_strerror(PQ_ENOMEM));
     struct pq_masquerade *m = calloc(1, sizeof *m);
     if (!m)
         return PQ_ENOMEM;
-    int e = pq_nft_open(&m->nft);
+    snprintf(m->tun, sizeof m->tun, "%s", c->tun);
+    choose_ports(m, c->own_ports);
+    int e = open_nft(m, c);
+    if (e && e != -EPERM && open_iptables(m, c, it_says) == 0)
+        e = 0;
     if (e) {
+        pq_xt_why_both(why, e, it_says);
         free(m);
-        return e;
+        m = NULL;
     }
-    snprintf(m->tun, sizeof m->tun, "%s", tun_name);
-    choose_ports(m, own_ports);
-    e = install(m, v4, v6, true);
-    if (e)
-        e = install(m, v4, v6, false);
-    if (e)
-        pq_masquerade_close(&m);
     *out = m;
     return e;
 }
@@ -132,7 +192,10 @@ void pq_masquerade_close(struct pq_masquerade **mp)
     if (!m)
         return;
     remove_tables(m);
-    pq_nft_close(&m->nft);
+    if (m->iptables)
+        pq_xt_close(&m->xt);
+    else
+        pq_nft_close(&m->nft);
     free(m);
     *mp = NULL;
 }
