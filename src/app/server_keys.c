@@ -67,7 +67,7 @@ int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*sav
     if (!e)
         e = pq_syns_new(&k->syns, pq_app_wall(NULL), pq_rng_u64(&rng));
     app->hub.syns = k->syns;
-    if (!e && c->n_users)
+    if (!e && (c->n_users || (c->state && *c->state)))
         open_state(k, c, saved, ctx);
     if (!e && k->state)
         pq_state_take_syns(k->state, k->syns);

@@ -400,6 +400,24 @@ def test_connect_says_what_may_be_wrong() -> None:
 
 
 @test()
+def test_connect_after_a_stop_without_users() -> None:
+    """A server that lets in everybody who has its keys answers at once, too, when it is back."""
+    with Lab() as lab:
+        keys = Keys(lab)
+        keys.know_all()
+        lab.origin()
+        for _ in range(2):
+            settings = keys.server_settings()
+            settings.extra = ""
+            server = paqet.start_server(lab, settings)
+            client = start_client(keys)
+            paqet.seconds_to_work(lab, 4, patience=1)
+            expect("connections are answered in" not in server.log(), f"later: {server.log()}")
+            client.stop()
+            expect(server.stop() == 0, "exit code")
+
+
+@test()
 def test_connect_not_with_classic_server() -> None:
     with Lab() as lab:
         keys = Keys(lab)
