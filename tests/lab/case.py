@@ -25,6 +25,7 @@ class Case:
     full: bool  # only with --full
     timed: bool  # it holds something to a few seconds: only others that mostly wait run beside it
     alone: bool  # it measures: nothing runs beside it
+    look: str = ""  # which it is run in, see looks.py
 
 
 cases: list[Case] = []

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+import looks
 from case import Failure, Skip, expect
 from lab import ROOT, Host, Lab, Process
 from paqet import KEY, PORT
@@ -85,6 +86,7 @@ def build() -> str:
 
 
 def path() -> str:
+    looks.need_not_connect("a Go program, which has no handshake")
     peer, reason = outcome()
     if reason:
         raise reason

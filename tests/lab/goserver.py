@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 
 import gopeer
+import looks
 import paqet
 from lab import Lab, Process
 from paqet import PORT, Settings
@@ -22,13 +23,14 @@ class GoServer:
 
     def need(self) -> None:
         """Skips the test if there is none."""
+        looks.need_not_connect("a Go program, which has no handshake")
         if not self.binary:
             gopeer.path()
 
     def start(self, lab: Lab) -> Process:
         if not self.binary:
             return gopeer.start_server(lab, self.family, gopeer.Options())
-        return paqet.start_server(lab, Settings(extra=NO_POOL), self.binary)
+        return paqet.start_server(lab, Settings(extra=NO_POOL, look=""), self.binary)
 
 
 def go_servers() -> list[GoServer]:

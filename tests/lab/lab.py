@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import looks
 import packets
 from case import Failure
 
@@ -65,6 +66,8 @@ class Process:
     def __init__(self, command: list[str], log: Path, pass_fds: tuple[int, ...] = ()):
         self.log_path = log
         self.may_end = False  # set once somebody asked it to end, or waits for that
+        self.host: Host | None = None  # of a program of ours
+        self.watch: looks.Watch | None = None  # over the kernel beneath, while that runs
         with log.open("wb") as output:
             self.popen = subprocess.Popen(
                 command,
@@ -97,6 +100,7 @@ class Process:
 
     def wait(self, limit: float) -> int:
         """Its exit code once it has ended by itself."""
+        self.leave_watch(False)
         self.may_end = True
         try:
             return self.popen.wait(limit)
@@ -105,6 +109,7 @@ class Process:
 
     def stop(self, limit: float = 5) -> int:
         """SIGTERM; to have to kill it after the limit is a Failure. Returns the exit code."""
+        self.leave_watch(self.alive())
         self.may_end = True
         if self.alive():
             self.popen.terminate()
@@ -114,7 +119,13 @@ class Process:
             self.kill()
             raise Failure(f"{self.log_path.stem} ignored SIGTERM for {limit:g} s") from error
 
+    def leave_watch(self, alive: bool, killed: bool = False) -> None:
+        watch, self.watch = self.watch, None
+        if watch:
+            watch.end(alive, killed)
+
     def kill(self) -> None:
+        self.leave_watch(self.alive(), killed=True)
         self.may_end = True
         if self.alive():
             self.popen.kill()
@@ -180,6 +191,7 @@ class Host:
         self.mac = f"02:00:00:00:00:{number:02x}"
         self.ip4 = f"10.77.0.{number}"
         self.ip6 = f"fd77::{number}"
+        self.watch: looks.Watch | None = None
 
     def inside(self, command: list[str]) -> list[str]:
         return ["ip", "netns", "exec", self.namespace, *command]
@@ -253,7 +265,16 @@ class Host:
         return raw
 
     def firewall(self) -> str:
-        return self.check(["nft", "list", "ruleset"]).strip()
+        """All rules but those of the lab's own watch."""
+        rules = self.check(["nft", "list", "ruleset"])
+        return re.sub(rf"(?ms)^table inet {looks.TABLE} {{.*?^}}\n", "", rules).strip()
+
+    def watch_kernel(self, process: Process) -> None:
+        """In a run in one look: from now on, while this program of ours is there."""
+        if looks.chosen() and self.lab.watched and not process.watch:
+            self.watch = self.watch or looks.Watch(self)
+            self.watch.begin()
+            process.watch = self.watch
 
     def turn_conntrack_on(self) -> None:
         """The kernel tracks connections in a namespace only once a rule asks for their state."""
@@ -313,6 +334,7 @@ class Lab:
         self.files = 0
         self.processes: list[Process] = []
         self.last: list[Callable[[], None]] = []
+        self.watched = True  # false: the kernels have connections of their own on the tunnel's port
         self.c = Host(self, "c", 1)
         self.s = Host(self, "s", 2)
         self.x = Host(self, "x", 3)
@@ -450,6 +472,7 @@ class Lab:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)  # the limit of a test must not cut this short
         for process in reversed(self.processes):
+            process.watch = None
             process.kill()
         for function in self.last:
             function()
@@ -466,7 +489,16 @@ class Lab:
         if error:
             for process in self.processes:
                 error.add_note(f"{process.log_path.name}: {process.last_lines(5)}")
-        self.close()
+        try:
+            if not error:
+                self.check_kernels()
+        finally:
+            self.close()
+
+    def check_kernels(self) -> None:
+        for process in self.processes:
+            if process.watch and process.alive():
+                process.watch.check()
 
 
 def command(*argv: str) -> None:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import looks
 from case import Failure
 from lab import ROOT, Host, Lab, Process, wait_until
 
@@ -45,6 +46,7 @@ class Settings:
     ip6: bool = False
     client_port: int = 0
     protocol: str = field(default_factory=lambda: os.environ.get("PAQET_PROTOCOL", "kcp"))
+    look: str | None = None  # None: that of the run, see looks.py
     block: str = "aes"
     mode: str = "fast"
     key: str = KEY
@@ -111,7 +113,7 @@ def server_config(lab: Lab, settings: Settings) -> str:
     text += control_line(lab, "server", settings)
     if settings.network:
         text += network_block(lab.s, lab.c, PORT, settings)
-    return text + transport_block(settings) + settings.extra
+    return dressed(lab, text + transport_block(settings) + settings.extra, settings)
 
 
 def client_config(lab: Lab, settings: Settings) -> str:
@@ -122,16 +124,23 @@ def client_config(lab: Lab, settings: Settings) -> str:
     text += f'socks5:\n  - listen: "127.0.0.1:{SOCKS}"\n{settings.socks5}'
     if settings.network:
         text += network_block(lab.c, lab.s, settings.client_port, settings)
-    return text + transport_block(settings) + settings.extra
+    return dressed(lab, text + transport_block(settings) + settings.extra, settings)
+
+
+def dressed(lab: Lab, text: str, settings: Settings) -> str:
+    look = looks.chosen() if settings.look is None else settings.look
+    return looks.dress(text, look, lab.folder, settings.protocol == "quic")
 
 
 def start(host: Host, name: str, config: str, binary: str = "") -> Process:
     path = host.lab.new_file(f"{name}.yaml")
-    path.write_text(config)
+    path.write_text(looks.prepare(config, host))
     argv = [binary or program(), "run", "-c", str(path)]
     if "tsan" in argv[0]:  # the sanitizer cannot live with much address randomization
         argv = ["setarch", "-R", *argv]
-    return host.start(name, argv)
+    process = host.start(name, argv)
+    process.host = None if binary else host
+    return process
 
 
 def start_server(lab: Lab, settings: Settings, binary: str = "") -> Process:
@@ -158,6 +167,8 @@ def ended(process: Process) -> bool:
 def wait_ready(process: Process) -> None:
     limit = 30  # s: under a sanitizer, beside other tests, the key alone takes some
     wait_until(lambda: ended(process) or process.has_packet_socket(), limit, "its packet socket")
+    if process.host:
+        process.host.watch_kernel(process)
 
 
 def can_connect(lab: Lab, port: int = SOCKS) -> bool:

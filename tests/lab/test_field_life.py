@@ -14,6 +14,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import looks
 import paqet
 from case import add, expect, test
 from lab import Host, Lab, Process, wait_until
@@ -86,7 +87,7 @@ class Pipe:
         fifo = host.lab.new_file(f"{name}.fifo")
         os.mkfifo(fifo)
         path = host.lab.new_file(f"{name}.yaml")
-        path.write_text(config)
+        path.write_text(looks.prepare(config, host))
         self.reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
         self.writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # so that the pipe does not end
         command = host.inside([paqet.program(), "run", "-c", str(path)])

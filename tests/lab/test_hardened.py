@@ -13,6 +13,7 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
+import looks
 import paqet
 from case import Skip, add, expect, test
 from lab import Host, Lab, Process, wait_until
@@ -248,11 +249,12 @@ def test_confined_user() -> None:
     """Anybody with three capabilities will do."""
     wanted = "-all,+net_raw,+net_admin,+net_bind_service"
     with Lab() as lab:
+        lab.folder.chmod(0o777)  # the server keeps a file there
         lab.origin()
         processes = []
         for host, config in ((lab.s, paqet.server_config), (lab.c, paqet.client_config)):
             path = lab.new_file(f"{host.letter}.yaml")
-            path.write_text(config(lab, Settings()))
+            path.write_text(looks.prepare(config(lab, Settings()), host))
             argv = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
             for option in ("--inh-caps", "--ambient-caps", "--bounding-set"):
                 argv += [option, wanted]

@@ -178,6 +178,7 @@ def bind_taken_port(connection: socket.socket, port: int) -> None:
 
 def expect_undisturbed(source_port: int, target_port: int) -> None:
     with Lab(third=True) as lab:
+        lab.watched = target_port != paqet.PORT
         pair = paqet.start_pair(lab, Settings(client_port=CLIENT_PORT))
         try:
             exchange = Exchange(lab.c, lab.x, source_port, target_port)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import gopeer
+import looks
 import paqet
 import test_flows
 import test_keys
@@ -37,6 +38,7 @@ GO = gopeer.Options(transport="quic")
 def have_quic() -> None:
     if not paqet.built_with("quic"):
         raise Skip("the program is built without QUIC (ngtcp2 with GnuTLS)")
+    looks.need_not_connect("QUIC")
 
 
 def over_quic(function: Callable[[], None]) -> Callable[[], None]:

@@ -116,7 +116,8 @@ def wrong_files(lab: Lab, client: Process) -> None:
     expect(re.search(r"\.yaml:\d+: transport.kcp.mode", said), f"no line is named: {said}")
     path.unlink()
     expect("cannot be opened" in reload(lab, "client", 1), "a file that is missing")
-    path.write_text(good.replace('role: "client"', 'role: "server"') + "listen: {addr: ':1'}\n")
+    server = good.replace('role: "client"', 'role: "server"').replace("look: connect", "look: plausible")
+    path.write_text(server + "listen: {addr: ':1'}\n")
     expect("role" in reload(lab, "client", 1), "another role")
     taken = lab.c.listen("127.0.0.1", 8009, lambda connection: connection.close())
     entry = "{listen: '127.0.0.1:8010', target: 'h:1', protocol: tcp}"

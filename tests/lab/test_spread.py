@@ -60,8 +60,8 @@ def wait_for(lab: Lab, letter: str, limit: float) -> None:
 
 
 def start_server(host: Host) -> Process:
-    config = paqet.server_config(host.lab, Settings(network=False))
-    config += f"network:\n  interface: {host.device}\n"
+    extra = f"network:\n  interface: {host.device}\n"
+    config = paqet.server_config(host.lab, Settings(network=False, extra=extra))
     server = paqet.start(host, "server", config)
     paqet.wait_ready(server)
     return server

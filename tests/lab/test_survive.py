@@ -115,8 +115,7 @@ for _server in go_servers():
 def second_server(lab: Lab, where: Host) -> Process:
     """A server on the third host, and what it leads to."""
     where.start("origin", [tool("lab-load"), "origin", "--seconds", "600", "8080"])
-    config = paqet.server_config(lab, Settings(network=False))
-    config += f"network:\n  interface: {where.device}\n"
+    config = paqet.server_config(lab, Settings(network=False, extra=server_side(where)))
     server = paqet.start(where, "second", config)
     paqet.wait_ready(server)
     return server
