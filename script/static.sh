@@ -324,7 +324,7 @@ build_libraries() {
 
 # Sets up a build of the project.
 setup_project() { # FOLDER MESON_OPTION...
-    local words folder=$1 with_quic=enabled
+    local words folder=$1 with_quic=enabled link="'-static', '-s', '-Wl,--gc-sections'"
     shift
     words=$(printf "'%s', " "${common[@]}")
     # meson asks for the linker's name, and older ones do not know this one's; and for what the
@@ -338,6 +338,10 @@ case " \$* " in
 esac
 END
     chmod +x "$deps/bin/cc-for-meson"
+    if [ "$family" = mips ]; then # 170 KB for debuggers, which -s leaves in
+        printf 'SECTIONS { /DISCARD/ : { *(.pdr) } }\nINSERT AFTER .text;\n' >"$deps/discard.ld"
+        link+=", '-Wl,-T,$deps/discard.ld'"
+    fi
     cat >"$deps/cross.ini" <<END
 [binaries]
 c = '$deps/bin/cc-for-meson'
@@ -347,7 +351,7 @@ pkgconfig = 'pkg-config'
 pkg_config_libdir = '$deps/lib/pkgconfig'
 [built-in options]
 c_args = [${words%, }]
-c_link_args = ['-static', '-s', '-Wl,--gc-sections']
+c_link_args = [$link]
 [host_machine]
 system = 'linux'
 cpu_family = '$family'
