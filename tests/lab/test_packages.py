@@ -32,6 +32,11 @@ def bring_deb(machine: SystemdMachine) -> None:
     shutil.copy(newest("paqet_*_amd64.deb"), f"/proc/{machine.pid}/root/root/paqet.deb")
 
 
+def dpkg(machine: SystemdMachine, *argv: str) -> None:
+    """Without what other packages do at that: man-db would index all pages of this machine, which may take minutes."""
+    command(machine, "dpkg", "--no-triggers", *argv)
+
+
 def listing(machine: SystemdMachine) -> set[str]:
     """Files that a package or init may have made."""
     where = "/etc /var/lib/paqet /run/paqet* /usr/bin /usr/local /usr/lib/systemd /usr/lib/sysusers.d /usr/share"
@@ -53,7 +58,7 @@ def test_package_deb() -> None:
         bring_deb(machine)
         command(machine, "sh", "-c", "rm /root/paqet; touch /root/begin")
         before = listing(machine)
-        command(machine, "dpkg", "-i", "/root/paqet.deb")
+        dpkg(machine, "-i", "/root/paqet.deb")
         expect(command(machine, "stat", "-c", "%U %G %a", "/etc/paqet") == "root paqet 710", "mode of /etc/paqet")
         expect(state(machine) == "inactive", "something was started")
         command(machine, "paqet", "init", "server", "--address", lab.s.ip4)
@@ -62,15 +67,15 @@ def test_package_deb() -> None:
         expect(shown.endswith("/lib/systemd/system/paqet@.service") and shown.startswith(("/usr", "/lib")), f"unit: {shown}")
 
         process = main_process(machine, "paqet@server")
-        command(machine, "dpkg", "-i", "/root/paqet.deb")
+        dpkg(machine, "-i", "/root/paqet.deb")
         wait_until(lambda: state(machine) == "active" and main_process(machine, "paqet@server") not in ("0", process), 20, "the new program")
 
-        command(machine, "dpkg", "-r", "paqet")
+        dpkg(machine, "-r", "paqet")
         expect(state(machine) in ("inactive", "failed"), "it still runs")
         command(machine, "test", "-e", "/etc/paqet/server.yaml")
-        command(machine, "dpkg", "-i", "/root/paqet.deb")
+        dpkg(machine, "-i", "/root/paqet.deb")
         command(machine, "systemctl", "start", "paqet@server")
-        command(machine, "dpkg", "-P", "paqet")
+        dpkg(machine, "-P", "paqet")
         expect(state(machine) in ("inactive", "failed"), "it still runs")
         left = listing(machine) - before
         expect(not left, f"left: {left}")
@@ -84,9 +89,9 @@ def test_package_beside_another() -> None:
         machine = SystemdMachine(lab.s)
         bring_deb(machine)
         machine.check("init", "server", "--address", lab.s.ip4)
-        command(machine, "dpkg", "-i", "/root/paqet.deb")
+        dpkg(machine, "-i", "/root/paqet.deb")
         wait_until(lambda: state(machine) == "active", 20, "the server")
-        command(machine, "dpkg", "-P", "paqet")
+        dpkg(machine, "-P", "paqet")
         command(machine, "test", "-e", "/etc/paqet/server.yaml")
         expect(state(machine) == "active", "the server that is not of the package does not run any more")
 
