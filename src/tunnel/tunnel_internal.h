@@ -461,7 +461,7 @@ pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now); /* when that is */
 size_t pq_connect_packets(const struct pq_session *s);    /* that may go now */
 /* `last` has been sent: it is kept if nothing more may go. */
 void pq_connect_keep(struct pq_session *s, const struct pq_span *last, pq_ns now);
-/* Acknowledgements that go before anything else, each a packet. */
+/* Acknowledgements that go before anything else, each a packet, once they are due or data is. */
 size_t pq_connect_show(struct pq_session *s, struct pq_slot *slots, size_t n, pq_ns now);
 /* What goes if there is nothing else: an acknowledgement, or the last datagram again.  0 or 1. */
 size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now);
