@@ -6,8 +6,9 @@
 
 #define PQ_TUN_REFUSAL_MAX 128 /* bytes */
 
-/* Writes an ICMP packet, "administratively prohibited", as of the one that the packet was for.
- * Returns its length, or 0: this packet is not to be answered (multicast, ICMP that is no echo
- * request, a later fragment).  Pure. */
+/* Writes the answer, as of the one that the packet was for: to TCP a reset, which ends connections
+ * that are there, too, to the rest an ICMP packet, "administratively prohibited".  Returns its
+ * length, or 0: this packet is not to be answered (multicast, a reset, ICMP that is no echo
+ * request, a later fragment, a header cut off).  Pure. */
 size_t pq_tun_refuse(uint8_t out[PQ_TUN_REFUSAL_MAX], const struct pq_tun_packet *pkt);
 #endif

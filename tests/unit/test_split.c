@@ -3,7 +3,9 @@
 #include "base/err.h"
 #include "entry/port_spans.h"
 #include "entry/split.h"
+#include "entry/tun_refuse.h"
 #include "unit.h"
+#include "wire/csum.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -469,13 +471,59 @@ static void of_two(void **state)
     pq_spans_free(&b);
 }
 
+/* ---- what is blocked */
+
+static size_t answer(uint8_t out[PQ_TUN_REFUSAL_MAX], const uint8_t *packet, size_t n)
+{
+    uint8_t copy[128];
+    struct pq_tun_packet pkt = {.p = copy, .n = n};
+    memcpy(copy, packet, n);
+    assert_int_equal(pq_ip_parse(&pkt.ip, (struct pq_view){copy, n}), 0);
+    return pq_tun_refuse(out, &pkt);
+}
+
+static void expect_checksums(const uint8_t *p)
+{
+    static const uint8_t pseudo[4] = {0, PQ_IPPROTO_TCP, 0, 20};
+    assert_int_equal(pq_csum_fold(pq_csum_add(0, p, 20)), 0);
+    const uint64_t sum = pq_csum_add(pq_csum_add(0, pseudo, sizeof pseudo), p + 12, 8);
+    assert_int_equal(pq_csum_fold(pq_csum_add(sum, p + 20, 20)), 0);
+}
+
+/* To a SYN of 10.9.0.2:1000 with two bytes; the same with ACK; a reset; what is cut off. */
+static void refusals(void **state)
+{
+    (void)state;
+    uint8_t out[PQ_TUN_REFUSAL_MAX],
+        in[42] = {0x45, 0, 0,   42, 0,    0,    0,    0,   64, 6,  0,   0,   10,  9,
+                  0,    2, 198, 51, 100,  7,    3,    232, 0,  25, 255, 255, 255, 255,
+                  1,    2, 3,   4,  0x50, 0x02, 0x10, 0,   0,  0,  0,   0};
+    static const uint8_t reset[] = {0x45, 0,  0,   40, 0,  0, 0, 0, 64,   6,    0x1a, 0x50,
+                                    198,  51, 100, 7,  10, 9, 0, 2, 0,    25,   3,    232,
+                                    0,    0,  0,   0,  0,  0, 0, 2, 0x50, 0x14, 0,    0};
+    assert_int_equal(answer(out, in, sizeof in), 40);
+    assert_memory_equal(out, reset, 10);
+    assert_memory_equal(out + 12, reset + 12, sizeof reset - 12);
+    expect_checksums(out);
+    in[33] = 0x18;
+    assert_int_equal(answer(out, in, sizeof in), 40);
+    assert_memory_equal(out + 24, in + 28, 4);
+    assert_int_equal(out[33], 0x04);
+    in[33] = 0x14;
+    assert_int_equal(answer(out, in, sizeof in), 0);
+    assert_int_equal(
+        answer(out, (uint8_t[24]){[0] = 0x45, [3] = 24, [8] = 1, [9] = 6, [12] = 10}, 24),
+        0); /* ports alone */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),  cmocka_unit_test(members),   cmocka_unit_test(many),
-        cmocka_unit_test(bounds), cmocka_unit_test(rules),     cmocka_unit_test(other_forms),
-        cmocka_unit_test(limits), cmocka_unit_test(as_ranges), cmocka_unit_test(as_networks),
-        cmocka_unit_test(of_two), cmocka_unit_test(by_port),   cmocka_unit_test(by_port_bounds),
+        cmocka_unit_test(lines),    cmocka_unit_test(members),   cmocka_unit_test(many),
+        cmocka_unit_test(bounds),   cmocka_unit_test(rules),     cmocka_unit_test(other_forms),
+        cmocka_unit_test(limits),   cmocka_unit_test(as_ranges), cmocka_unit_test(as_networks),
+        cmocka_unit_test(of_two),   cmocka_unit_test(by_port),   cmocka_unit_test(by_port_bounds),
+        cmocka_unit_test(refusals),
     };
     return ut_run(tests);
 }
