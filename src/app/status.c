@@ -254,6 +254,8 @@ static void put_session(const struct pq_app *app, struct pq_json *w,
     pq_json_uint(w, "streams", s->streams);
     pq_json_uint(w, "bytes_in", s->in);
     pq_json_uint(w, "bytes_out", s->out);
+    pq_json_uint(w, "carried_in", s->carried_in);
+    pq_json_uint(w, "carried_out", s->carried_out);
     pq_json_uint(w, "wire_in", s->wire_in);
     pq_json_uint(w, "wire_out", s->wire_out);
     pq_json_uint(w, "sent", s->kcp.sent);

@@ -161,7 +161,7 @@ static void print_session(const struct pq_cli_answer *before, const struct pq_cl
     char peer[64], user[80], wire[16], transport[16], both[40], cipher[32], look[16],
         in[PQ_SHOW_LEN], out[PQ_SHOW_LEN];
     char age[PQ_SHOW_LEN], lost_in[16], lost_out[16], rtt[16], cost[16];
-    const double bytes = pq_cli_real(now, s, "bytes_in") + pq_cli_real(now, s, "bytes_out");
+    const double bytes = pq_cli_real(now, s, "carried_in") + pq_cli_real(now, s, "carried_out");
     const double carried = pq_cli_real(now, s, "wire_in") + pq_cli_real(now, s, "wire_out");
     loss_out(before, l, now, lost_out, sizeof lost_out);
     loss_in(now, l, lost_in, sizeof lost_in);

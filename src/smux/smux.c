@@ -332,6 +332,12 @@ size_t pq_smux_count(const struct pq_smux *s)
     return s->streams.n;
 }
 
+void pq_smux_carried(const struct pq_smux *s, uint64_t *in, uint64_t *out)
+{
+    *in = s->in;
+    *out = s->out;
+}
+
 void pq_smux_clock(struct pq_smux *s, pq_ns now, pq_ns rtt)
 {
     s->now = now;

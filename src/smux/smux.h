@@ -163,4 +163,7 @@ bool pq_smux_adopt(struct pq_smux *s, struct pq_smux_stream *st);
 
 uint32_t pq_smux_stream_id(const struct pq_smux_stream *st);
 size_t pq_smux_count(const struct pq_smux *s); /* open streams */
+
+/* Bytes of streams that have come, also if nobody has read them yet or ever, and that were sent. */
+void pq_smux_carried(const struct pq_smux *s, uint64_t *in, uint64_t *out);
 #endif

@@ -163,6 +163,7 @@ static void give_data(struct pq_smux_stream *st, struct pq_view v, bool last)
 {
     struct pq_smux *s = st->s;
     st->received += (uint32_t)v.n;
+    s->in += v.n;
     if (!v.n || !st->user || st->peer_closed)
         return;
     st->unread += v.n;

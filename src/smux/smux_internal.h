@@ -74,9 +74,10 @@ struct pq_smux {
     uint32_t next_id;
     size_t queue_max; /* bytes that may wait in one stream */
     bool ids_used_up, need_nop, need_bye;
-    bool extended;  /* the peer understands EOF and BYE */
-    size_t framed;  /* not 0: frames for segments, and the most bytes of those without data */
-    uint64_t heard; /* frames other than NOP */
+    bool extended;    /* the peer understands EOF and BYE */
+    size_t framed;    /* not 0: frames for segments, and the most bytes of those without data */
+    uint64_t heard;   /* frames other than NOP */
+    uint64_t in, out; /* bytes of streams */
 
     /* the reader: a header, then the rest of a payload */
     uint8_t head[PQ_SMUX_HDR_LEN + UPD_LEN];

@@ -80,6 +80,7 @@ static struct pq_chunk *pull_data(struct pq_smux_stream *st)
         return NULL;
     c->at = st->sent;
     st->sent += c->len;
+    st->s->out += c->len;
     if (st->s->framed) {
         c->tag = st->id;
         return c;

@@ -144,9 +144,10 @@ struct pq_session_info {
     pq_ns opened, heard;
     unsigned moves;
     size_t streams;
-    uint64_t wire_in, wire_out; /* bytes of IP packets */
-    uint64_t in, out;           /* bytes of streams */
-    uint32_t came, expected;    /* own wire: datagrams under the keys in use */
+    uint64_t wire_in, wire_out;       /* bytes of IP packets */
+    uint64_t in, out;                 /* bytes of streams, that were used and that were to go out */
+    uint64_t carried_in, carried_out; /* the same, that have come and that have gone out */
+    uint32_t came, expected;          /* own wire: datagrams under the keys in use */
     struct pq_kcp_stats kcp;
 };
 

@@ -27,6 +27,9 @@ void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
         out->came = pq_seal_opened(s->sec->cur.rx);
         out->expected = pq_seal_used(s->sec->cur.rx);
     }
+    s->hub->t->carried(s, &out->carried_in, &out->carried_out);
+    out->carried_in += s->beside_in;
+    out->carried_out += s->beside_out;
     s->hub->t->stats(s, &out->kcp);
 }
 

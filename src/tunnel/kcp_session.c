@@ -304,6 +304,11 @@ static size_t streams(const struct pq_session *s)
     return pq_smux_count(s->smux);
 }
 
+static void carried(const struct pq_session *s, uint64_t *in, uint64_t *out)
+{
+    pq_smux_carried(s->smux, in, out);
+}
+
 static void stats(const struct pq_session *s, struct pq_kcp_stats *out)
 {
     pq_kcp_get_stats(s->kcp, out);
@@ -477,6 +482,7 @@ const struct pq_transport pq_transport_kcp = {.name = "kcp",
                                               .bye = bye,
                                               .moves = moves,
                                               .streams = streams,
+                                              .carried = carried,
                                               .stats = stats,
                                               .cipher = cipher,
                                               .silent = is_silent,

@@ -338,6 +338,7 @@ static void on_datagram(void *user, struct pq_view v)
         return;
     }
     pq_stream_count(st, v.n - n, 0);
+    s->beside_in += v.n - n;
     st->ev->datagram(st->ctx, (struct pq_view){v.p + n, v.n - n});
 }
 

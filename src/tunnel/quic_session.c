@@ -189,6 +189,14 @@ static size_t streams(const struct pq_session *s)
     return pq_quic_streams(s->quic);
 }
 
+static void carried(const struct pq_session *s, uint64_t *in, uint64_t *out)
+{
+    struct pq_quic_stats st;
+    pq_quic_stats(s->quic, &st);
+    *in = st.in;
+    *out = st.out;
+}
+
 static bool moves(const struct pq_session *s)
 {
     return pq_quic_is_ready(s->quic);
@@ -289,6 +297,7 @@ const struct pq_transport pq_transport_quic = {.name = "quic",
                                                .bye = bye,
                                                .moves = moves,
                                                .streams = streams,
+                                               .carried = carried,
                                                .stats = stats,
                                                .cipher = cipher,
                                                .silent = is_silent,

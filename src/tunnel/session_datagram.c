@@ -40,6 +40,7 @@ enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner)
     if (!st || !st->ev->datagram)
         return PQ_DROP_OOB; /* closed meanwhile */
     pq_stream_count(st, data.n, 0);
+    s->beside_in += data.n;
     st->ev->datagram(st->ctx, data);
     return PQ_DROP_NONE;
 }

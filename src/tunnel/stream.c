@@ -224,9 +224,11 @@ int pq_stream_send_datagram(struct pq_stream *st, struct pq_chunk *c)
         return e;
     }
     const size_t n = c->len;
+    const bool beside = pq_stream_beside(st, n);
     e = transport(st)->st_datagram(st, c);
     if (!e) {
         pq_stream_count(st, 0, n);
+        st->ses->beside_out += beside ? n : 0;
         pq_session_wake(st->ses);
     }
     return e;

@@ -62,6 +62,8 @@ struct pq_transport {
     void (*bye)(struct pq_session *s);    /* tells the peer that the session ends */
     bool (*moves)(const struct pq_session *s); /* client: see pq_session_moves */
     size_t (*streams)(const struct pq_session *s);
+    /* Bytes of streams that have come, and gone out: for the first time. */
+    void (*carried)(const struct pq_session *s, uint64_t *in, uint64_t *out);
     void (*stats)(const struct pq_session *s, struct pq_kcp_stats *out);
     const char *(*cipher)(const struct pq_session *s); /* its name; a literal, or as long as s */
     bool (*silent)(const struct pq_session *s, pq_ns now, pq_ns limit); /* see pq_session_silent */

@@ -212,6 +212,7 @@ struct pq_session {
     uint64_t pulled;                 /* segments sent before the last pull */
     uint64_t wire_in, wire_out;      /* bytes of IP packets */
     uint64_t in, out;                /* bytes of streams */
+    uint64_t beside_in, beside_out;  /* of them, those of datagrams beside their streams */
     unsigned moves;                  /* to other tuples */
     unsigned ring;                   /* with whose K it began */
     uint32_t serial;                 /* among all of the hub */

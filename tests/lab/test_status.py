@@ -100,6 +100,29 @@ def test_status_text() -> None:
 
 
 @test()
+def test_status_unread() -> None:
+    """What has come and is not read yet has come: it makes the tunnel no dearer."""
+    with Lab(wan=["--delay", "5"]) as lab, contextlib.ExitStack() as opened:
+        start_keys(lab)
+
+        def send(connection: socket.socket) -> None:
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(bytes(30 * MB))
+
+        opened.enter_context(lab.s.listen("127.0.0.1", 7300, send))
+        opened.enter_context(paqet.socks_connect(lab, "127.0.0.1", 7300))
+
+        def of(who: str) -> dict:
+            return max(data(lab, who)["sessions"], key=lambda one: one["wire_in"])
+
+        wait_until(lambda: of("client")["carried_in"] > of("client")["bytes_in"] + MB, 20, "bytes that lie unread")
+        for who in ("client", "server"):
+            now = of(who)
+            cost = (now["wire_in"] + now["wire_out"]) / (now["carried_in"] + now["carried_out"])
+            expect(1 < cost < 1.2, f"{who}: {cost:.3f}, {now}")
+
+
+@test()
 def test_status_strangers_packets() -> None:
     """What is dropped is counted, with a reason in words."""
     with Lab() as lab:

@@ -71,7 +71,7 @@ function lostIn(now) {
 
 /* Bytes on the wire beside each byte of a stream. */
 function cost(now) {
-  const payload = sum(now, "bytes_in") + sum(now, "bytes_out");
+  const payload = sum(now, "carried_in") + sum(now, "carried_out");
   return payload < BIG ? null : (sum(now, "wire_in") + sum(now, "wire_out")) / payload - 1;
 }
 
