@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/hash.h"
 
+#include "base/bytes.h"
 #include "base/err.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 void pq_hash_fini(struct pq_hash *h)
 {
@@ -76,15 +76,24 @@ struct pq_hash_node *pq_hash_next(struct pq_hash_node *n)
     return n;
 }
 
+/* The next bytes, at most 8, as a number: the same one on all machines. */
+static uint64_t word(const uint8_t *p, size_t n)
+{
+    uint64_t w = 0;
+    if (n >= 8)
+        return pq_le32(p) | (uint64_t)pq_le32(p + 4) << 32;
+    while (n--)
+        w = w << 8 | p[n];
+    return w;
+}
+
 uint64_t pq_hash_bytes(const void *p, size_t n, uint64_t seed)
 {
     const uint8_t *b = p;
-    uint64_t h = seed ^ (n * UINT64_C(0x9E3779B97F4A7C15));
+    uint64_t h = seed ^ ((uint64_t)n * UINT64_C(0x9E3779B97F4A7C15));
     while (n) {
-        uint64_t w = 0;
-        size_t k = n < 8 ? n : 8;
-        memcpy(&w, b, k);
-        h = (h ^ w) * UINT64_C(0xD6E8FEB86659FD93);
+        const size_t k = n < 8 ? n : 8;
+        h = (h ^ word(b, k)) * UINT64_C(0xD6E8FEB86659FD93);
         h ^= h >> 32;
         h = (h + seed) * UINT64_C(0xCA9B0C7EBA1DA115);
         h ^= h >> 29;

@@ -30,7 +30,7 @@ void pq_hash_remove(struct pq_hash *h, struct pq_hash_node *n);
 struct pq_hash_node *pq_hash_find(const struct pq_hash *h, uint64_t hash);
 struct pq_hash_node *pq_hash_next(struct pq_hash_node *n);
 
-/* Keyed hash of bytes; not for signatures, but a stranger without `seed` cannot aim at a bucket
- * cheaply. */
+/* Keyed hash of bytes, the same on machines of both byte orders (of a nonce it is part of the wire
+ * [2.5]); not for signatures, but a stranger without `seed` cannot aim at a bucket cheaply. */
 uint64_t pq_hash_bytes(const void *p, size_t n, uint64_t seed);
 #endif

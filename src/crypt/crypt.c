@@ -155,8 +155,7 @@ void pq_crypt_set_role(struct pq_crypt *c, bool client, const uint8_t key[PQ_KEY
     memcpy(text, key, PQ_KEY_LEN);
     memcpy(text + PQ_KEY_LEN, label, sizeof label - 1);
     gcry_md_hash_buffer(GCRY_MD_SHA256, hash, text, sizeof text);
-    memcpy(&c->mark_seed, hash, sizeof c->mark_seed);
-    c->mark_seed |= 1;
+    c->mark_seed = pq_le32(hash) | (uint64_t)pq_le32(hash + 4) << 32 | 1;
     c->client = client;
     explicit_bzero(hash, sizeof hash);
     explicit_bzero(text, sizeof text);

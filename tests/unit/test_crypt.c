@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_crypt.c - key derivation and the fifteen ciphers against crypto.json [2]. */
+#include "base/hash.h"
 #include "crypt/crc32.h"
 #include "crypt/crypt.h"
 #include "unit.h"
@@ -271,6 +272,27 @@ static void marks(void **state)
     }
 }
 
+/* Whatever the byte order of the machine, its marks are those of the others [2.5]. */
+static void marks_are_as_specified(void **state)
+{
+    (void)state;
+    const uint8_t key[PQ_KEY_LEN] = "a key of thirty-two bytes length";
+    const uint64_t secret =
+        UINT64_C(0x453b6c27abbafe5f); /* SHA-256 of the key and "paqet mark", LE, odd */
+    struct pq_rng rng;
+    pq_rng_init_seed(&rng, 13);
+    for (int server = 0; server < 2; server++) {
+        struct pq_crypt *c;
+        uint8_t p[60] = {0};
+        const struct pq_span span = {p, sizeof p};
+        assert_int_equal(pq_crypt_new(&c, PQ_CIPHER_AES_128_GCM, key), 0);
+        pq_crypt_set_role(c, !server, key);
+        pq_crypt_seal(c, &span, 1, &rng);
+        assert_int_equal(pq_le16(p + 10), pq_hash_bytes(p, 10, secret) >> 16 * server & 0xffff);
+        pq_crypt_free(&c);
+    }
+}
+
 /* No datagram of the other side is ever taken for an own one: two bytes are alike by chance once in
  * 65,536. */
 static void no_chance(void **state)
@@ -312,9 +334,16 @@ static void crc(void **state)
 int main(void)
 {
     const struct CMUnitTest crypt[] = {
-        cmocka_unit_test(kdf),         cmocka_unit_test(names),  cmocka_unit_test(cipher_cases),
-        cmocka_unit_test(round_trips), cmocka_unit_test(damage), cmocka_unit_test(weak_keys),
-        cmocka_unit_test(crc),         cmocka_unit_test(marks),  cmocka_unit_test(no_chance),
+        cmocka_unit_test(kdf),
+        cmocka_unit_test(names),
+        cmocka_unit_test(cipher_cases),
+        cmocka_unit_test(round_trips),
+        cmocka_unit_test(damage),
+        cmocka_unit_test(weak_keys),
+        cmocka_unit_test(crc),
+        cmocka_unit_test(marks),
+        cmocka_unit_test(marks_are_as_specified),
+        cmocka_unit_test(no_chance),
     };
     if (pq_crypt_global_init())
         return 1;
