@@ -93,14 +93,14 @@ static void without_underscores(const char *text, char *out, size_t cap)
 }
 
 /* Fractions are cut off, and a number in quotes may have an exponent, as in the Go programs. */
-static bool whole_number(const yaml_node_t *n, long *v)
+static bool whole_number(const yaml_node_t *n, long long *v)
 {
     struct pq_scalar s;
     char *end;
     if (is_plain(n) && pq_scalar_number(text_of(n), &s) && s.is_int) {
-        if (s.value > LONG_MAX)
+        if (s.value > LLONG_MAX)
             return false;
-        *v = s.negative ? -(long)s.value : (long)s.value;
+        *v = s.negative ? -(long long)s.value : (long long)s.value;
         return true;
     }
     char digits[64];
@@ -108,14 +108,14 @@ static bool whole_number(const yaml_node_t *n, long *v)
     double d = strtod(digits, &end);
     if (end == digits || *end || !(d > -1e15 && d < 1e15))
         return false;
-    *v = (long)d;
+    *v = (long long)d;
     return true;
 }
 
 static void take_int(struct walk *w, const yaml_node_t *n, const struct pq_key *k, const char *path,
                      void *out)
 {
-    long v = 0;
+    long long v = 0; /* a long may be no wider than the keys' own limits */
     if (n->type != YAML_SCALAR_NODE || !whole_number(n, &v)) {
         wrong_value(w, n, path, "a whole number");
         return;
@@ -123,12 +123,13 @@ static void take_int(struct walk *w, const yaml_node_t *n, const struct pq_key *
     if (v == 0) /* another spelling of the default */
         return;
     if (v < k->min || v > k->max) {
-        pq_conf_say(w->m, true, line_of(n), "%s: %ld is out of range, it must be %ld to %ld", path,
+        pq_conf_say(w->m, true, line_of(n), "%s: %lld is out of range, it must be %ld to %ld", path,
                     v, k->min, k->max);
         return;
     }
+    const long taken = (long)v;
     if (out)
-        memcpy(out, &v, sizeof v);
+        memcpy(out, &taken, sizeof taken);
 }
 
 static void take_bool(struct walk *w, const yaml_node_t *n, const char *path, bool *out)

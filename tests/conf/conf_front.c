@@ -205,6 +205,8 @@ static void bad_tun(void **state)
         {"  addr: 10.0.8.2/24\n  mtu: 65536\n", 7, "tun.mtu: "},
         {"  addr: 10.0.8.2/24\n  mtu: -1\n", 7, "tun.mtu: "},
         {"  addr: 10.0.8.2/24\n  mtu: big\n", 7, "tun.mtu: expected a whole number"},
+        {"  addr: 10.0.8.2/24\n  mtu: 4294968696\n", 7, "tun.mtu: 4294968696 is out of range"},
+        {"  addr: 10.0.8.2/24\n  mtu: \"1e10\"\n", 7, "tun.mtu: 10000000000 is out of range"},
         {"  addr: fd00::1/64\n  mtu: 1279\n", 7, "tun.mtu: 1279 is too small for IPv6"},
         {"  addr: 10.0.8.2/24\n  name: sixteen-letters-\n", 7, "tun.name: "},
         {"  addr: 10.0.8.2/24\n  name: a/b\n", 7, "tun.name: "},
