@@ -109,16 +109,16 @@ uint64_t pq_log_kept(uint64_t after, void (*fn)(void *ctx, const char *line), vo
  * is lost is counted, and told with the next line that goes out. */
 static void put(const char *line, size_t n)
 {
-    static atomic_ullong lost;
+    static atomic_uint lost;
     struct pollfd pf = {.fd = STDOUT_FILENO, .events = POLLOUT};
     char note[80];
     if (poll(&pf, 1, 0) == 0) {
         atomic_fetch_add(&lost, 1);
         return;
     }
-    unsigned long long missing = atomic_exchange(&lost, 0);
+    const unsigned missing = atomic_exchange(&lost, 0);
     int k = missing
-                ? snprintf(note, sizeof note, "(%llu lines were lost: nobody read them)\n", missing)
+                ? snprintf(note, sizeof note, "(%u lines were lost: nobody read them)\n", missing)
                 : 0;
     if ((k && write(STDOUT_FILENO, note, (size_t)k) < 0) || write(STDOUT_FILENO, line, n) < 0)
         return; /* nowhere left to say so */

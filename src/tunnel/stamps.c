@@ -6,7 +6,6 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #define NEAR     UINT64_C(120000)  /* ms: what counts as near our clock */
@@ -23,13 +22,13 @@ struct user {
 };
 
 struct pq_stamps {
-    pthread_mutex_t lock; /* of users and ticket */
+    pthread_mutex_t lock; /* of users and tickets: not all machines have atomic ones of 64 bits */
     struct user *users;   /* n that are, then those that are no more */
     unsigned n, all;
     bool nameless;
     uint64_t floor; /* of users who come later */
     uint64_t ticket;
-    _Atomic uint64_t kept;
+    uint64_t kept;
     void (*changed)(void *ctx); /* NULL: nobody keeps it */
     void *ctx;
 };
@@ -212,14 +211,19 @@ bool pq_stamps_take(struct pq_stamps *s, unsigned user, struct pq_stamp t, uint6
     return ok;
 }
 
-bool pq_stamps_kept(const struct pq_stamps *s, uint64_t ticket)
+bool pq_stamps_kept(struct pq_stamps *s, uint64_t ticket)
 {
-    return atomic_load(&s->kept) >= ticket;
+    pthread_mutex_lock(&s->lock);
+    const bool kept = s->kept >= ticket;
+    pthread_mutex_unlock(&s->lock);
+    return kept;
 }
 
 void pq_stamps_note_kept(struct pq_stamps *s, uint64_t ticket)
 {
-    atomic_store(&s->kept, ticket);
+    pthread_mutex_lock(&s->lock);
+    s->kept = ticket;
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- the text: a title; for each user his key and floor, then a line for each program; an end */

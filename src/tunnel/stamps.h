@@ -46,7 +46,7 @@ bool pq_stamps_take(struct pq_stamps *s, unsigned user, struct pq_stamp t, uint6
                     uint64_t up, uint64_t *ticket);
 
 /* Everything up to and including this ticket is safe. */
-bool pq_stamps_kept(const struct pq_stamps *s, uint64_t ticket);
+bool pq_stamps_kept(struct pq_stamps *s, uint64_t ticket);
 void pq_stamps_note_kept(struct pq_stamps *s, uint64_t ticket);
 
 /* Writes the table as text; *ticket is what it holds.  Returns false if writing failed. */
