@@ -475,7 +475,8 @@ static void flood(void **state)
     struct pq_hub *h = w->end[SERVER].hub;
     size_t most = 0;
     uint64_t rx = 0;
-    for (unsigned i = 0; i < 3000; i++) {
+    const unsigned asks = ut_slow() ? 1000 : 3000;
+    for (unsigned i = 0; i < asks; i++) {
         struct pq_shake *sh;
         const struct pq_shake_conf sc = {.client = true,
                                          .key = c.hub[CLIENT].key,
@@ -509,8 +510,8 @@ static void flood(void **state)
         pq_shake_free(&sh);
     }
     assert_int_equal(most, 32);
-    assert_true(stats(w, SERVER)->drops[PQ_DROP_RATE] > 1000);
-    assert_in_range(stats(w, SERVER)->tx_packets, 60, 1200);
+    assert_true(stats(w, SERVER)->drops[PQ_DROP_RATE] > asks / 3);
+    assert_in_range(stats(w, SERVER)->tx_packets, asks / 50, 1200);
     world_run(w, w->now + 15 * PQ_SEC, NULL);
     assert_int_equal(h->n_replies, 0);
     w->sloppy = true;

@@ -3,7 +3,7 @@
  * directions.  They may count, and nothing else. */
 #include "world.h"
 
-#define ROUNDS  100000
+#define ROUNDS  (ut_slow() ? 10000U : 100000U)
 #define SAMPLES 200
 
 struct samples {

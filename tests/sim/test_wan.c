@@ -4,9 +4,9 @@
 #include "header/header.h"
 #include "world.h"
 
-#define RATE    ((uint64_t)200 * 1000 * 1000 / 8)
+#define RATE    ((uint64_t)200 * 1000 * 1000 / 8 / UT_LESS)
 #define SECONDS 15
-#define MBIT    1e6
+#define MBIT    (1e6 / UT_LESS) /* of a slow machine: what it would be at the full rate */
 
 static struct world_conf conf(unsigned loss)
 {
@@ -179,7 +179,7 @@ static void small_beside_bulk(void **state)
     qsort(took, REQUESTS, sizeof took[0], by_time);
     printf("beside four uploads, loss 5 %%: p50 %.1f ms, p90 %.1f ms\n",
            (double)took[MEDIAN] / (double)PQ_MS, (double)took[NINETY] / (double)PQ_MS);
-    assert_true(took[MEDIAN] <= 110 * PQ_MS);
+    assert_true(took[MEDIAN] <= (ut_slow() ? 114 : 110) * PQ_MS); /* a packet takes longer there */
     world_free(w);
 }
 

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
+bool ut_slow(void)
+{
+    const char *env = getenv("PQ_SLOW");
+    return env && strcmp(env, "1") == 0;
+}
+
 uint64_t ut_seed(const char *what)
 {
     const char *env = getenv("PQ_SEED");

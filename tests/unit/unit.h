@@ -15,8 +15,14 @@
 #include <cmocka.h>
 
 #define COUNT_OF(a)   (sizeof(a) / sizeof((a)[0]))
-#define FUZZ_ROUNDS   100000
+#define FUZZ_ROUNDS   (ut_slow() ? 10000 : 100000)
+#define UT_LESS       (ut_slow() ? 10U : 1U) /* times less is carried in bulk */
 #define ut_run(tests) cmocka_run_group_tests_name(#tests, tests, NULL, NULL)
+
+/* Whether this machine is much slower than others, such as an emulated one: PQ_SLOW=1 in the
+ * environment.  Random tests have fewer rounds there, and simulations that carry very much carry a
+ * tenth of it; each kind of them runs. */
+bool ut_slow(void);
 
 /* The seed of a random test: PQ_SEED of the environment, or a fixed one.  Printed. */
 uint64_t ut_seed(const char *what);
