@@ -1,235 +1,40 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_quic.c - datagrams of strangers, bare and as who has the key seals them; ACK frames; and two
- * ends over a path that loses, repeats, changes and moves what they send, while streams are opened
- * and ended in any order. */
-#include "fuzz.h"
-#include "quic/quic.h"
+ * ends (quic_pair.h). */
 #include "quic/quic_cc.h"
 #include "quic/quic_seal.h"
-
-#define STREAMS 8
-#define HELD    16
-
-struct end;
-
-struct flow { /* a stream of one end */
-    struct end *e;
-    struct pq_quic_stream *st;
-    uint64_t sent, got;
-    bool over;
-};
-
-struct end {
-    struct pq_quic_end *end;
-    struct pq_quic *q;
-    struct pq_chunks chunks;
-    struct pq_rng rng;
-    struct flow f[STREAMS];
-    size_t n;
-    bool ready, closed;
-    uint64_t out, wall;
-};
-
-static const uint8_t key[PQ_QUIC_KEY_LEN] = {5};
-
-static uint8_t byte_at(uint64_t at)
-{
-    return (uint8_t)(at * 7 + (at >> 8));
-}
-
-/* ---- users */
-
-static void *on_accept(void *ctx, struct pq_quic *q, const struct pq_quic_path *path)
-{
-    struct end *e = ctx;
-    (void)path;
-    if (e->q)
-        return NULL;
-    e->q = q;
-    e->ready = e->closed = false; /* the one before has ended */
-    e->n = 0;
-    return e;
-}
-
-static void on_ready(void *user)
-{
-    struct end *e = user;
-    FUZZ_CHECK(!e->ready && !e->closed);
-    e->ready = true;
-}
-
-static void on_closed(void *user, const struct pq_quic_why *why)
-{
-    struct end *e = user;
-    FUZZ_CHECK(!e->closed && strlen(why->reason) < sizeof why->reason);
-    e->closed = true;
-}
-
-static void *on_open(void *user, struct pq_quic_stream *st)
-{
-    struct end *e = user;
-    FUZZ_CHECK(e->ready && !e->closed);
-    if (e->n == STREAMS)
-        return NULL;
-    struct flow *f = &e->f[e->n++];
-    *f = (struct flow){.e = e, .st = st};
-    return f;
-}
-
-static void on_datagram(void *user, struct pq_view v)
-{
-    const struct end *e = user;
-    FUZZ_CHECK(e->ready && !e->closed);
-    for (size_t i = 0; i < v.n; i++)
-        FUZZ_CHECK(v.p[i] == (uint8_t)v.n);
-}
-
-static void on_data(void *user, struct pq_view v)
-{
-    struct flow *f = user;
-    FUZZ_CHECK(f->st && !f->over && !f->e->closed);
-    for (size_t i = 0; i < v.n; i++)
-        FUZZ_CHECK(v.p[i] == byte_at(f->got + i));
-    f->got += v.n;
-    if (f->got % 3)
-        pq_quic_stream_consumed(f->st, v.n);
-}
-
-static void on_eof(void *user)
-{
-    struct flow *f = user;
-    FUZZ_CHECK(f->st && !f->over);
-    f->over = true;
-}
-
-static void on_reset(void *user, uint64_t code)
-{
-    (void)code;
-    on_eof(user);
-}
-
-static void on_st(void *user)
-{
-    const struct flow *f = user;
-    FUZZ_CHECK(f->st && !f->e->closed);
-}
-
-static void on_cut(void *user)
-{
-    struct flow *f = user;
-    on_st(user);
-    pq_quic_stream_abort(f->st, 0);
-    f->st = NULL;
-}
-
-static uint64_t on_wall(void *ctx)
-{
-    struct end *e = ctx;
-    return ++e->wall;
-}
-
-static void on_flush(void *ctx)
-{
-    (void)ctx;
-}
-
-static const struct pq_quic_events events = {.accept = on_accept,
-                                             .wall = on_wall,
-                                             .flush = on_flush,
-                                             .ready = on_ready,
-                                             .closed = on_closed,
-                                             .open = on_open,
-                                             .datagram = on_datagram,
-                                             .data = on_data,
-                                             .eof = on_eof,
-                                             .reset = on_reset,
-                                             .stop = on_st,
-                                             .room = on_st,
-                                             .cut = on_cut};
-
-/* ---- ends */
-
-static struct pq_quic_path path_of(bool client, uint16_t port)
-{
-    static const uint8_t ip[2][4] = {{10, 0, 0, 1}, {10, 0, 0, 2}};
-    struct pq_quic_path p;
-    pq_addr_set4(&p.local, ip[!client], client ? port : 443);
-    pq_addr_set4(&p.peer, ip[client], client ? 443 : port);
-    return p;
-}
-
-static void end_init(struct end *e, bool client, bool open)
-{
-    *e = (struct end){.wall = client ? 1000 : 0};
-    const struct pq_quic_conf c = {.client = client,
-                                   .key = client && open ? NULL : key,
-                                   .open = open,
-                                   .size = 1350,
-                                   .stream_window = 10000,
-                                   .stream_window_max = 40000,
-                                   .window = 20000,
-                                   .window_max = 80000,
-                                   .max_streams = 4,
-                                   .datagrams = true,
-                                   .idle = 30 * PQ_SEC,
-                                   .max_conns = 4,
-                                   .workers = 1};
-    pq_chunks_init(&e->chunks, 1 << 20);
-    pq_rng_init_seed(&e->rng, client ? 3 : 4);
-    FUZZ_CHECK(pq_quic_end_new(&e->end, &c, &events, e, &e->chunks, &e->rng) == 0);
-}
-
-static void end_fini(struct end *e)
-{
-    pq_quic_free(&e->q);
-    FUZZ_CHECK(pq_quic_count(e->end) == 0 && pq_quic_half_open(e->end) == 0);
-    pq_quic_end_free(&e->end);
-    FUZZ_CHECK(e->chunks.budget.used == 0);
-    pq_chunks_fini(&e->chunks);
-}
-
-static enum pq_drop input(struct end *e, bool client, struct pq_view v, uint16_t port, pq_ns now)
-{
-    const struct pq_quic_path path = path_of(client, port);
-    struct pq_quic *q;
-    uint8_t *p = fuzz_exact(v.p, v.n);
-    const enum pq_drop d = pq_quic_input(e->end, &path, p, v.n, &q, now);
-    FUZZ_CHECK(!q || q == e->q);
-    free(p);
-    pq_quic_rx_done(e->end);
-    return d;
-}
+#include "quic_pair.h"
 
 /* ---- strangers */
 
 static void strangers(struct fuzz_in *in, bool open)
 {
-    struct end s;
+    struct qp_end s;
     uint8_t p[PQ_QUIC_SIZE_MAX];
     struct pq_quic_path path;
-    end_init(&s, false, open);
+    qp_end_init(&s, false, open);
     while (fuzz_left(in)) {
         const size_t n = fuzz_u16(in) % sizeof p;
         const struct pq_view v = fuzz_bytes(in, n);
         memset(p, 0, sizeof p);
         if (v.n)
             memcpy(p, v.p, v.n);
-        enum pq_drop d = input(&s, false, (struct pq_view){p, n}, fuzz_u8(in), PQ_SEC);
+        enum pq_drop d = qp_input(&s, false, (struct pq_view){p, n}, fuzz_u8(in), PQ_SEC);
         FUZZ_CHECK(d != PQ_DROP_NONE);
     }
     FUZZ_CHECK(pq_quic_count(s.end) == 0 && pq_quic_answer(s.end, p, &path) == 0);
-    end_fini(&s);
+    qp_end_fini(&s);
 }
 
 /* What somebody says who has the key. */
 static void sealed(struct fuzz_in *in)
 {
-    struct end s;
+    struct qp_end s;
     struct pq_quic_keys keys;
     struct pq_quic_seal seal;
     uint8_t p[PQ_QUIC_SIZE_MAX];
-    end_init(&s, false, false);
-    FUZZ_CHECK(pq_quic_keys_make(&keys, key) == 0 && pq_quic_seal_init(&seal, keys.c2s) == 0);
+    qp_end_init(&s, false, false);
+    FUZZ_CHECK(pq_quic_keys_make(&keys, qp_key) == 0 && pq_quic_seal_init(&seal, keys.c2s) == 0);
     while (fuzz_left(in)) {
         size_t n = 1 + fuzz_u16(in) % (sizeof p - PQ_QUIC_SEAL);
         const struct pq_view v = fuzz_bytes(in, n);
@@ -239,12 +44,12 @@ static void sealed(struct fuzz_in *in)
         const uint64_t stamp = ++s.wall;
         n = pq_quic_seal_put(&seal, p, n, &stamp, &s.rng);
         FUZZ_CHECK(n > PQ_QUIC_SEAL && p[0] & 0x80);
-        enum pq_drop d = input(&s, false, (struct pq_view){p, n}, 7, PQ_SEC);
+        enum pq_drop d = qp_input(&s, false, (struct pq_view){p, n}, 7, PQ_SEC);
         FUZZ_CHECK(d == PQ_DROP_HANDSHAKE || d == PQ_DROP_NO_SESSION || d == PQ_DROP_REPLAY ||
                    d == PQ_DROP_STAMP);
     }
     pq_quic_seal_fini(&seal);
-    end_fini(&s);
+    qp_end_fini(&s);
 }
 
 /* ---- ACK frames */
@@ -278,168 +83,6 @@ static void acks(struct fuzz_in *in)
     quic_cc_fini(&c);
 }
 
-/* ---- two ends */
-
-struct pair {
-    struct end e[2];
-    struct fuzz_in *in;
-    uint8_t held[HELD][PQ_QUIC_SIZE_MAX];
-    size_t held_len[HELD], n_held;
-    uint16_t port;
-    pq_ns now;
-};
-
-/* What becomes of a datagram: usually it arrives. */
-static void carry(struct pair *w, int from, uint8_t *p, size_t n)
-{
-    const uint8_t fate = fuzz_u8(w->in);
-    const int to = !from;
-    size_t slot = 0;
-    switch (fate) {
-    case 1:
-        return; /* lost */
-    case 2:
-        input(&w->e[to], to == 0, (struct pq_view){p, n}, w->port, w->now);
-        break; /* twice */
-    case 3:
-        p[fuzz_u16(w->in) % n] ^= (uint8_t)(1 + fuzz_u8(w->in) % 255);
-        break;
-    case 4:
-        n = fuzz_u16(w->in) % n;
-        break;
-    case 5: /* for later, to either side */
-        slot = w->n_held++ % HELD;
-        memcpy(w->held[slot], p, n);
-        w->held_len[slot] = n;
-        return;
-    case 6:
-        w->port++;
-        break;
-    case 7:
-        if (w->n_held) {
-            slot = fuzz_u8(w->in) % (w->n_held < HELD ? w->n_held : HELD);
-            const int whose = fuzz_u8(w->in) & 1;
-            input(&w->e[whose], whose == 0, (struct pq_view){w->held[slot], w->held_len[slot]},
-                  w->port, w->now);
-        }
-        break;
-    default:
-        break;
-    }
-    input(&w->e[to], to == 0, (struct pq_view){p, n}, w->port, w->now);
-}
-
-static void turn(struct pair *w)
-{
-    uint8_t p[PQ_QUIC_SIZE_MAX];
-    struct pq_quic_path path;
-    for (int i = 0; i < 2; i++) {
-        struct end *e = &w->e[i];
-        if (e->q && pq_quic_deadline(e->q) <= w->now)
-            pq_quic_tick(e->q, w->now);
-        size_t n;
-        for (int k = 0; e->q && k < 32 && (n = pq_quic_pull(e->q, p, &path, w->now)); k++) {
-            FUZZ_CHECK(n <= 1350);
-            e->out += n;
-            carry(w, i, p, n);
-        }
-        if (e->q && pq_quic_is_closed(e->q)) {
-            for (size_t k = 0; k < e->n; k++)
-                e->f[k].st = NULL;
-            pq_quic_free(&e->q);
-        }
-    }
-    w->now += PQ_MS;
-}
-
-static void send_some(struct flow *f, size_t n)
-{
-    struct pq_chunk *c = pq_chunk_new(&f->e->chunks, n);
-    if (!c)
-        return;
-    for (size_t i = 0; i < n; i++)
-        pq_chunk_data(c)[i] = byte_at(f->sent + i);
-    c->len = (uint32_t)n;
-    if (pq_quic_stream_send(f->st, c) == 0)
-        f->sent += n;
-}
-
-static void on_stream(struct pair *w, struct flow *f, uint8_t what)
-{
-    switch (what % 8) {
-    case 0:
-        pq_quic_stream_finish(f->st);
-        break;
-    case 1:
-        pq_quic_stream_close(f->st);
-        f->st = NULL;
-        break;
-    case 2:
-        pq_quic_stream_abort(f->st, fuzz_u8(w->in));
-        f->st = NULL;
-        break;
-    case 3:
-        pq_quic_stream_cork(f->st);
-        break;
-    case 4:
-        pq_quic_stream_uncork(f->st, NULL);
-        break;
-    default:
-        if (pq_quic_stream_room(f->st))
-            send_some(f, fuzz_u16(w->in) % PQ_CHUNK_BIG + 1);
-    }
-}
-
-static void act(struct pair *w)
-{
-    const uint8_t op = fuzz_u8(w->in);
-    struct end *e = &w->e[op & 1];
-    struct flow *f = &e->f[op >> 1 & (STREAMS - 1)];
-    if (!e->q) {
-        w->now += PQ_SEC;
-    } else if (op >= 0xf0 && op < 0xf4) {
-        pq_quic_close(e->q, op);
-    } else if (op >= 0xe0) {
-        w->now += (pq_ns)(op & 0x1f) * PQ_SEC / 4;
-    } else if (op >= 0xc0) {
-        struct pq_chunk *c = pq_chunk_new(&e->chunks, op);
-        if (c) {
-            memset(pq_chunk_data(c), op, op);
-            c->len = op;
-            pq_quic_datagram(e->q, c);
-        }
-    } else if (f->st) {
-        on_stream(w, f, fuzz_u8(w->in));
-    } else if (e->n < STREAMS && e->ready) {
-        f = &e->f[e->n];
-        *f = (struct flow){.e = e};
-        f->st = pq_quic_open(e->q, f);
-        e->n += f->st != NULL;
-    }
-}
-
-static void pair(struct fuzz_in *in, bool open)
-{
-    struct pair *w = calloc(1, sizeof *w);
-    FUZZ_CHECK(w);
-    w->in = in;
-    w->port = 1000;
-    w->now = 10 * PQ_SEC;
-    end_init(&w->e[0], true, open);
-    end_init(&w->e[1], false, open);
-    const struct pq_quic_path path = path_of(true, w->port);
-    FUZZ_CHECK(pq_quic_connect(&w->e[0].q, w->e[0].end, &path, NULL, &w->e[0], w->now) == 0);
-    while (fuzz_left(in)) {
-        turn(w);
-        act(w);
-    }
-    for (int i = 0; i < 50; i++)
-        turn(w);
-    end_fini(&w->e[0]);
-    end_fini(&w->e[1]);
-    free(w);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     struct fuzz_in in = fuzz_in_init(p, n);
@@ -457,10 +100,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         acks(&in);
         break;
     case 4:
-        pair(&in, false);
+        qp_run(&in, false, NULL);
         break;
     default:
-        pair(&in, true);
+        qp_run(&in, true, NULL);
         break;
     }
     return 0;
