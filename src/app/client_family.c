@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define QUIC_APART 76 /* bytes around a datagram of UDP in one of QUIC to family A [7.4] */
+
 struct probe {
     struct lease *lease;
     struct pq_session *ses;
@@ -162,6 +164,26 @@ static bool upgrade(const struct probe *p, struct known *k)
     return true;
 }
 
+/* To a Go program over QUIC datagrams lie one behind the other in a stream [7.4]. */
+static void warn_of_boundaries(const struct pq_conf *conf)
+{
+    const unsigned max = (unsigned)conf->quic.mtu - QUIC_APART;
+    if (!conf->tun.enabled)
+        PQ_LOG(
+            PQ_LOG_WARN,
+            "UDP over QUIC to a server of family A: it takes what comes together for one "
+            "datagram, so some are damaged, and longer ones than about %u bytes are dropped; over "
+            "kcp they are kept apart",
+            max);
+    else
+        PQ_LOG(
+            PQ_LOG_WARN,
+            "UDP and TUN over QUIC to a server of family A: it takes what comes together for one "
+            "packet, so some are lost or damaged, and longer ones than about %u bytes are dropped "
+            "(tun.mtu is %u); over kcp they are kept apart",
+            max, (unsigned)conf->tun.mtu);
+}
+
 /* The family is known: says how packets are to be flagged, and lets go what waited. */
 static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
 {
@@ -183,6 +205,8 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
                : f == PQ_FAMILY_BINARY20
                    ? "of family B at v1.0.0-alpha.20 (binary headers without length)"
                    : "of family B (binary headers)");
+        if (conf->over_quic && !abilities)
+            warn_of_boundaries(conf);
     }
     if (upgrade(p, k))
         return;

@@ -286,9 +286,18 @@ bool pq_quic_stream_corked(const struct pq_quic_stream *st);
 void pq_quic_stream_uncork(struct pq_quic_stream *st, struct pq_chunk *first);
 
 /* What has been queued so far goes out, in two packets or more, so that the peer acknowledges it at
- * once.  What is queued later, and the end, waits until all of that is acknowledged and `wait`
- * longer.  For peers that lose what comes together with the header [7.4]. */
+ * once.  What is queued later, and the end, waits until all of that is acknowledged, and until
+ * `wait` and as much as answers are late (400 ms at most) have passed since it must have arrived: a
+ * least RTT less from the acknowledgement on.  For peers that lose what comes together with the
+ * header [7.4]. */
 void pq_quic_stream_gate(struct pq_quic_stream *st, pq_ns wait);
+
+/* Each chunk that is queued from now on goes in one frame, behind which nothing else of the stream
+ * is in its packet, `gap` after the one before; so a peer that takes what it finds at once for one
+ * datagram finds one, unless the path brings them together [7.4].  One of more bytes than
+ * pq_quic_apart_max goes in pieces. */
+void pq_quic_stream_apart(struct pq_quic_stream *st, pq_ns gap);
+size_t pq_quic_apart_max(const struct pq_quic *q);
 
 /* n delivered bytes were used up: they make room for more. */
 void pq_quic_stream_consumed(struct pq_quic_stream *st, size_t n);

@@ -99,7 +99,10 @@ struct pq_quic_stream {
     bool gated; /* only so many bytes go out ... */
     bool split; /* ... of which the first half is out */
     size_t before;
-    pq_ns gate, gate_at; /* then so long nothing; until then, in q->gates */
+    pq_ns gate, gate_at; /* then so long nothing; until then, if it is `shut`, in q->gates */
+    bool shut;
+    bool apart; /* each chunk goes in a packet of its own, and so long nothing behind it: */
+    pq_ns gap;
 
     uint64_t came, top;      /* bytes in order; one behind the last that has come */
     struct quic_hole *holes; /* between them */
@@ -249,6 +252,7 @@ void pq_quic_stream_free(struct pq_quic_stream *st);
 void pq_quic_schedule(struct pq_quic_stream *st);
 bool pq_quic_has_work(const struct pq_quic_stream *st);
 void pq_quic_open_gates(struct pq_quic *q);
+void pq_quic_keep_apart(struct pq_quic_stream *st);
 bool pq_quic_is_spread(const struct pq_quic_stream *st);
 void pq_quic_bind(struct pq_quic *q); /* gives numbers to those that wait for one */
 void pq_quic_was_sent(struct pq_quic_stream *st, size_t n);

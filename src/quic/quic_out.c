@@ -12,6 +12,7 @@
 #define FRESH_RUN  8
 #define VECS       8
 #define FRAME_HEAD 24 /* of a packet with a DATAGRAM frame at most, but for the peer's id */
+#define APART_HEAD 72 /* with a STREAM frame, and an ACK frame in front as a rule */
 
 /* ---- whose turn it is */
 
@@ -101,20 +102,29 @@ static size_t cut(struct pq_quic_stream *st, ngtcp2_vec *v, size_t *count)
     return bytes;
 }
 
+/* What the packet may take: pieces of several chunks, or one chunk.  Returns how many bytes. */
+static size_t gather(struct pq_quic_stream *st, const struct packet *k, ngtcp2_vec *v,
+                     size_t *count)
+{
+    const size_t most = st->apart ? 1 : VECS;
+    size_t bytes = 0, at = st->next_at;
+    *count = 0;
+    for (struct pq_chunk *c = st->next; c && *count < most && bytes < k->cap; c = c->next, at = 0) {
+        v[(*count)++] = (ngtcp2_vec){pq_chunk_data(c) + at, c->len - at};
+        bytes += c->len - at;
+    }
+    return st->gated ? cut(st, v, count) : bytes;
+}
+
 /* Takes what of a stream fits.  *n is the length of the packet if it is DONE. */
 static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_stream *st,
                             ngtcp2_ssize *n)
 {
     ngtcp2_vec v[VECS];
-    size_t count = 0, bytes = 0, at = st->next_at;
-    for (struct pq_chunk *c = st->next; c && count < VECS && bytes < k->cap; c = c->next, at = 0) {
-        v[count++] = (ngtcp2_vec){pq_chunk_data(c) + at, c->len - at};
-        bytes += c->len - at;
-    }
-    if (st->gated)
-        bytes = cut(st, v, &count);
+    size_t count;
+    const size_t bytes = gather(st, k, v, &count);
     const bool fin = st->fin && bytes == st->unsent && !st->gated;
-    const uint32_t flags = (st->gated ? 0U : NGTCP2_WRITE_STREAM_FLAG_MORE) |
+    const uint32_t flags = (st->gated || st->apart ? 0U : NGTCP2_WRITE_STREAM_FLAG_MORE) |
                            (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U);
     ngtcp2_ssize taken = -1;
     *n = ngtcp2_conn_writev_stream(q->conn, &k->path.path, &k->info, k->buf, k->cap, &taken, flags,
@@ -133,6 +143,7 @@ static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_
         st->fin_sent = st->fin_sent || (fin && (size_t)taken == bytes);
         pq_quic_was_sent(st, (size_t)taken);
         had_turn(st);
+        pq_quic_keep_apart(st);
     }
     k->begun = *n == NGTCP2_ERR_WRITE_MORE;
     return k->begun ? AGAIN : DONE;
@@ -167,7 +178,7 @@ static ngtcp2_ssize fill(struct pq_quic *q, struct packet *k)
             continue;
         }
         const bool datagram = q->dgrams.n && (q->dgram_turn || !st);
-        if (!datagram && !st)
+        if (!datagram && (!st || (st->apart && k->begun))) /* which begins a packet */
             break;
         if (!datagram)
             q->dgram_turn = true; /* one frame each */
@@ -288,6 +299,12 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
 }
 
 /* ---- datagrams of the user */
+
+size_t pq_quic_apart_max(const struct pq_quic *q)
+{
+    const size_t seal = sealed(q) ? PQ_QUIC_SEAL : 0;
+    return q->e->conf.size - seal - APART_HEAD - ngtcp2_conn_get_dcid(q->conn)->datalen;
+}
 
 size_t pq_quic_datagram_max(const struct pq_quic *q)
 {

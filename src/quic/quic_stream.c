@@ -5,7 +5,9 @@
 
 #include <stdlib.h>
 
-#define JOIN_MAX 512 /* bytes that are moved to the chunk before them if there is room */
+#define LATE_VARS 8
+#define LATE_MOST (400 * PQ_MS)
+#define JOIN_MAX  512 /* bytes that are moved to the chunk before them if there is room */
 
 static uint64_t hash_of(int64_t id)
 {
@@ -145,7 +147,7 @@ void *pq_quic_find(struct pq_quic *q, int64_t id)
 static bool join(struct pq_quic_stream *st, struct pq_chunk *c)
 {
     struct pq_chunk *last = st->unsent ? st->out.tail : NULL;
-    if (!last || c->len > JOIN_MAX || pq_chunk_room(last) < c->len)
+    if (!last || st->apart || c->len > JOIN_MAX || pq_chunk_room(last) < c->len)
         return false;
     memcpy(pq_chunk_data(last) + last->len, pq_chunk_data(c), c->len);
     last->len += c->len;
@@ -239,16 +241,34 @@ void pq_quic_stream_gate(struct pq_quic_stream *st, pq_ns wait)
     st->gate = wait;
 }
 
-/* All before the gate has arrived: it opens after its time. */
-static void close_to_open(struct pq_quic_stream *st)
+/* By how much answers are late of late: where the peer's machine, or this one, has too much to do,
+ * so may be a program that is about to read. */
+static pq_ns lateness(const struct pq_quic *q)
+{
+    ngtcp2_conn_info i;
+    ngtcp2_conn_get_conn_info(q->conn, &i);
+    const pq_ns most = i.smoothed_rtt + LATE_VARS * i.rttvar;
+    return i.min_rtt < most ? most - i.min_rtt : 0;
+}
+
+static void shut(struct pq_quic_stream *st, pq_ns wait)
 {
     struct pq_list *n = &st->q->gates;
-    st->gate_at = st->q->now + st->gate;
+    st->gated = st->shut = true;
+    st->gate_at = st->q->now + wait;
     while (n->prev != &st->q->gates &&
            PQ_OF(n->prev, struct pq_quic_stream, turn)->gate_at > st->gate_at)
         n = n->prev;
     pq_list_remove(&st->turn);
     pq_list_insert_before(n, &st->turn);
+}
+
+/* All before the gate has arrived: it opens after its time. */
+static void close_to_open(struct pq_quic_stream *st)
+{
+    const pq_ns late = lateness(st->q), rtt = st->q->cc.min_rtt;
+    const pq_ns wait = st->gate + pq_ns_min(late, LATE_MOST);
+    shut(st, wait > rtt ? wait - rtt : 0);
 }
 
 void pq_quic_open_gates(struct pq_quic *q)
@@ -258,9 +278,22 @@ void pq_quic_open_gates(struct pq_quic *q)
         if (st->gate_at > q->now)
             return;
         pq_list_remove(&st->turn);
-        st->gated = false;
+        st->gated = st->shut = false;
         pq_quic_schedule(st);
     }
+}
+
+void pq_quic_stream_apart(struct pq_quic_stream *st, pq_ns gap)
+{
+    st->apart = true;
+    st->gap = gap;
+}
+
+/* A chunk has gone out: the next one waits. */
+void pq_quic_keep_apart(struct pq_quic_stream *st)
+{
+    if (st->apart && !st->gated && !st->next_at && !st->gone)
+        shut(st, st->gap);
 }
 
 void pq_quic_was_sent(struct pq_quic_stream *st, size_t n)
@@ -295,7 +328,7 @@ void pq_quic_was_acked(struct pq_quic_stream *st, size_t n)
         pq_chunk_free(pq_chunkq_pop(&st->out));
     }
     st->acked = n;
-    if (st->gated && !st->before && !st->unacked)
+    if (st->gated && !st->shut && !st->before && !st->unacked)
         close_to_open(st);
     if (st->spread && !pq_quic_is_spread(st)) {
         st->spread = false;

@@ -472,11 +472,9 @@ static void repeat(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     s->hub->stats.tx_packets++;
 }
 
-/* They wait for each other, but for no data. */
 size_t pq_connect_show(struct pq_session *s, struct pq_slot *slots, size_t n, pq_ns now)
 {
-    if (s->flow.look != PQ_LOOK_CONNECT || !n ||
-        (pq_connect_ack_at(&s->flow, now) > now && pq_kcp_deadline(s->kcp, now) > now))
+    if (s->flow.look != PQ_LOOK_CONNECT || !n)
         return 0;
     const size_t done = pq_connect_acks(&s->flow, slots, n, now);
     s->hub->stats.tx_packets += done;

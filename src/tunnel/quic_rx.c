@@ -35,6 +35,8 @@ static struct pq_flow *flow_elsewhere(struct pq_session *s, const struct pq_segm
 
 static void note_good(struct pq_session *s, const struct pq_segment *seg, size_t n, pq_ns now)
 {
+    if (s->full_came < n)
+        s->full_came = (uint16_t)n;
     const bool here = is_here(s, seg);
     struct pq_flow *f = here ? &s->flow : flow_elsewhere(s, seg);
     s->heard = now;
@@ -55,6 +57,7 @@ enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *se
     const struct pq_quic_path path = {.local = seg->dst, .peer = seg->src};
     struct pq_quic *q = NULL;
     h->seg = seg;
+    h->quic_came = n;
     enum pq_drop d = pq_quic_input(h->quic, &path, p, n, &q, now);
     if (d == PQ_DROP_HANDSHAKE && h->quic_no)
         d = h->quic_no;
@@ -232,11 +235,15 @@ static size_t take_record(struct pq_stream *st, struct pq_view v, bool *open)
     return n;
 }
 
-/* Of a Go program, which knows no records, what comes at once is one datagram [7.4]; but a binary
- * header, which is never a Go program's here, may come in pieces. */
+/* Of a Go program, which knows no records, a frame is one datagram, unless it has filled its
+ * packet: then it goes on in the next [7.4].  A header may come in pieces, if it is a binary one,
+ * which is never a Go program's here. */
 static bool is_whole(const struct pq_stream *st)
 {
-    return !st->ses->abilities && !(st->ev == st->q.first && st->q.binary);
+    const struct pq_session *s = st->ses;
+    if (s->abilities || (st->ev == st->q.first && st->q.binary))
+        return false;
+    return s->hub->quic_came < s->full_came;
 }
 
 static void on_data(void *st_user, struct pq_view v)

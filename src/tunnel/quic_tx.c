@@ -14,7 +14,9 @@
 #define READ_FIRST (20 * PQ_MS) /* in which a Go program has read a header that has come, ... */
 #define READ_EACH  (2 * PQ_MS)  /* ... and longer for each of many ... */
 #define READ_MOST  (400 * PQ_MS)
-#define FRAMES_MAX 1024 /* datagrams that wait in one stream */
+#define FRAMES_MAX 1024  /* datagrams that wait in one stream */
+#define APART_GAP  PQ_MS /* in which a Go program has read a datagram, as a rule ... */
+#define APART_MAX  64    /* ... so those that wait are not late yet */
 #define QUEUE_MAX  ((size_t)4 << 20)
 #define ID_MAX     8 /* bytes of a variable-length integer (RFC 9000, 16) */
 
@@ -29,6 +31,12 @@ static void begin(struct pq_stream *st)
     st->q.begun = true;
     if (!st->q.remote)
         st->q.records = st->datagram_max && st->ses->abilities & PQ_ABLE_DATAGRAMS;
+}
+
+/* To a Go program what comes together is one datagram [7.4]. */
+static bool is_apart(const struct pq_stream *st)
+{
+    return st->datagram_max && !st->q.records && !st->ses->abilities;
 }
 
 /* Makes a record of the chunk, in its headroom. */
@@ -55,13 +63,10 @@ static void gate(struct pq_stream *st)
 {
     struct pq_session *s = st->ses;
     const pq_ns now = s->hub->now;
-    struct pq_quic_stats q;
     if (st->q.remote || s->abilities)
         return;
-    pq_quic_stats(s->quic, &q);
     s->headers_read = pq_ns_min(pq_ns_max(s->headers_read, now) + READ_EACH, now + READ_MOST);
-    const pq_ns wait = s->headers_read - now + READ_FIRST;
-    pq_quic_stream_gate(st->q.st, wait > q.min_rtt ? wait - q.min_rtt : 0);
+    pq_quic_stream_gate(st->q.st, s->headers_read - now + READ_FIRST);
 }
 
 int pq_quic_session_send(struct pq_stream *st, struct pq_chunk *c)
@@ -72,6 +77,10 @@ int pq_quic_session_send(struct pq_stream *st, struct pq_chunk *c)
     }
     const bool first = !st->q.begun;
     put_head(st, c);
+    if (!st->q.apart && is_apart(st)) {
+        st->q.apart = true;
+        pq_quic_stream_apart(st->q.st, APART_GAP);
+    }
     const int e = pq_quic_stream_send(st->q.st, c);
     if (first)
         gate(st);
@@ -129,7 +138,10 @@ int pq_quic_session_datagram(struct pq_stream *st, struct pq_chunk *c)
         put_varint(pq_chunk_data(c), id, n);
         return pq_quic_datagram(st->ses->quic, c) ? PQ_EAGAIN : 0;
     }
-    if (pq_quic_session_room(st) && pq_quic_session_waiting(st) < FRAMES_MAX)
+    const bool apart = is_apart(st);
+    const bool fits = !apart || c->len <= pq_quic_apart_max(st->ses->quic);
+    if (fits && pq_quic_session_room(st) &&
+        pq_quic_session_waiting(st) < (apart ? APART_MAX : FRAMES_MAX))
         return pq_quic_session_send(st, c);
     pq_chunk_free(c);
     return PQ_EAGAIN;

@@ -49,6 +49,7 @@ struct pq_quic_side { /* what QUIC needs of a stream */
     bool begun;   /* its first byte has come (remote), or been sent: ... */
     bool records; /* ... it has records */
     bool binary;  /* ... its header is a binary one */
+    bool apart;   /* its datagrams go in packets of their own */
     bool eof, stopped;
     uint8_t n_head, head[PQ_RECORD_HEAD]; /* of the record that is coming ... */
     uint16_t left;                        /* ... and its bytes that are missing */
@@ -203,6 +204,7 @@ struct pq_session {
     bool asks;               /* ... client: whether it may go on over that */
     pq_ns moving;            /* ... since when nobody has answered where it has gone; 0 = it has */
     pq_ns headers_read;      /* QUIC, client: by then a Go server has read those that were sent */
+    uint16_t full_came;      /* QUIC: bytes of the largest datagram that has come */
     uint32_t base;           /* abilities of the peer that need not be said */
     struct pq_kcp *kcp;
     struct pq_smux *smux;
@@ -253,6 +255,7 @@ struct pq_hub {
     const struct pq_transport *t;
     struct pq_quic_end *quic; /* QUIC's ... */
     uint16_t quic_size;       /* ... bytes of its datagrams */
+    size_t quic_came;         /* ... and of the one that is being read */
     struct pq_list goodbyes;
     size_t n_goodbyes;
     const struct pq_segment *seg; /* of the datagram at hand, while QUIC has it */
@@ -462,7 +465,7 @@ pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now); /* when that is */
 size_t pq_connect_packets(const struct pq_session *s);    /* that may go now */
 /* `last` has been sent: it is kept if nothing more may go. */
 void pq_connect_keep(struct pq_session *s, const struct pq_span *last, pq_ns now);
-/* Acknowledgements that go before anything else, each a packet, once they are due or data is. */
+/* Acknowledgements that go before anything else, each a packet. */
 size_t pq_connect_show(struct pq_session *s, struct pq_slot *slots, size_t n, pq_ns now);
 /* What goes if there is nothing else: an acknowledgement, or the last datagram again.  0 or 1. */
 size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now);

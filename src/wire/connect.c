@@ -5,27 +5,24 @@
 
 #include <string.h>
 
-#define ACK_NEAR     PQ_MS /* between acknowledgements without data on short paths: ... */
-#define NEAR         3     /* ... of so many ms; */
-#define ACK_EACH     1     /* more than so many full segments bring one on others, ... */
-#define ACK_FEWEST   256   /* ... or up to so many, ... */
-#define ACKS_FIRST   64    /* of a round trip; a quarter more after each that had all, ... */
-#define ACK_PAST     16    /* ... and then one for so many segments, until the next one */
-#define ACKS_MS      8     /* of a millisecond, as where a card gathers segments; and ... */
-#define FEWER        4     /* ... so many times more in each round trip in which ... */
-#define QUEUED       8     /* ... packets wait so many ms more than at best, and in others ... */
-#define MORE         16    /* ... less again, by such a part */
-#define WAY_KEPT     20000 /* ms for which the best is remembered, at least */
-#define ACKS_AT_ONCE 16    /* so many wait for no more, and fewer ... */
-#define ACKS_WAIT    PQ_MS /* ... so long: a system call costs more than a packet */
-#define ACK_LATEST   (40 * PQ_MS) /* after a lone segment, as Linux does */
-#define LEADS        (PQ_LEAD_MAX - PQ_LEAD_MIN + 1)
-#define PRINTABLE    95            /* characters from ' ' on */
-#define ACK_AGAIN    (100 * PQ_MS) /* between two to a peer that repeats itself */
-#define SPACE_FIRST  65535U        /* of which whole segments are told at first */
-#define GROW         4U            /* the window is that many times what came in a round trip */
-#define MSS_LEAST    536           /* less says nobody but who wants to disturb; nor ... */
-#define FIRST_LEAST  32768         /* ... a first window of less */
+#define ACK_NEAR    PQ_MS /* between acknowledgements without data on short paths: ... */
+#define NEAR        3     /* ... of so many ms; */
+#define ACK_EACH    1     /* more than so many full segments bring one on others, ... */
+#define ACK_FEWEST  256   /* ... or up to so many, ... */
+#define ACKS_FIRST  64    /* of a round trip; a quarter more after each that had all, ... */
+#define ACK_PAST    16    /* ... and then one for so many segments, until the next one */
+#define FEWER       4     /* ... so many times more in each round trip in which ... */
+#define QUEUED      8     /* ... packets wait so many ms more than at best, and in others ... */
+#define MORE        16    /* ... less again, by such a part */
+#define WAY_KEPT    20000 /* ms for which the best is remembered, at least */
+#define ACK_LATEST  (40 * PQ_MS) /* after a lone segment, as Linux does */
+#define LEADS       (PQ_LEAD_MAX - PQ_LEAD_MIN + 1)
+#define PRINTABLE   95            /* characters from ' ' on */
+#define ACK_AGAIN   (100 * PQ_MS) /* between two to a peer that repeats itself */
+#define SPACE_FIRST 65535U        /* of which whole segments are told at first */
+#define GROW        4U            /* the window is that many times what came in a round trip */
+#define MSS_LEAST   536           /* less says nobody but who wants to disturb; nor ... */
+#define FIRST_LEAST 32768         /* ... a first window of less */
 
 /* A timer of a second falls where the clock of Linux' timers, which goes at 250 Hz, is at a
  * multiple of eight; the next ones fall there, too, so they are late by a part that is always the
@@ -330,19 +327,16 @@ static void note_way(struct pq_connect *c, const struct pq_segment *s)
     c->n_late += way - c->way > QUEUED;
 }
 
-/* Once a round trip of so many ms, on the peer's clock: what is only for show yields where packets
- * wait on their way to the peer. */
-static void thin_out(struct pq_connect *c, uint64_t ms)
+/* Once a round trip: what is only for show yields where packets wait on their way to the peer. */
+static void thin_out(struct pq_connect *c)
 {
-    const uint32_t most = ACK_FEWEST * (uint32_t)c->mss, usual = ACK_EACH * (uint32_t)c->mss;
-    const uint32_t quick = (uint32_t)(c->round / ((ms ? ms : 1) * ACKS_MS));
-    const uint32_t least = quick > usual ? quick : usual;
+    const uint32_t most = ACK_FEWEST * (uint32_t)c->mss, least = ACK_EACH * (uint32_t)c->mss;
     const bool late = 2 * c->n_late > c->n_ways;
     c->every = late ? FEWER * c->every : c->every - c->every / MORE;
-    if (c->every < least)
-        c->every = least;
     if (c->every > most)
         c->every = most;
+    if (c->every < least)
+        c->every = least;
     if (c->n_acks >= c->max_acks && !late)
         c->max_acks += c->max_acks / 4;
     c->n_ways = c->n_late = c->n_acks = 0;
@@ -367,10 +361,9 @@ static void widen(struct pq_connect *c, const struct pq_segment *s, uint32_t fre
     if (wanted > c->window)
         c->window = wanted;
     scaled_window(c);
-    thin_out(c, s->tsval - c->round_began);
+    thin_out(c);
     c->round = 0;
     c->round_ts = c->told + 1;
-    c->round_began = s->tsval;
 }
 
 /* Each frame may bring an acknowledgement, as each makes a kernel send one. */
@@ -414,7 +407,6 @@ void pq_connect_sent(struct pq_flow *f, uint32_t tsval, pq_ns now)
     struct pq_connect *c = &f->conn;
     c->told = tsval;
     c->owed = c->n_points = 0;
-    c->points_since = 0;
     c->owed_since = 0;
     c->finish = c->again = false;
     c->sent_at = now;
@@ -439,12 +431,8 @@ pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
     struct pq_connect *c = &f->conn;
     if (c->state != PQ_CONNECT_OPEN || (!c->owed && !c->n_points && !c->again && !c->finish))
         return PQ_NEVER;
-    if (c->finish || c->n_points >= ACKS_AT_ONCE)
+    if (c->finish || c->n_points)
         return now;
-    if (c->n_points && !c->points_since)
-        c->points_since = now;
-    if (c->n_points)
-        return c->points_since + ACKS_WAIT;
     if (c->again)
         return c->sent_at + ACK_AGAIN;
     if (!c->owed_since) {
@@ -476,7 +464,6 @@ size_t pq_connect_acks(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns
         return 0;
     f->st.ack = last.ack;
     f->st.ts_echo = last.ts_echo;
-    c->points_since = 0;
     c->n_points = (uint8_t)(many - done);
     memmove(c->points, c->points + done, c->n_points * sizeof c->points[0]);
     c->owed = owed;

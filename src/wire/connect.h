@@ -88,8 +88,7 @@ struct pq_connect { /* part of a flow */
     uint32_t echo;            /* the own time stamp that came back last, for the ... */
     bool echo_new;            /* ... first time, and ... */
     uint32_t rtt_min;         /* ... the least time that one took, ms; 0 = not known */
-    uint32_t round_ts, round; /* bytes that came since then: the window follows them; ... */
-    uint32_t round_began;     /* ... the same on the peer's clock */
+    uint32_t round_ts, round; /* bytes that came since then: the window follows them */
     uint32_t owed;            /* bytes that came since something was sent, or the last point; ... */
     uint32_t every;           /* ... with more than so many there is another */
     uint32_t n_acks, max_acks; /* without data in this round trip; with so many they are fewer */
@@ -102,7 +101,6 @@ struct pq_connect { /* part of a flow */
     uint32_t way_ts;
     bool way_known;
     uint32_t n_ways, n_late; /* ... in this round trip: how many tell it, and found a queue */
-    pq_ns points_since;      /* the first of them waits; 0 = not known yet */
     pq_ns owed_since;        /* 0 = not known yet */
     pq_ns sent_at;           /* when something was sent last */
     pq_ns due;               /* the next SYN, or the end of waiting for an answer */

@@ -25,6 +25,7 @@ import test_ports
 import test_rules
 import test_tun
 import test_udp
+import udp
 from case import Skip, add, expect, test
 from lab import Lab
 from paqet import PORT, Settings
@@ -232,7 +233,7 @@ def test_quic_goes_on_behind_another_port() -> None:
         echo.close()
 
 
-@test(tries=2)
+@test(tries=2, timed=True)
 def test_quic_go_server() -> None:
     """One of family A, whose reader of headers takes what has come with them: nothing is lost, unless
     the machine is too busy for either."""
@@ -249,6 +250,38 @@ def test_quic_go_server() -> None:
         test_main.check_download(lab, 1000, "--count", 1000, "--parallel", 200)
         test_main.check_download(lab, 20_000_000)
         test_main.check_upload(lab, 20_000_000)
+
+
+@test(timed=True)
+def test_quic_go_server_udp() -> None:
+    """Datagrams lie in a stream there: each still comes as one, also of twenty at once nearly all, and
+    of TUN and UDP the log says what they lack."""
+    have_quic()
+    gopeer.path()
+    with Lab() as lab:
+        lab.origin()
+        lab.s.keep_kernel_quiet(PORT)
+        gopeer.start_server(lab, "a", GO)
+        client = paqet.start_client(lab, OPEN)
+        paqet.wait_working(lab)
+        client.wait_log("UDP over QUIC to a server of family A", 2)
+        udp.start_echo(lab)
+        echo = udp.address("127.0.0.1", udp.ECHO)
+        target = udp.Listener(lab)
+        with udp.Association(lab) as association:
+            for size in 1, 100, 1200, 1260, 1270:  # Go cuts what does not fit its 1280
+                payload = bytes(i % 251 for i in range(size))
+                expect(association.ask(echo, payload, 5) == payload, f"{size} bytes came back as others")
+            association.send(echo, bytes(1400))
+            association.expect_silence()
+            there = udp.address("127.0.0.1", target.port)
+            association.send(there, b"first")  # its stream is open when this has come
+            expect(target.receive()[0] == b"first", "the first datagram is another")
+            sent = [b"%d" % i * 50 for i in range(20)]
+            for payload in sent:
+                association.send(there, payload)
+            whole = set(sent) & set(target.received(1))
+            expect(len(whole) > 12, f"of 20 at once only {len(whole)} came whole")
 
 
 @test()

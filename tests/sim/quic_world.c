@@ -48,6 +48,12 @@ static void feed(struct qw_stream *s)
     }
 }
 
+void qw_more(struct qw_stream *s, size_t n)
+{
+    s->to_send += n;
+    feed(s);
+}
+
 static void on_data(void *user, struct pq_view v)
 {
     struct qw_stream *s = user;

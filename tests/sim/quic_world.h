@@ -106,6 +106,9 @@ struct qw_stream *qw_open(struct qw_side *e, uint64_t n);
 /* The same without FIN. */
 struct qw_stream *qw_hold(struct qw_side *e, uint64_t n);
 
+/* Queues the next n bytes of such a stream, as one chunk. */
+void qw_more(struct qw_stream *s, size_t n);
+
 /* Puts a datagram on the way as if it had come from `src`. */
 void qw_inject(struct qw *w, int to, const struct pq_addr *src, const uint8_t *p, size_t n);
 

@@ -174,35 +174,6 @@ static void cork(void **state)
     qw_free(w);
 }
 
-/* The header goes first, in two packets; the rest when it is acknowledged, and a time after that.
- */
-static void gate(void **state)
-{
-    (void)state;
-    struct qw_conf c = qw_conf();
-    c.link[CLIENT].delay = c.link[SERVER].delay = 20 * PQ_MS;
-    struct qw *w = qw_new(&c);
-    qw_up(w);
-    a_while(w);
-    struct qw_side *e = &w->side[CLIENT], *s = &w->side[SERVER];
-    const uint64_t packets = e->packets_out;
-    struct qw_stream *st = qw_hold(e, 200);
-    pq_quic_stream_gate(st->st, 15 * PQ_MS);
-    st->to_send += 5000;
-    st->keep_open = false;
-    qw_run(w, w->now + 30 * PQ_MS, NULL);
-    assert_int_equal(e->packets_out - packets, 2);
-    assert_int_equal(s->s[0].rx, 200);
-    pq_quic_stream_close(st->st); /* what waits still goes out */
-    st->st = NULL;
-    qw_run(w, w->now + 40 * PQ_MS, NULL); /* acknowledged at 40 ms, open at 55, there at 75 */
-    assert_int_equal(s->s[0].rx, 200);
-    qw_run(w, w->now + 30 * PQ_MS, NULL);
-    assert_int_equal(s->s[0].rx, 5200);
-    assert_true(s->s[0].eof);
-    qw_free(w);
-}
-
 /* Many small pieces lie in few chunks. */
 static void small_pieces(void **state)
 {
@@ -464,25 +435,15 @@ static void move(void **state)
 int quic_streams_tests(void)
 {
     const struct CMUnitTest streams[] = {
-        cmocka_unit_test(fin_of_nothing),
-        cmocka_unit_test(half_close),
-        cmocka_unit_test(matrix),
-        cmocka_unit_test(close_sends_all),
-        cmocka_unit_test(not_wanted),
-        cmocka_unit_test(send_after_the_end),
-        cmocka_unit_test(cork),
-        cmocka_unit_test(gate),
-        cmocka_unit_test(small_pieces),
-        cmocka_unit_test(room),
-        cmocka_unit_test(deaf),
-        cmocka_unit_test(own_streams),
-        cmocka_unit_test(flush),
-        cmocka_unit_test(datagrams),
-        cmocka_unit_test(datagrams_beside_bulk),
-        cmocka_unit_test(no_datagrams),
-        cmocka_unit_test(rebinding),
-        cmocka_unit_test(flapping),
-        cmocka_unit_test(move),
+        cmocka_unit_test(fin_of_nothing), cmocka_unit_test(half_close),
+        cmocka_unit_test(matrix),         cmocka_unit_test(close_sends_all),
+        cmocka_unit_test(not_wanted),     cmocka_unit_test(send_after_the_end),
+        cmocka_unit_test(cork),           cmocka_unit_test(small_pieces),
+        cmocka_unit_test(room),           cmocka_unit_test(deaf),
+        cmocka_unit_test(own_streams),    cmocka_unit_test(flush),
+        cmocka_unit_test(datagrams),      cmocka_unit_test(datagrams_beside_bulk),
+        cmocka_unit_test(no_datagrams),   cmocka_unit_test(rebinding),
+        cmocka_unit_test(flapping),       cmocka_unit_test(move),
     };
     return ut_run(streams);
 }

@@ -4,6 +4,7 @@
 #define PQ_TESTS_QUIC_TESTS_H
 
 int quic_frames_tests(void);
+int quic_go_tests(void);
 int quic_named_tests(void);
 int quic_recordings_tests(void);
 int quic_streams_tests(void);

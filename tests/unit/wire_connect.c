@@ -278,9 +278,8 @@ static void bare_acks(void **state)
     pq_flow_heard(&p.s, &s);
     assert_int_equal(pq_connect_ack_at(&p.s, 2 * PQ_SEC), 2 * PQ_SEC + 40 * PQ_MS);
     s = data(&p.c, 1000, 2 * PQ_SEC);
-    pq_flow_heard(&p.s, &s); /* more than one segment: others may follow at once */
-    assert_int_equal(pq_connect_ack_at(&p.s, 2 * PQ_SEC), 2 * PQ_SEC + PQ_MS);
-    assert_int_equal(pq_connect_ack_at(&p.s, 2 * PQ_SEC + PQ_MS / 2), 2 * PQ_SEC + PQ_MS);
+    pq_flow_heard(&p.s, &s); /* more than one segment */
+    assert_true(pq_connect_ack_at(&p.s, 2 * PQ_SEC) <= 2 * PQ_SEC);
     pq_connect_ack(&p.s, &slot, 2 * PQ_SEC);
     s = read(true);
     assert_int_equal(s.len, 0);
@@ -316,8 +315,7 @@ static unsigned flood(struct pair *p, unsigned n, pq_ns now)
         pq_flow_heard(&p->s, &s);
     }
     for (uint32_t last = s.ack; pq_connect_acks(&p->s, &slot, 1, now); last = s.ack, done++) {
-        const pq_ns at = pq_connect_ack_at(&p->s, now);
-        assert_true(at == now || at == now + PQ_MS || !p->s.conn.n_points);
+        assert_true(pq_connect_ack_at(&p->s, now) == now || !p->s.conn.n_points);
         s = read(true);
         assert_int_equal(s.len, 0);
         assert_true((int32_t)(s.ack - last) > 0 || !done);
@@ -384,32 +382,6 @@ static void bare_acks_grow(void **state)
             acks += flood(&p, 60, now);
         assert_in_range(acks, n < 200 ? n / 2 : most, most + n / 16);
         most += n < 200 ? 0 : most / 4;
-    }
-}
-
-/* Eight in a millisecond, as where a card gathers what comes: 20 segments in each make 2.5 for one.
- */
-static void bare_acks_gathered(void **state)
-{
-    (void)state;
-    struct pair p;
-    open_pair(&p);
-    pq_ns now = 2 * PQ_SEC;
-    unsigned acks = 0;
-    for (unsigned round = 0; round < 20; round++) {
-        acks = round_of(&p, 40, 20, &now);
-        for (unsigned i = 1; i < 20; i++)
-            acks += flood(&p, 40, now);
-    }
-    assert_in_range(acks, 800 / 3 - 20, 8 * 40);
-    for (unsigned round = 0; round < 20; round++)
-        acks = round_of(&p, 40, 20, &now);
-    assert_int_equal(acks, 20);
-    for (unsigned i = 1; i <= 16; i++) { /* so many wait no longer */
-        const struct pq_segment s = {.seq = p.c.st.seq, .len = 2896, .flags = PA};
-        pq_flow_heard(&p.s, &s);
-        p.c.st.seq += 2896;
-        assert_int_equal(pq_connect_ack_at(&p.s, now), i < 16 ? now + PQ_MS : now);
     }
 }
 
@@ -537,19 +509,12 @@ static void window_grows(void **state)
 int wire_connect(void)
 {
     const struct CMUnitTest connect[] = {
-        cmocka_unit_test(handshake),
-        cmocka_unit_test(syn_goes_again),
-        cmocka_unit_test(systems),
-        cmocka_unit_test(no_scale),
-        cmocka_unit_test(room),
-        cmocka_unit_test(bare_acks),
-        cmocka_unit_test(window_grows),
-        cmocka_unit_test(bare_acks_in_number),
-        cmocka_unit_test(bare_acks_grow),
-        cmocka_unit_test(lead),
-        cmocka_unit_test(bare_acks_gathered),
-        cmocka_unit_test(fins),
-        cmocka_unit_test(foreign_fin),
+        cmocka_unit_test(handshake),      cmocka_unit_test(syn_goes_again),
+        cmocka_unit_test(systems),        cmocka_unit_test(no_scale),
+        cmocka_unit_test(room),           cmocka_unit_test(bare_acks),
+        cmocka_unit_test(window_grows),   cmocka_unit_test(bare_acks_in_number),
+        cmocka_unit_test(bare_acks_grow), cmocka_unit_test(lead),
+        cmocka_unit_test(fins),           cmocka_unit_test(foreign_fin),
     };
     return ut_run(connect);
 }
