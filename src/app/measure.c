@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* measure.c - goes through what there is to measure: steps of trains side by side (measure_plan.c
- * says which), then the speed each way (measure_speed.c). */
+ * says which), or, over QUIC, losses alone (measure_loss.c), then the speed each way
+ * (measure_speed.c). */
 #include "app/measure_internal.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #define SETTLE_MIN  (300 * PQ_MS)
 #define COUNT_AGAIN (300 * PQ_MS)
 #define COUNTS      8
+#define TRAINS_PART 0.85 /* of all that is measured, where there are trains */
 
 struct pq_session *pq_measuring_session(const struct pq_measuring *m)
 {
@@ -108,6 +110,7 @@ static void next_step(struct pq_measuring *m, pq_ns now)
     }
     for (unsigned i = 0; i < PQ_TRAINS; i++)
         pq_train_end(m->ses, i);
+    m->part = TRAINS_PART;
     m->phase = PHASE_SPEED;
     m->way = PQ_DOWN;
 }
@@ -136,7 +139,11 @@ static void on_tick(uv_timer_t *t)
         finish(m, false);
         return;
     }
-    if (m->phase != PHASE_SPEED) {
+    if (m->phase == PHASE_LOSS) {
+        if (pq_measure_loss(m, now))
+            m->phase = PHASE_SPEED;
+        m->conf->progress(m->conf->ctx, "losses", m->part, 0);
+    } else if (m->phase != PHASE_SPEED) {
         train_turn(m, now);
         m->conf->progress(m->conf->ctx, m->step.what, m->part, 0);
     } else if (!m->conf->out->speed_able || m->conf->out->cut || !m->conf->seconds ||
@@ -157,7 +164,7 @@ struct pq_measuring *pq_measuring_start(struct client_worker *cw, const struct p
     const uint32_t able = m->ses ? pq_session_abilities(m->ses) : 0;
     mc->out->speed_able = able & PQ_ABLE_MEASURE;
     mc->out->trains_able = mc->out->speed_able && pq_session_secure(m->ses);
-    m->phase = PHASE_SPEED;
+    m->phase = mc->out->speed_able && cw->cl->app.conf->over_quic ? PHASE_LOSS : PHASE_SPEED;
     m->way = PQ_DOWN;
     if (mc->out->trains_able) {
         pq_measure_looks(m);
@@ -179,6 +186,7 @@ void pq_measuring_stop(struct pq_measuring *m)
     if (!m)
         return;
     m->phase = PHASE_OVER;
+    pq_measure_loss_stop(m);
     pq_measure_speed_stop(m);
     uv_close((uv_handle_t *)&m->timer, on_closed);
 }

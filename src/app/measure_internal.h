@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* measure_internal.h - between measure.c, measure_plan.c and measure_speed.c. */
+/* measure_internal.h - between measure.c, measure_plan.c, measure_loss.c and measure_speed.c. */
 #ifndef PQ_APP_MEASURE_INTERNAL_H
 #define PQ_APP_MEASURE_INTERNAL_H
 #include "app/client.h"
@@ -24,6 +24,17 @@ struct step { /* trains side by side, each of so many datagrams */
     unsigned n_sizes;             /* 0 or STEP_SIZES: then there are twice as many cars */
 };
 
+struct pq_measuring_loss { /* of datagrams without a train */
+    struct pq_stream *st;
+    bool began, asked, told, over;
+    uint32_t sent, arrived, answered, back;
+    uint8_t came[PQ_TRAIN_CARS / 8]; /* the answer to it, by number */
+    uint8_t word[8];                 /* of the server's, as far as it has come */
+    unsigned n_word;
+    size_t unread;
+    pq_ns next, until;
+};
+
 struct pq_measuring {
     struct client_worker *cw;
     struct pq_session *ses; /* whose own packets are left alone */
@@ -31,7 +42,7 @@ struct pq_measuring {
     void (*done)(void *ctx);
     void *done_ctx;
     uv_timer_t timer;
-    enum { PHASE_OPEN, PHASE_SEND, PHASE_SETTLE, PHASE_SPEED, PHASE_OVER } phase;
+    enum { PHASE_OPEN, PHASE_SEND, PHASE_SETTLE, PHASE_LOSS, PHASE_SPEED, PHASE_OVER } phase;
     enum {
         STAGE_LOOKS,  /* all looks and flags */
         STAGE_BACK,   /* the way back of those that do not pass up */
@@ -46,6 +57,7 @@ struct pq_measuring {
     unsigned sent, counts;
     pq_ns since, next;
     uint16_t low[2], high[2]; /* sizes that pass, and do not */
+    struct pq_measuring_loss loss;
     /* speed */
     unsigned way;
     struct pq_stream *st;
@@ -66,6 +78,10 @@ struct pq_session *pq_measuring_session(const struct pq_measuring *m);
 void pq_measure_looks(struct pq_measuring *m);
 bool pq_measure_plan(struct pq_measuring *m);
 void pq_measure_note(struct pq_measuring *m);
+
+/* measure_loss.c: goes on; returns whether it is done. */
+bool pq_measure_loss(struct pq_measuring *m, pq_ns now);
+void pq_measure_loss_stop(struct pq_measuring *m);
 
 /* measure_speed.c: goes on; returns whether both ways are done. */
 bool pq_measure_speed(struct pq_measuring *m, pq_ns now);

@@ -10,7 +10,6 @@
 #define PING_GAP (100 * PQ_MS)
 #define ENOUGH   (200 * PQ_MS) /* behind the first second, or that counts, too */
 #define LATE     (4 * PQ_SEC)  /* so long the last bytes may take */
-#define PART     0.85          /* of all that is measured is done before */
 
 struct ping {
     struct pq_measuring *m;
@@ -202,7 +201,7 @@ bool pq_measure_speed(struct pq_measuring *m, pq_ns now)
     ping(m, now);
     const double done = passed < all ? (double)passed / (double)all : 1;
     m->conf->progress(m->conf->ctx, names[m->way],
-                      PART + (1 - PART) / 2 * ((m->way == PQ_UP) + done), rate_of(m));
+                      m->part + (1 - m->part) / 2 * ((m->way == PQ_UP) + done), rate_of(m));
     /* down, the server ends it; up, this side does */
     if (!m->over && passed < all + (m->way == PQ_DOWN && !m->bytes ? LATE : 0))
         return false;

@@ -9,11 +9,16 @@
 #define BYTES_MAX (UINT64_C(256) << 20)
 #define TELL_MS   200
 #define GRACE     (5 * PQ_SEC) /* for what is still on its way up */
+#define ANSWERS   1000         /* to datagrams, a second, of all clients of a worker */
+#define BACK_MIN  4            /* bytes of a datagram that is answered, ... */
+#define BACK_MAX  1500         /* ... at most */
 
 struct pq_measures { /* of a worker */
     struct pq_list running;
     unsigned n, left; /* seconds */
     pq_ns at;
+    unsigned answers; /* in this second */
+    pq_ns second;
 };
 
 struct measure {
@@ -22,8 +27,9 @@ struct measure {
     struct pq_list node;
     uv_timer_t timer;
     pq_ns until;
-    bool up;
-    uint64_t bytes, told;
+    unsigned way;
+    uint64_t bytes, told; /* PQ_MEASURE_BACK: datagrams that came ... */
+    uint32_t answered;    /* ... and went */
     size_t unread;
 };
 
@@ -50,7 +56,7 @@ static void tell(struct measure *m)
     if (m->told == m->bytes || !chunks)
         return;
     pq_put_le32(count, (uint32_t)m->bytes);
-    pq_put_le32(count + 4, (uint32_t)(m->bytes >> 32));
+    pq_put_le32(count + 4, m->way == PQ_MEASURE_BACK ? m->answered : (uint32_t)(m->bytes >> 32));
     struct pq_chunk *c = pq_chunk_copy(chunks, count, sizeof count);
     if (c && !pq_stream_send(m->st, c))
         m->told = m->bytes;
@@ -75,20 +81,45 @@ static void on_timer(uv_timer_t *t)
 {
     struct measure *m = t->data;
     const bool over = uv_hrtime() >= m->until || m->bytes >= BYTES_MAX;
-    if (m->up)
+    if (m->way != PQ_MEASURE_DOWN)
         tell(m);
     else if (!over)
         send_zeros(m);
     if (over)
-        end(m, !m->up);
+        end(m, m->way == PQ_MEASURE_DOWN);
 }
 
 static void on_data(void *ctx, struct pq_view v, bool last)
 {
     struct measure *m = ctx;
     (void)last;
-    m->bytes += v.n;
+    m->bytes += m->way == PQ_MEASURE_UP ? v.n : 0;
     m->unread += v.n;
+}
+
+static bool may_answer(struct pq_measures *all)
+{
+    const pq_ns now = uv_hrtime();
+    if (now - all->second >= PQ_SEC) {
+        all->second = now;
+        all->answers = 0;
+    }
+    return all->answers++ < ANSWERS;
+}
+
+/* As long as it is, with the same number in front. */
+static void on_datagram(void *ctx, struct pq_view v)
+{
+    struct measure *m = ctx;
+    struct pq_chunks *chunks = pq_stream_chunks(m->st);
+    if (m->way != PQ_MEASURE_BACK || v.n < BACK_MIN || v.n > BACK_MAX)
+        return;
+    m->bytes++;
+    if (!chunks || !pq_stream_beside(m->st, v.n) || !may_answer(m->front->measures))
+        return;
+    struct pq_chunk *c = pq_chunk_copy(chunks, v.p, v.n);
+    if (c && !pq_stream_send_datagram(m->st, c))
+        m->answered++;
 }
 
 static void on_flush(void *ctx)
@@ -101,16 +132,16 @@ static void on_flush(void *ctx)
 static void on_room(void *ctx)
 {
     struct measure *m = ctx;
-    if (!m->up)
+    if (m->way == PQ_MEASURE_DOWN)
         send_zeros(m);
 }
 
 static void on_end(void *ctx, int err)
 {
     struct measure *m = ctx;
-    if (!err && m->up)
+    if (!err && m->way != PQ_MEASURE_DOWN)
         tell(m);
-    end(m, !m->up);
+    end(m, m->way == PQ_MEASURE_DOWN);
 }
 
 static void on_eof(void *ctx)
@@ -118,7 +149,12 @@ static void on_eof(void *ctx)
     on_end(ctx, 0);
 }
 
-static const struct pq_stream_events events = {on_data, on_flush, on_room, on_end, on_eof, NULL};
+static const struct pq_stream_events events = {.data = on_data,
+                                               .flush = on_flush,
+                                               .room = on_room,
+                                               .end = on_end,
+                                               .eof = on_eof,
+                                               .datagram = on_datagram};
 
 static void stop(struct pq_front *f)
 {
@@ -158,16 +194,18 @@ static bool may(struct pq_front *f, unsigned seconds)
 void pq_serve_measure(struct pq_front *front, struct pq_stream *st, uint16_t what, size_t rest)
 {
     const unsigned seconds = what & 0xff, way = what >> 8;
-    struct measure *m = way <= 1 && may(front, seconds) ? calloc(1, sizeof *m) : NULL;
+    struct measure *m = way <= PQ_MEASURE_BACK && may(front, seconds) ? calloc(1, sizeof *m) : NULL;
     if (!m) {
         pq_stream_close(st);
         return;
     }
     m->front = front;
     m->st = st;
-    m->up = way;
-    m->bytes = m->up ? rest : 0;
-    m->until = uv_hrtime() + seconds * PQ_SEC + (m->up ? GRACE : 0);
+    m->way = way;
+    m->bytes = way == PQ_MEASURE_UP ? rest : 0;
+    m->until = uv_hrtime() + seconds * PQ_SEC + (way != PQ_MEASURE_DOWN ? GRACE : 0);
+    if (way == PQ_MEASURE_BACK)
+        pq_stream_set_datagrams(st, BACK_MAX);
     uv_timer_init(front->loop, &m->timer);
     m->timer.data = m;
     uv_timer_start(&m->timer, on_timer, TELL_MS, TELL_MS);
@@ -175,6 +213,6 @@ void pq_serve_measure(struct pq_front *front, struct pq_stream *st, uint16_t wha
     pq_list_init(&m->node);
     pq_list_push(&front->measures->running, &m->node);
     pq_stream_own(st, &events, m);
-    if (!m->up)
+    if (m->way == PQ_MEASURE_DOWN)
         send_zeros(m);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* measure.h - a server's side of a client that measures how fast the path is: a source or a sink of
- * bytes for a few seconds, so many at a time, and not all the time [8.11].  One worker's thread. */
+ * bytes, or an echo of datagrams, for a few seconds, so many at a time, and not all the time
+ * [8.11].  One worker's thread. */
 #ifndef PQ_EXIT_MEASURE_H
 #define PQ_EXIT_MEASURE_H
 #include "relay/front.h"

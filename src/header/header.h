@@ -54,8 +54,9 @@ enum {                               /* what a peer of our own kind can do [8.2]
        PQ_ABLE_ALL = (1u << 12) - 1,
 };
 
-#define PQ_MEASURE(up, seconds) ((uint16_t)((up) ? 0x100U | (seconds) : (seconds)))
-#define PQ_MEASURE_SECONDS_MAX  10
+enum { PQ_MEASURE_DOWN, PQ_MEASURE_UP, PQ_MEASURE_BACK /* datagrams are answered */ };
+#define PQ_MEASURE(way, seconds) ((uint16_t)((unsigned)(way) << 8 | (seconds)))
+#define PQ_MEASURE_SECONDS_MAX   10
 
 #define PQ_RESULT_FAILURE 1 /* general failure, of SOCKS5's reply codes */
 

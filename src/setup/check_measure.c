@@ -133,10 +133,12 @@ static void say_loss(const struct pq_measured *m, struct pq_findings *f)
                  most = up > down ? up : down;
     pq_finding_add(
         f, most >= WORTH_SAYING ? PQ_FINDING_NOTE : PQ_FINDING_OK, "loss",
-        most >= MUCH
+        most < MUCH ? NULL
+        : m->n_looks
             ? "nothing has to be set: it is sent again; if a look above loses less, use that; "
               "if it is less at other times, the line is full"
-            : NULL,
+            : "nothing has to be set: it is sent again; if it is less at other times, the line is "
+              "full",
         "%.1f %% of %u small packets are lost on the way to the server, %.1f %% of %u on the way "
         "back",
         100 * up, m->sent[PQ_UP], 100 * down, m->sent[PQ_DOWN]);
@@ -176,7 +178,7 @@ void pq_check_measured(const struct pq_measured *m, const struct pq_check_about 
 {
     if (about->quic && m->speed_able)
         pq_finding_add(f, PQ_FINDING_OK, "measure", NULL,
-                       "over QUIC the speed, but not looks, flags, sizes and losses each way");
+                       "over QUIC losses and the speed, but not looks, flags and sizes");
     else if (!m->speed_able)
         pq_finding_add(
             f, PQ_FINDING_NOTE, "measure", "run this version of this program at both ends",
@@ -189,10 +191,9 @@ void pq_check_measured(const struct pq_measured *m, const struct pq_check_about 
     for (unsigned i = 0; i < m->n_looks; i++)
         if (m->look[i].sent[PQ_UP] || !m->look[i].open)
             say_look(m, i, f);
-    if (m->trains_able) {
+    if (m->trains_able)
         say_sizes(m, f);
-        say_loss(m, f);
-    }
+    say_loss(m, f);
     if (m->cut)
         pq_finding_add(f, PQ_FINDING_NOTE, "speed", NULL,
                        "it was not measured, since packets as long as those in use do not pass");

@@ -283,17 +283,21 @@ def test_check_quic_of_open_server() -> None:
 
 @test(limit=60)
 def test_check_quic_measures() -> None:
-    """The speed both ways, and the round trips under it."""
+    """What is lost each way, the speed both ways, and the round trips under it."""
     need_quic()
-    with Lab(wan=["--delay", "20", "--rate", "40", "--queue", "400"]) as lab:
+    with Lab(wan=["--delay", "20", "--rate", "40", "--queue", "400", "--loss", "10"]) as lab:
         keys = Keys(lab)
         paqet.wait_ready(paqet.start_server(lab, keys.server_settings(protocol="quic")))
         client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings(protocol="quic")))
         figures, topics = measured(lab, client, "--speed", "2", bad=False)
         for way in ("up", "down"):
+            lost = figures["loss"][way]["sent"] - figures["loss"][way]["arrived"]
+            expect(0 < lost < 40, f"10 % of 120 are lost {way}: {figures['loss']}")
             rate = figures["speed"][way]["bits_per_second"]
-            expect(10e6 < rate < 60e6, f"speed {way} at 40 Mbit/s: {figures['speed']}")  # counts come each 200 ms
+            expect(4e6 < rate < 60e6, f"speed {way} at 40 Mbit/s: {figures['speed']}")  # counts come each 200 ms
             expect(40 <= figures["speed"][way]["rtt_ms"] < 500, f"{figures['speed']}")
+        up, down = figures["loss"]["up"], figures["loss"]["down"]
+        expect(up["sent"] == 120 and down["sent"] == up["arrived"], f"what arrives is answered: {figures['loss']}")
         expect("over QUIC" in only(topics, "measure")["text"] and not figures["looks"], f"{topics['measure']}")
 
 

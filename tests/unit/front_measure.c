@@ -57,6 +57,42 @@ static void sink(void **state)
     fw_fini(&w);
 }
 
+/* Datagrams are answered, each by one as long with its number; and so many a second. */
+static void echo(void **state)
+{
+    (void)state;
+    struct fw w;
+    uint8_t bytes[300] = {7, 0, 0, 0};
+    const struct pq_view whole = {bytes, sizeof bytes};
+    fw_init(&w);
+    struct pq_stream st = fw_stream(&w);
+    pq_serve_measure(&w.front, &st, PQ_MEASURE(PQ_MEASURE_BACK, 1), 5);
+    fw_deliver(&st, bytes, sizeof bytes, true); /* what is in the stream does not count */
+    st.ev->flush(st.ctx);
+    st.ev->datagram(st.ctx, (struct pq_view){bytes, 3});
+    st.ev->datagram(st.ctx, whole); /* it cannot be answered beside the stream */
+    assert_int_equal(st.sent.n, 0);
+    st.beside = true;
+    st.ev->datagram(st.ctx, whole);
+    assert_int_equal(st.sent.n, 1);
+    assert_int_equal(st.sent.tail->len, sizeof bytes);
+    assert_memory_equal(pq_chunk_data(st.sent.tail), bytes, 4);
+    fw_until(&w, st.sent.n > 1);
+    assert_int_equal(told(&st), 2 | (uint64_t)1 << 32); /* came, and answered */
+    for (unsigned i = 0; i < 3000; i++) {
+        fw_stream_clear(&st);
+        st.ev->datagram(st.ctx, whole);
+    }
+    fw_stream_clear(&st);
+    st.ev->eof(st.ctx);
+    assert_int_equal(told(&st) & UINT32_MAX, 3002);
+    assert_true(told(&st) >> 32 >= 1000 &&
+                told(&st) >> 32 <= 2000); /* a second may begin meanwhile */
+    assert_true(st.closed);
+    fw_stream_clear(&st);
+    fw_fini(&w);
+}
+
 static bool served(struct fw *w, struct pq_stream *st, uint16_t what)
 {
     *st = fw_stream(w);
@@ -72,7 +108,7 @@ static void bounds(void **state)
     fw_init(&w);
     assert_false(served(&w, &st[0], PQ_MEASURE(0, 0)));
     assert_false(served(&w, &st[0], PQ_MEASURE(0, PQ_MEASURE_SECONDS_MAX + 1)));
-    assert_false(served(&w, &st[0], 0x0201)); /* no way */
+    assert_false(served(&w, &st[0], PQ_MEASURE(3, 1))); /* no way */
     for (unsigned i = 0; i < 4; i++)
         assert_true(served(&w, &st[i], PQ_MEASURE(1, 10)));
     assert_false(served(&w, &st[4], PQ_MEASURE(1, 1))); /* at a time */
@@ -103,10 +139,8 @@ static void ends(void **state)
 int front_measure_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(source),
-        cmocka_unit_test(sink),
-        cmocka_unit_test(bounds),
-        cmocka_unit_test(ends),
+        cmocka_unit_test(source), cmocka_unit_test(sink), cmocka_unit_test(echo),
+        cmocka_unit_test(bounds), cmocka_unit_test(ends),
     };
     return cmocka_run_group_tests_name("front measure", tests, NULL, NULL);
 }

@@ -130,9 +130,8 @@ int pq_stream_send_datagram(struct pq_stream *st, struct pq_chunk *c)
 
 bool pq_stream_beside(const struct pq_stream *st, size_t n)
 {
-    (void)st;
     (void)n;
-    return false;
+    return st->beside;
 }
 
 pq_ns pq_stream_heard(const struct pq_stream *st)

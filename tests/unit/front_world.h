@@ -15,6 +15,7 @@ struct pq_stream { /* the test fills chunks and abilities; the rest is what beca
     struct pq_chunkq sent; /* bytes or datagrams */
     size_t consumed;
     bool corked, finished, closed, aborted;
+    bool beside; /* set by the test: datagrams may go beside the stream */
 };
 
 struct fw {

@@ -124,12 +124,15 @@ static void not_able(void **state)
     assert_int_equal(f.n, 1);
     assert_non_null(strstr(f.v[0].text, "another program, or an older one"));
     m = good();
-    m.trains_able = m.lost_known = false;
+    m.trains_able = false;
     m.n_looks = 0;
+    m.came[PQ_UP] = 100;
     m.speed[PQ_UP].loaded = 200;
     f = (struct pq_findings){.n = 0};
     pq_check_measured(&m, &quic, &f);
-    assert_non_null(strstr(of(&f, "measure", 0)->text, "over QUIC the speed"));
+    assert_non_null(strstr(of(&f, "measure", 0)->text, "over QUIC losses and the speed"));
+    assert_non_null(strstr(of(&f, "loss", 0)->text, "16.7 % of 120 small packets"));
+    assert_null(strstr(of(&f, "loss", 0)->remedy, "a look above"));
     assert_string_equal(of(&f, "speed", 1)->remedy,
                         "transport.quic.congestion: bbr, which fills no queues");
     m = (struct pq_measured){.speed_able = true};
