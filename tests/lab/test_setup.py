@@ -355,7 +355,7 @@ def check_quic_bridge(lab: Lab, server: Machine, client: Machine) -> None:
     expect("127.0.0.1:80 is reached" in said, f"it says: {said}")
     size = lab.x.run(["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{size_download}", f"http://{lab.c.ip4}/1000"]).stdout
     expect(size == "1000", f"the bridge brings {size} bytes")
-    more = ("--key-of", link, "--no-service", "--name", "more", "--address", "192.0.2.9")
+    more = ("--key-of", link, "--no-service", "--name", "more", "--address", "192.0.2.9", "--port", "30000")
     said = server.check("init", "server", *more)
     expect("protocol: quic" in server.read("etc/paqet/more.yaml"), "another transport than the link's")
     kcp = re.sub("&p=quic", "", link)

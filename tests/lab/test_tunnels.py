@@ -311,6 +311,7 @@ def test_tunnels_forward() -> None:
         *_, client = start(lab)
         path = config_of(client)
         before = path.read_text()
+        wait_until(lambda: paqet.ask(lab, "client", "status").returncode == 0, 10, "the control socket")
 
         def forward(*argv: str, code: int = 0) -> str:
             said = lab.c.run([paqet.program(), "forward", *argv, "-c", str(path)], 30)
