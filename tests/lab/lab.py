@@ -119,13 +119,15 @@ class Process:
             self.kill()
             raise Failure(f"{self.log_path.stem} ignored SIGTERM for {limit:g} s") from error
 
-    def leave_watch(self, alive: bool, killed: bool = False) -> None:
+    def leave_watch(self, alive: bool) -> None:
         watch, self.watch = self.watch, None
         if watch:
-            watch.end(alive, killed)
+            watch.end(alive)
 
     def kill(self) -> None:
-        self.leave_watch(self.alive(), killed=True)
+        self.leave_watch(self.alive())
+        if self.host and self.host.watch:
+            self.host.watch.orphans = True
         self.may_end = True
         if self.alive():
             self.popen.kill()

@@ -59,11 +59,16 @@ OWN = {
     "check_": "asks for each look itself",
     "page": "is about the status page",
 }
-NOT_CONNECT = {
-    "wrong_cipher": "is about the Go programs' wire, the only one where the cipher is chosen",
-    "keys_state_of_another_server": "has a server that answers no connections in its first minutes",
+NOT_IN = {
+    "plausible": {},
+    "connect": {
+        "wrong_cipher": "is about the Go programs' wire, the only one where the cipher is chosen",
+        "upgrade_is_not_undone": "begins on the Go programs' wire",
+        "keys_strangers_get_nothing": "comes with the server's public key, so it gets a connection",
+        "keys_state_": "has a server that answers no connections in its first minutes",
+    },
+    "classic": {"packets_that_a_rule_takes_away": "needs IP ids, to tell packets apart"},
 }
-
 MAIN = (  # what --full runs in each of the other looks, too
     *("download_100_mb", "upload_100_mb", "both_directions_at_once", "200_parallel_requests"),
     *("bad_wan", "ipv6", "two_workers", "libpcap_backend", "reader_that_does_not_read", "server_restart"),
@@ -90,8 +95,7 @@ def choose(test: Case) -> None:
     """Runs the test in its look; skips it where that would show nothing."""
     if not test.look:
         return
-    not_here = NOT_CONNECT if test.look == "connect" else {}
-    for begin, reason in (OWN | not_here).items():
+    for begin, reason in (OWN | NOT_IN[test.look]).items():
         if test.name.startswith(begin):
             raise Skip(f"not in another look: it {reason}")
     os.environ["PAQET_LOOK"] = test.look
@@ -146,6 +150,13 @@ def add_keys(text: str, folder: Path) -> str:
     return re.sub(r"(?m)^(  - {)(addr:)", rf"\1public_key: {PUBLIC}, \2", text)
 
 
+def public_key(alone: bool = False) -> str:
+    """What a test writes before the address of one more server; `alone`: as a line of its own."""
+    if chosen() != "connect":
+        return ""
+    return f"  public_key: {PUBLIC}\n" if alone else f"public_key: {PUBLIC}, "
+
+
 def prepare(text: str, host: Host) -> str:
     """What is written at last, before a server with this configuration starts on `host`."""
     port = re.search(r'(?m)^  addr: ":(\d+)', text)
@@ -167,7 +178,7 @@ class Watch:
     def __init__(self, host: Host):
         self.host = host
         self.running = 0
-        self.orphans = False  # flows of a client that was killed, which the server goes on with
+        self.orphans = False  # there are flows of a client that was killed, which the server goes on with
         self.before: set[str] = set()
         host.check(["nft", RULES])
 
@@ -178,12 +189,12 @@ class Watch:
         self.running += 1
         self.before |= self.read()[2]
 
-    def end(self, alive: bool, killed: bool = False) -> None:
-        """One is about to be told to end, or killed; or it is not alive any more."""
+    def end(self, alive: bool) -> None:
+        """One is about to end; or it is not alive any more."""
         if alive:
             self.check()
         self.running -= 1
-        self.orphans = self.orphans or killed or not alive
+        self.orphans = self.orphans or not alive
 
     def check(self) -> None:
         of_server, of_client, tracked = self.read()

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import looks
 import paqet
 from case import Failure, add, expect, test
 from lab import Lab, Process, wait_until
@@ -271,11 +272,8 @@ def revoke(workers: int) -> None:
         sara = OtherClient(lab, keys)
         echo = paqet.Echo(lab)
         change(server, user_lines(keys, "ali", "sara"), user_lines(keys, "sara"))
-        begin = time.monotonic()
         said = reload(lab, "server")
         paqet.seconds_to_end(echo.connection, GONE)
-        seconds = time.monotonic() - begin
-        expect(seconds < GONE, f"he was out after {seconds:.1f} s")
         expect("users: 0 new, 1 gone; 1 of their sessions ended" in said, said)
         server.wait_log(r"\(ali\) gone: no user of this server any more", 1)
         expect(not paqet.fetch_by_hand(lab), "he can still ask for something")
@@ -383,10 +381,10 @@ def test_reload_servers() -> None:
         paqet.wait_working(lab)
         echo = paqet.Echo(lab)
         change(client, f'addr: "{lab.s.ip4}:{PORT}"', f'addr: "{lab.s.ip4}:{PORT}"\nservers:\n'
-               f'  - {{addr: "{lab.x.ip4}:{PORT}"}}')
+               f'  - {{{looks.public_key()}addr: "{lab.x.ip4}:{PORT}"}}')
         expect("server: 2 ways to them; 0 sessions to others ended" in reload(lab, "client"), "two")
         echo.check()
-        change(client, f'server:\n  addr: "{lab.s.ip4}:{PORT}"\n', "")
+        change(client, f'server:\n{looks.public_key(True)}  addr: "{lab.s.ip4}:{PORT}"\n', "")
         said = reload(lab, "client")
         expect("server: 1 ways to them; 1 sessions to others ended" in said, said)
         paqet.seconds_to_end(echo.connection, 2)
