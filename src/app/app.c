@@ -315,20 +315,40 @@ void pq_app_open_firewall(struct pq_app *app)
         PQ_LOG(PQ_LOG_INFO, "the kernel's TCP is kept out by %s", pq_firewall_kind(app->fw));
 }
 
+/* A server of before stays covered as long as there is room: it may still be sending. */
+static void cover_former(struct pq_firewall_conf *c, const struct pq_firewall_server *former)
+{
+    for (unsigned i = 0; i < c->n_servers; i++)
+        if (pq_addr_eq_ip(&c->server[i].addr, &former->addr) &&
+            c->server[i].ports.from == former->ports.from &&
+            c->server[i].ports.to == former->ports.to)
+            return;
+    if (c->n_servers < PQ_FIREWALL_SERVERS)
+        c->server[c->n_servers++] = *former;
+}
+
 void pq_app_set_server(struct pq_app *app, unsigned i, const struct pq_addr *a)
 {
     pthread_mutex_lock(&app->fw_lock);
+    const struct pq_firewall_server former = app->fw_conf.server[i];
     app->fw_conf.server[i].addr = *a;
+    cover_former(&app->fw_conf, &former);
     pthread_mutex_unlock(&app->fw_lock);
 }
 
 void pq_app_set_servers(struct pq_app *app, const struct pq_firewall_server *v, unsigned n)
 {
     char ifname[sizeof app->fw_conf.ifname];
+    struct pq_firewall_conf *c = &app->fw_conf;
+    struct pq_firewall_server former[PQ_FIREWALL_SERVERS];
     pthread_mutex_lock(&app->fw_lock);
-    memcpy(app->fw_conf.server, v, n * sizeof *v);
-    app->fw_conf.n_servers = n;
-    memcpy(ifname, app->fw_conf.ifname, sizeof ifname);
+    const unsigned n_former = app->n_servers;
+    memcpy(former, c->server, n_former * sizeof *v);
+    memcpy(c->server, v, n * sizeof *v);
+    c->n_servers = app->n_servers = n;
+    for (unsigned i = 0; i < n_former; i++)
+        cover_former(c, &former[i]);
+    memcpy(ifname, c->ifname, sizeof ifname);
     pthread_mutex_unlock(&app->fw_lock);
     pq_app_move_firewall(app, ifname);
 }

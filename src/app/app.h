@@ -40,10 +40,11 @@ struct pq_app {
     uint8_t secret[PQ_CONF_KEY_LEN];  /* private key of our own wire; wiped, too */
     struct pq_path path;
     unsigned n_workers;
-    int fanout;              /* of a server's workers; -1 until the first has joined */
-    pthread_mutex_t fw_lock; /* the firewall is the only thing that workers share */
-    struct pq_firewall *fw;  /* NULL: none could be made, the user was told */
-    struct pq_firewall_conf fw_conf;
+    int fanout;                      /* of a server's workers; -1 until the first has joined */
+    pthread_mutex_t fw_lock;         /* the firewall is the only thing that workers share */
+    struct pq_firewall *fw;          /* NULL: none could be made, the user was told */
+    struct pq_firewall_conf fw_conf; /* behind a client's n_servers some that it had before */
+    unsigned n_servers;
 };
 
 /* Runs the role until SIGINT or SIGTERM, or the terminal goes away; any other SIGHUP has the `file`
@@ -68,10 +69,11 @@ unsigned pq_app_udp_flows_max(const struct pq_app *app);
 /* Makes the firewall table; on failure says what to do instead and goes on without. */
 void pq_app_open_firewall(struct pq_app *app);
 
-/* A client's server, the i-th, has this address from the next pq_app_move_firewall on. */
+/* A client's server, the i-th, has this address from the next pq_app_move_firewall on.  The one of
+ * before stays covered. */
 void pq_app_set_server(struct pq_app *app, unsigned i, const struct pq_addr *a);
 
-/* A client has these servers, and no others, from now on. */
+/* A client has these servers, and no others, from now on.  Those of just before stay covered. */
 void pq_app_set_servers(struct pq_app *app, const struct pq_firewall_server *v, unsigned n);
 
 /* Covers the ports on another interface, too; on failure says what to do.  From any worker. */

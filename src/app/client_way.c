@@ -107,7 +107,7 @@ void pq_client_use_ways(struct client *cl, const struct client_ways *ways)
     memcpy(app->fw_conf.ifname, app->path.iface.name, sizeof app->fw_conf.ifname);
     app->hub.link_mtu = app->path.iface.mtu;
     app->fw_conf.client = true;
-    app->fw_conf.n_servers = cl->n_ways;
+    app->fw_conf.n_servers = app->n_servers = cl->n_ways;
     pq_client_firewall(cl->app.conf, cl->way, cl->n_ways, app->fw_conf.server);
 }
 
