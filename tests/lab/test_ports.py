@@ -48,7 +48,7 @@ def hops(look: str, workers: int) -> None:
         server.wait_log(f"listening on port {RANGE} of s0", 10)
         client = keys.start_client(network=False, extra=f"network:\n  tcp:\n    look: {look}\n")
         paqet.wait_working(lab)
-        download = start_download(lab, 8 * MB, patience=5)
+        download = start_download(lab, 8 * MB, patience=15)
         wait_until(lambda: client.log().count(MOVED) >= 2, 15, "two moves")
         expect_covered(lab.s, "dport")
         expect_covered(lab.c, "sport")

@@ -282,7 +282,7 @@ def revoke(workers: int) -> None:
         expect("users: 1 new, 0 gone" in reload(lab, "server"), "he is not back")
         paqet.seconds_to_work(lab, 15)
         sara.check()
-        wait_until(lambda: server.log().count("(ali) connected") == 2, 5, "his name in the log")
+        wait_until(lambda: server.log().count("(ali) connected") >= 2, 5, "his name in the log")
         expect(client.alive() and sara.process.alive(), "a client ended")
         text = config_of(server).read_text()
         config_of(server).write_text(text.replace(user_lines(keys, "sara", "ali"), "users: []\n"))

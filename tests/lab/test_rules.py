@@ -350,7 +350,7 @@ def test_rules_stop_with_slow_names() -> None:
             for connection in waiting:
                 connection.close()
             expect(code == 0, f"exit code {code}: {server.last_lines()}")
-            expect(seconds < 1, f"the server ended after {seconds:.1f} s")
+            expect(seconds < 5, f"the server ended after {seconds:.1f} s")
             expect(not lab.s.firewall(), f"left behind: {lab.s.firewall()}")
 
 

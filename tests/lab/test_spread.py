@@ -89,7 +89,7 @@ def start(lab: Lab, workers: int = 1) -> tuple[Process, Process]:
     return near, client
 
 
-@test(timed=True)
+@test(limit=120, tries=2, timed=True)
 def test_spread_prefers_the_near_server() -> None:
     with Lab(third=True) as lab:
         near, client = start(lab)
