@@ -26,7 +26,7 @@ FIRST, SECOND = 8001, 8002  # forwards of the client
 
 def settings_of(host: Host, key: str, block: str) -> Settings:
     extra = f"network:\n  interface: {host.device}\n"
-    return Settings(network=False, key=key, block=block, control=True, extra=extra)
+    return Settings(network=False, protocol="kcp", key=key, block=block, control=True, extra=extra)
 
 
 def start_server(host: Host, key: str, block: str, more: str = "") -> Process:
