@@ -172,7 +172,7 @@ static void check_look(struct pq_check *k)
 
 static void check_system(struct pq_check *k)
 {
-    static const char *const names[PQ_SYSTEMS] = {"host", "android", "windows"};
+    static const char *const names[PQ_SYSTEMS] = {"host", "android", "windows", "apple"};
     const char *text = k->c->system_text;
     for (unsigned i = 0; pq_is_set(text) && i < PQ_SYSTEMS; i++) {
         if (strcmp(text, names[i]) != 0)
@@ -184,7 +184,8 @@ static void check_system(struct pq_check *k)
         return;
     }
     if (pq_is_set(text))
-        PQ_FAIL(k, "network.tcp.os", "network.tcp.os: '%s' is not host, android or windows", text);
+        PQ_FAIL(k, "network.tcp.os", "network.tcp.os: '%s' is not host, android, windows or apple",
+                text);
 }
 
 static void check_network(struct pq_check *k)

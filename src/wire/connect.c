@@ -42,11 +42,12 @@ static uint32_t syn_time(const struct pq_connect *c)
 
 static const struct {
     uint8_t ttl, scale;
-    uint16_t segments; /* of the first window; or ... */
-    uint16_t window;   /* ... its bytes */
+    uint16_t window; /* the first one */
+    bool linear;     /* SYNs go again each second */
 } systems[PQ_SYSTEMS] = {
-    [PQ_SYSTEM_ANDROID] = {64, 3, 44, 0},
-    [PQ_SYSTEM_WINDOWS] = {128, 2, 0, 8192},
+    [PQ_SYSTEM_ANDROID] = {64, 9, 65535, false},
+    [PQ_SYSTEM_WINDOWS] = {128, 2, 8192, false},
+    [PQ_SYSTEM_APPLE] = {64, 6, 65535, true},
 };
 
 uint8_t pq_system_ttl(enum pq_system s)
@@ -70,7 +71,7 @@ static void init(struct pq_flow *f, const struct pq_connect_conf *c)
     f->flag_next = 0;
     f->conn = (struct pq_connect){.scale = scale_for(c->rmem), .mss = c->mss};
     f->conn.system = c->system;
-    f->conn.linear = c->linear && c->system == PQ_SYSTEM_HOST;
+    f->conn.linear = c->system ? systems[c->system].linear : c->linear;
     if (c->system)
         f->conn.scale = systems[c->system].scale;
     f->conn.own_scale = f->conn.scale;
@@ -146,8 +147,6 @@ void pq_connect_client(struct pq_flow *f, const struct pq_connect_conf *c, pq_ns
     f->conn.state = PQ_CONNECT_ASKING;
     f->conn.due = now;
     first_window(&f->conn, c->mss);
-    if (systems[c->system].segments)
-        f->conn.window = (uint32_t)systems[c->system].segments * c->mss;
     if (systems[c->system].window)
         f->conn.window = systems[c->system].window;
     if (f->conn.window > UINT16_MAX)

@@ -38,6 +38,7 @@ enum pq_system {                 /* whose SYN a client sends */
                  PQ_SYSTEM_HOST, /* Linux with this host's settings */
                  PQ_SYSTEM_ANDROID,
                  PQ_SYSTEM_WINDOWS,
+                 PQ_SYSTEM_APPLE,
                  PQ_SYSTEMS,
 };
 

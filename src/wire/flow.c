@@ -185,24 +185,39 @@ static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, p
     pq_connect_sent(f, out->tsval, now);
 }
 
-/* Returns where the time stamps are. */
-static uint8_t *put_syn_options(uint8_t *o, const struct numbers *v, bool windows)
+/* Of a SYN, as systems order them, and where scale and time stamps are in them. */
+static const struct syn_options {
+    uint8_t len, scale, stamps;
+    uint8_t bytes[PQ_TCP_SYN_MAX - 20];
+} syn_options[PQ_SYSTEMS] = {
+    [PQ_SYSTEM_HOST] = {20, 19, 8, {2, 4, 0, 0, 4, 2, 8, 10, [16] = 1, 3, 3}},
+    [PQ_SYSTEM_ANDROID] = {20, 19, 8, {2, 4, 0, 0, 4, 2, 8, 10, [16] = 1, 3, 3}},
+    [PQ_SYSTEM_WINDOWS] = {20, 7, 12, {2, 4, 0, 0, 1, 3, 3, 0, 4, 2, 8, 10}},
+    [PQ_SYSTEM_APPLE] = {24, 7, 12, {2, 4, 0, 0, 1, 3, 3, 0, 1, 1, 8, 10, [20] = 4, 2, 0, 0}},
+};
+
+static size_t tcp_len_of(const struct pq_flow *f, uint16_t flags)
 {
-    static const uint8_t linux_[20] = {2, 4, 0, 0, 4, 2, 8, 10, [16] = 1, 3, 3};
-    static const uint8_t windows_[20] = {2, 4, 0, 0, 1, 3, 3, 0, 4, 2, 8, 10};
-    memcpy(o, windows ? windows_ : linux_, sizeof linux_);
+    return flags & PQ_TCP_SYN ? 20U + syn_options[f->conn.system].len : PQ_TCP_LEN;
+}
+
+/* Returns where the time stamps are. */
+static uint8_t *put_syn_options(const struct pq_flow *f, uint8_t *o, const struct numbers *v)
+{
+    const struct syn_options *s = &syn_options[f->conn.system];
+    memcpy(o, s->bytes, s->len);
     pq_put_be16(o + 2, v->mss);
-    o[windows ? 7 : 19] = v->scale;
-    return o + (windows ? 12 : 8);
+    o[s->scale] = v->scale;
+    return o + s->stamps;
 }
 
 static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const struct numbers *v)
 {
     const bool syn = flags & PQ_TCP_SYN;
-    const size_t len = syn ? PQ_TCP_SYN_LEN : PQ_TCP_LEN;
+    const size_t len = tcp_len_of(f, flags);
     uint8_t *ts = t + 24;
     if (syn) {
-        ts = put_syn_options(t + 20, v, f->conn.system == PQ_SYSTEM_WINDOWS);
+        ts = put_syn_options(f, t + 20, v);
     } else {
         pq_put_be32(t + 20, 0x0101080a); /* NOP NOP timestamps */
     }
@@ -276,7 +291,7 @@ static uint8_t *put_headers(struct pq_flow *f, struct pq_slot *slot, uint16_t fl
                             size_t packets, pq_ns now, uint64_t *sum)
 {
     struct numbers v;
-    size_t tcp_len = flags & PQ_TCP_SYN ? PQ_TCP_SYN_LEN : PQ_TCP_LEN;
+    size_t tcp_len = tcp_len_of(f, flags);
     size_t head = (size_t)f->link_len + f->ip_len + tcp_len, seg_len = tcp_len + bytes;
     uint8_t *p = slot->buf + slot->off - head, *ip = p + f->link_len, *tcp = ip + f->ip_len;
     memcpy(p, f->head, (size_t)f->link_len + f->ip_len);

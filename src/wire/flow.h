@@ -20,6 +20,7 @@
 #define PQ_TCP_LEN     (20 + PQ_TCP_OPTIONS)
 #define PQ_RUN_MAX     65000     /* bytes of the datagrams of one run */
 #define PQ_TCP_SYN_LEN (20 + 20) /* with MSS, SACK permitted, timestamps, NOP, window scale */
+#define PQ_TCP_SYN_MAX (20 + 24) /* of a connection's SYN as some systems have it [12.9] */
 
 enum pq_look {
     PQ_LOOK_CLASSIC,   /* byte for byte as the Go programs [1.1] */

@@ -106,7 +106,7 @@ for _nat in (False, True):
         add(f"connect_through_router_loss_{_loss}{_after}", _run)
 
 
-for _system in ("android", "windows"):
+for _system in ("android", "windows", "apple"):
     _run = functools.partial(through, None, True, 20 * MB, f"connect\n    os: {_system}")
     add(f"connect_through_router_as_{_system}", _run)
 

@@ -176,7 +176,8 @@ def look_connect_as(system: str, name: str, ttl: int) -> None:
             expect(up[key] == 0 and seen.down()[key] == 0, f"{key}: {up[key]}, {seen.down()[key]}")
 
 
-add("look_connect_as_android", partial(look_connect_as, "android", "Linux (Android)", 64))
+add("look_connect_as_android", partial(look_connect_as, "android", "Linux 2.2.x-3.x", 64))
+add("look_connect_as_apple", partial(look_connect_as, "apple", "Mac OS X", 64))
 add("look_connect_as_windows", partial(look_connect_as, "windows", "Windows 7 or 8", 128))
 
 

@@ -144,9 +144,16 @@ static void handshake(void **state)
 static void systems(void **state)
 {
     (void)state;
-    static const uint8_t options[PQ_SYSTEMS][20] = {
-        [PQ_SYSTEM_ANDROID] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 4, 0x35, 0, 0, 0, 0, 1, 3, 3, 3},
-        [PQ_SYSTEM_WINDOWS] = {2, 4, 5, 0xb4, 1, 3, 3, 2, 4, 2, 8, 10, 0, 0, 4, 0x35, 0, 0, 0, 0},
+    static const struct {
+        uint16_t window, told; /* in the SYN, in bytes afterwards */
+        uint8_t scale, len, options[24];
+    } of[PQ_SYSTEMS] = {
+        [PQ_SYSTEM_ANDROID] = {65535, 128, 9, 20, {2, 4,  5, 0xb4, 4, 2, 8, 10, 0, 0,
+                                                   4, 53, 0, 0,    0, 0, 1, 3,  3, 9}},
+        [PQ_SYSTEM_WINDOWS] = {8192, 16060, 2, 20, {2, 4,  5, 0xb4, 1, 3,  3, 2, 4, 2,
+                                                    8, 10, 0, 0,    4, 53, 0, 0, 0, 0}},
+        [PQ_SYSTEM_APPLE] = {65535, 1024, 6, 24, {2, 4, 5, 0xb4, 1, 3, 3, 6, 1, 1, 8, 10,
+                                                  0, 0, 4, 53,   0, 0, 0, 0, 4, 2, 0, 0}},
     };
     for (int i = PQ_SYSTEM_ANDROID; i < PQ_SYSTEMS; i++) {
         struct pair p;
@@ -155,17 +162,19 @@ static void systems(void **state)
         pq_connect_client(&p.c, &cc, PQ_SEC);
         pq_connect_ask(&p.c, &slot, 0xfffffff0, PQ_SEC);
         struct pq_segment s = read(true);
-        assert_memory_equal(s.data - 20, options[i], 20);
-        assert_int_equal(s.window, i == PQ_SYSTEM_WINDOWS ? 8192 : 64240);
+        assert_int_equal(slot.len, 40U + of[i].len);
+        assert_memory_equal(s.data - of[i].len, of[i].options, of[i].len);
+        assert_int_equal(s.window, of[i].window);
         assert_int_equal(s.mss, 1460);
         assert_int_equal(s.tsval, 1077);
+        assert_int_equal(s.scale, of[i].scale);
         s = answer(&p, true, &s, PQ_SEC);
         assert_true(pq_connect_bare(&p.c, &s));
         pq_connect_ack(&p.c, &slot, PQ_SEC);
         s = read(true);
-        assert_int_equal(s.window, 64240 >> (i == PQ_SYSTEM_WINDOWS ? 2 : 3));
-        assert_true(pq_connect_bare(&p.s, &s) || i == PQ_SYSTEM_ANDROID);
-        assert_int_equal(pq_connect_room(&p.s), 64240);
+        assert_int_equal(s.window, of[i].told);
+        assert_true(pq_connect_bare(&p.s, &s));
+        assert_int_equal(pq_connect_room(&p.s), of[i].told << of[i].scale);
     }
 }
 
