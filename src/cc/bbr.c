@@ -113,6 +113,13 @@ static uint64_t send_rate(const struct pq_cc *c)
     return rate_of(c) * 1024 / (1024 - path_loss(c));
 }
 
+/* The time of two: on slow paths they wait for each other. */
+static pq_ns two_segments(const struct pq_cc *c)
+{
+    const uint64_t rate = send_rate(c);
+    return rate ? pq_ns_min(2 * PQ_SEC / rate, c->bbr.min_rtt / 32) : 0;
+}
+
 /* Whether none of the last packets came through without waiting for a part of the RTT. */
 static bool waits(const struct pq_cc *c, unsigned part)
 {
@@ -294,6 +301,18 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
     }
 }
 
+/* The largest rate of ten rounds is more than the path carries, by as much as clocks err, so a
+ * queue would grow between two probes: less is sent while each packet of the last round waited a
+ * little. Where they waited long it is for others, or the path has become longer. */
+static uint64_t paced_rate(const struct pq_cc *c, uint64_t rate, unsigned gain)
+{
+    const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, none = min + two_segments(c);
+    if (gain != 8 || last == PQ_NEVER || last <= none || last > none + min / 8)
+        return rate * gain / 8;
+    const pq_ns waited = pq_ns_min(last - none, min / 16);
+    return rate - rate * (waited / PQ_US) / (2 * min / PQ_US);
+}
+
 static void set_cwnd(struct pq_cc *c, uint32_t acked)
 {
     static const uint8_t gain[PHASES] = {10, 6, 8, 8, 8, 8, 8, 8, 4};
@@ -305,7 +324,7 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
     c->pace = 0;
     if (paced) {
         want = bdp * 2 + MIN_CWND;
-        c->pace = c->bbr.filled ? rate * g / 8 + 1
+        c->pace = c->bbr.filled ? paced_rate(c, rate, g) + 1
                                 : START_PACE * (rate + FIRST_CWND * PQ_SEC / c->bbr.min_rtt);
     }
     if (c->bbr.probe_until)
@@ -319,7 +338,7 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
 static void end_drain(struct pq_cc *c, uint32_t in_flight)
 {
     const bool drains = c->bbr.phase == PHASE_DRAIN || c->bbr.phase == PHASE_START;
-    const pq_ns full = c->bbr.min_rtt + c->bbr.min_rtt / 32 + SLACK;
+    const pq_ns full = c->bbr.min_rtt + c->bbr.min_rtt / 64 + two_segments(c) + SLACK;
     if (drains && c->bbr.filled && in_flight <= in(send_rate(c), full))
         c->bbr.phase = PHASE_DRAIN + 1;
 }

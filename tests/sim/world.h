@@ -75,6 +75,9 @@ struct world {
     const uint8_t *server_public;
     bool sloppy; /* content does not matter any more */
     pq_ns tick;  /* not 0: both machines are so busy that they get to work in such steps only */
+    pq_ns late;  /* at most so much late they get to work, by chance; a fiftieth of the times, eight
+                    times as much */
+    uint64_t late_rng;
     struct pq_homes *homes;
 };
 
