@@ -149,10 +149,10 @@ bool pq_server_renew_link(struct server *s, struct pq_worker *w)
         pq_hub_change_link(w->hub, &link);
     pthread_mutex_unlock(&s->link_lock);
     if (there && f.mtu != v->mtu)
-        PQ_LOG(PQ_LOG_WARN,
-               "the MTU of %s is %u now: sessions with longer packets end, and their clients open "
-               "new ones",
-               f.name, f.mtu);
+        PQ_LOG(PQ_LOG_WARN, "the MTU of %s is %u now%s", f.name, f.mtu,
+               s->app.conf->over_quic ? ""
+                                      : ": sessions with longer packets end, and their clients "
+                                        "open new ones");
     if (there)
         v->mtu = f.mtu;
     return there;

@@ -115,6 +115,7 @@ struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *p
     q->plain = plain;
     q->now = q->heard = now;
     q->queue_max = PQ_QUIC_QUEUE_MAX;
+    q->limit = e->conf.size;
     pq_quic_to_raw(e, &q->path, path);
     q->began = q->path;
     pq_list_init(&q->ids);
@@ -129,7 +130,7 @@ struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *p
     e->n_conns++;
     e->n_half++;
     pq_quic_window_init(q);
-    quic_cc_init(&q->cc);
+    quic_cc_init(&q->cc, e->conf.size);
     q->driven = PQ_NGTCP2_OPENS && e->conf.cc == PQ_QUIC_BBR;
     ngtcp2_ccerr_default(&q->error);
     return q;
@@ -238,6 +239,7 @@ void pq_quic_proven(struct pq_quic *q)
     free(q->first_flight);
     q->first_flight = NULL;
     q->proven = q->path;
+    pq_quic_limit(q, q->limit); /* that of the peer is known now */
     not_half(q);
     pq_quic_drop_id(q, q->odcid.data, q->odcid.datalen);
     const char *name = gnutls_cipher_get_name(gnutls_cipher_get(q->tls));
@@ -372,15 +374,13 @@ void pq_quic_tick(struct pq_quic *q, pq_ns now)
 {
     q->now = now;
     pq_quic_window_relieve(q);
+    q->ping = q->ping || quic_mtu_ask(&q->cc.mtu, now);
     if (q->gone || q->close_owed || ngtcp2_conn_get_expiry(q->conn) > now)
         return;
     pq_quic_enter(q, now);
     const int r = ngtcp2_conn_handle_expiry(q->conn, now);
     pq_quic_leave(q);
-    q->cc.ack_due = true;
-    /* if all that is in flight was lost, only something new brings an acknowledgement */
-    if (quic_cc_next(&q->cc) == PQ_NEVER)
-        q->cc.probes = 2;
+    quic_cc_timer(&q->cc, now);
     if (r)
         pq_quic_fail(q, r);
 }
@@ -399,6 +399,7 @@ pq_ns pq_quic_deadline(const struct pq_quic *q)
         at = pq_ns_min(at, PQ_OF(q->gates.next, struct pq_quic_stream, turn)->gate_at);
     if (q->driven && q->ready && waiting && quic_cc_next(&q->cc) > q->now)
         at = pq_ns_min(at, quic_cc_next(&q->cc));
+    at = pq_ns_min(at, quic_mtu_ask_at(&q->cc.mtu));
     return q->over ? at : pq_ns_min(at, pq_quic_window_deadline(q));
 }
 
@@ -412,6 +413,7 @@ void pq_quic_stats(const struct pq_quic *q, struct pq_quic_stats *out)
                                   .sent = q->cc.sent,
                                   .acked = q->cc.acked,
                                   .lost = q->cc.lost,
+                                  .size = q->cc.mtu.size,
                                   .received = q->received,
                                   .owed = q->cc.flight > 0,
                                   .in = q->in,
@@ -428,7 +430,16 @@ void pq_quic_stats(const struct pq_quic *q, struct pq_quic_stats *out)
     }
     ngtcp2_conn_info info;
     ngtcp2_conn_get_conn_info(q->conn, &info);
-    out->cwnd = (uint32_t)(info.cwnd / q->e->conf.size);
+    out->cwnd = (uint32_t)(info.cwnd / q->cc.mtu.size);
+}
+
+void pq_quic_limit(struct pq_quic *q, size_t size)
+{
+    const ngtcp2_transport_params *p =
+        q->ready ? ngtcp2_conn_get_remote_transport_params(q->conn) : NULL;
+    q->limit = (uint16_t)(size < q->e->conf.size ? size : q->e->conf.size);
+    const bool less = p && p->max_udp_payload_size < q->limit;
+    quic_mtu_limit(&q->cc.mtu, less ? (uint16_t)p->max_udp_payload_size : q->limit);
 }
 
 struct pq_view pq_quic_first_id(const struct pq_quic *q)

@@ -26,7 +26,8 @@
 #define PQ_QUIC_KEY_LEN    32 /* of what all keys are made from [2.1] */
 #define PQ_QUIC_PSK_LEN    32
 #define PQ_QUIC_SEAL       36     /* what the outer seal adds to a datagram at most [13.2] */
-#define PQ_QUIC_SIZE_MIN   1236   /* bytes of a datagram: an Initial of 1200 and its seal */
+#define PQ_QUIC_SIZE_LEAST 1200   /* bytes of a datagram, once the handshake is done [13.9] */
+#define PQ_QUIC_SIZE_MIN   1236   /* before: an Initial of that, and its seal */
 #define PQ_QUIC_SIZE_MAX   1452   /* what peers read at most [7.1] */
 #define PQ_QUIC_ID_LEN     8      /* of the ids that this side gives out [13.4] */
 #define PQ_QUIC_FIRST_LEN  18     /* of the one that a client makes up [13.3] */
@@ -54,7 +55,7 @@ struct pq_quic_conf {
     bool open;
     const char *server_name; /* client, plain: what SNI says; NULL: nothing.  Copied */
     bool verify;             /* client, plain: the certificate must be of one the system trusts */
-    uint16_t size;           /* of a datagram, PQ_QUIC_SIZE_MIN..PQ_QUIC_SIZE_MAX */
+    uint16_t size;           /* of a datagram at most, PQ_QUIC_SIZE_MIN..PQ_QUIC_SIZE_MAX */
     /* Flow control: what the peer may send before more is granted, and how far that grows while it
      * is used up quickly.  window_max is also the bound of all bytes that lie unread. */
     uint64_t stream_window, stream_window_max, window, window_max;
@@ -210,6 +211,10 @@ pq_ns pq_quic_deadline(const struct pq_quic *q);
  * Returns its length; 0 if there is nothing to send, or it may not go yet. */
 size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, pq_ns now);
 
+/* Datagrams may have so many bytes at most, and conf.size: the link is another.  What of that the
+ * path carries is found out [13.9].  PQ_QUIC_SIZE_LEAST at least. */
+void pq_quic_limit(struct pq_quic *q, size_t size);
+
 /* Ends the connection: the next pull has a datagram that says so, with an application code, if the
  * handshake was done; then, and else at once, it is closed: pq_quic_is_closed.  No events come of
  * it any more. */
@@ -231,7 +236,8 @@ int pq_quic_elsewhere(struct pq_quic *q, const struct pq_quic_path *path);
  * Nothing is done before the handshake is. */
 void pq_quic_ping(struct pq_quic *q);
 
-/* Largest datagram that the peer takes and that fits, 0 = none; and queues one, taking the chunk.
+/* Largest datagram that the peer takes and that fits, 0 = none, which may become less; and queues
+ * one, taking the chunk.  What begins with eight bytes 255 does not arrive [13.9].
  * Returns 0, PQ_EAGAIN (too many wait: dropped), PQ_EINVAL (larger than that: dropped) or
  * PQ_ECLOSED. */
 size_t pq_quic_datagram_max(const struct pq_quic *q);
@@ -240,6 +246,7 @@ int pq_quic_datagram(struct pq_quic *q, struct pq_chunk *c);
 struct pq_quic_stats {
     pq_ns srtt, min_rtt;        /* 0 = not known */
     uint32_t cwnd, flight;      /* packets */
+    uint16_t size;              /* bytes of one at most, now */
     uint64_t pace;              /* packets a second, 0 = without */
     uint64_t sent, acked, lost; /* packets that ask for an acknowledgement ... */
     bool owed;                  /* ... and whether one of them waits for it */

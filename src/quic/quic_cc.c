@@ -28,6 +28,7 @@
 #define SPREAD_LEAST  1500
 #define SPREAD_MORE   800
 #define WINDOW_LEAST  16
+#define TAG           16 /* bytes behind the frames, of each cipher */
 #define FRAME_PADDING 0x00
 #define FRAME_PING    0x01
 #define FRAME_ACK     0x02
@@ -35,11 +36,12 @@
 
 enum { UNKNOWN, FLIGHT, LIMBO, LOST };
 
-void quic_cc_init(struct quic_cc *c)
+void quic_cc_init(struct quic_cc *c, uint16_t size)
 {
     *c = (struct quic_cc){
         .largest = -1, .most = UINT32_MAX, .known = UINT32_MAX, .spread = SPREAD_LEAST};
     pq_cc_init_bbr(&c->cc);
+    quic_mtu_init(&c->mtu, size);
 }
 
 void quic_cc_fini(struct quic_cc *c)
@@ -133,6 +135,7 @@ static int64_t whole_number(const struct quic_cc *c, struct pq_view head)
 void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames, pq_ns now)
 {
     const int64_t pn = whole_number(c, head);
+    c->number_len = (head.p[0] & 3) + 1U;
     const bool eliciting = is_eliciting(frames);
     if (!c->flight && !c->limbo) /* nothing before it matters any more */
         c->first = c->next = eliciting ? pn : pn + 1;
@@ -146,12 +149,15 @@ void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames,
         record(c, c->next)->state = UNKNOWN;
     if (!eliciting)
         return;
+    const uint16_t bytes = (uint16_t)(head.n + frames.n + TAG);
+    quic_mtu_sent(&c->mtu, pn, bytes, c->srtt, now);
     if (!c->flight)
         c->first_sent = c->delivered_at = now;
     *record(c, pn) = (struct quic_record){.sent = now,
                                           .delivered_at = c->delivered_at,
                                           .first_sent = c->first_sent,
                                           .delivered = c->delivered,
+                                          .bytes = bytes,
                                           .state = FLIGHT,
                                           .app_limited = c->app_limited};
     c->flight++;
@@ -170,6 +176,7 @@ static void was_acked(struct quic_cc *c, int64_t n, pq_ns now)
     struct quic_record *r = record(c, n);
     if (r->state == UNKNOWN)
         return;
+    quic_mtu_acked(&c->mtu, n, r->bytes, now);
     c->flight -= r->state == FLIGHT;
     c->limbo -= r->state == LIMBO;
     c->delivered++;
@@ -209,8 +216,11 @@ static void find_lost(struct quic_cc *c, pq_ns now)
             break;
         c->flight -= r->state == FLIGHT;
         c->limbo -= r->state == LIMBO;
-        c->lost++;
-        c->sample.lost += r->state == FLIGHT;
+        if (!quic_mtu_is_probe(&c->mtu, i)) {
+            c->lost++;
+            c->sample.lost += r->state == FLIGHT;
+        }
+        quic_mtu_lost(&c->mtu, i, r->bytes, now);
         r->state = LOST;
     }
     if (i - REMEMBERED > c->first)
@@ -250,6 +260,15 @@ void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now)
     if (at_ack(&r)) /* it is the first in packets of ngtcp2 and of quic-go */
         take_ack(c, &r, now);
     c->ack_due = c->ack_due || is_eliciting(frames);
+}
+
+void quic_cc_timer(struct quic_cc *c, pq_ns now)
+{
+    c->ack_due = true;
+    if (quic_cc_next(c) == PQ_NEVER)
+        c->probes = 2; /* if all was lost, only something new brings an acknowledgement */
+    if (c->flight && now > c->delivered_at + c->srtt + c->srtt / 4)
+        quic_mtu_timeout(&c->mtu);
 }
 
 void quic_cc_retry(struct quic_cc *c)

@@ -6,10 +6,12 @@
 #define PQ_QUIC_QUIC_CC_H
 #include "base/bytes.h"
 #include "cc/cc.h"
+#include "quic/quic_mtu.h"
 
 struct quic_record { /* one packet that asks for an acknowledgement */
     pq_ns sent, delivered_at, first_sent;
     uint32_t delivered;
+    uint16_t bytes;
     uint8_t state;
     bool app_limited;
 };
@@ -27,9 +29,11 @@ struct quic_cc {
     bool held; /* by the pace alone, when there was last nothing to be sent */
     pq_ns delivered_at, first_sent, pace_at;
     pq_ns srtt, latest, min_rtt;
-    unsigned probes; /* packets that may go whatever the window says */
-    bool ack_due;    /* something has come that asks for an acknowledgement */
+    unsigned number_len; /* bytes of the last packet's number */
+    unsigned probes;     /* packets that may go whatever the window says */
+    bool ack_due;        /* something has come that asks for an acknowledgement */
     uint64_t sent, acked, lost;
+    struct quic_mtu mtu; /* is told of each packet's fate */
 
     /* of rounds of some hundred packets */
     uint32_t round_end, round_acked, round_lost;
@@ -39,7 +43,7 @@ struct quic_cc {
     uint32_t spread;      /* packets of a stream behind a hole, at most */
 };
 
-void quic_cc_init(struct quic_cc *c);
+void quic_cc_init(struct quic_cc *c, uint16_t size); /* of packets, at most */
 void quic_cc_fini(struct quic_cc *c);
 
 /* A 1-RTT packet was made: its header before it was masked, its frames. */
@@ -52,6 +56,9 @@ void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now);
  * nothing is known of it. */
 void quic_cc_retry(struct quic_cc *c);
 void quic_cc_new_path(struct quic_cc *c);
+
+/* A timer of ngtcp2's is over: if nothing comes back, something else has to go. */
+void quic_cc_timer(struct quic_cc *c, pq_ns now);
 
 /* The batch is over. */
 void quic_cc_report(struct quic_cc *c, pq_ns now);

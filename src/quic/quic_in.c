@@ -277,9 +277,12 @@ static int on_window(ngtcp2_conn *conn, int64_t id, uint64_t most, void *user, v
 
 static int on_datagram(ngtcp2_conn *conn, uint32_t flags, const uint8_t *p, size_t n, void *user)
 {
+    static const uint8_t padding[PQ_QUIC_PADDING_LEN] = PQ_QUIC_PADDING;
     const struct pq_quic *q = user;
     (void)conn;
     (void)flags;
+    if (!q->plain && n >= sizeof padding && memcmp(p, padding, sizeof padding) == 0)
+        return 0;
     if (!q->over)
         q->e->ev->datagram(q->user, (struct pq_view){p, n});
     return 0;

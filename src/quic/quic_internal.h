@@ -18,6 +18,13 @@
 #define ANSWERS_MAX  16    /* Retry packets that wait */
 #define QUIC_REFUSED 1     /* application code: the stream is not wanted */
 
+/* How a DATAGRAM begins that is nothing: a stream that cannot be [13.5]. */
+#define PQ_QUIC_PADDING_LEN 8
+#define PQ_QUIC_PADDING                                                                            \
+    {                                                                                              \
+        255, 255, 255, 255, 255, 255, 255, 255                                                     \
+    }
+
 struct quic_id { /* one id under which datagrams of a connection come */
     struct pq_hash_node node;
     struct pq_list of; /* in q->ids */
@@ -179,6 +186,7 @@ struct pq_quic {
     struct pq_list gates;       /* of streams, the first to open in front */
     struct pq_list starved;     /* the connection's window is used up */
     unsigned fresh_run;         /* how many of the fresh ones in a row */
+    uint16_t limit;             /* bytes of a packet, whatever the peer takes */
     size_t queue_max;
     struct pq_chunkq dgrams;
     bool dgram_turn;
@@ -215,6 +223,7 @@ void pq_quic_meant(const struct pq_quic *q, struct quic_raw_path *r); /* to ngtc
 /* A good datagram has come: the first one says whether that goes on over the alias, or where it
  * began, which was only slow. */
 void pq_quic_answered(struct pq_quic *q, bool at_alias);
+bool pq_quic_is_proven(const struct pq_quic *q); /* the peer is where it says to be */
 bool pq_quic_may_come(const struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p,
                       pq_ns now); /* a datagram of the peer's from there */
 void pq_quic_came(struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p);

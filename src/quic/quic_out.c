@@ -11,6 +11,7 @@
 #define TURN_MS    4
 #define FRESH_RUN  8
 #define VECS       8
+#define NUMBER_MAX 4  /* bytes of a packet's number */
 #define FRAME_HEAD 24 /* of a packet with a DATAGRAM frame at most, but for the peer's id */
 #define APART_HEAD 72 /* with a STREAM frame, and an ACK frame in front as a rule */
 
@@ -20,7 +21,7 @@ static size_t turn_size(const struct pq_quic *q)
 {
     if (!q->driven || !q->cc.cc.pace)
         return TURN;
-    const uint64_t n = q->cc.cc.pace * q->e->conf.size * TURN_MS / 1000;
+    const uint64_t n = q->cc.cc.pace * q->cc.mtu.size * TURN_MS / 1000;
     return n > TURN ? TURN : n < TURN_LEAST ? TURN_LEAST : (size_t)n;
 }
 
@@ -149,6 +150,16 @@ static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_
     return k->begun ? AGAIN : DONE;
 }
 
+/* Those that were made for larger packets than there are now. */
+static void drop_long(struct pq_quic *q, const struct packet *k)
+{
+    const size_t around = FRAME_HEAD + ngtcp2_conn_get_dcid(q->conn)->datalen;
+    while (q->dgrams.n && q->dgrams.head->len + around > k->cap) {
+        pq_chunk_free(pq_chunkq_pop(&q->dgrams));
+        q->dgrams_lost++;
+    }
+}
+
 static enum step put_datagram(struct pq_quic *q, struct packet *k, ngtcp2_ssize *n)
 {
     struct pq_chunk *c = q->dgrams.head;
@@ -169,6 +180,7 @@ static enum step put_datagram(struct pq_quic *q, struct packet *k, ngtcp2_ssize 
 static ngtcp2_ssize fill(struct pq_quic *q, struct packet *k)
 {
     ngtcp2_ssize n = 0;
+    drop_long(q, k);
     for (;;) {
         struct pq_quic_stream *st = next_stream(q);
         if (st && st->unsent && pq_quic_is_spread(st)) {
@@ -188,12 +200,48 @@ static ngtcp2_ssize fill(struct pq_quic *q, struct packet *k)
     return ngtcp2_conn_write_pkt(q->conn, &k->path.path, &k->info, k->buf, k->cap, q->now);
 }
 
-/* ---- what goes out */
+/* ---- before all is ready */
 
 static bool sealed(const struct pq_quic *q)
 {
     return !q->plain && !q->confirmed;
 }
+
+/* ---- probes of the path's MTU [13.9] */
+
+/* A DATAGRAM frame of padding, towards who knows that it is.  0: something else has to go first. */
+static ngtcp2_ssize put_padding(struct pq_quic *q, struct packet *k)
+{
+    static uint8_t padding[PQ_QUIC_SIZE_MAX] = PQ_QUIC_PADDING;
+    const size_t shorter = q->cc.number_len ? NUMBER_MAX - q->cc.number_len : 0;
+    const size_t around = FRAME_HEAD - shorter + ngtcp2_conn_get_dcid(q->conn)->datalen;
+    const ngtcp2_vec v = {padding, k->cap - around};
+    int accepted = 0;
+    return ngtcp2_conn_writev_datagram(q->conn, &k->path.path, &k->info, k->buf, k->cap, &accepted,
+                                       NGTCP2_WRITE_DATAGRAM_FLAG_NONE, 0, &v, 1, q->now);
+}
+
+/* Bytes that the next packet is to have as a probe, or 0.  Of a client that may be elsewhere it is
+ * not known yet that he is there. */
+static uint16_t probe_size(struct pq_quic *q)
+{
+    return sealed(q) || !pq_quic_is_proven(q) ? 0 : quic_mtu_probe(&q->cc.mtu, q->now);
+}
+
+/* Towards others a probe carries what goes anyway, if there is so much. */
+static ngtcp2_ssize fill_or_probe(struct pq_quic *q, struct packet *k)
+{
+    const uint16_t size = probe_size(q), cap = quic_mtu_cap(&q->cc.mtu);
+    ngtcp2_ssize n = 0;
+    k->cap = size ? size : cap;
+    if (size && !q->plain) {
+        n = put_padding(q, k);
+        k->cap = cap;
+    }
+    return n ? n : fill(q, k);
+}
+
+/* ---- what goes out */
 
 static void keep_first(struct pq_quic *q, const uint8_t *p, size_t n)
 {
@@ -249,7 +297,7 @@ static ngtcp2_ssize write_packet(struct pq_quic *q, struct packet *k)
         return write_close(q, k);
     const bool open = !q->driven || !q->ready || q->ping || quic_cc_may_send(&q->cc, q->now);
     if (open && q->ready)
-        return fill(q, k);
+        return fill_or_probe(q, k);
     if (!open && !q->cc.ack_due)
         return 0;
     q->cc.ack_due = false; /* acknowledgements do not wait for our window */
@@ -276,8 +324,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
         pq_quic_tls_free(q); /* of no use any more, and large */
     if (q->flight_owed && q->first_flight)
         return first_again(q, buf, path);
-    struct packet k = {.buf = buf, .cap = q->e->conf.size};
-    k.cap -= sealed(q) ? PQ_QUIC_SEAL : 0;
+    struct packet k = {.buf = buf, .cap = quic_mtu_cap(&q->cc.mtu)};
     ngtcp2_path_storage_zero(&k.path);
     quic_cc_report(&q->cc, now);
     pq_quic_enter(q, now);
@@ -289,6 +336,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
     const bool closing = q->close_owed;
     const ngtcp2_ssize n = q->ping ? write_with_ping(q, &k) : write_packet(q, &k);
     pq_quic_leave(q);
+    quic_mtu_pulled(&q->cc.mtu);
     if (n > 0)
         return finish(q, &k, (size_t)n, path);
     if (n < 0 && !closing)
@@ -312,11 +360,9 @@ size_t pq_quic_datagram_max(const struct pq_quic *q)
         return 0;
     const ngtcp2_transport_params *p = ngtcp2_conn_get_remote_transport_params(q->conn);
     const size_t id = ngtcp2_conn_get_dcid(q->conn)->datalen;
-    uint64_t most = q->e->conf.size - (sealed(q) ? (uint64_t)PQ_QUIC_SEAL : 0) - FRAME_HEAD - id;
+    const uint64_t most = (uint64_t)q->cc.mtu.size - FRAME_HEAD - id;
     if (!p || p->max_datagram_frame_size < 4)
         return 0;
-    if (most > p->max_udp_payload_size - FRAME_HEAD - id)
-        most = p->max_udp_payload_size - FRAME_HEAD - id;
     return most < p->max_datagram_frame_size - 3 ? most : p->max_datagram_frame_size - 3;
 }
 

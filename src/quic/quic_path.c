@@ -105,6 +105,11 @@ void pq_quic_answered(struct pq_quic *q, bool at_alias)
 
 /* ---- whether a client is where its datagram comes from */
 
+bool pq_quic_is_proven(const struct pq_quic *q)
+{
+    return q->e->conf.client || is_same(&q->path, &q->proven);
+}
+
 /* Who copies a client's datagrams and is faster than they are, from another address, would have the
  * server answer there until it has found out that nobody answers (RFC 9000 9.3.3).  So what comes
  * from elsewhere is taken for lost until it has done so for a while, and nothing has come from
@@ -145,10 +150,12 @@ static void go_over(struct pq_quic *q, const struct quic_raw_path *to, bool dead
     pq_quic_shown(q, &from);
     pq_quic_from_raw(q->e, &a, &from);
     pq_quic_from_raw(q->e, &b, to);
+    const bool other = !pq_addr_eq_ip(&a.peer, &b.peer) || !pq_addr_eq_ip(&a.local, &b.local);
     q->path = *to;
     if (dead)
         quic_cc_retry(&q->cc);
-    if (!pq_addr_eq_ip(&a.peer, &b.peer) || !pq_addr_eq_ip(&a.local, &b.local))
+    quic_mtu_path(&q->cc.mtu, q->cc.next);
+    if (other)
         quic_cc_new_path(&q->cc);
 }
 

@@ -106,13 +106,11 @@ void pq_hub_each(struct pq_hub *h, void (*fn)(void *ctx, struct pq_session *s), 
     }
 }
 
-/* Ends a session whose full packets do not fit the link: their size is for good.  One that has the
- * smallest size would be no better off anew. */
+/* Ends a session whose full packets do not fit the link, and cannot be made to. */
 static void check_size(void *ctx, struct pq_session *s)
 {
     struct pq_hub *h = ctx;
-    if (s->dead || s->away || !h->conf.link_mtu || s->full <= h->mtu_min ||
-        s->full + pq_flow_overhead(&s->flow) <= h->conf.link_mtu)
+    if (s->dead || s->away || h->t->fits(s))
         return;
     s->dead = -EMSGSIZE;
     pq_session_wake(s);

@@ -209,8 +209,8 @@ struct pq_link {               /* what packets come and go over */
  * is not among link->own send nothing until a change brings it back.  Not within a batch. */
 void pq_hub_change_link(struct pq_hub *h, const struct pq_link *link);
 
-/* The MTU of the link is this now; 0 = not known.  Sessions whose packets are longer end with
- * -EMSGSIZE at the next pull.  Returns whether it was another. */
+/* The MTU of the link is this now; 0 = not known.  Sessions whose packets are longer, and cannot be
+ * made shorter, end with -EMSGSIZE at the next pull.  Returns whether it was another. */
 bool pq_hub_set_mtu(struct pq_hub *h, uint32_t mtu);
 
 /* Whether pq_hub_pull may return more at once. */

@@ -456,6 +456,15 @@ static bool hub_ready(const struct pq_hub *h)
     return pq_answers_ready(h) || pq_connect_ready(h);
 }
 
+/* The size of segments is for good.  A session that has the smallest would be no better off anew.
+ */
+static bool fits(struct pq_session *s)
+{
+    const struct pq_hub *h = s->hub;
+    return !h->conf.link_mtu || s->full <= h->mtu_min ||
+           s->full + pq_flow_overhead(&s->flow) <= h->conf.link_mtu;
+}
+
 const struct pq_transport pq_transport_kcp = {.name = "kcp",
                                               .hub_init = hub_init,
                                               .hub_fini = hub_fini,
@@ -485,6 +494,7 @@ const struct pq_transport pq_transport_kcp = {.name = "kcp",
                                               .carried = carried,
                                               .stats = stats,
                                               .cipher = cipher,
+                                              .fits = fits,
                                               .silent = is_silent,
                                               .st_open = st_open,
                                               .st_room = st_room,

@@ -4,6 +4,7 @@
  * server follows, and sends nothing much to who cannot answer, is QUIC's (RFC 9000 8.2, 9). */
 #include "tunnel/tunnel_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static struct pq_pulse pulse(const struct pq_session *s)
@@ -45,6 +46,8 @@ static void swap(struct pq_session *s)
     s->asks = false;
     if (pq_session_at(s, &s->tuple, &s->peer, &s->local))
         s->dead = PQ_ENOMEM;
+    if (!s->hub->t->fits(s))
+        s->dead = -EMSGSIZE;
     if (s->hub->ev->moved)
         s->hub->ev->moved(s->hub->ctx, s, true);
 }

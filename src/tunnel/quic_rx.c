@@ -78,6 +78,7 @@ enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *se
         note_good(s, seg, n, now);
         pq_quic_stats(q, &st);
         h->hasty = h->hasty || st.srtt < PQ_CALM_RTT;
+        s->size = st.size;
     }
     if (pq_list_empty(&s->rx))
         pq_list_push(&h->rx, &s->rx);
@@ -105,6 +106,7 @@ static void *on_accept(void *ctx, struct pq_quic *q, const struct pq_quic_path *
         pq_session_new(h, &s, &fc, 0, h->now))
         return NULL;
     s->quic = q;
+    h->t->fits(s);
     if (h->quic_who.q == q)
         pq_quic_keys_own(s, &h->quic_who);
     pq_session_half(s);

@@ -17,30 +17,17 @@
 
 /* ---- hub */
 
-/* Bytes of a datagram that fit the link; where it is a narrow one, over IPv4 at least. */
-static uint16_t size_of(const struct pq_hub_conf *c)
-{
-    const uint32_t size = c->mtu < PQ_QUIC_SIZE_MAX ? c->mtu : PQ_QUIC_SIZE_MAX;
-    if (!c->link_mtu || size + IPV6_HEADS <= c->link_mtu)
-        return (uint16_t)size;
-    const uint32_t heads = c->link_mtu >= PQ_QUIC_SIZE_MIN + IPV6_HEADS ? IPV6_HEADS : IPV4_HEADS;
-    return (uint16_t)(c->link_mtu > heads ? c->link_mtu - heads : 0);
-}
-
 static int hub_init(struct pq_hub *h)
 {
     struct pq_quic_conf qc = h->conf.quic;
     qc.client = h->conf.client;
-    qc.size = size_of(&h->conf);
+    qc.size = h->conf.mtu < PQ_QUIC_SIZE_MAX ? (uint16_t)h->conf.mtu : PQ_QUIC_SIZE_MAX;
     qc.max_conns = h->conf.max_sessions + PQ_QUIC_HALF_MAX;
     qc.worker = qc.client ? 0 : h->conf.worker;
     qc.named = h->conf.own.required;
     qc.workers = qc.client || !h->conf.workers ? 1 : h->conf.workers;
     pq_list_init(&h->goodbyes);
     h->mtu_min = PQ_QUIC_SIZE_MIN;
-    h->quic_size = qc.size;
-    if (qc.size < PQ_QUIC_SIZE_MIN)
-        return -EMSGSIZE;
     h->replay = h->conf.replay;
     int e = pq_quic_keys_init(h);
     if (e)
@@ -117,15 +104,29 @@ static bool hub_ready(const struct pq_hub *h)
 
 /* ---- life */
 
+/* The most that the link leaves for a datagram. */
+static size_t room(const struct pq_session *s)
+{
+    const size_t link = s->hub->conf.link_mtu,
+                 heads = pq_addr_is4(&s->peer) ? IPV4_HEADS : IPV6_HEADS;
+    return !link ? PQ_QUIC_SIZE_MAX : link > heads ? link - heads : 0;
+}
+
+static bool fits(struct pq_session *s)
+{
+    if (s->quic)
+        pq_quic_limit(s->quic, room(s));
+    return room(s) >= (s->half ? PQ_QUIC_SIZE_MIN : PQ_QUIC_SIZE_LEAST);
+}
+
 static int open_session(struct pq_session *s, pq_ns now)
 {
     struct pq_hub *h = s->hub;
     (void)now;
-    s->size = s->full = h->quic_size;
+    s->size = PQ_QUIC_SIZE_LEAST;                 /* as long as no more is known to pass */
     s->base = h->conf.quic.key ? ABLE_BY_KEY : 0; /* until it shows that it has none */
     s->abilities = s->base;
-    const size_t heads = pq_addr_is4(&s->peer) ? IPV4_HEADS : IPV6_HEADS;
-    return h->conf.link_mtu && s->size + heads > h->conf.link_mtu ? -EMSGSIZE : 0;
+    return room(s) < PQ_QUIC_SIZE_MIN ? -EMSGSIZE : 0;
 }
 
 /* The peer is told by the next pull, if the session has got so far, and is not over at that end. */
@@ -158,8 +159,11 @@ static int connect_session(struct pq_session *s, const struct pq_flow_conf *fc,
 {
     const struct pq_quic_path path = {.local = fc->local, .peer = fc->peer};
     pq_session_wake(s);
-    return server_public ? pq_quic_keys_connect(s, &path, server_public, now)
-                         : pq_quic_connect(&s->quic, s->hub->quic, &path, NULL, s, now);
+    const int e = server_public ? pq_quic_keys_connect(s, &path, server_public, now)
+                                : pq_quic_connect(&s->quic, s->hub->quic, &path, NULL, s, now);
+    if (!e)
+        fits(s);
+    return e;
 }
 
 static void nothing(struct pq_session *s)
@@ -300,6 +304,7 @@ const struct pq_transport pq_transport_quic = {.name = "quic",
                                                .carried = carried,
                                                .stats = stats,
                                                .cipher = cipher,
+                                               .fits = fits,
                                                .silent = is_silent,
                                                .st_open = st_open,
                                                .st_room = pq_quic_session_room,

@@ -205,7 +205,7 @@ size_t pq_quic_session_turn(const struct pq_session *s)
 {
     struct pq_quic_stats q;
     pq_quic_stats(s->quic, &q);
-    const size_t queue = (size_t)q.cwnd * s->size, per_ms = q.pace / 1000;
+    const size_t queue = (size_t)q.cwnd * q.size, per_ms = q.pace / 1000;
     pq_quic_set_queue(s->quic, queue < QUEUE_MAX ? queue : QUEUE_MAX);
     return per_ms < TURN_MIN ? TURN_MIN : per_ms < TURN_MAX ? per_ms : TURN_MAX;
 }

@@ -66,6 +66,9 @@ struct pq_transport {
     void (*carried)(const struct pq_session *s, uint64_t *in, uint64_t *out);
     void (*stats)(const struct pq_session *s, struct pq_kcp_stats *out);
     const char *(*cipher)(const struct pq_session *s); /* its name; a literal, or as long as s */
+    /* The link's MTU is another, or the session's flow: false, its packets are too long for good.
+     */
+    bool (*fits)(struct pq_session *s);
     bool (*silent)(const struct pq_session *s, pq_ns now, pq_ns limit); /* see pq_session_silent */
 
     /* ---- stream; st->ses is there.  What each does is said in stream.h. */

@@ -254,8 +254,7 @@ struct pq_hub {
     struct pq_hub_conf conf;
     const struct pq_transport *t;
     struct pq_quic_end *quic; /* QUIC's ... */
-    uint16_t quic_size;       /* ... bytes of its datagrams */
-    size_t quic_came;         /* ... and of the one that is being read */
+    size_t quic_came;         /* ... bytes of the datagram that is being read */
     struct pq_list goodbyes;
     size_t n_goodbyes;
     const struct pq_segment *seg; /* of the datagram at hand, while QUIC has it */

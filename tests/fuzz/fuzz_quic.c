@@ -59,7 +59,7 @@ static void acks(struct fuzz_in *in)
     struct quic_cc c;
     pq_ns now = PQ_SEC;
     uint64_t number = 0;
-    quic_cc_init(&c);
+    quic_cc_init(&c, PQ_QUIC_SIZE_MAX);
     while (fuzz_left(in)) {
         const uint8_t op = fuzz_u8(in);
         now += (pq_ns)(op >> 4) * PQ_MS;

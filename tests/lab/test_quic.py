@@ -29,6 +29,7 @@ import udp
 from case import Skip, add, expect, test
 from lab import Lab
 from paqet import PORT, Settings
+from routed import Routed
 from test_survive import map_port
 
 QUIC = Settings(protocol="quic")
@@ -198,6 +199,28 @@ def test_quic_narrow_link() -> None:
             host.check(["ip", "link", "set", host.device, "mtu", "1288"])
         paqet.start_pair(lab, QUIC)
         test_main.check_download(lab, 1_000_000)
+
+
+@test()
+def test_quic_narrow_path() -> None:
+    """A router that carries less than the interfaces say, and tells nobody; then still less. One session
+    goes on through it, with what it has open."""
+    have_quic()
+    with Routed() as lab:
+        lab.middle.check(["nft", "delete table inet lab_router"])
+        mute = "table inet mute { chain out { type filter hook output priority 0; ip protocol icmp drop; }; }"
+        lab.middle.check(["nft", mute])
+        for mtu in (1400, 1300, 1256):
+            for device in ("wc", "ws"):
+                lab.middle.check(["ip", "link", "set", device, "mtu", str(mtu)])
+            if mtu == 1400:
+                pair = paqet.start_pair(lab, Settings(protocol="quic", network=False))
+                echo = paqet.Echo(lab)
+            echo.check()
+            test_main.check_download(lab, 5_000_000)
+        expect(pair.server.log().count("connected") == 1, f"another session: {pair.server.log()}")
+        pair.check_alive()
+        echo.close()
 
 
 @test()

@@ -74,6 +74,10 @@ void link_send(struct link *l, const uint8_t *p, size_t n, pq_ns now)
 {
     l->stats.given++;
     l->stats.bytes += n;
+    if (l->conf.mtu && n > l->conf.mtu) {
+        l->stats.too_long++;
+        return;
+    }
     if (l->conf.loss_first && chance(l, l->conf.loss)) {
         l->stats.lost++;
         return;

@@ -15,6 +15,7 @@ struct link_conf {
     uint64_t rate;                        /* bytes a second; 0 = no limit */
     uint64_t queue;                       /* bytes that wait for the rate; more are dropped */
     bool loss_first;                      /* loses in front of the queue, not behind it */
+    uint64_t mtu;                         /* bytes of a frame; longer ones vanish; 0 = no limit */
     bool cut;                             /* nothing arrives any more */
 };
 
@@ -26,7 +27,7 @@ struct link_packet { /* a frame on its way, of exactly `len` bytes on the heap *
 };
 
 struct link_stats {
-    uint64_t given, bytes, lost, overflow, reordered, doubled, corrupted;
+    uint64_t given, bytes, lost, overflow, reordered, doubled, corrupted, too_long;
 };
 
 struct link {

@@ -285,6 +285,7 @@ static int send_datagram(struct qw_side *e, size_t n)
 {
     struct pq_chunk *c = pq_chunk_new(&e->chunks, n);
     memset(pq_chunk_data(c), (int)(n & 0xff), n);
+    pq_chunk_data(c)[0] = 0; /* eight times 255 would be nothing */
     c->len = (uint32_t)n;
     return pq_quic_datagram(e->q, c);
 }
