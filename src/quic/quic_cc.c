@@ -177,11 +177,15 @@ static void was_acked(struct quic_cc *c, int64_t n, pq_ns now)
     if (r->state == UNKNOWN)
         return;
     quic_mtu_acked(&c->mtu, n, r->bytes, now);
+    c->acked++;
+    if (r->state == LIMBO) { /* else many come at once, and seem to be what this path carries */
+        c->limbo--;
+        r->state = UNKNOWN;
+        return;
+    }
     c->flight -= r->state == FLIGHT;
-    c->limbo -= r->state == LIMBO;
     c->delivered++;
     c->delivered_at = now;
-    c->acked++;
     c->sample.acked++;
     if (n > c->largest) {
         c->sample.prior = r->delivered;

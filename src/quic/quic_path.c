@@ -142,7 +142,7 @@ void pq_quic_note_strange(struct pq_quic *q)
 /* ---- another one */
 
 /* What is on its way over a `dead` one is as good as lost; and where the addresses are others,
- * nothing is known of the new one. */
+ * nothing is known of the new one, and what is acknowledged of the old one tells nothing of it. */
 static void go_over(struct pq_quic *q, const struct quic_raw_path *to, bool dead)
 {
     struct pq_quic_path a, b;
@@ -152,7 +152,7 @@ static void go_over(struct pq_quic *q, const struct quic_raw_path *to, bool dead
     pq_quic_from_raw(q->e, &b, to);
     const bool other = !pq_addr_eq_ip(&a.peer, &b.peer) || !pq_addr_eq_ip(&a.local, &b.local);
     q->path = *to;
-    if (dead)
+    if (dead || other)
         quic_cc_retry(&q->cc);
     quic_mtu_path(&q->cc.mtu, q->cc.next);
     if (other)
