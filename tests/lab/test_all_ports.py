@@ -149,7 +149,7 @@ def check_all(workers: int, iptables: bool = False) -> None:
         if iptables:
             client = paqet.start_client(lab, Settings(client_port=4711), program)
             client.wait_log("session to", 10)
-            expect(client.stop() == 0, "the exit code of the next one")
+            expect(client.stop(20) == 0, "the exit code of the next one")
         left = lab.c.firewall(), all_rules(lab.c)
         expect(left == before, f"rules are left: {left}")
         expect(tcp(lab.x, lab.c.ip4, 443) == "ConnectionRefusedError", "a port is still taken")

@@ -50,23 +50,23 @@ def carry(ip6: bool, resets: str) -> None:
         paqet.wait_working(lab)
         chains = [line for line in rules(lab.c, family) if line.startswith("-N")]
         expect(len(chains) == 1 and not set(chains) & set(left), f"chains: {chains}, before: {left}")
-        expect(client.stop() == 0 and server.stop() == 0, "exit codes")
+        expect(client.stop(20) == 0 and server.stop(20) == 0, "exit codes")
         for host in (lab.s, lab.c):
             for version in ("ip", "ip6"):
                 expect(not rules(host, version), f"left in {host.letter}: {rules(host, version)}")
 
 
-@test()
+@test(limit=90)
 def test_iptables_ipv4() -> None:
     carry(False, "tcp[13] & 4 != 0")
 
 
-@test()
+@test(limit=90)
 def test_iptables_ipv6() -> None:
     carry(True, "ip6 and ip6[6] == 6 and ip6[53] & 4 != 0")
 
 
-@test()
+@test(limit=90)
 def test_iptables_beside_others() -> None:
     """Another's rules and chains stay, and those of a paqet that lives."""
     with Lab() as lab:
@@ -84,10 +84,10 @@ def test_iptables_beside_others() -> None:
         config = paqet.client_config(lab, Settings(client_port=4711)).replace(":1080", ":1081")
         second = paqet.start(lab.c, "second", config, program)
         second.wait_log("session to", 10)
-        expect(second.stop() == 0, "exit code of the second one")
+        expect(second.stop(20) == 0, "exit code of the second one")
         expect(rules(lab.c) == lives, f"{rules(lab.c)}, before {lives}")
         expect(set(before) < set(rules(lab.c)), f"{rules(lab.c)}")
-        client.stop()
+        client.stop(20)
         expect(rules(lab.c) == before, f"{rules(lab.c)}, before {before}")
 
 
@@ -122,7 +122,7 @@ def test_iptables_whole_machine() -> None:
         server = paqet.start_server(lab, server_settings, program)
         here = paqet.start_client(lab, settings["always"], program)
         wait_ping(lab.c, FAR, 25)
-        expect(here.stop() == 0, "exit code")
+        expect(here.stop(20) == 0, "exit code")
         expect(not ask(lab, "late.example", (FAR, 53), limit=1), "an answer after the end")
         wire.expect_nothing("after the end")
         here = paqet.start_client(lab, settings["on"], program)
@@ -132,7 +132,7 @@ def test_iptables_whole_machine() -> None:
         here = paqet.start_client(lab, settings["off"], program)
         wait_until(lambda: "-kept-" not in str(all_rules(lab.c)), 5, "the end of what was kept")
         wait_ping(lab.c, FAR, 25)
-        expect(here.stop() == 0 and server.stop() == 0, "exit codes")
+        expect(here.stop(20) == 0 and server.stop(20) == 0, "exit codes")
         left = [all_rules(host) for host in (lab.s, lab.c)]
         expect(left == before, f"left: {left}")
 
@@ -146,7 +146,7 @@ def old(name: str) -> str:
     )
 
 
-@test()
+@test(limit=90)
 def test_iptables_old() -> None:
     """An iptables of many years ago, which changes a line at a time."""
     with Lab() as lab:
@@ -163,11 +163,11 @@ def test_iptables_old() -> None:
         paqet.wait_working(lab)
         made = [line for line in rules(lab.c) if line.startswith("-N")]
         expect(len(made) == 1, f"chains: {made}")
-        expect(client.stop() == 0 and server.stop() == 0, "exit codes")
+        expect(client.stop(20) == 0 and server.stop(20) == 0, "exit codes")
         expect(not rules(lab.c) and not rules(lab.s), f"left: {rules(lab.c)} {rules(lab.s)}")
 
 
-@test()
+@test(limit=90)
 def test_iptables_without_a_part() -> None:
     """What is missing is named, and nothing is left of what was made before."""
     no = 'echo "iptables: No chain/target/match by that name." >&2; exit 1'
