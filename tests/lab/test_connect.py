@@ -438,7 +438,7 @@ def test_connect_bad_configuration() -> None:
                 f"  public_key: {keys.server[1]}\n", ""
             ),
             "local_flag": good.replace("connect\n", 'connect\n    local_flag: ["A"]\n'),
-            "'beos' is not host, android or windows": good.replace(
+            "'beos' is not host, android, windows or apple": good.replace(
                 "connect\n", "connect\n    os: beos\n"
             ),
             "'conect' is not plausible, connect, auto or classic": good.replace("connect", "conect"),
