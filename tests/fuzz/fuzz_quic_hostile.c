@@ -46,7 +46,7 @@ static uint64_t number(void)
     case 5:
         return LARGEST - draw(3);
     default:
-        return 4 * draw(6);
+        return UINT64_C(4) * draw(6);
     }
 }
 
@@ -238,6 +238,7 @@ int __wrap_ngtcp2_crypto_encrypt_cb(uint8_t *to, const ngtcp2_crypto_aead *aead,
                                     size_t n, const uint8_t *nonce, size_t n_nonce,
                                     const uint8_t *head, size_t n_head);
 
+/* NOLINTNEXTLINE(readability-function-size): the library's signature */
 int __wrap_ngtcp2_crypto_encrypt_cb(uint8_t *to, const ngtcp2_crypto_aead *aead,
                                     const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain,
                                     size_t n, const uint8_t *nonce, size_t n_nonce,

@@ -188,7 +188,8 @@ bool world_run(struct world *w, pq_ns end, bool (*done)(const struct world *))
     while (!done || !done(w)) {
         pq_ns at = next_event(w);
         if (w->late && at != PQ_NEVER && at > w->now)
-            at += (ut_below(&w->late_rng, 50) ? 1 : 8) * ut_below(&w->late_rng, (uint32_t)w->late);
+            at += (pq_ns)(ut_below(&w->late_rng, 50) ? 1 : 8) *
+                  ut_below(&w->late_rng, (uint32_t)w->late);
         if (w->tick && at != PQ_NEVER)
             at = (at + w->tick - 1) / w->tick * w->tick;
         if (at > end) {
