@@ -114,9 +114,8 @@ static uint64_t send_rate(const struct pq_cc *c)
 }
 
 /* The time of two: on slow paths they wait for each other. */
-static pq_ns two_segments(const struct pq_cc *c)
+static pq_ns two_segments(const struct pq_cc *c, uint64_t rate)
 {
-    const uint64_t rate = send_rate(c);
     return rate ? pq_ns_min(2 * PQ_SEC / rate, c->bbr.min_rtt / 32) : 0;
 }
 
@@ -306,7 +305,7 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
  * little. Where they waited long it is for others, or the path has become longer. */
 static uint64_t paced_rate(const struct pq_cc *c, uint64_t rate, unsigned gain)
 {
-    const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, none = min + two_segments(c);
+    const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, none = min + two_segments(c, rate);
     if (gain != 8 || last == PQ_NEVER || last <= none || last > none + min / 8)
         return rate * gain / 8;
     const pq_ns waited = pq_ns_min(last - none, min / 16);
@@ -337,9 +336,11 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
 /* The path is as full as it was meant to be: nothing is to be drained any more. */
 static void end_drain(struct pq_cc *c, uint32_t in_flight)
 {
-    const bool drains = c->bbr.phase == PHASE_DRAIN || c->bbr.phase == PHASE_START;
-    const pq_ns full = c->bbr.min_rtt + c->bbr.min_rtt / 64 + two_segments(c) + SLACK;
-    if (drains && c->bbr.filled && in_flight <= in(send_rate(c), full))
+    if (!c->bbr.filled || (c->bbr.phase != PHASE_DRAIN && c->bbr.phase != PHASE_START))
+        return;
+    const uint64_t rate = send_rate(c);
+    const pq_ns full = c->bbr.min_rtt + c->bbr.min_rtt / 64 + two_segments(c, rate) + SLACK;
+    if (in_flight <= in(rate, full))
         c->bbr.phase = PHASE_DRAIN + 1;
 }
 
