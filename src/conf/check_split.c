@@ -189,7 +189,7 @@ static void say_entry(struct pq_conf_msgs *m, int line, const char *where, const
 static int add_rule(struct pq_split *split, const struct pq_conf_split *r, unsigned nth,
                     const char *conf, struct pq_conf_msgs *m)
 {
-    enum pq_way way;
+    enum pq_way way = PQ_WAY_TUNNEL;
     int worst = 0;
     if (!way_of(r, nth, &way, conf ? NULL : m))
         return PQ_EINVAL;
