@@ -6,6 +6,7 @@
  * The input's first bytes say which side it is, what it prefers to say, and how its frames are
  * drawn; the rest is for quic_pair.c.  What it says is put where the program encrypts its packets:
  * the linker leads that here. */
+#include "../sim/quic_said.h"
 #include "quic/compat.h"
 #include "quic_pair.h"
 
@@ -229,27 +230,12 @@ static void say(uint8_t *out, const uint8_t *plain, size_t n)
         put_frame(&f);
 }
 
-int __real_ngtcp2_crypto_encrypt_cb(uint8_t *to, const ngtcp2_crypto_aead *aead,
-                                    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain,
-                                    size_t n, const uint8_t *nonce, size_t n_nonce,
-                                    const uint8_t *head, size_t n_head);
-int __wrap_ngtcp2_crypto_encrypt_cb(uint8_t *to, const ngtcp2_crypto_aead *aead,
-                                    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain,
-                                    size_t n, const uint8_t *nonce, size_t n_nonce,
-                                    const uint8_t *head, size_t n_head);
-
-/* NOLINTNEXTLINE(readability-function-size): the library's signature */
-int __wrap_ngtcp2_crypto_encrypt_cb(uint8_t *to, const ngtcp2_crypto_aead *aead,
-                                    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain,
-                                    size_t n, const uint8_t *nonce, size_t n_nonce,
-                                    const uint8_t *head, size_t n_head)
+bool quic_said(uint8_t *other, const uint8_t *plain, size_t n, const uint8_t *head)
 {
-    uint8_t other[PQ_QUIC_SIZE_MAX];
-    if (says_it(head, n)) {
+    const bool does = says_it(head, n);
+    if (does)
         say(other, plain, n);
-        plain = other;
-    }
-    return __real_ngtcp2_crypto_encrypt_cb(to, aead, ctx, plain, n, nonce, n_nonce, head, n_head);
+    return does;
 }
 
 /* ---- the two ends */
