@@ -26,7 +26,7 @@ import test_rules
 import test_tun
 import test_udp
 import udp
-from case import Skip, add, expect, test
+from case import Skip, add, cases, expect, test
 from lab import Lab
 from paqet import PORT, Settings
 from routed import Routed
@@ -75,7 +75,9 @@ for same in (
     test_ports.test_ports_fixed_client_port,
     test_ports.test_ports_most_are_blocked_at_the_start,
 ):
-    add(f"quic_{same.__name__.removeprefix('test_')}", over_quic(same))
+    _name = same.__name__.removeprefix("test_")
+    _timed = any(known.timed for known in cases if known.name == _name)
+    add(f"quic_{_name}", over_quic(same), timed=_timed)
 add("quic_flow_dies_between_workers", over_quic(test_flows.test_flow_dies_between_workers), limit=120, full=True)
 add("quic_udp_associate", over_quic(partial(test_udp.associate_to, "127.0.0.1")))
 
