@@ -168,10 +168,12 @@ struct pq_quic {
     struct quic_raw_path began, alias;
 
     /* server: where the client has shown that it is, and under which id it sends; where else
-     * something has come from since when, and nothing from where it is */
+     * something has come from since when, and nothing from where it is, or that is not proven:
+     * how often it went over in vain */
     struct quic_raw_path proven, strange;
     uint8_t id[PQ_QUIC_ID_LEN];
-    pq_ns strange_since;
+    pq_ns path_since, strange_since;
+    unsigned turns;
     const struct quic_raw_path *from; /* of the datagram at hand, ... */
     bool elsewhere;                   /* ... which is not taken from there */
     int broken;                       /* memory was short inside an event */

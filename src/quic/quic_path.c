@@ -3,7 +3,8 @@
  * from elsewhere, and a client that does so itself [13.8]. */
 #include "quic/quic_internal.h"
 
-#define GRACE (100 * PQ_MS)
+#define GRACE     (100 * PQ_MS)
+#define TURNS_MAX 5 /* doublings of that */
 
 /* ---- paths */
 
@@ -114,13 +115,23 @@ bool pq_quic_is_proven(const struct pq_quic *q)
  * server answer there until it has found out that nobody answers (RFC 9000 9.3.3).  So what comes
  * from elsewhere is taken for lost until it has done so for a while, and nothing has come from
  * where the client was: a NAT has given it another port.  A client that moves says so by another
- * id. */
+ * id; under that, too, the copy may be the first one, so until somebody has answered from there
+ * they have turns, each as long again as all before. */
+static bool has_turn(const struct pq_quic *q, pq_ns now)
+{
+    const pq_ns waited = now - pq_ns_max(q->strange_since, q->path_since);
+    if (!q->strange.remote.sin6_family)
+        return false;
+    return pq_quic_is_proven(q) ? waited >= GRACE : waited / (GRACE << q->turns) % 2 == 1;
+}
+
 bool pq_quic_may_come(const struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p,
                       pq_ns now)
 {
-    return q->e->conf.client || !q->ready || (p[0] & 0x80) || is_same(from, &q->path) ||
-           is_same(from, &q->proven) || memcmp(p + 1, q->id, sizeof q->id) != 0 ||
-           (is_same(from, &q->strange) && now >= q->strange_since + GRACE);
+    if (q->e->conf.client || !q->ready || (p[0] & 0x80) || is_same(from, &q->proven) ||
+        memcmp(p + 1, q->id, sizeof q->id) != 0)
+        return true;
+    return is_same(from, has_turn(q, now) ? &q->strange : &q->path);
 }
 
 void pq_quic_came(struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p)
@@ -128,15 +139,20 @@ void pq_quic_came(struct pq_quic *q, const struct quic_raw_path *from, const uin
     if (q->e->conf.client || (p[0] & 0x80) || !is_same(from, &q->path))
         return;
     memcpy(q->id, p + 1, sizeof q->id);
-    memset(&q->strange, 0, sizeof q->strange);
+    if (pq_quic_is_proven(q))
+        memset(&q->strange, 0, sizeof q->strange);
 }
 
+/* Of several each other one takes the place of the one before, by lot: none can keep the client out
+ * by being the first. */
 void pq_quic_note_strange(struct pq_quic *q)
 {
-    if (is_same(q->from, &q->strange))
+    const bool any = q->strange.remote.sin6_family;
+    if (is_same(q->from, &q->strange) || is_same(q->from, &q->path) ||
+        (any && pq_rng_u32(q->e->rng) % 2))
         return;
     q->strange = *q->from;
-    q->strange_since = q->now;
+    q->strange_since = any ? q->strange_since : q->now;
 }
 
 /* ---- another one */
@@ -152,6 +168,9 @@ static void go_over(struct pq_quic *q, const struct quic_raw_path *to, bool dead
     pq_quic_from_raw(q->e, &b, to);
     const bool other = !pq_addr_eq_ip(&a.peer, &b.peer) || !pq_addr_eq_ip(&a.local, &b.local);
     q->path = *to;
+    q->path_since = q->now;
+    q->turns = pq_quic_is_proven(q) ? 0 : q->turns + (q->turns < TURNS_MAX);
+    memset(&q->strange, 0, sizeof q->strange);
     if (dead || other)
         quic_cc_retry(&q->cc);
     quic_mtu_path(&q->cc.mtu, q->cc.next);
