@@ -129,16 +129,25 @@ void pq_connect_set_lead(struct pq_flow *f, const uint8_t random[2 * (PQ_LEAD_MA
     c->lead[0] = (uint8_t)(' ' + more + LEADS * which);
 }
 
+static bool is_printable(const uint8_t *p, size_t n)
+{
+    while (n && p[n - 1] >= ' ' && p[n - 1] < ' ' + PRINTABLE)
+        n--;
+    return !n;
+}
+
+/* Where more answers may have come than are looked at, the characters alone tell. */
 size_t pq_connect_lead(const struct pq_flow *f, const struct pq_segment *s)
 {
     const struct pq_connect *c = &f->conn;
+    const bool unknown = c->n_answers == PQ_ANSWERS && !c->sure;
     bool first = s->seq == c->peer_first + 1;
     for (unsigned i = 0; i < c->n_answers && !c->sure; i++)
         first = first || s->seq == c->answers[i].seq + 1;
-    if (c->state != PQ_CONNECT_OPEN || !first || !s->len)
+    if (c->state != PQ_CONNECT_OPEN || !(first || unknown) || !s->len)
         return 0;
     const size_t n = PQ_LEAD_MIN + (size_t)((uint8_t)(s->data[0] - ' ') % LEADS);
-    return n < s->len ? n : 0;
+    return n < s->len && (first || is_printable(s->data, n)) ? n : 0;
 }
 
 void pq_connect_client(struct pq_flow *f, const struct pq_connect_conf *c, pq_ns now)
@@ -247,9 +256,12 @@ void pq_connect_settle(struct pq_flow *f, const struct pq_segment *s)
     for (const struct pq_syn_answer *a = c->answers; a < c->answers + c->n_answers; a++)
         if (!best || s->seq - a->seq < s->seq - best->seq)
             best = a;
-    if (best && s->seq - best->seq > SPACE_FIRST) { /* none of them is: he says where he is */
+    if (best && s->seq - best->seq > SPACE_FIRST) { /* none of them is: he says where he is, ... */
         f->st.ack = s->seq;
         f->st.ts_echo = s->tsval;
+        c->peer_mss = c->mss; /* ... and is a host like this one */
+        c->peer_scale = c->scale = c->own_scale;
+        scaled_window(c);
     }
     if (!best || best->seq == c->peer_first || s->seq - best->seq > SPACE_FIRST)
         return;

@@ -84,6 +84,12 @@ static bool is_secured(const struct world *w)
     return w->end[CLIENT].secured > 0;
 }
 
+static bool asked(const struct world *w)
+{
+    (void)w;
+    return kept;
+}
+
 static void forged_answers(void **state)
 {
     (void)state;
@@ -106,6 +112,46 @@ static void forged_answers(void **state)
         link_packet_free(kept);
         kept = NULL;
         finish(w);
+    }
+}
+
+static void many_to(struct world *w, uint32_t n)
+{
+    w->tap = keep_syn;
+    pq_session_wake(w->ses);
+    assert_true(world_run(w, w->now + PQ_SEC, asked));
+    for (uint32_t i = 1; i <= n; i++)
+        forge_answer(w, 0x12345678 * i, 1000, 200);
+    world_run(w, w->now + 400 * PQ_MS, NULL);
+    assert_true(is_secured(w));
+    link_packet_free(kept);
+    kept = NULL;
+}
+
+/* As many as the client looks at, before the server's; where it begins, or moves to: neither ends
+ * anything, or makes packets small for good. */
+static void many_forged_answers(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n <= PQ_ANSWERS + 1; n++) {
+        for (unsigned moves = 0; moves < 2; moves++) {
+            struct world_conf c = connecting(40 * PQ_MS);
+            struct world *w = world_new(&c, ut_seed("many forged answers"));
+            if (moves) {
+                assert_true(world_run(w, w->now + PQ_SEC, is_secured));
+                world_run(w, w->now + PQ_SEC, NULL);
+                w->ses->watch.move_at = w->now;
+            }
+            many_to(w, n);
+            assert_int_equal(w->ses->moves, moves);
+            world_open(w, 500000, 500000);
+            assert_true(world_run(w, w->now + 10 * PQ_SEC, world_closed));
+            world_check(w);
+            assert_int_equal(w->end[CLIENT].ended, 0);
+            assert_int_equal(w->end[CLIENT].moves, moves);
+            assert_int_equal(w->ses->flow.conn.peer_mss, 1460);
+            finish(w);
+        }
     }
 }
 
@@ -390,6 +436,7 @@ int main(void)
         cmocka_unit_test(clocks),
         cmocka_unit_test(through_a_flood),
         cmocka_unit_test(forged_answers),
+        cmocka_unit_test(many_forged_answers),
         cmocka_unit_test(no_configured_flags),
         cmocka_unit_test(clock_was_ahead),
         cmocka_unit_test(foreign_fins),
