@@ -148,7 +148,7 @@ static void put_vnet(struct virtio_net_hdr *vh, const struct pq_slot *s, uint16_
     vh->gso_type = is6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
     vh->hdr_len = (uint16_t)(s->len - s->gso);
     vh->gso_size = s->gso;
-    vh->csum_start = (uint16_t)(vh->hdr_len - PQ_TCP_LEN);
+    vh->csum_start = (uint16_t)(link_len + (is6 ? PQ_IP6_LEN : PQ_IP4_LEN));
     vh->csum_offset = 16;
 }
 

@@ -3,6 +3,7 @@
  * what a SYN proves and who has called, before there is a session; handshakes and acknowledgements
  * without data on their way [12.9].  How one connection counts is in wire/connect.c, how it ends in
  * leave.c. */
+#include "tunnel/proof.h"
 #include "tunnel/tunnel_internal.h"
 
 #include <stdlib.h>
@@ -13,7 +14,8 @@
 #define REPEAT_MIN  (200 * PQ_MS) /* the last datagram goes again while nothing else may */
 #define REPEATS_MAX 6             /* doublings of that */
 #define TCP_LEAST   20
-#define SYN_MAX     128 /* bytes of a frame */
+#define SYN_MAX     128           /* bytes of a frame */
+#define AGAIN_MIN   (500 * PQ_MS) /* until a SYN without time stamps counts as a repetition */
 
 struct pq_caller { /* server: a connection that has no session yet */
     struct pq_hub *hub;
@@ -25,6 +27,8 @@ struct pq_caller { /* server: a connection that has no session yet */
     struct pq_flow flow;
     uint32_t first; /* time stamp of the first SYN, ... */
     uint32_t last;  /* ... and of the last one that came */
+    uint8_t again;  /* how often it has come again, ... */
+    pq_ns last_at;  /* ... and when it was answered last */
     bool answered;
     pq_ns opened;
     uint8_t syn[SYN_MAX]; /* the frame of the SYN, for another worker; ... */
@@ -43,48 +47,26 @@ int pq_connect_init(struct pq_hub *h)
     return e;
 }
 
-uint32_t pq_connect_proof(struct pq_mask *key, uint32_t stamp, uint64_t slot)
-{
-    uint8_t in[16] = {0}, out[16];
-    pq_put_be32(in, stamp);
-    pq_put_be32(in + 4, (uint32_t)slot);
-    pq_mask_block(key, in, out);
-    return pq_be32(out);
-}
-
-struct proven {
-    uint64_t slot;
-    uint32_t first; /* time stamp of the first SYN with this number */
-};
-
 /* Whether the SYN proves that its sender has the keys. */
 static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint64_t wall,
-                      struct proven *out)
+                      struct pq_syn *out)
 {
-    uint64_t slots[2];
-    pq_syns_slots(wall, slots);
-    for (unsigned i = 0; i < 2 * PQ_SYN_TIMES; i++) {
-        *out = (struct proven){slots[i % 2], syn->tsval - pq_syn_after(syn->seq, i / 2)};
-        for (unsigned k = 0; k < PQ_RINGS && h->ring[k].syn_key; k++)
-            if (pq_connect_proof(h->ring[k].syn_key, out->first, out->slot) == syn->seq)
-                return true;
-    }
+    for (unsigned k = 0; k < PQ_RINGS && h->ring[k].syn_key; k++)
+        if (pq_proof_check(h->ring[k].syn_key, syn, wall, out))
+            return true;
     return false;
 }
 
 /* ... and no other has been answered with the same proof; or another worker has found so. */
-static bool may_answer(struct pq_hub *h, const struct pq_segment *syn, uint32_t *first)
+static bool may_answer(struct pq_hub *h, const struct pq_segment *seg, struct pq_syn *out)
 {
     const uint64_t wall = h->ev->wall(h->ctx);
-    struct proven p;
-    const bool ok = is_proven(h, syn, wall, &p);
-    *first = p.first;
+    const bool ok = is_proven(h, seg, wall, out);
     if (h->handed)
         return ok;
     if (!ok)
-        pq_syns_note_wrong(h->syns, &syn->src, wall);
-    const struct pq_syn proven = {p.slot, syn->seq, p.first, &syn->src};
-    return ok && pq_syns_take(h->syns, &proven, wall);
+        pq_syns_note_wrong(h->syns, &seg->src, !seg->has_ts, wall);
+    return ok && pq_syns_take(h->syns, out, wall);
 }
 
 /* ---- connections */
@@ -190,7 +172,7 @@ bool pq_connect_of_another(struct pq_hub *h, const struct pq_segment *seg)
 }
 
 /* A proven SYN: it is answered at the next pull; or another worker has done so. */
-static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_t first, pq_ns now)
+static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_t stamp, pq_ns now)
 {
     struct pq_flow_conf fc = {.local = syn->dst, .peer = syn->src, .link_len = h->conf.link_len};
     if (!h->ev->accept(h->ctx, syn, &fc))
@@ -203,13 +185,14 @@ static enum pq_drop call(struct pq_hub *h, const struct pq_segment *syn, uint32_
     *c = (struct pq_caller){.hub = h,
                             .peer = syn->src,
                             .local = syn->dst,
-                            .first = first,
+                            .first = stamp,
                             .last = syn->tsval,
+                            .last_at = now,
                             .opened = now};
     pq_list_init(&c->node);
     pq_list_init(&c->waiting);
     pq_session_flow(h, &c->flow, &fc);
-    c->flow.st.seq = pq_syns_number(h->syns, syn->seq, first);
+    c->flow.st.seq = pq_syns_number(h->syns, syn->seq, stamp);
     const struct pq_connect_conf host = host_of(h, &c->flow);
     pq_connect_server(&c->flow, &host, syn);
     draw_lead(h, &c->flow);
@@ -256,15 +239,32 @@ static enum pq_drop take_elsewhere(struct pq_hub *h, const struct pq_segment *se
     return PQ_DROP_ELSEWHERE;
 }
 
-/* The caller repeats his SYN, as one whose answer was lost does: at its times, and once each. */
-static enum pq_drop call_again(struct pq_caller *c, const struct pq_segment *syn)
+/* One of the SYN's own times, and later than the last one. */
+static bool is_later(const struct pq_caller *c, const struct pq_segment *syn)
 {
     bool later = false;
     for (unsigned i = 0; i < PQ_SYN_TIMES; i++)
         later = later || (syn->has_ts && syn->tsval == c->first + pq_syn_after(syn->seq, i) &&
                           (int32_t)(syn->tsval - c->last) > 0);
-    if (!later || c->flow.st.seq != c->flow.conn.first + 1)
+    return later;
+}
+
+/* Without time stamps nothing tells a repetition from a recording but that there are few, some time
+ * apart, while nobody has shown that he has heard the answer. */
+static bool is_again(const struct pq_caller *c, const struct pq_segment *syn, pq_ns now)
+{
+    return !syn->has_ts && c->again < PQ_SYNS - 1 && now >= c->last_at + AGAIN_MIN &&
+           c->flow.conn.una == c->flow.conn.first;
+}
+
+/* The caller repeats his SYN, as one whose answer was lost does: at its times, and once each. */
+static enum pq_drop call_again(struct pq_caller *c, const struct pq_segment *syn, pq_ns now)
+{
+    const bool good = c->flow.conn.plain ? is_again(c, syn, now) : is_later(c, syn);
+    if (!good || c->flow.st.seq != c->flow.conn.first + 1)
         return PQ_DROP_REPLAY;
+    c->again++;
+    c->last_at = now;
     c->last = syn->tsval;
     c->flow.st.ts_echo = syn->tsval;
     if (pq_list_empty(&c->waiting))
@@ -298,7 +298,7 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     const uint16_t kind = seg->flags & (PQ_TCP_SYN | PQ_TCP_ACK | PQ_TCP_RST | PQ_TCP_FIN);
     struct pq_session *s = NULL;
     struct pq_flow *f = find_flow(h, seg, &s);
-    uint32_t first;
+    struct pq_syn proven;
     if (!seg->sound) /* a kernel answers none such, either */
         return PQ_DROP_NO_PAYLOAD;
     if (f && (kind != PQ_TCP_SYN || !h->ring[0].syn_key)) {
@@ -318,13 +318,13 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
         return c || pq_leave_take(h, seg, now) ? PQ_DROP_NONE : take_elsewhere(h, seg);
     }
     if (c && seg->seq + 1 == c->flow.st.ack)
-        return call_again(c, seg);
-    if (!h->ring[0].syn_key || !seg->has_ts || !may_answer(h, seg, &first))
+        return call_again(c, seg, now);
+    if (!h->ring[0].syn_key || !may_answer(h, seg, &proven))
         return PQ_DROP_NO_PAYLOAD;
     if (c)
         caller_free(c); /* it has begun anew from the same port */
     pq_leave_forget(h, &seg->src, &seg->dst);
-    return call(h, seg, first, now);
+    return call(h, seg, proven.stamp, now);
 }
 
 void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now)
@@ -384,6 +384,32 @@ static pq_ns syn_turn(const struct pq_hub *h, pq_ns now)
     return (own > h->syn_ms ? own : h->syn_ms + turns) * PQ_MS;
 }
 
+/* The same where there is none: no two of a program make the same choice, while there are enough.
+ */
+static uint32_t next_choice(struct pq_hub *h)
+{
+    const uint32_t turns = h->conf.turns ? h->conf.turns : 1;
+    if (!h->syn_choice)
+        h->syn_choice = 1 + (uint32_t)pq_rng_u64(h->rng) % PQ_PROOF_CHOICES;
+    return h->syn_choice++ % (PQ_PROOF_CHOICES / turns) * turns + h->conf.turn;
+}
+
+/* What the first SYN begins with, at *at: it may be that this is not yet. */
+static uint32_t first_number(struct pq_session *s, const struct pq_flow *f, pq_ns *at, pq_ns now)
+{
+    struct pq_hub *h = s->hub;
+    struct pq_mask *key = s->syn_key ? s->syn_key : s->train_key;
+    const uint64_t slot = h->ev->wall(h->ctx) / PQ_SYN_SLOT;
+    *at = now;
+    if (f->conn.plain)
+        return pq_proof_plain(key, next_choice(h), slot);
+    *at = syn_turn(h, now);
+    if (*at > now)
+        return 0;
+    h->syn_ms = *at / PQ_MS;
+    return pq_proof_stamped(key, pq_flow_tsval(f, *at), slot);
+}
+
 static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 {
     struct pq_hub *h = s->hub;
@@ -399,12 +425,10 @@ static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *sl
         return false;
     }
     if (!c->syns) {
-        c->due = at = syn_turn(h, now);
+        first = first_number(s, f, &at, now);
+        c->due = at;
         if (at > now)
             return false;
-        h->syn_ms = at / PQ_MS;
-        first = pq_connect_proof(s->syn_key ? s->syn_key : s->train_key, pq_flow_tsval(f, at),
-                                 h->ev->wall(h->ctx) / PQ_SYN_SLOT);
     }
     pq_connect_ask(f, slot, first, at);
     h->stats.tx_packets++;

@@ -2,7 +2,7 @@
 #include "tunnel/describe.h"
 
 #include "base/hash.h"
-#include "tunnel/syns.h"
+#include "tunnel/proof.h"
 #include "tunnel/tunnel_internal.h"
 
 #include <inttypes.h>
@@ -132,17 +132,6 @@ static void put_tcp(const struct pq_segment *s, struct pq_described *o)
         pq_described_add(o, " ts %" PRIu32 "/%" PRIu32, s->tsval, s->tsecr);
 }
 
-static bool proves(struct pq_mask *key, const struct pq_segment *syn, uint64_t wall)
-{
-    uint64_t slots[2];
-    pq_syns_slots(wall, slots);
-    for (unsigned i = 0; i < 2 * PQ_SYN_TIMES; i++)
-        if (pq_connect_proof(key, syn->tsval - pq_syn_after(syn->seq, i / 2), slots[i % 2]) ==
-            syn->seq)
-            return true;
-    return false;
-}
-
 static void describe_bare(struct pq_describe *d, struct pq_described_way *w,
                           const struct pq_segment *s, uint64_t wall, struct pq_described *o)
 {
@@ -157,7 +146,8 @@ static void describe_bare(struct pq_describe *d, struct pq_described_way *w,
         .src = w->src, .dst = w->dst, .used = true, .syn = true, .first = s->seq};
     if (!d->syn_key || (s->flags & PQ_TCP_ACK))
         return;
-    const bool ok = proves(d->syn_key, s, wall);
+    struct pq_syn proven;
+    const bool ok = pq_proof_check(d->syn_key, s, wall, &proven);
     o->kind = ok ? "TCP: SYN that proves the key" : "TCP: SYN that proves nothing";
     pq_described_add(o, ": the SYN %s", ok ? "proves the key" : "proves nothing, or is late");
 }

@@ -69,7 +69,8 @@ static bool fill_slot(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     const size_t tail = s->sec ? PQ_SEAL_TAIL : h->crypt_tail;
     uint8_t *p = slot->buf + PQ_SLOT_HEAD + h->fec_head + head;
     size_t cap = (size_t)(slot->buf + PQ_SLOT_SIZE - p) - tail;
-    const size_t around = head + (s->fec_tx ? h->fec_head : 0) + tail + s->flow.ip_len + PQ_TCP_LEN;
+    const size_t around =
+        head + (s->fec_tx ? h->fec_head : 0) + tail + s->flow.ip_len + pq_flow_tcp_len(&s->flow);
     if (s->half && s->credit < cap + around)
         cap = s->credit > around ? s->credit - around : 0;
     size_t n = fill_inner(s, &p, cap, now);
@@ -113,7 +114,7 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
         return 0;
     while (n < max && fill_slot(s, &slots[n], now)) {
         spans[n] = (struct pq_span){slots[n].buf + slots[n].off, slots[n].len};
-        s->wire_out += slots[n++].len + (size_t)s->flow.ip_len + PQ_TCP_LEN;
+        s->wire_out += slots[n++].len + s->flow.ip_len + pq_flow_tcp_len(&s->flow);
     }
     if (s->sec)
         pq_secure_seal(s, spans, n);

@@ -342,7 +342,7 @@ static enum pq_drop on_count(struct pq_session *s, unsigned i, struct pq_rd *r, 
 static size_t packet_of(const struct train *t, const struct answer *a)
 {
     const bool syn = !t->connected && a->flags & PQ_TCP_SYN;
-    return (size_t)a->size + t->flow.ip_len + (syn ? PQ_TCP_SYN_LEN : PQ_TCP_LEN);
+    return (size_t)a->size + t->flow.ip_len + (syn ? PQ_TCP_SYN_LEN : pq_flow_tcp_len(&t->flow));
 }
 
 /* Whether the answer may go: it is not longer than what came, nor than the link and the connection
@@ -354,7 +354,7 @@ static bool may_answer(struct pq_session *s, const struct train *t, const struct
     const size_t n = packet_of(t, a);
     if (n > t->credit || (h->conf.link_mtu && n > h->conf.link_mtu) ||
         pq_connect_room(&t->flow) < a->size ||
-        (t->connected && a->size + PQ_TCP_OPTIONS > t->flow.conn.peer_mss))
+        (t->connected && a->size + pq_flow_tcp_len(&t->flow) - 20 > t->flow.conn.peer_mss))
         return false;
     struct pq_rate *r = &h->train_answers;
     pq_rate_refill(r, ANSWERS_MAX, now);

@@ -218,7 +218,7 @@ static enum pq_drop write_answer(struct pq_hub *h, struct pq_reply *r, struct pq
                                  const struct pq_shake_context *about, size_t came)
 {
     const struct pq_said what = {.ciphers = pq_aead_ready(), .id = new_id(h), .abilities = r->able};
-    const size_t heads = r->flow.ip_len + (size_t)PQ_TCP_LEN + r->flow.conn.lead_len;
+    const size_t heads = r->flow.ip_len + pq_flow_tcp_len(&r->flow) + r->flow.conn.lead_len;
     const size_t most = came > heads ? came - heads : 0;
     uint8_t buf[PQ_DGRAM_MAX];
     struct pq_buf out = {buf, most < h->conf.mtu ? most : h->conf.mtu, 0};

@@ -150,9 +150,9 @@ static void session_free(struct pq_session *s)
 size_t pq_hub_datagram_max(const struct pq_hub *h, const struct pq_flow *f)
 {
     size_t head = pq_flow_overhead(f), least = h->mtu_min, most = h->conf.mtu;
-    if (f->conn.state == PQ_CONNECT_OPEN && f->conn.peer_mss < most + PQ_TCP_OPTIONS)
-        most = f->conn.peer_mss > PQ_TCP_OPTIONS + least ? (size_t)f->conn.peer_mss - PQ_TCP_OPTIONS
-                                                         : least;
+    const size_t options = pq_flow_tcp_len(f) - 20, mss = f->conn.peer_mss;
+    if (f->conn.state == PQ_CONNECT_OPEN && mss < most + options)
+        most = mss > options + least ? mss - options : least;
     if (!h->conf.link_mtu || most + head <= h->conf.link_mtu)
         return most;
     return h->conf.link_mtu > head + least ? h->conf.link_mtu - head : least;

@@ -23,8 +23,8 @@ struct slot { /* open addressing; 0 = free */
 
 struct network { /* from which clients have come; 0 = free */
     uint64_t key, seen;
-    uint64_t slot; /* in which there were ... */
-    uint32_t wrong, answered;
+    uint64_t slot;               /* in which there were ... */
+    uint32_t wrong[2], answered; /* wrong: those with time stamps, those without */
 };
 
 struct pq_syns {
@@ -35,7 +35,7 @@ struct pq_syns {
     uint64_t least;       /* earlier slots are over, or of before the start */
     struct slot slots[2]; /* by the slot's number modulo 2 */
     uint64_t wrong_slot;
-    uint32_t wrong; /* SYNs in it that have proven nothing, of networks that are not known */
+    uint32_t wrong[2]; /* SYNs in it that have proven nothing, of networks that are not known */
     struct network known[PQ_SYNS_KNOWN];
 };
 
@@ -153,24 +153,28 @@ void pq_syns_know(struct pq_syns *s, const struct pq_addr *from, uint64_t wall)
 
 /* ---- what is answered */
 
+static const uint32_t wrong_most[2] = {PQ_SYNS_WRONG, PQ_SYNS_WRONG_PLAIN};
+static const uint32_t wrong_each[2] = {PQ_SYNS_EACH, PQ_SYNS_EACH_PLAIN};
+
 /* Wrong ones until now, in the slot that runs. */
-static uint32_t *wrong(struct pq_syns *s, uint64_t slot)
+static uint32_t *wrong(struct pq_syns *s, uint64_t slot, bool plain)
 {
     if (s->wrong_slot != slot) {
         s->wrong_slot = slot;
-        s->wrong = 0;
+        memset(s->wrong, 0, sizeof s->wrong);
     }
-    return &s->wrong;
+    return &s->wrong[plain];
 }
 
-void pq_syns_note_wrong(struct pq_syns *s, const struct pq_addr *from, uint64_t wall)
+void pq_syns_note_wrong(struct pq_syns *s, const struct pq_addr *from, bool plain, uint64_t wall)
 {
     uint64_t valid[2];
     pq_syns_slots(wall, valid);
     pthread_mutex_lock(&s->lock);
     struct network *known = network(s, from, valid[1]);
-    uint32_t *n = known && known->wrong < PQ_SYNS_EACH ? &known->wrong : wrong(s, valid[1]);
-    *n += *n < PQ_SYNS_WRONG;
+    const bool own = known && known->wrong[plain] < wrong_each[plain];
+    uint32_t *n = own ? &known->wrong[plain] : wrong(s, valid[1], plain);
+    *n += *n < wrong_most[plain];
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -178,9 +182,10 @@ void pq_syns_note_wrong(struct pq_syns *s, const struct pq_addr *from, uint64_t 
  * are not known.  Wrong ones anybody can send in any network's name: where its share of them is
  * used up, it is as one that is not known. */
 static bool has_share(struct pq_syns *s, const struct network *n, const struct slot *t,
-                      uint64_t now)
+                      uint64_t now, bool plain)
 {
-    const bool guessed = (!n || n->wrong >= PQ_SYNS_EACH) && *wrong(s, now) >= PQ_SYNS_WRONG;
+    const bool guessed =
+        (!n || n->wrong[plain] >= wrong_each[plain]) && *wrong(s, now, plain) >= wrong_most[plain];
     return !guessed && (n ? n->answered < PQ_SYNS_EACH : t->unknown < PQ_SYNS_UNKNOWN);
 }
 
@@ -197,7 +202,7 @@ static bool take(struct pq_syns *s, const struct pq_syn *syn, uint64_t wall)
     struct network *from = network(s, syn->from, valid[1]);
     struct slot *t = slot_of(s, syn->slot);
     const uint64_t value = (uint64_t)syn->number << 32 | syn->stamp;
-    if (!has_share(s, from, t, valid[1]) || !remember(s, t, value ? value : 1))
+    if (!has_share(s, from, t, valid[1], syn->plain) || !remember(s, t, value ? value : 1))
         return false;
     if (from)
         from->answered++;

@@ -12,8 +12,11 @@
 #define PQ_SYNS_OF_SLOT 16384               /* more are not answered, ... */
 #define PQ_SYNS_UNKNOWN 8192                /* ... of them from networks that are not known */
 #define PQ_SYNS_WRONG   (UINT32_C(1) << 20) /* wrong ones, and none is for the rest of the slot */
-#define PQ_SYNS_KNOWN   4096                /* networks from which clients have come, ... */
-#define PQ_SYNS_EACH    1024                /* ... and what each may have of both in a slot */
+#define PQ_SYNS_WRONG_PLAIN                                                                        \
+    4096 /* the same of those without time stamps, which are guessed sooner */
+#define PQ_SYNS_KNOWN      4096 /* networks from which clients have come, ... */
+#define PQ_SYNS_EACH       1024 /* ... and what each may have of both in a slot, ... */
+#define PQ_SYNS_EACH_PLAIN 64   /* ... of wrong ones without time stamps */
 
 struct pq_addr;
 struct pq_syns;
@@ -31,6 +34,7 @@ struct pq_syn { /* that has proven itself */
     uint64_t slot;
     uint32_t number, stamp; /* its ISN; the time stamp that it went out with first */
     const struct pq_addr *from;
+    bool plain; /* it has no time stamps; stamp is 0 */
 };
 
 /* Whether it may be answered: not if one like it has been, if nobody can know, or if somebody
@@ -41,7 +45,7 @@ bool pq_syns_take(struct pq_syns *s, const struct pq_syn *syn, uint64_t wall);
 uint32_t pq_syns_number(const struct pq_syns *s, uint32_t number, uint32_t stamp);
 
 /* One has come from there that proves nothing. */
-void pq_syns_note_wrong(struct pq_syns *s, const struct pq_addr *from, uint64_t wall);
+void pq_syns_note_wrong(struct pq_syns *s, const struct pq_addr *from, bool plain, uint64_t wall);
 
 /* A client has come from there who has the keys: what others send does not shut out this network
  * (IPv4: 24 bits, IPv6: 48).  Of more than PQ_SYNS_KNOWN those are forgotten from which nobody has

@@ -286,7 +286,8 @@ struct pq_hub {
     pq_ns quiet_at; /* ... and what is on its way has come then */
     struct pq_syns *syns, *own_syns;
     pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
-    uint64_t junk_slot, syn_ms;          /* client: when the last SYN went */
+    uint64_t junk_slot, syn_ms; /* client: when the last SYN went; ... */
+    uint32_t syn_choice;        /* ... of those without time stamps, the next one; 0 = none yet */
     struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
     struct pq_rate train_answers;        /* server [12.10] */
     size_t n_measures;
@@ -432,8 +433,6 @@ pq_ns pq_move_unanswered_at(const struct pq_session *s);
 /* connect.c: connections as others see them [12.9] */
 int pq_connect_init(struct pq_hub *h); /* 0 or PQ_ENOMEM */
 void pq_connect_fini(struct pq_hub *h);
-/* The number of a SYN with this time stamp. */
-uint32_t pq_connect_proof(struct pq_mask *key, uint32_t stamp, uint64_t slot);
 void pq_connect_begin(struct pq_hub *h, struct pq_flow *f, pq_ns now); /* client: by a SYN */
 /* A segment without data, from whomever. */
 enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);

@@ -42,12 +42,14 @@ static uint32_t syn_time(const struct pq_connect *c)
 
 static const struct {
     uint8_t ttl, scale;
-    uint16_t window; /* the first one */
+    uint16_t window; /* the first one; 0 = whole segments */
+    uint32_t then;   /* the next one, in whole segments, not less; 0 = the same */
     bool linear;     /* SYNs go again each second */
+    bool plain;      /* without time stamps */
 } systems[PQ_SYSTEMS] = {
-    [PQ_SYSTEM_ANDROID] = {64, 9, 65535, false},
-    [PQ_SYSTEM_WINDOWS] = {128, 2, 8192, false},
-    [PQ_SYSTEM_APPLE] = {64, 6, 65535, true},
+    [PQ_SYSTEM_ANDROID] = {64, 9, 65535, 0, false, false},
+    [PQ_SYSTEM_WINDOWS] = {128, 8, 0, 262144, false, true},
+    [PQ_SYSTEM_APPLE] = {64, 6, 65535, 0, true, false},
 };
 
 uint8_t pq_system_ttl(enum pq_system s)
@@ -72,6 +74,7 @@ static void init(struct pq_flow *f, const struct pq_connect_conf *c)
     f->conn = (struct pq_connect){.scale = scale_for(c->rmem), .mss = c->mss};
     f->conn.system = c->system;
     f->conn.linear = c->system ? systems[c->system].linear : c->linear;
+    f->conn.plain = systems[c->system].plain;
     if (c->system)
         f->conn.scale = systems[c->system].scale;
     f->conn.own_scale = f->conn.scale;
@@ -167,7 +170,9 @@ void pq_connect_server(struct pq_flow *f, const struct pq_connect_conf *c,
 {
     init(f, c);
     f->conn.state = PQ_CONNECT_OPEN;
-    first_window(&f->conn, c->mss > 12 ? c->mss - 12U : 0);
+    f->conn.plain = !syn->has_ts;
+    const uint16_t stamps = syn->has_ts ? 12 : 0;
+    first_window(&f->conn, c->mss > stamps ? (uint32_t)c->mss - stamps : 0);
     read_syn(f, syn);
     f->conn.first = f->st.seq;
     f->conn.una = f->st.seq;
@@ -209,7 +214,7 @@ void pq_connect_note_answered(struct pq_flow *f, pq_ns now)
 {
     f->st.seq = f->conn.first + 1;
     f->st.sent = true;
-    pq_connect_sent(f, pq_flow_tsval(f, now), now);
+    pq_connect_sent(f, pq_flow_tsval(f, now), 0, now);
     scaled_window(&f->conn);
     f->conn.round_ts = f->conn.told;
 }
@@ -232,7 +237,7 @@ static bool acked(struct pq_flow *f, const struct pq_segment *s)
 static bool note_answer(struct pq_connect *c, const struct pq_segment *s)
 {
     if ((s->flags & (PQ_TCP_SYN | PQ_TCP_ACK | PQ_TCP_RST)) != (PQ_TCP_SYN | PQ_TCP_ACK) ||
-        !c->syns || s->ack != c->first + 1 || !s->has_ts || c->n_answers >= PQ_ANSWERS)
+        !c->syns || s->ack != c->first + 1 || s->has_ts == c->plain || c->n_answers >= PQ_ANSWERS)
         return false;
     for (unsigned i = 0; i < c->n_answers; i++)
         if (c->answers[i].seq == s->seq)
@@ -283,8 +288,9 @@ static bool answered(struct pq_flow *f, const struct pq_segment *s)
     if (!note_answer(c, s))
         return false;
     read_syn(f, s);
-    if (c->window < SPACE_FIRST / 2) /* such a system tells more from now on */
-        first_window(c, c->mss);
+    const uint32_t then = systems[c->system].then;
+    if (then && c->mss)
+        c->window = (then + c->mss - 1) / c->mss * c->mss & ~((UINT32_C(1) << c->scale) - 1);
     scaled_window(c);
     c->state = PQ_CONNECT_OPEN;
     c->una = c->first + 1;
@@ -320,14 +326,13 @@ bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s)
 }
 
 /* How long own packets take to the peer, as far as it has changed: the clocks of both are
- * different, and one of them is a little faster. */
-static void note_way(struct pq_connect *c, const struct pq_segment *s)
+ * different, and one of them is a little faster.  `at`: by that clock whose time stamps come. */
+static void note_way(struct pq_connect *c, uint32_t way, uint32_t at)
 {
-    const uint32_t way = s->tsval - s->tsecr;
-    if (!c->way_known || s->tsval - c->way_ts > WAY_KEPT) {
+    if (!c->way_known || at - c->way_ts > WAY_KEPT) {
         c->way = c->way_known ? c->way_next : way;
         c->way_next = way;
-        c->way_ts = s->tsval;
+        c->way_ts = at;
         c->way_known = true;
     }
     if ((int32_t)(way - c->way_next) < 0)
@@ -362,10 +367,10 @@ static uint32_t each(const struct pq_connect *c)
 }
 
 /* Once a round trip: as many times what came in it as the sender may need for the next ones. */
-static void widen(struct pq_connect *c, const struct pq_segment *s, uint32_t fresh)
+static void widen(struct pq_connect *c, bool told, uint32_t fresh)
 {
     c->round += fresh;
-    if (!s->has_ts || (int32_t)(s->tsecr - c->round_ts) < 0)
+    if (!told || (int32_t)(c->echo - c->round_ts) < 0)
         return;
     const uint32_t wanted =
         c->round < c->window_max / GROW ? GROW * c->round : c->window_max; /* no overflow */
@@ -392,18 +397,35 @@ static void owe(struct pq_flow *f, uint32_t fresh)
     c->owed_since = 0;
 }
 
+/* Whether it tells when something was sent that it answers: by the time stamp that comes back, or
+ * because it acknowledges what was marked. */
+static bool echoed(struct pq_connect *c, const struct pq_segment *s)
+{
+    if (c->plain) {
+        if (!c->marked || !(s->flags & PQ_TCP_ACK) || (int32_t)(s->ack - c->mark) < 0)
+            return false;
+        c->echo = c->mark_ts;
+        c->marked = false;
+        c->echo_new = true;
+        return true;
+    }
+    if (!s->has_ts)
+        return false;
+    if (s->tsecr != c->echo) { /* again, it tells when it was sent alone */
+        note_way(c, s->tsval - s->tsecr, s->tsval);
+        c->echo_new = true;
+    }
+    c->echo = s->tsecr;
+    return true;
+}
+
 void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fresh)
 {
     struct pq_connect *c = &f->conn;
     if (c->state != PQ_CONNECT_OPEN)
         return;
     acked(f, s);
-    if (s->has_ts && s->tsecr != c->echo) { /* again, it tells when it was sent alone */
-        note_way(c, s);
-        c->echo_new = true;
-    }
-    widen(c, s, fresh);
-    c->echo = s->tsecr;
+    widen(c, echoed(c, s), fresh);
     owe(f, fresh);
 }
 
@@ -413,9 +435,14 @@ bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s)
     return s->flags & PQ_TCP_ACK && s->ack - from <= f->st.seq - from;
 }
 
-void pq_connect_sent(struct pq_flow *f, uint32_t tsval, pq_ns now)
+void pq_connect_sent(struct pq_flow *f, uint32_t tsval, size_t bytes, pq_ns now)
 {
     struct pq_connect *c = &f->conn;
+    if (c->plain && bytes && !c->marked) {
+        c->mark = f->st.seq;
+        c->mark_ts = tsval;
+        c->marked = true;
+    }
     c->told = tsval;
     c->owed = c->n_points = 0;
     c->owed_since = 0;
@@ -437,6 +464,16 @@ uint32_t pq_connect_room(const struct pq_flow *f)
     return c->state == PQ_CONNECT_OPEN && left > 0 ? (uint32_t)left : 0;
 }
 
+static void note_rtt(struct pq_connect *c, uint32_t stamp)
+{
+    const uint32_t rtt = stamp - c->echo + 1;
+    if (!c->rtt_min || rtt < c->rtt_min)
+        c->rtt_min = rtt;
+    if (c->plain) /* there and back together is all that is known */
+        note_way(c, rtt, stamp);
+    c->echo_new = false;
+}
+
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
 {
     struct pq_connect *c = &f->conn;
@@ -446,13 +483,10 @@ pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
         return now;
     if (c->again)
         return c->sent_at + ACK_AGAIN;
-    if (!c->owed_since) {
+    if (!c->owed_since)
         c->owed_since = now;
-        const uint32_t rtt = pq_flow_tsval(f, now) - c->echo + 1;
-        if (c->echo_new && (!c->rtt_min || rtt < c->rtt_min))
-            c->rtt_min = rtt;
-        c->echo_new = false;
-    }
+    if (c->echo_new)
+        note_rtt(c, pq_flow_tsval(f, now));
     const bool near = c->rtt_min && c->rtt_min <= NEAR;
     if (c->owed <= (near ? c->mss : each(c)))
         return c->owed_since + ACK_LATEST;

@@ -37,7 +37,7 @@ enum pq_connected {
 enum pq_system {                 /* whose SYN a client sends */
                  PQ_SYSTEM_HOST, /* Linux with this host's settings */
                  PQ_SYSTEM_ANDROID,
-                 PQ_SYSTEM_WINDOWS,
+                 PQ_SYSTEM_WINDOWS, /* whose connections have no time stamps */
                  PQ_SYSTEM_APPLE,
                  PQ_SYSTEMS,
 };
@@ -65,6 +65,7 @@ struct pq_connect { /* part of a flow */
     bool again;   /* owes one, though nothing new has come: the peer repeats himself */
     uint8_t syns; /* that went out */
     bool linear;  /* as in the configuration */
+    bool plain;   /* there are no time stamps, on either side */
     uint8_t scale, peer_scale;
     uint16_t mss, peer_mss;
     uint32_t syn_ts; /* time stamp of the first SYN, ... */
@@ -86,6 +87,8 @@ struct pq_connect { /* part of a flow */
     uint32_t una, edge; /* up to where the peer has acknowledged, and lets this side send */
     uint32_t window, window_max;
     uint32_t told;            /* the last own time stamp */
+    uint32_t mark, mark_ts;   /* plain: the end of what went at that time; ... */
+    bool marked;              /* ... nobody has acknowledged it yet */
     uint32_t echo;            /* the own time stamp that came back last, for the ... */
     bool echo_new;            /* ... first time, and ... */
     uint32_t rtt_min;         /* ... the least time that one took, ms; 0 = not known */
@@ -147,8 +150,8 @@ void pq_connect_settle(struct pq_flow *f, const struct pq_segment *s);
 /* Whether who sends this has seen the answer to the SYN: it acknowledges numbers of this side. */
 bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s);
 
-/* Called with each packet that is forged. */
-void pq_connect_sent(struct pq_flow *f, uint32_t tsval, pq_ns now);
+/* Called with each packet that is forged, with so many bytes of payload. */
+void pq_connect_sent(struct pq_flow *f, uint32_t tsval, size_t bytes, pq_ns now);
 
 /* What was heard is owed an acknowledgement even if nothing new came: the peer repeats itself. */
 void pq_connect_repeated(struct pq_flow *f);

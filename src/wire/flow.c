@@ -182,47 +182,64 @@ static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, p
     out->scale = c->scale;
     f->st.sent = true;
     f->st.seq += (uint32_t)bytes + (flags & (PQ_TCP_SYN | PQ_TCP_FIN) ? 1 : 0);
-    pq_connect_sent(f, out->tsval, now);
+    pq_connect_sent(f, out->tsval, bytes, now);
 }
 
-/* Of a SYN, as systems order them, and where scale and time stamps are in them. */
+/* Of a SYN, as systems order them, and where scale and time stamps are in them; 0: there are none.
+ */
 static const struct syn_options {
     uint8_t len, scale, stamps;
     uint8_t bytes[PQ_TCP_SYN_MAX - 20];
 } syn_options[PQ_SYSTEMS] = {
     [PQ_SYSTEM_HOST] = {20, 19, 8, {2, 4, 0, 0, 4, 2, 8, 10, [16] = 1, 3, 3}},
     [PQ_SYSTEM_ANDROID] = {20, 19, 8, {2, 4, 0, 0, 4, 2, 8, 10, [16] = 1, 3, 3}},
-    [PQ_SYSTEM_WINDOWS] = {20, 7, 12, {2, 4, 0, 0, 1, 3, 3, 0, 4, 2, 8, 10}},
+    [PQ_SYSTEM_WINDOWS] = {12, 7, 0, {2, 4, 0, 0, 1, 3, 3, 0, 1, 1, 4, 2}},
     [PQ_SYSTEM_APPLE] = {24, 7, 12, {2, 4, 0, 0, 1, 3, 3, 0, 1, 1, 8, 10, [20] = 4, 2, 0, 0}},
 };
 
-static size_t tcp_len_of(const struct pq_flow *f, uint16_t flags)
+/* What this host answers a SYN with that has no time stamps. */
+static const struct syn_options plain_answer = {12, 11, 0, {2, 4, 0, 0, 1, 1, 4, 2, 1, 3, 3}};
+
+static const struct syn_options *syn_options_of(const struct pq_flow *f)
 {
-    return flags & PQ_TCP_SYN ? 20U + syn_options[f->conn.system].len : PQ_TCP_LEN;
+    const bool answers = f->conn.plain && f->conn.system == PQ_SYSTEM_HOST;
+    return answers ? &plain_answer : &syn_options[f->conn.system];
 }
 
-/* Returns where the time stamps are. */
-static uint8_t *put_syn_options(const struct pq_flow *f, uint8_t *o, const struct numbers *v)
+size_t pq_flow_tcp_len(const struct pq_flow *f)
 {
-    const struct syn_options *s = &syn_options[f->conn.system];
-    memcpy(o, s->bytes, s->len);
-    pq_put_be16(o + 2, v->mss);
-    o[s->scale] = v->scale;
-    return o + s->stamps;
+    return f->conn.plain ? 20 : PQ_TCP_LEN;
+}
+
+static size_t tcp_len_of(const struct pq_flow *f, uint16_t flags)
+{
+    return flags & PQ_TCP_SYN ? 20U + syn_options_of(f)->len : pq_flow_tcp_len(f);
+}
+
+/* Returns where the time stamps are, or NULL. */
+static uint8_t *put_options(const struct pq_flow *f, uint8_t *o, bool syn, const struct numbers *v)
+{
+    if (syn) {
+        const struct syn_options *s = syn_options_of(f);
+        memcpy(o, s->bytes, s->len);
+        pq_put_be16(o + 2, v->mss);
+        o[s->scale] = v->scale;
+        return s->stamps ? o + s->stamps : NULL;
+    }
+    if (f->conn.plain)
+        return NULL;
+    pq_put_be32(o, 0x0101080a); /* NOP NOP timestamps */
+    return o + 4;
 }
 
 static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const struct numbers *v)
 {
-    const bool syn = flags & PQ_TCP_SYN;
     const size_t len = tcp_len_of(f, flags);
-    uint8_t *ts = t + 24;
-    if (syn) {
-        ts = put_syn_options(f, t + 20, v);
-    } else {
-        pq_put_be32(t + 20, 0x0101080a); /* NOP NOP timestamps */
+    uint8_t *ts = put_options(f, t + 20, flags & PQ_TCP_SYN, v);
+    if (ts) {
+        pq_put_be32(ts, v->tsval);
+        pq_put_be32(ts + 4, v->tsecr);
     }
-    pq_put_be32(ts, v->tsval);
-    pq_put_be32(ts + 4, v->tsecr);
     pq_put_be16(t, f->sport);
     pq_put_be16(t + 2, f->dport);
     pq_put_be32(t + 4, v->seq);

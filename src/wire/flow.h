@@ -108,6 +108,9 @@ bool pq_flow_can_run(const struct pq_flow *f);
  * PQ_RUN_MAX bytes together. */
 void pq_flow_craft_run(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns now);
 
+/* Bytes of the TCP header of its packets with data. */
+size_t pq_flow_tcp_len(const struct pq_flow *f);
+
 /* Most bytes of IP and TCP header that a packet has: what the link MTU must hold besides the
  * datagram.  Counts the longer header of packets with SYN, since the peer may ask for them. */
 size_t pq_flow_overhead(const struct pq_flow *f);

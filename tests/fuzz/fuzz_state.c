@@ -17,7 +17,7 @@ static void syns(FILE *f)
     struct pq_syns *s;
     const struct pq_addr from = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 1}};
     const uint64_t slot = 5, wall = slot * PQ_SYN_SLOT;
-    const struct pq_syn syn = {slot, 1, 2, &from};
+    const struct pq_syn syn = {slot, 1, 2, &from, false};
     FUZZ_CHECK(pq_syns_new(&s, 0, 1) == 0);
     pq_syns_read(s, f);
     const bool ok = pq_syns_take(s, &syn, wall);

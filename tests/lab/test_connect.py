@@ -13,7 +13,7 @@ import packets
 import paqet
 import udp
 from case import Failure, add, expect, test
-from lab import Host, Lab, Process, wait_until
+from lab import Capture, Host, Lab, Process, wait_until
 from packets import ACK, SYN
 from paqet import PORT, Settings
 from routed import Routed
@@ -25,6 +25,8 @@ from test_survive import expect_download, start_download
 
 LOOK = "network:\n  tcp:\n    look: {}\n"
 MOVED = "goes on from port"
+WINDOWS = "connect\n    os: windows"
+KERNEL_PORT = PORT + 1
 
 
 def start_server(keys: Keys, look: str = "plausible", extra: str = "") -> Process:
@@ -313,10 +315,10 @@ for _look in ("plausible", "connect"):
 # ---- who gets an answer
 
 
-def record(lab: Lab, keys: Keys) -> list[packets.Segment]:
+def record(lab: Lab, keys: Keys, look: str = "connect") -> list[packets.Segment]:
     """All packets of a client from its SYN on."""
     capture = lab.sniff(f"tcp dst port {PORT}", 2000)
-    client = start_client(keys, client_port=CLIENT_PORT)
+    client = start_client(keys, look, client_port=CLIENT_PORT)
     paqet.wait_working(lab)
     client.stop()
     frames = capture.stop()
@@ -335,12 +337,15 @@ def connect(host: Host, address: str) -> bool:
         return True
 
 
-def from_stranger(lab: Lab, recorded: list[packets.Segment]) -> list[bytes]:
+def from_stranger(
+    lab: Lab, recorded: list[packets.Segment], port: int = PORT
+) -> list[bytes]:
     """The same packets, from the third host's address, with right checksums."""
     forge = packets.Forger(lab.x.mac, lab.s.mac, lab.x.ip4, lab.s.ip4)
     frames = []
     for segment in recorded:
         tcp = bytearray(segment.frame[34:])
+        tcp[2:4] = struct.pack("!H", port)
         tcp[16:18] = b"\0\0"
         pseudo = socket.inet_aton(lab.x.ip4) + socket.inet_aton(lab.s.ip4)
         pseudo += struct.pack("!BBH", 0, 6, len(tcp))
@@ -349,7 +354,7 @@ def from_stranger(lab: Lab, recorded: list[packets.Segment]) -> list[bytes]:
     return frames
 
 
-def answers_nothing(how: str) -> None:
+def answers_nothing(how: str, look: str = "connect") -> None:
     """To a scanner, and to a recording, from its own address and another: while the server runs, and
     after it was stopped, or killed, and started again; whoever comes new is let in, if it can be."""
     with Lab(third=True) as lab:
@@ -357,7 +362,7 @@ def answers_nothing(how: str) -> None:
         keys.know_all()
         lab.origin()
         server = start_server(keys)
-        recorded = record(lab, keys)
+        recorded = record(lab, keys, look)
         if how == "killed":
             server.kill()
         elif how == "stopped":
@@ -384,6 +389,41 @@ def answers_nothing(how: str) -> None:
 
 for _how in ("running", "stopped", "killed"):
     add(f"connect_strangers_{_how}", functools.partial(answers_nothing, _how), timed=True)
+_run = functools.partial(answers_nothing, "running", WINDOWS)
+add("connect_strangers_as_windows", _run, timed=True)
+
+
+def answers_as_kernel(look: str) -> None:
+    """The server's SYN+ACK has the window and options with which its own kernel answers this SYN."""
+    with Lab(third=True) as lab:
+        keys = Keys(lab)
+        keys.know_all()
+        start_server(keys)
+        both = lab.sniff(f"tcp port {PORT} and tcp[tcpflags] & tcp-syn != 0", 200)
+        client = start_client(keys, look)
+        client.wait_log("has the right key", 5)
+        client.stop()
+        ours, syn = both.stop()  # what came to the client, then what came to the server
+        listener = lab.s.listen(lab.s.ip4, KERNEL_PORT, lambda connection: connection.close())
+        answers = Capture([lab.x], f"tcp src port {KERNEL_PORT}", 200)
+        (frame,) = from_stranger(lab, [syn], KERNEL_PORT)
+        Stranger(lab).send(frame)
+        time.sleep(0.3)
+        kernel = answers.stop()[0]
+        listener.close()
+        expect(kernel.flags == ours.flags == SYN | ACK, f"flags: {ours.flags}, {kernel.flags}")
+        mine, its = (hide_stamps(answer.frame[34:]) for answer in (ours, kernel))
+        expect(mine == its, f"answered by {mine.hex()}, by the kernel {its.hex()}")
+
+
+def hide_stamps(tcp: bytes) -> bytes:
+    """What is the same in each SYN+ACK of a system: lengths, flags, window, options."""
+    at = tcp.find(b"\x08\x0a", 20)
+    return tcp[12:16] + (tcp[20 : at + 2] + tcp[at + 10 :] if at >= 0 else tcp[20:])
+
+
+for _look, _name in (("connect", "host"), (WINDOWS, "windows")):
+    add(f"connect_answers_as_kernel_{_name}", functools.partial(answers_as_kernel, _look))
 
 
 @test(timed=True)

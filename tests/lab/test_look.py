@@ -178,7 +178,7 @@ def look_connect_as(system: str, name: str, ttl: int) -> None:
 
 add("look_connect_as_android", partial(look_connect_as, "android", "Linux 2.2.x-3.x", 64))
 add("look_connect_as_apple", partial(look_connect_as, "apple", "Mac OS X", 64))
-add("look_connect_as_windows", partial(look_connect_as, "windows", "Windows 7 or 8", 128))
+add("look_connect_as_windows", partial(look_connect_as, "windows", "Windows NT kernel", 128))
 
 
 # ---- Go peers

@@ -285,7 +285,7 @@ static void clock_was_ahead(void **state)
     for (uint32_t n = 1; wall < right + hour; wall += 10000, n++) {
         pq_syns_slots(wall, slots);
         const struct pq_addr from = {.port = 1};
-        const struct pq_syn syn = {slots[1], n, n, &from};
+        const struct pq_syn syn = {slots[1], n, n, &from, false};
         if (pq_syns_take(s, &syn, wall))
             break;
     }
@@ -422,7 +422,7 @@ static void through_a_flood(void **state)
         }
         world_run(w, WORLD_T0 + PQ_SEC, NULL);
         for (uint32_t i = 0; i < PQ_SYNS_WRONG; i++)
-            pq_syns_note_wrong(syns, &stranger, WORLD_WALL + w->now / PQ_MS);
+            pq_syns_note_wrong(syns, &stranger, false, WORLD_WALL + w->now / PQ_MS);
         world_connect(w, 40002);
         world_run(w, w->now + PQ_SEC, NULL);
         assert_int_equal(w->end[CLIENT].secured, 2 * before);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_syns.c - which SYNs a server answers, and that it never does so twice [12.9]. */
+#include "tunnel/proof.h"
 #include "tunnel/tunnel_internal.h"
 #include "unit.h"
 #include "vectors.h"
@@ -15,7 +16,7 @@ static const struct pq_addr stranger = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 1}}
 
 static bool take(struct pq_syns *s, uint64_t slot, uint32_t number, uint32_t stamp, uint64_t wall)
 {
-    const struct pq_syn syn = {slot, number, stamp, &stranger};
+    const struct pq_syn syn = {slot, number, stamp, &stranger, false};
     return pq_syns_take(s, &syn, wall);
 }
 
@@ -101,10 +102,10 @@ static void guesses(void **state)
     (void)state;
     struct pq_syns *s = memory();
     for (uint32_t i = 0; i < PQ_SYNS_WRONG - 1; i++)
-        pq_syns_note_wrong(s, &stranger, WALL);
+        pq_syns_note_wrong(s, &stranger, false, WALL);
     assert_true(take(s, SLOT, 1, 1, WALL));
-    pq_syns_note_wrong(s, &stranger, WALL);
-    pq_syns_note_wrong(s, &stranger, WALL);
+    pq_syns_note_wrong(s, &stranger, false, WALL);
+    pq_syns_note_wrong(s, &stranger, false, WALL);
     assert_false(take(s, SLOT, 2, 2, WALL + LATE - 1));
     assert_true(take(s, SLOT, 2, 2, WALL + LATE));
     pq_syns_free(&s);
@@ -121,7 +122,7 @@ static struct pq_addr net(uint32_t n)
 
 static bool take_from(struct pq_syns *s, const struct pq_addr *from, uint32_t number)
 {
-    const struct pq_syn syn = {SLOT, number, 1, from};
+    const struct pq_syn syn = {SLOT, number, 1, from, false};
     return pq_syns_take(s, &syn, WALL);
 }
 
@@ -146,10 +147,10 @@ static void shares(void **state)
     assert_int_equal(each, PQ_SYNS_EACH);
     assert_true(take_from(s, &b, number++));
     for (uint32_t i = 0; i < 2 * PQ_SYNS_WRONG; i++)
-        pq_syns_note_wrong(s, &stranger, WALL);
+        pq_syns_note_wrong(s, &stranger, false, WALL);
     assert_true(take_from(s, &b, number++));
     for (uint32_t i = 0; i < PQ_SYNS_EACH; i++)
-        pq_syns_note_wrong(s, &b, WALL);
+        pq_syns_note_wrong(s, &b, false, WALL);
     assert_false(take_from(s, &b, number++));
     assert_true(take_from(s, &six, number++));
     for (uint32_t i = 100; i < 120; i++) {
@@ -160,9 +161,63 @@ static void shares(void **state)
     }
     assert_int_equal(unknown + each + rest + 3, PQ_SYNS_OF_SLOT);
     assert_true(take(s, SLOT + 1, 1, 1, WALL + LATE)); /* the next one has shares of its own */
-    const struct pq_syn next = {SLOT + 1, 5, 5, &b};
+    const struct pq_syn next = {SLOT + 1, 5, 5, &b, false};
     assert_true(pq_syns_take(s, &next, WALL + LATE));
     pq_syns_free(&s);
+}
+
+/* Those without time stamps are guessed sooner, so fewer wrong ones end it for them; the others
+ * go on. */
+static void plain_guesses(void **state)
+{
+    (void)state;
+    struct pq_syns *s = memory();
+    const struct pq_addr a = net(1);
+    struct pq_syn syn = {SLOT, 1, 0, &stranger, true}, known = {SLOT, 1, 0, &a, true};
+    pq_syns_know(s, &a, WALL);
+    for (uint32_t i = 0; i < PQ_SYNS_WRONG_PLAIN - 1; i++)
+        pq_syns_note_wrong(s, &stranger, true, WALL);
+    assert_true(pq_syns_take(s, &syn, WALL));
+    assert_false(pq_syns_take(s, &syn, WALL));
+    pq_syns_note_wrong(s, &stranger, true, WALL);
+    syn.number = known.number = 2;
+    assert_false(pq_syns_take(s, &syn, WALL));
+    assert_true(take(s, SLOT, 3, 3, WALL));
+    for (uint32_t i = 0; i < PQ_SYNS_EACH_PLAIN; i++) {
+        known.number++;
+        assert_true(pq_syns_take(s, &known, WALL));
+        pq_syns_note_wrong(s, &a, true, WALL);
+    }
+    known.number++;
+    assert_false(pq_syns_take(s, &known, WALL));
+    assert_true(take_from(s, &a, 99));
+    syn.slot++;
+    assert_true(pq_syns_take(s, &syn, WALL + LATE));
+    pq_syns_free(&s);
+}
+
+/* How many of all numbers are good: the figure that the bound above stands on. */
+static void plain_odds(void **state)
+{
+    (void)state;
+    const uint8_t key[PQ_MASK_KEY_LEN] = {7};
+    struct pq_mask *m;
+    struct pq_segment syn = {0};
+    struct pq_syn got;
+    unsigned good = 0;
+    assert_int_equal(pq_mask_new(&m, key), 0);
+    for (uint32_t i = 0; i < PQ_PROOF_CHOICES; i++) {
+        syn.seq = pq_proof_plain(m, i, SLOT);
+        assert_true(pq_proof_check(m, &syn, WALL, &got));
+        assert_true(pq_proof_check(m, &syn, WALL + PQ_SYN_SLOT, &got));
+        assert_false(pq_proof_check(m, &syn, WALL + 2 * PQ_SYN_SLOT, &got));
+    }
+    for (uint32_t i = 0; i < 1U << 21; i++) {
+        syn.seq = i * 2654435761U;
+        good += pq_proof_check(m, &syn, WALL, &got);
+    }
+    assert_in_range(good, 1, 16); /* 2^-19 of them: 4 */
+    pq_mask_free(&m);
 }
 
 /* Few wrong ones in the name of a network do not shut it out; all that there may be do. */
@@ -173,10 +228,10 @@ static void in_its_name(void **state)
     const struct pq_addr a = net(1);
     pq_syns_know(s, &a, WALL);
     for (uint32_t i = 0; i < PQ_SYNS_EACH + 5000; i++)
-        pq_syns_note_wrong(s, &a, WALL);
+        pq_syns_note_wrong(s, &a, false, WALL);
     assert_true(take_from(s, &a, 1));
     for (uint32_t i = 5000; i < PQ_SYNS_WRONG; i++)
-        pq_syns_note_wrong(s, &a, WALL);
+        pq_syns_note_wrong(s, &a, false, WALL);
     assert_false(take_from(s, &a, 2));
     assert_false(take_from(s, &stranger, 3));
     pq_syns_free(&s);
@@ -192,7 +247,7 @@ static void networks_are_bounded(void **state)
         pq_syns_know(s, &a, WALL + i);
     }
     for (uint32_t i = 0; i < PQ_SYNS_WRONG; i++)
-        pq_syns_note_wrong(s, &stranger, WALL);
+        pq_syns_note_wrong(s, &stranger, false, WALL);
     unsigned last = 0, first = 0;
     for (uint32_t i = 0; i < 1000; i++) {
         const struct pq_addr old = net(i), young = net(49000 + i);
@@ -260,7 +315,7 @@ static void networks_kept(void **state)
     assert_int_equal(pq_syns_new(&s, WALL, 99), 0);
     assert_int_equal(read_text(s, text, n), 0);
     for (uint32_t i = 0; i < PQ_SYNS_WRONG; i++)
-        pq_syns_note_wrong(s, &stranger, WALL);
+        pq_syns_note_wrong(s, &stranger, false, WALL);
     assert_false(take_from(s, &other, 1));
     assert_true(take_from(s, &ali, 2));
     pq_syns_free(&s);
@@ -302,6 +357,27 @@ static uint8_t *bytes(const json_t *v, const char *name, size_t n)
     return p;
 }
 
+/* Of one kind or the other: that which has a time stamp. */
+static void expect_proof(struct pq_mask *m, const json_t *v)
+{
+    const bool plain = !json_object_get(v, "tsval");
+    const uint32_t of = (uint32_t)vec_int(v, plain ? "choice" : "tsval");
+    const uint64_t slot = (uint64_t)vec_int(v, "slot");
+    const uint32_t isn = (uint32_t)vec_int(v, "isn");
+    struct pq_segment syn = {.seq = isn, .has_ts = !plain, .tsval = of};
+    struct pq_syn got;
+    assert_int_equal(plain ? pq_proof_plain(m, of, slot) : pq_proof_stamped(m, of, slot), isn);
+    assert_true(pq_proof_check(m, &syn, slot * PQ_SYN_SLOT, &got));
+    assert_int_equal(got.slot, slot);
+    assert_int_equal(got.stamp, of * !plain);
+    assert_int_equal(got.plain, plain);
+    syn.has_ts = plain;
+    assert_false(pq_proof_check(m, &syn, slot * PQ_SYN_SLOT, &got));
+    syn.has_ts = !plain;
+    syn.seq ^= 1U << 20;
+    assert_false(pq_proof_check(m, &syn, slot * PQ_SYN_SLOT, &got));
+}
+
 /* What is in a SYN, as another implementation computes it. */
 static void vectors(void **state)
 {
@@ -320,9 +396,7 @@ static void vectors(void **state)
         uint8_t *server = bytes(v, "public", 32);
         struct pq_mask *m;
         assert_int_equal(pq_shake_syn(shake, server, &m), 0);
-        assert_int_equal(
-            pq_connect_proof(m, (uint32_t)vec_int(v, "tsval"), (uint64_t)vec_int(v, "slot")),
-            vec_int(v, "isn"));
+        expect_proof(m, v);
         pq_mask_free(&m);
         free(server);
     }
@@ -335,12 +409,13 @@ static void vectors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slots),       cmocka_unit_test(once),
-        cmocka_unit_test(start),       cmocka_unit_test(bounded),
-        cmocka_unit_test(kept),        cmocka_unit_test(networks_kept),
-        cmocka_unit_test(other_texts), cmocka_unit_test(vectors),
-        cmocka_unit_test(guesses),     cmocka_unit_test(shares),
-        cmocka_unit_test(in_its_name), cmocka_unit_test(networks_are_bounded),
+        cmocka_unit_test(slots),         cmocka_unit_test(once),
+        cmocka_unit_test(plain_guesses), cmocka_unit_test(plain_odds),
+        cmocka_unit_test(start),         cmocka_unit_test(bounded),
+        cmocka_unit_test(kept),          cmocka_unit_test(networks_kept),
+        cmocka_unit_test(other_texts),   cmocka_unit_test(vectors),
+        cmocka_unit_test(guesses),       cmocka_unit_test(shares),
+        cmocka_unit_test(in_its_name),   cmocka_unit_test(networks_are_bounded),
     };
     return ut_run(tests);
 }

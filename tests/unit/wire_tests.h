@@ -2,6 +2,7 @@
 /* wire_tests.h - the groups of test_wire; each returns its failures. */
 #ifndef PQ_TESTS_WIRE_TESTS_H
 #define PQ_TESTS_WIRE_TESTS_H
+int wire_acks(void);
 int wire_connect(void);
 int wire_ip(void);
 int wire_look(void);
