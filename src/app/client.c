@@ -8,10 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A server takes only so many half-open sessions of one user. */
-#define AT_ONCE  8  /* sessions of a worker that begin together, ... */
-#define APART_MS 30 /* ... and the others one after the other */
-
 static void on_stop(struct pq_worker *w)
 {
     struct client_worker *cw = w->role;
@@ -82,15 +78,25 @@ static int open_worker(struct client *cl, unsigned id)
     return 0;
 }
 
+unsigned pq_client_handshakes(const struct client_worker *cw)
+{
+    unsigned n = 0;
+    for (const struct link *k = cw->links; k < cw->links + cw->n_links; k++) {
+        const struct lease *l = k->ses ? pq_session_user(k->ses) : NULL;
+        n += l && l->by_keys && !pq_session_secure(k->ses);
+    }
+    return n;
+}
+
 static int start_worker(struct client_worker *cw)
 {
     const bool probe = cw->cl->probe.conf != NULL;
     int e = 0;
     for (unsigned i = 0; !e && i < cw->n_links; i++) {
-        if (i < AT_ONCE)
+        if (i < CLIENT_AT_ONCE)
             e = pq_client_connect(&cw->links[i]);
         else
-            pq_client_connect_later(&cw->links[i], (i + 1 - AT_ONCE) * APART_MS);
+            pq_client_connect_later(&cw->links[i], (i + 1 - CLIENT_AT_ONCE) * CLIENT_APART_MS);
     }
     if (!e && probe)
         pq_probe_start(&cw->cl->probe, cw);

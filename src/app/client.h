@@ -285,7 +285,16 @@ extern const struct pq_hub_events pq_client_hub_events;
 /* Opens a session in this place.  Returns 0 or an error, which was reported. */
 int pq_client_connect(struct link *k);
 
-/* Does so in so many ms; until then the place has no session, and gets none for a request. */
+/* A server takes only so many half-open sessions of one user: as a worker starts so many handshakes
+ * are under way, and the next ones follow each other by so many ms. */
+#define CLIENT_AT_ONCE  8
+#define CLIENT_APART_MS 30
+
+/* The worker's sessions that are to have keys and have none yet. */
+unsigned pq_client_handshakes(const struct client_worker *cw);
+
+/* Does so in so many ms, or when fewer than CLIENT_AT_ONCE handshakes are under way; until then the
+ * place has no session, and gets none for a request. */
 void pq_client_connect_later(struct link *k, unsigned ms);
 
 /* Whether the session goes to a server that has no way any more: see `server` of its lease. */

@@ -281,7 +281,11 @@ static void change_look(const struct lease *l)
 static void on_reconnect(uv_timer_t *t)
 {
     struct link *k = t->data;
-    k->waits = false;
+    k->waits = k->waits && pq_client_handshakes(k->cw) >= CLIENT_AT_ONCE;
+    if (k->waits) {
+        uv_timer_start(t, on_reconnect, CLIENT_APART_MS, 0);
+        return;
+    }
     k->cw->w.now = pq_clock();
     if (!k->ses && pq_client_connect(k))
         uv_timer_start(t, on_reconnect, UINT64_C(5) * RECONNECT_MS, 0);

@@ -205,6 +205,21 @@ static enum pq_drop check_client(struct pq_hub *h, struct pq_reply *r)
                : PQ_DROP_STAMP;
 }
 
+/* An answer to an earlier message of this handshake is about to leave, for which the client waits
+ * as well: one for each of his messages would use up his share while a disk is slow, and he would
+ * get answers of which nothing is known any more. */
+static bool is_waiting(const struct pq_hub *h, const struct pq_reply *r)
+{
+    for (struct pq_list *i = h->answers.next; i != &h->answers; i = i->next) {
+        const struct pq_reply *at = PQ_OF(i, struct pq_reply, waiting);
+        if (at->kind == r->kind && same_tuple(at, &r->peer, &r->local) &&
+            at->said.instance == r->said.instance && at->said.conv == r->said.conv &&
+            memcmp(at->said.from, r->said.from, sizeof r->said.from) == 0)
+            return true;
+    }
+    return false;
+}
+
 static uint8_t *copy_of(const uint8_t *p, size_t n)
 {
     uint8_t *q = malloc(n);
@@ -283,6 +298,8 @@ static enum pq_drop answer(struct pq_hub *h, struct pq_reply *r, const struct pq
         return d;
     if (r->kind == PQ_KIND_KEYS)
         d = check_client(h, r);
+    if (!d && r->kind == PQ_KIND_KEYS && is_waiting(h, r))
+        d = PQ_DROP_RATE;
     if (!d)
         d = prepare(h, r, a->seg, s);
     if (!d)

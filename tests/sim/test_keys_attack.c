@@ -130,6 +130,63 @@ static void disk_is_full(void **state)
     pq_stamps_free(&stamps);
 }
 
+/* A disk on which something is safe only so much later. */
+struct disk {
+    struct pq_stamps *stamps;
+    pq_ns late;
+    size_t n, safe;
+    struct {
+        uint64_t ticket;
+        pq_ns at;
+    } taken[8192];
+};
+
+static void run_with_disk(struct world *w, struct disk *d, pq_ns until)
+{
+    while (w->now < until) {
+        char text[8192];
+        FILE *f = fmemopen(text, sizeof text, "w");
+        assert_non_null(f);
+        assert_true(d->n < sizeof d->taken / sizeof d->taken[0]);
+        assert_true(pq_stamps_write(d->stamps, f, &d->taken[d->n].ticket));
+        fclose(f);
+        d->taken[d->n++].at = w->now + d->late;
+        for (; d->safe < d->n && d->taken[d->safe].at <= w->now; d->safe++)
+            pq_stamps_note_kept(d->stamps, d->taken[d->safe].ticket);
+        world_run(w, w->now + 5 * PQ_MS, NULL);
+    }
+}
+
+/* Many sessions of one user, as his client begins them, while the disk is slow: whoever gets an
+ * answer is known to the server afterwards. */
+static void disk_is_slow(void **state)
+{
+    (void)state;
+    static const pq_ns late[] = {50 * PQ_MS, 300 * PQ_MS, 550 * PQ_MS, 3 * PQ_SEC};
+    for (unsigned k = 0; k < sizeof late / sizeof late[0]; k++) {
+        struct world_conf c = world_keyed(20 * PQ_MS);
+        struct disk d = {.late = late[k]};
+        assert_int_equal(pq_stamps_new(&d.stamps, (const uint8_t(*)[32])world_public[CLIENT], 1),
+                         0);
+        pq_stamps_keep(d.stamps, never, NULL);
+        c.hub[SERVER].own.stamps = d.stamps;
+        struct world *w = world_new(&c, ut_seed("disk is slow"));
+        const unsigned at_once = k < 3 ? 40 : 8; /* else more are under way than are kept */
+        for (unsigned i = 1; i < 40; i++) {
+            do
+                run_with_disk(w, &d, i < 8 ? 0 : w->now + 30 * PQ_MS);
+            while (i >= w->end[CLIENT].secured + at_once);
+            world_connect(w, (uint16_t)(40000 + i));
+        }
+        run_with_disk(w, &d, w->now + 2 * d.late + 4 * PQ_SEC);
+        assert_int_equal(w->end[CLIENT].secured, 40);
+        assert_int_equal(pq_hub_sessions(w->end[SERVER].hub), 40);
+        w->sloppy = true;
+        world_free(w);
+        pq_stamps_free(&d.stamps);
+    }
+}
+
 /* A user who opens session after session on one tuple has eight. */
 static void many_on_a_tuple(void **state)
 {
@@ -192,6 +249,7 @@ int main(void)
         cmocka_unit_test(recording_uses_up_nothing),
         cmocka_unit_test(answers_are_spoiled),
         cmocka_unit_test(disk_is_full),
+        cmocka_unit_test(disk_is_slow),
         cmocka_unit_test(many_on_a_tuple),
         cmocka_unit_test(frames_at_once),
         cmocka_unit_test(small_mtu),
