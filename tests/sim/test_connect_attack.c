@@ -96,13 +96,15 @@ static void forged_answers(void **state)
     static const struct {
         uint16_t window, mss;
     } forged[] = {{65160, 1460}, {0, 1460}, {1000, 1460}, {65160, 1}, {65160, 200}};
-    for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
+    const size_t n = sizeof forged / sizeof forged[0];
+    for (size_t i = 0; i < 2 * n; i++) {
         struct world_conf c = connecting(40 * PQ_MS);
+        c.hub[CLIENT].system = i < n ? PQ_SYSTEM_HOST : PQ_SYSTEM_WINDOWS;
         struct world *w = world_new(&c, ut_seed("forged answers"));
         w->tap = keep_syn;
         world_run(w, WORLD_T0 + 45 * PQ_MS, NULL);
         assert_non_null(kept);
-        forge_answer(w, 0x12345678, forged[i].window, forged[i].mss);
+        forge_answer(w, 0x12345678, forged[i % n].window, forged[i % n].mss);
         assert_true(world_run(w, WORLD_T0 + 400 * PQ_MS, is_secured));
         world_open(w, 500000, 500000);
         assert_true(world_run(w, w->now + 10 * PQ_SEC, world_closed));
