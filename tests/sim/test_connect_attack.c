@@ -314,6 +314,69 @@ static void clocks(void **state)
     }
 }
 
+/* ---- acknowledgements that the client has not sent */
+
+static void put_ack(struct world *w, uint32_t ack)
+{
+    struct pq_slot slot = {.buf = calloc(1, PQ_SLOT_SIZE), .off = PQ_SLOT_HEAD};
+    struct pq_flow forger = w->ses->flow;
+    assert_non_null(slot.buf);
+    forger.st.ack = ack;
+    pq_connect_ack(&forger, &slot, w->now);
+    world_inject(w, SERVER, slot.buf + slot.off, slot.len, 0);
+    free(slot.buf);
+}
+
+enum { NOBODY, ALL_HAS_COME, NOTHING_COMES, KINDS };
+
+/* How long 20 Mbit at 40 Mbit/s and 2 % of loss take, while somebody says so each millisecond. */
+static pq_ns download(unsigned kind, uint64_t *packets)
+{
+    struct world_conf c = connecting(20 * PQ_MS);
+    for (int i = 0; i < 2; i++) {
+        c.link[i].rate = 5000000;
+        c.link[i].queue = 100000;
+        c.link[i].loss = 20;
+        c.hub[i].kcp.congestion = PQ_CONGESTION_BBR;
+    }
+    struct world *w = world_new(&c, ut_seed("forged acknowledgements"));
+    w->end[CLIENT].stays = true;
+    assert_true(world_run(w, w->now + 3 * PQ_SEC, is_secured));
+    world_run(w, w->now + PQ_SEC, NULL);
+    const pq_ns began = w->now;
+    world_open(w, 1000, 5000000);
+    while (!world_run(w, w->now + PQ_MS, world_closed)) {
+        const struct pq_session *s = server_of(w, w->ses);
+        assert_true(w->now < began + 20 * PQ_SEC);
+        if (kind == ALL_HAS_COME)
+            put_ack(w, s->flow.st.seq);
+        else if (kind == NOTHING_COMES)
+            put_ack(w, s->flow.conn.una);
+    }
+    const pq_ns took = w->now - began;
+    world_check(w);
+    assert_int_equal(w->end[CLIENT].ended, 0);
+    *packets = w->end[SERVER].packets;
+    finish(w);
+    return took;
+}
+
+/* Nobody seals them: so they end nothing, stop nothing, and bring nothing about. */
+static void forged_acks(void **state)
+{
+    (void)state;
+    uint64_t alone, packets;
+    const pq_ns took = download(NOBODY, &alone);
+    printf("%.2f s, %llu packets\n", (double)took / (double)PQ_SEC, (unsigned long long)alone);
+    for (unsigned kind = ALL_HAS_COME; kind < KINDS; kind++) {
+        const pq_ns t = download(kind, &packets);
+        printf("%u: %.2f s, %llu packets\n", kind, (double)t / (double)PQ_SEC,
+               (unsigned long long)packets);
+        assert_true(t < took + took / 4);
+        assert_true(packets < alone + alone / 8);
+    }
+}
+
 /* ---- ends */
 
 static bool is_over(const struct world *w)
@@ -439,6 +502,7 @@ int main(void)
         cmocka_unit_test(through_a_flood),
         cmocka_unit_test(forged_answers),
         cmocka_unit_test(many_forged_answers),
+        cmocka_unit_test(forged_acks),
         cmocka_unit_test(no_configured_flags),
         cmocka_unit_test(clock_was_ahead),
         cmocka_unit_test(foreign_fins),
