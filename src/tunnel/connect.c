@@ -127,11 +127,20 @@ struct pq_flow *pq_connect_caller(struct pq_hub *h, const struct pq_addr *peer,
     return c && c->answered ? &c->flow : NULL;
 }
 
-/* Nothing came of it: where the handshake was done, the connection ends as others do. */
+/* Of this worker, or another. */
+static bool has_session(const struct pq_caller *c)
+{
+    struct pq_hub *h = c->hub;
+    return pq_session_on(h, &c->peer, &c->local, NULL) ||
+           pq_homes_elsewhere(h->conf.homes, &c->peer, c->local.port, h->conf.worker) >= 0;
+}
+
+/* Nothing came of it: where the handshake was done, the connection ends as others do; but not where
+ * a session has begun of which somebody kept from the server that it knows the connection. */
 static void give_up(struct pq_caller *c)
 {
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): as in pq_list_pop */
-    if (c->answered && c->flow.conn.una != c->flow.conn.first)
+    if (c->answered && c->flow.conn.una != c->flow.conn.first && !has_session(c))
         pq_leave(c->hub, &c->flow, true);
     caller_free(c);
 }

@@ -117,9 +117,8 @@ static void forged_answers(void **state)
     }
 }
 
-static void many_to(struct world *w, uint32_t n)
+static void many_forged(struct world *w, uint32_t n)
 {
-    w->tap = keep_syn;
     pq_session_wake(w->ses);
     assert_true(world_run(w, w->now + PQ_SEC, asked));
     for (uint32_t i = 1; i <= n; i++)
@@ -144,7 +143,8 @@ static void many_forged_answers(void **state)
                 world_run(w, w->now + PQ_SEC, NULL);
                 w->ses->watch.move_at = w->now;
             }
-            many_to(w, n);
+            w->tap = keep_syn;
+            many_forged(w, n);
             assert_int_equal(w->ses->moves, moves);
             world_open(w, 500000, 500000);
             assert_true(world_run(w, w->now + 10 * PQ_SEC, world_closed));
@@ -155,6 +155,45 @@ static void many_forged_answers(void **state)
             finish(w);
         }
     }
+}
+
+/* Who has the client acknowledge another SYN+ACK, and acknowledges the server's in its name, brings
+ * no end about of the connection that begins all the same. */
+static unsigned fins;
+
+static bool acknowledge(struct world *w, unsigned from, struct link_packet *k)
+{
+    const uint8_t *tcp = k->p + TCP;
+    keep_syn(w, from, k);
+    fins += from == SERVER && tcp[13] & PQ_TCP_FIN;
+    if (from != SERVER || tcp[13] != (PQ_TCP_SYN | PQ_TCP_ACK))
+        return true;
+    struct link_packet *a = link_packet_new(kept->p, kept->len);
+    pq_put_be32(a->p + TCP + 4, pq_be32(tcp + 8));
+    pq_put_be32(a->p + TCP + 8, pq_be32(tcp + 4) + 1);
+    a->p[TCP + 13] = PQ_TCP_ACK;
+    put_checksum(a->p, a->len);
+    world_inject(w, SERVER, a->p, a->len, 0);
+    link_packet_free(a);
+    return true;
+}
+
+static void no_end_beside(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed("no end beside"));
+    assert_true(world_run(w, w->now + PQ_SEC, is_secured));
+    world_run(w, w->now + 15 * PQ_SEC, NULL);
+    w->tap = acknowledge;
+    fins = 0;
+    w->ses->watch.move_at = w->now;
+    many_forged(w, 1);
+    assert_int_equal(w->ses->moves, 1);
+    const unsigned before = fins; /* of the tuple that it has left */
+    world_run(w, w->now + 15 * PQ_SEC, NULL);
+    assert_int_equal(fins, before);
+    finish(w);
 }
 
 /* ---- another user, who has not seen the SYN+ACK, says that he goes on there, or measures */
@@ -502,6 +541,7 @@ int main(void)
         cmocka_unit_test(through_a_flood),
         cmocka_unit_test(forged_answers),
         cmocka_unit_test(many_forged_answers),
+        cmocka_unit_test(no_end_beside),
         cmocka_unit_test(forged_acks),
         cmocka_unit_test(no_configured_flags),
         cmocka_unit_test(clock_was_ahead),
