@@ -84,6 +84,7 @@ static void quic_conf(struct pq_hub_conf *h, const struct pq_conf *c)
                                     .window_max = (uint64_t)q->window_max,
                                     .max_streams = (uint32_t)q->streams,
                                     .datagrams = !q->no_datagrams,
+                                    .early = q->early,
                                     .idle = (pq_ns)q->idle * PQ_SEC,
                                     .keepalive = (pq_ns)q->keepalive * PQ_SEC,
                                     .cc = q->cubic ? PQ_QUIC_CUBIC : PQ_QUIC_BBR};

@@ -7,6 +7,7 @@
 #include "exit/tun_server.h"
 #include "tunnel/homes.h"
 #include "tunnel/replay.h"
+#include "tunnel/tickets.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -277,6 +278,7 @@ static void close_all(struct server *s)
     pq_decoy_free(&s->decoy);
     pq_ports_release(&s->ports);
     pq_server_keys_close(&s->keys);
+    pq_tickets_free(&s->tickets);
     pq_replay_free(&s->replay);
     pq_homes_free(&s->homes);
     pq_app_fini(&s->app);
@@ -290,6 +292,9 @@ static int make_common(struct server *s)
     int e = pq_replay_new(&s->replay, pq_rng_u64(&rng));
     if (!e && s->app.n_workers > 1)
         e = pq_homes_new(&s->homes, pq_rng_u64(&rng));
+    if (!e && s->app.hub.quic.early)
+        e = pq_tickets_new(&s->tickets, &rng);
+    s->app.hub.tickets = s->tickets;
     s->app.hub.replay = s->replay;
     s->app.hub.homes = s->homes;
     return e;

@@ -28,8 +28,9 @@ struct server {
     struct pq_net tun_nets[PQ_CONF_ROUTES_MAX + 2]; /* where clients' inner addresses are */
     struct pq_tun_user *tun_users;                  /* malloc'ed */
     struct pq_targets targets;
-    struct pq_replay *replay; /* common to all workers */
-    struct pq_homes *homes;   /* the same, if there are several */
+    struct pq_replay *replay;   /* common to all workers ... */
+    struct pq_tickets *tickets; /* ... as well; NULL: transport.quic.early is not set */
+    struct pq_homes *homes;     /* the same, if there are several */
     struct pq_server_keys keys;
     struct pq_decoy *decoy; /* NULL: strangers get no answer */
     struct pq_worker *w[SERVER_WORKERS_MAX];

@@ -82,6 +82,17 @@ static void check_key(struct pq_check *k, bool server)
                 "the other; paqet secret makes a good one");
 }
 
+/* Who may come early shows it by a ticket, which only those get who have the key. */
+static void check_early(struct pq_check *k)
+{
+    const struct pq_conf_quic *q = &k->c->quic;
+    if (q->early && q->open)
+        PQ_FAIL(
+            k, "transport.quic.early",
+            "transport.quic.early: is for transport.quic.auth: key alone: with auth: none anybody "
+            "could send a recorded request again; leave it out");
+}
+
 /* Keys of servers and users hold between two of our own kind, where nobody else is let in. */
 static void check_own_keys(struct pq_check *k)
 {
@@ -143,6 +154,7 @@ void pq_conf_check_quic(struct pq_check *k)
         "--quic");
 #endif
     check_key(k, server);
+    check_early(k);
     check_own_keys(k);
     check_others(k);
     check_windows(k, server);

@@ -148,7 +148,7 @@ struct pq_conf_kcp {
 struct pq_conf_quic {
     char *auth, *key, *congestion, *server_name;
     long mtu, idle, keepalive, streams, stream_window, stream_window_max, window, window_max;
-    bool enable_datagrams, skip_verify;
+    bool enable_datagrams, skip_verify, early;
     /* what follows */
     bool no_datagrams, cubic;
     bool open; /* auth: none */

@@ -168,6 +168,7 @@ static const struct pq_key keys[] = {
     INT("transport.quic.keep_alive_period", AT(quic.keepalive), 1, 60, 0),
     FLAG("transport.quic.enable_datagrams", AT(quic.enable_datagrams)),
     {"transport.quic.enable_0rtt", KEY_BOOL, NOWHERE, 0, 0, 0, USE_NONE},
+    FLAG("transport.quic.early", AT(quic.early)),
     FLAG("transport.quic.insecure_skip_verify", AT(quic.skip_verify)),
     STR("transport.quic.server_name", AT(quic.server_name)),
 

@@ -7,6 +7,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
+#include <string.h>
 
 /* From 1.17 on a datagram may not be larger than UDP lets it, so that the library's own window
  * cannot be held open any more (see quic_cc.c): there its own congestion control is used. */
@@ -59,6 +60,32 @@ static inline int pq_ngtcp2_reset(ngtcp2_conn *c, int64_t id, uint64_t code)
 {
     return ngtcp2_conn_shutdown_stream_write(c, id, code);
 }
+
+struct pq_ngtcp2_params { /* of a server, for 0-RTT */
+    ngtcp2_transport_params p;
+};
+
+static inline int pq_ngtcp2_keep_params(ngtcp2_conn *c, struct pq_ngtcp2_params *to)
+{
+    const ngtcp2_transport_params *p = ngtcp2_conn_get_remote_transport_params(c);
+    if (!p)
+        return -1;
+    to->p = *p;
+    memset(&to->p.version_info, 0, sizeof to->p.version_info); /* it points into the connection */
+    to->p.version_info_present = 0;
+    return 0;
+}
+
+static inline int pq_ngtcp2_use_params(ngtcp2_conn *c, const struct pq_ngtcp2_params *p)
+{
+    ngtcp2_conn_set_early_remote_transport_params(c, &p->p);
+    return 0;
+}
+
+static inline int pq_ngtcp2_early_rejected(ngtcp2_conn *c)
+{
+    return ngtcp2_conn_early_data_rejected(c);
+}
 #else
 #define PQ_NGTCP2_OLD_PATH const ngtcp2_path *old_path __attribute__((unused)),
 
@@ -93,6 +120,28 @@ static inline int pq_ngtcp2_stop(ngtcp2_conn *c, int64_t id, uint64_t code)
 static inline int pq_ngtcp2_reset(ngtcp2_conn *c, int64_t id, uint64_t code)
 {
     return ngtcp2_conn_shutdown_stream_write(c, 0, id, code);
+}
+
+struct pq_ngtcp2_params { /* of a server, for 0-RTT */
+    size_t n;
+    uint8_t p[256];
+};
+
+static inline int pq_ngtcp2_keep_params(ngtcp2_conn *c, struct pq_ngtcp2_params *to)
+{
+    const ngtcp2_ssize n = ngtcp2_conn_encode_0rtt_transport_params(c, to->p, sizeof to->p);
+    to->n = n > 0 ? (size_t)n : 0;
+    return n > 0 ? 0 : -1;
+}
+
+static inline int pq_ngtcp2_use_params(ngtcp2_conn *c, const struct pq_ngtcp2_params *p)
+{
+    return ngtcp2_conn_decode_and_set_0rtt_transport_params(c, p->p, p->n);
+}
+
+static inline int pq_ngtcp2_early_rejected(ngtcp2_conn *c)
+{
+    return ngtcp2_conn_tls_early_data_rejected(c);
 }
 #endif
 #endif

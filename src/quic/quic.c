@@ -18,8 +18,9 @@ static int check(const struct pq_quic_conf *c, const struct pq_quic_events *ev)
     const bool windows = c->stream_window && c->stream_window <= c->stream_window_max &&
                          c->window && c->window <= c->window_max;
     const bool someone = c->client || c->key || c->open, clock = !c->key || ev->wall;
-    return sizes && windows && someone && clock && c->workers && c->worker < c->workers &&
-                   c->workers <= 256
+    const bool tickets = !c->early || (c->key && !c->open && (c->client || c->ticket_key));
+    return sizes && windows && someone && clock && tickets && c->workers &&
+                   c->worker < c->workers && c->workers <= 256
                ? 0
                : PQ_EINVAL;
 }
@@ -45,6 +46,9 @@ int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
         return PQ_ENOMEM;
     e->conf = *conf;
     e->conf.key = NULL;
+    e->conf.ticket_key = NULL;
+    if (conf->ticket_key)
+        memcpy(e->ticket_key, conf->ticket_key, sizeof e->ticket_key);
     e->conf.server_name = NULL;
     e->keyed = conf->key != NULL;
     e->ev = ev;
@@ -218,6 +222,8 @@ int pq_quic_connect(struct pq_quic **out, struct pq_quic_end *e, const struct pq
         pq_rng_fill(e->rng, q->odcid.data, PQ_QUIC_FIRST_LEN);
     int r = pq_quic_tls(q, who);
     r = r ? r : pq_quic_start(q, NULL, NULL, now);
+    if (!r)
+        pq_quic_early_begin(q, who);
     if (r)
         pq_quic_free(&q);
     *out = q;
@@ -232,8 +238,17 @@ static void not_half(struct pq_quic *q)
     q->e->n_half--;
 }
 
+void pq_quic_say_ready(struct pq_quic *q)
+{
+    if (q->told)
+        return;
+    q->told = true;
+    q->e->ev->ready(q->user);
+}
+
 void pq_quic_proven(struct pq_quic *q)
 {
+    pq_quic_early_done(q);
     q->ready = true;
     q->confirmed = !q->e->conf.client;
     free(q->first_flight);
@@ -245,7 +260,7 @@ void pq_quic_proven(struct pq_quic *q)
     const char *name = gnutls_cipher_get_name(gnutls_cipher_get(q->tls));
     strncpy(q->cipher, name ? name : "", sizeof q->cipher - 1);
     pq_quic_window_refill(q);
-    q->e->ev->ready(q->user);
+    pq_quic_say_ready(q);
 }
 
 /* ---- and ends */
@@ -422,7 +437,8 @@ void pq_quic_stats(const struct pq_quic *q, struct pq_quic_stats *out)
                                   .heard = q->heard,
                                   .asked = q->ready ? quic_cc_waits_since(&q->cc) : q->asked,
                                   .cipher = q->cipher,
-                                  .keyed = q->ready && !q->plain};
+                                  .keyed = q->told && !q->plain,
+                                  .early = q->early_bytes};
     if (q->driven) {
         out->cwnd = q->cc.cc.cwnd;
         out->pace = q->cc.cc.pace;

@@ -23,24 +23,29 @@
 
 #include <stdbool.h>
 
-#define PQ_QUIC_KEY_LEN    32 /* of what all keys are made from [2.1] */
-#define PQ_QUIC_PSK_LEN    32
-#define PQ_QUIC_SEAL       36     /* what the outer seal adds to a datagram at most [13.2] */
-#define PQ_QUIC_SIZE_LEAST 1200   /* bytes of a datagram, once the handshake is done [13.9] */
-#define PQ_QUIC_SIZE_MIN   1236   /* before: an Initial of that, and its seal */
-#define PQ_QUIC_SIZE_MAX   1452   /* what peers read at most [7.1] */
-#define PQ_QUIC_ID_LEN     8      /* of the ids that this side gives out [13.4] */
-#define PQ_QUIC_FIRST_LEN  18     /* of the one that a client makes up [13.3] */
-#define PQ_QUIC_SECOND_LEN 32     /* of what a server tells somebody who has said a name [13.7] */
-#define PQ_QUIC_QUEUE_MAX  131072 /* bytes that wait in one stream for their turn, at first */
-#define PQ_QUIC_CLOCKS     UINT64_C(120000) /* ms by which a client's clock may be wrong [13.3] */
-#define PQ_QUIC_REMEMBER   (2 * PQ_QUIC_CLOCKS)
-#define PQ_QUIC_HALF_MAX   256 /* connections whose handshake is not done, then a random one goes */
-#define PQ_QUIC_HALF_RETRY 64  /* of those without a key: then by Retry only */
-#define PQ_QUIC_DGRAMS_MAX 256 /* datagrams that wait in a connection */
+#define PQ_QUIC_KEY_LEN     32 /* of what all keys are made from [2.1] */
+#define PQ_QUIC_PSK_LEN     32
+#define PQ_QUIC_SEAL        36     /* what the outer seal adds to a datagram at most [13.2] */
+#define PQ_QUIC_SIZE_LEAST  1200   /* bytes of a datagram, once the handshake is done [13.9] */
+#define PQ_QUIC_SIZE_MIN    1236   /* before: an Initial of that, and its seal */
+#define PQ_QUIC_SIZE_MAX    1452   /* what peers read at most [7.1] */
+#define PQ_QUIC_ID_LEN      8      /* of the ids that this side gives out [13.4] */
+#define PQ_QUIC_FIRST_LEN   18     /* of the one that a client makes up [13.3] */
+#define PQ_QUIC_SECOND_LEN  32     /* of what a server tells somebody who has said a name [13.7] */
+#define PQ_QUIC_QUEUE_MAX   131072 /* bytes that wait in one stream for their turn, at first */
+#define PQ_QUIC_CLOCKS      UINT64_C(120000) /* ms by which a client's clock may be wrong [13.3] */
+#define PQ_QUIC_REMEMBER    (2 * PQ_QUIC_CLOCKS)
+#define PQ_QUIC_HALF_MAX    256 /* connections whose handshake is not done, then a random one goes */
+#define PQ_QUIC_HALF_RETRY  64  /* of those without a key: then by Retry only */
+#define PQ_QUIC_DGRAMS_MAX  256 /* datagrams that wait in a connection */
+#define PQ_QUIC_TICKET_KEY  64
+#define PQ_QUIC_EARLY_MAX   16384 /* bytes of early packets in a connection [13.10] */
+/* A ticket counts so long, and, of those that a client gets in a chain of connections, the last. */
+#define PQ_QUIC_TICKET_LIFE (UINT64_C(6) * 3600 * PQ_SEC)
 
 struct pq_quic_end;
 struct pq_quic;
+struct pq_quic_ticket; /* of a client: what makes its next connection an early one */
 struct pq_quic_stream; /* owned by the connection; named by the user until pq_quic_stream_close */
 
 enum pq_quic_cc { PQ_QUIC_BBR, PQ_QUIC_CUBIC }; /* that of src/cc, or ngtcp2's own */
@@ -63,7 +68,11 @@ struct pq_quic_conf {
     bool datagrams;        /* takes them */
     pq_ns idle, keepalive; /* silence that ends a connection; PING interval, 0 = none */
     enum pq_quic_cc cc;
-    uint32_t max_conns;       /* server; more are not accepted */
+    uint32_t max_conns; /* server; more are not accepted */
+    /* Tickets are given and used [13.10]; then a server has a key for them, which all its ends have
+     * in common, and no two programs; copied. */
+    bool early;
+    const uint8_t *ticket_key;
     unsigned worker, workers; /* the number of this end among so many: goes into its ids [13.4] */
 };
 
@@ -71,8 +80,9 @@ struct pq_quic_path {
     struct pq_addr local, peer;
 };
 
-struct pq_quic_claim { /* what a server knows of who says to be somebody [13.7] */
-    uint8_t psk[PQ_QUIC_PSK_LEN];
+struct pq_quic_claim { /* what a server knows of who says to be somebody [13.7], or has a ticket */
+    bool named;        /* of a ticket: the client has a key; else no `second` */
+    uint8_t psk[PQ_QUIC_PSK_LEN];       /* of a ticket: its secret */
     uint8_t second[PQ_QUIC_SECOND_LEN]; /* to be told him */
     uint8_t mix[PQ_QUIC_PSK_LEN];       /* goes into all keys behind the handshake */
 };
@@ -102,6 +112,10 @@ struct pq_quic_events {
      * *claim, which is wiped by who asks; as a rule right before `accept`, else on a connection
      * that has a user.  Returns false: he is nobody.  NULL: all are. */
     bool (*psk)(void *ctx, struct pq_quic *q, struct pq_view identity, struct pq_quic_claim *claim);
+    /* Server, early: whether this ticket, the first thing that a client says, was given and has not
+     * come before, and its owner may still come; then *claim.  It is forgotten in any case.  As
+     * `psk`; right before `accept`. */
+    bool (*taken)(void *ctx, struct pq_quic *q, struct pq_view ticket, struct pq_quic_claim *claim);
     /* The wall clock, ms since 1970; asked only where there is a key. */
     uint64_t (*wall)(void *ctx);
     /* More bytes came than fit into the memory of a batch: use what was delivered. */
@@ -113,8 +127,14 @@ struct pq_quic_events {
      * keys behind the handshake.  Returns false: it is nothing good.  NULL: it never is. */
     bool (*second)(void *user, const uint8_t second[PQ_QUIC_SECOND_LEN],
                    uint8_t mix[PQ_QUIC_PSK_LEN]);
-    /* The handshake is done, the peer has the key (if one is needed), and is who it has said to be.
-     * Only now anything else of the connection happens. */
+    /* Server, early: the client gets this ticket, whose secret is to be remembered with who he is;
+     * nobody else has it, and nothing tells it but the ticket. */
+    void (*given)(void *user, struct pq_view ticket, const uint8_t secret[PQ_QUIC_PSK_LEN]);
+    /* Client, early: a ticket for another connection to this server, owned by who gets it. */
+    void (*ticket)(void *user, struct pq_quic_ticket *t);
+    /* The handshake is done, or early packets are the first that came, with a ticket; the peer has
+     * the key (if one is needed), and is who it has said to be. Only now anything else of the
+     * connection happens. */
     void (*ready)(void *user);
     /* The connection has ended.  No more events of it or its streams.  The owner calls
      * pq_quic_free, outside of events. */
@@ -189,10 +209,15 @@ struct pq_quic_peer { /* as whom a client wants to speak to the server */
         identity;         /* his TLS identity, at most 128 bytes; n == 0: as all who have the key */
     const uint8_t *psk;   /* 32 bytes; of all who have the key: NULL, that of the key [13.1] */
     const uint8_t *first; /* the first id of the connection, PQ_QUIC_FIRST_LEN bytes; NULL: any */
+    const struct pq_quic_ticket *ticket; /* of a connection before, with the same name; or NULL */
 };
 
+/* Frees a ticket, used or not: it counts once.  Sets *t to NULL; NULL does nothing. */
+void pq_quic_ticket_free(struct pq_quic_ticket **t);
+
 /* Client: begins a connection; `who` may be NULL, what it points to is copied.  Streams may be
- * opened and filled at once, they wait until the handshake is done.  Returns 0, PQ_ENOMEM or
+ * opened and filled at once, they wait until the handshake is done, or, with a ticket, some of it
+ * goes first; what the server has not taken goes again, in the same order.  Returns 0, PQ_ENOMEM or
  * PQ_ENOTSUP (the library refuses).  *out belongs to the caller. */
 int pq_quic_connect(struct pq_quic **out, struct pq_quic_end *e, const struct pq_quic_path *path,
                     const struct pq_quic_peer *who, void *user, pq_ns now);
@@ -257,6 +282,7 @@ struct pq_quic_stats {
     pq_ns asked;                /* since when something waits for an acknowledgement; 0 = nothing */
     const char *cipher;         /* static; "" before the handshake */
     bool keyed;                 /* the peer has proven the key */
+    size_t early;               /* bytes of early packets that were taken, or sent so far */
 };
 void pq_quic_stats(const struct pq_quic *q, struct pq_quic_stats *out);
 bool pq_quic_is_ready(const struct pq_quic *q); /* the handshake is done */

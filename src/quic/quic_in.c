@@ -22,12 +22,20 @@ void pq_quic_leave(struct pq_quic *q)
 
 /* ---- keys; how many arguments there are is ngtcp2's choice */
 
+/* A 0-RTT packet of version 1 (RFC 9000 17.2.3). */
+static bool is_early(const uint8_t *head)
+{
+    return (head[0] & 0xb0) == 0x90;
+}
+
 /* NOLINTNEXTLINE(readability-function-size) */
 static int encrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *ctx,
                    const uint8_t *plain, size_t n, const uint8_t *nonce, size_t n_nonce,
                    const uint8_t *head, size_t n_head)
 {
-    if (current && !(head[0] & 0x80))
+    if (current && is_early(head))
+        pq_quic_early_sent(current, n);
+    else if (current && !(head[0] & 0x80))
         quic_cc_sent(&current->cc, (struct pq_view){head, n_head}, (struct pq_view){plain, n},
                      current->now);
     return ngtcp2_crypto_encrypt_cb(to, aead, ctx, plain, n, nonce, n_nonce, head, n_head);
@@ -46,13 +54,15 @@ static int decrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_cry
         return NGTCP2_ERR_DECRYPT;
     }
     current->heard = current->now;
+    const struct pq_view frames = {to, n - aead->max_overhead};
+    if (is_early(head))
+        return pq_quic_early_takes(current, frames) ? 0 : NGTCP2_ERR_DECRYPT;
     if (head[0] & 0x80)
         return 0;
     if (current->unheard) { /* the first under keys that only the one has whom it has named */
         current->unheard = false;
         pq_quic_proven(current);
     }
-    const struct pq_view frames = {to, n - aead->max_overhead};
     if (!pq_quic_takes(current, frames))
         return NGTCP2_ERR_DECRYPT;
     quic_cc_received(&current->cc, frames, current->now);

@@ -65,6 +65,8 @@ struct pq_quic_end {
     struct pq_quic_seal tx, rx; /* the outer seal */
     uint8_t retry_key[32];
     uint64_t started; /* by the wall clock, ms */
+    uint8_t ticket_key[PQ_QUIC_TICKET_KEY];
+    gnutls_anti_replay_t anti_replay;
 
     gnutls_priority_t with_key, plain;
     gnutls_psk_server_credentials_t psk_server;
@@ -132,6 +134,12 @@ struct pq_quic_stream {
     bool remote;        /* the peer opened it */
 };
 
+struct pq_quic_ticket {
+    gnutls_datum_t session;
+    struct pq_ngtcp2_params params;
+    uint8_t secret[PQ_QUIC_PSK_LEN];
+};
+
 struct pq_quic {
     struct pq_quic_end *e;
     void *user;
@@ -153,12 +161,21 @@ struct pq_quic {
     bool mixed;      /* ... `mix` is known, ... */
     bool unheard;    /* ... and, server: nothing that shows it has come yet [13.7] */
     bool ready;      /* the handshake is done */
+    bool told;       /* the user knows that the peer is who it has said to be */
     bool confirmed;  /* no long headers any more */
     bool over;       /* no more events */
     bool gone;       /* nothing more to send either */
     bool close_owed; /* CONNECTION_CLOSE goes out with the next pull */
     bool ping;       /* something that asks for an acknowledgement does */
     bool asks_path;  /* client: whether it may go on over another path */
+    bool unwanted;   /* server: its user has not accepted it */
+
+    bool early;         /* client: it has a ticket, and no answer yet; server: he has used one */
+    bool ticketed;      /* server: the ticket is good; early_secret is what goes with it */
+    bool ticket_owed;   /* server: the client is to get another */
+    pq_ns ticket_until; /* client: it waits so long for one */
+    size_t early_bytes; /* of packets */
+    uint8_t early_secret[PQ_QUIC_PSK_LEN], ticket_secret[PQ_QUIC_PSK_LEN]; /* of the next one */
 
     /* client: what went first, until there is an answer, and whether it goes again; from where and
      * to where to it does, in place of the path on which it began */
@@ -212,6 +229,7 @@ int pq_quic_start(struct pq_quic *q, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *
 struct pq_quic *pq_quic_make(struct pq_quic_end *e, const struct pq_quic_path *path, bool plain,
                              pq_ns now);
 void pq_quic_proven(struct pq_quic *q); /* the handshake is done */
+void pq_quic_say_ready(struct pq_quic *q);
 
 /* quic_path.c */
 void pq_quic_to_raw(const struct pq_quic_end *e, struct quic_raw_path *r,
@@ -251,7 +269,26 @@ void pq_quic_tls_end_free(struct pq_quic_end *e);
 int pq_quic_tls(struct pq_quic *q, const struct pq_quic_peer *who);
 void pq_quic_tls_free(struct pq_quic *q);
 
-/* quic_route.c */
+struct pq_quic *pq_quic_of_tls(gnutls_session_t tls);
+
+/* quic_early.c: of ends and TLS sessions, which do nothing where nobody is early; begin: once there
+ * is q->conn */
+int pq_quic_early_end(struct pq_quic_end *e);
+void pq_quic_early_end_free(struct pq_quic_end *e);
+int pq_quic_early_tls(struct pq_quic *q, const struct pq_quic_peer *who);
+void pq_quic_early_begin(struct pq_quic *q, const struct pq_quic_peer *who);
+void pq_quic_early_hello(struct pq_quic *q, struct pq_view hello); /* a ClientHello has come */
+void pq_quic_early_not(struct pq_quic *q);                         /* its ticket is not used */
+void pq_quic_early_give(struct pq_quic *q);
+void pq_quic_early_given(struct pq_quic *q, struct pq_view message); /* NewSessionTicket */
+bool pq_quic_early_has_room(const struct pq_quic *q); /* client: a packet more may go early */
+void pq_quic_early_sent(struct pq_quic *q, size_t n);
+bool pq_quic_early_takes(struct pq_quic *q, struct pq_view frames); /* as pq_quic_takes */
+void pq_quic_early_done(struct pq_quic *q);        /* the handshake is: was it taken? */
+bool pq_quic_early_waits(const struct pq_quic *q); /* TLS is still needed */
+
+/* quic_route.c; accept: asks the user, once; false: he does not want it */
+bool pq_quic_accept(struct pq_quic *q);
 int pq_quic_add_id(struct pq_quic *q, const uint8_t *p, size_t n);
 void pq_quic_drop_id(struct pq_quic *q, const uint8_t *p, size_t n);
 void pq_quic_new_id(struct pq_quic_end *e, ngtcp2_cid *id);
@@ -270,6 +307,7 @@ void pq_quic_was_sent(struct pq_quic_stream *st, size_t n);
 void pq_quic_was_acked(struct pq_quic_stream *st, size_t n);
 void pq_quic_was_stopped(struct pq_quic_stream *st); /* what is queued goes nowhere */
 void pq_quic_was_closed(struct pq_quic_stream *st);  /* by ngtcp2 */
+void pq_quic_send_anew(struct pq_quic *q); /* client: nothing that was sent early has been taken */
 
 /* quic_window.c: of the configuration, what is told with the handshake; then bytes that came, kept
  * for a user or not, and those that he has used */

@@ -291,6 +291,16 @@ static ngtcp2_ssize write_close(struct pq_quic *q, struct packet *k)
                                               &q->error, q->now);
 }
 
+/* Streams before the handshake is done: a client's have so much room, a server's what congestion
+ * control and the bytes that came from there leave (RFC 9000 8.1). */
+static bool writes_early(const struct pq_quic *q)
+{
+    if (q->ready || !q->early)
+        return false;
+    return q->e->conf.client ? pq_quic_early_has_room(q)
+                             : !q->driven || quic_cc_may_send(&q->cc, q->now);
+}
+
 static ngtcp2_ssize write_packet(struct pq_quic *q, struct packet *k)
 {
     if (q->close_owed)
@@ -298,6 +308,8 @@ static ngtcp2_ssize write_packet(struct pq_quic *q, struct packet *k)
     const bool open = !q->driven || !q->ready || q->ping || quic_cc_may_send(&q->cc, q->now);
     if (open && q->ready)
         return fill_or_probe(q, k);
+    if (writes_early(q))
+        return fill(q, k);
     if (!open && !q->cc.ack_due)
         return 0;
     q->cc.ack_due = false; /* acknowledgements do not wait for our window */
@@ -320,7 +332,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
     q->now = now;
     if (q->gone)
         return 0;
-    if (q->confirmed && q->tls)
+    if (q->confirmed && q->tls && !pq_quic_early_waits(q))
         pq_quic_tls_free(q); /* of no use any more, and large */
     if (q->flight_owed && q->first_flight)
         return first_again(q, buf, path);
@@ -328,7 +340,9 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
     ngtcp2_path_storage_zero(&k.path);
     quic_cc_report(&q->cc, now);
     pq_quic_enter(q, now);
-    if (q->ready && !q->close_owed) {
+    if (q->ticket_owed)
+        pq_quic_early_give(q);
+    if ((q->ready || q->early) && !q->close_owed) {
         pq_quic_bind(q);
         pq_quic_open_gates(q);
         feed_starved(q);

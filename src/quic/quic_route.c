@@ -164,6 +164,19 @@ struct opening { /* a datagram of nobody's */
     ngtcp2_cid odcid;
 };
 
+/* An early packet asks before all of its datagram was read. */
+bool pq_quic_accept(struct pq_quic *q)
+{
+    struct pq_quic_path path;
+    if (q->user || q->unwanted)
+        return !q->unwanted;
+    pq_quic_from_raw(q->e, &path, &q->path);
+    q->user = q->e->ev->accept(q->e->ctx, q, &path);
+    q->unwanted = !q->user;
+    q->over = q->unwanted;
+    return q->user;
+}
+
 /* Whether the first datagram of q is what it should be, and its connection wanted. */
 static enum pq_drop first_read(struct pq_quic *q, const struct opening *o, pq_ns now)
 {
@@ -171,10 +184,8 @@ static enum pq_drop first_read(struct pq_quic *q, const struct opening *o, pq_ns
     pq_quic_to_raw(q->e, &raw, o->path);
     q->over = true; /* nobody knows of it yet */
     if (pq_quic_read(q, &raw, o->v.p, o->v.n, now) || q->gone)
-        return PQ_DROP_HANDSHAKE;
-    q->over = false;
-    q->user = q->e->ev->accept(q->e->ctx, q, o->path);
-    return q->user ? PQ_DROP_NONE : PQ_DROP_FULL;
+        return q->unwanted ? PQ_DROP_FULL : PQ_DROP_HANDSHAKE;
+    return pq_quic_accept(q) ? PQ_DROP_NONE : PQ_DROP_FULL;
 }
 
 static enum pq_drop begin(struct pq_quic_end *e, const struct opening *o, struct pq_quic **out,

@@ -123,6 +123,34 @@ struct pq_quic_stream *pq_quic_open(struct pq_quic *q, void *user)
     return st;
 }
 
+/* As it was when it was opened, but for what was queued since. */
+static void unsend(struct pq_quic_stream *st)
+{
+    if (st->id >= 0)
+        pq_hash_remove(&st->q->by_id, &st->by_id);
+    st->id = -1;
+    st->next = st->out.head;
+    st->next_at = st->unacked = st->budget = 0;
+    st->unsent = st->out.bytes;
+    st->waiting = st->out.n;
+    st->fin_sent = st->blocked = st->served = false;
+}
+
+void pq_quic_send_anew(struct pq_quic *q)
+{
+    for (struct pq_list *n = q->streams.next, *after; n != &q->streams; n = after) {
+        struct pq_quic_stream *st = PQ_OF(n, struct pq_quic_stream, node);
+        after = n->next;
+        pq_list_remove(&st->turn);
+        if (st->stopped) { /* its user has given it up */
+            pq_quic_stream_free(st);
+            continue;
+        }
+        unsend(st);
+        pq_list_push(&q->opening, &st->turn);
+    }
+}
+
 int64_t pq_quic_stream_id(const struct pq_quic_stream *st)
 {
     return st->id;

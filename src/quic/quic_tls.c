@@ -20,10 +20,11 @@
 #define PLAIN                                                                                      \
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-"               \
     "POLY1305:" COMMON
-#define YEAR      (365 * 86400L)
-#define SECOND    65392 /* TLS extension, of those for private use: a server's second key [13.7] */
-#define SECOND_OK 1     /* what a client says there */
-#define MIX_LABEL "paqet quic 1 mix"
+#define YEAR         (365 * 86400L)
+#define SECOND       65392 /* TLS extension, of those for private use: a server's second key [13.7] */
+#define SECOND_OK    1     /* what a client says there */
+#define MIX_LABEL    "paqet quic 1 mix"
+#define TICKET_LABEL "paqet quic 1 ticket"
 
 /* As a program starts GnuTLS prepares itself, which costs those who have no use for it, where it is
  * linked in, 0.5 MB: pq_quic_tls_begin does it in place of that. */
@@ -40,7 +41,7 @@ static ngtcp2_conn *conn_of(ngtcp2_crypto_conn_ref *ref)
     return q->conn;
 }
 
-static struct pq_quic *quic_of(gnutls_session_t tls)
+struct pq_quic *pq_quic_of_tls(gnutls_session_t tls)
 {
     const ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(tls);
     return ref->user_data;
@@ -71,10 +72,11 @@ static bool find_named(struct pq_quic *q, const gnutls_datum_t *name, uint8_t ps
 /* Of a server: the PSK of who says to be `name`. */
 static int find_psk(gnutls_session_t tls, const gnutls_datum_t *name, gnutls_datum_t *key)
 {
-    struct pq_quic *q = quic_of(tls);
+    struct pq_quic *q = pq_quic_of_tls(tls);
     const struct pq_quic_end *e = q->e;
     uint8_t psk[PQ_QUIC_PSK_LEN];
     bool ok = false;
+    pq_quic_early_not(q);
     if (!is_common(name))
         ok = find_named(q, name, psk);
     else if (!e->conf.named && !q->named) {
@@ -90,15 +92,26 @@ static int find_psk(gnutls_session_t tls, const gnutls_datum_t *name, gnutls_dat
     return key->data ? 0 : -1;
 }
 
+/* Whether the client has named a PSK that is there. */
+static bool is_somebody(const struct pq_quic *q)
+{
+    return q->somebody || (q->ticketed && gnutls_session_is_resumed(q->tls));
+}
+
 /* Before each message of a server: who has named no PSK hears nothing; nor is anybody asked for
  * another ClientHello, which no client of ours needs, and which has brought down TLS libraries when
  * it came without a PSK. */
 static int before_message(gnutls_session_t tls, unsigned type, unsigned when, unsigned incoming,
                           const gnutls_datum_t *message)
 {
-    const bool may = quic_of(tls)->somebody && type != GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST;
+    struct pq_quic *q = pq_quic_of_tls(tls);
+    const struct pq_view v = {message->data, message->size};
+    const bool may = is_somebody(q) && type != GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST;
     (void)when;
-    (void)message;
+    if (incoming && type == GNUTLS_HANDSHAKE_CLIENT_HELLO)
+        pq_quic_early_hello(q, v);
+    else if (!incoming && may && type == GNUTLS_HANDSHAKE_NEW_SESSION_TICKET)
+        pq_quic_early_given(q, v);
     return incoming || may ? 0 : GNUTLS_E_INSUFFICIENT_CREDENTIALS;
 }
 
@@ -107,7 +120,7 @@ static int before_message(gnutls_session_t tls, unsigned type, unsigned when, un
 static int put_second(gnutls_session_t tls, gnutls_buffer_t to)
 {
     static const uint8_t ask = SECOND_OK;
-    const struct pq_quic *q = quic_of(tls);
+    const struct pq_quic *q = pq_quic_of_tls(tls);
     if (!q->named)
         return 0;
     return q->e->conf.client ? gnutls_buffer_append_data(to, &ask, sizeof ask)
@@ -116,7 +129,7 @@ static int put_second(gnutls_session_t tls, gnutls_buffer_t to)
 
 static int take_second(gnutls_session_t tls, const unsigned char *p, size_t n)
 {
-    struct pq_quic *q = quic_of(tls);
+    struct pq_quic *q = pq_quic_of_tls(tls);
     const struct pq_quic_events *ev = q->e->ev;
     if (!q->e->conf.client)
         return 0;
@@ -124,35 +137,58 @@ static int take_second(gnutls_session_t tls, const unsigned char *p, size_t n)
     return q->mixed ? 0 : GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
 }
 
-static int mix_in(const uint8_t mix[PQ_QUIC_PSK_LEN], const void *secret, size_t n, uint8_t *out)
+/* Of a secret of TLS, n bytes, as many others. */
+static int mix_in(struct pq_view mix, const char *label, const void *secret, size_t n, uint8_t *out)
 {
     uint8_t prk[32];
-    const gnutls_datum_t salt = {(uint8_t *)(uintptr_t)mix, PQ_QUIC_PSK_LEN};
+    const gnutls_datum_t salt = {(uint8_t *)(uintptr_t)mix.p, (unsigned)mix.n};
     const gnutls_datum_t ikm = {(uint8_t *)(uintptr_t)secret, (unsigned)n};
     const gnutls_datum_t key = {prk, sizeof prk};
-    const gnutls_datum_t info = {(uint8_t *)(uintptr_t)MIX_LABEL, sizeof MIX_LABEL - 1};
+    const gnutls_datum_t info = {(uint8_t *)(uintptr_t)label, (unsigned)strlen(label)};
     int r = gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &ikm, &salt, prk);
     r = r ? r : gnutls_hkdf_expand(GNUTLS_MAC_SHA256, &key, &info, out, n);
     explicit_bzero(prk, sizeof prk);
     return r;
 }
 
-/* ngtcp2's own function for the keys of a level, but that the last are mixed. */
+/* What goes into the keys of a level beside what TLS has; n == 0: nothing. */
+static struct pq_view mixed_with(const struct pq_quic *q, gnutls_record_encryption_level_t level)
+{
+    if (level == GNUTLS_ENCRYPTION_LEVEL_EARLY)
+        return (struct pq_view){q->early_secret, sizeof q->early_secret};
+    const bool last = q->named && level == GNUTLS_ENCRYPTION_LEVEL_APPLICATION;
+    return (struct pq_view){q->mix, last ? sizeof q->mix : 0};
+}
+
+/* The secret of the next ticket: of the keys for what the client sends, mixed as they are. */
+static int keep_secret(struct pq_quic *q, const void *of_client, size_t n)
+{
+    static const char salt[] = "paqet quic 1";
+    if (!of_client || !q->e->conf.early || n != sizeof q->ticket_secret)
+        return 0;
+    return mix_in((struct pq_view){(const uint8_t *)salt, sizeof salt - 1}, TICKET_LABEL, of_client,
+                  n, q->ticket_secret);
+}
+
+/* ngtcp2's own function for the keys of a level, but that some of them are mixed. */
 static int set_secrets(gnutls_session_t tls, gnutls_record_encryption_level_t gl, const void *rx,
                        const void *tx, size_t n)
 {
-    struct pq_quic *q = quic_of(tls);
+    struct pq_quic *q = pq_quic_of_tls(tls);
     const ngtcp2_encryption_level level =
         ngtcp2_crypto_gnutls_from_gnutls_record_encryption_level(gl);
     const void *from[2] = {rx, tx};
     uint8_t mixed[2][32];
-    const bool mix = q->named && gl == GNUTLS_ENCRYPTION_LEVEL_APPLICATION;
-    int r = mix && (!q->mixed || n != sizeof mixed[0]) ? -1 : 0;
-    for (int i = 0; i < 2 && mix && !r; i++) {
+    const bool last = gl == GNUTLS_ENCRYPTION_LEVEL_APPLICATION;
+    const struct pq_view mix = mixed_with(q, gl);
+    int r = mix.n && ((last && !q->mixed) || n != sizeof mixed[0]) ? -1 : 0;
+    for (int i = 0; i < 2 && mix.n && !r; i++) {
         if (from[i])
-            r = mix_in(q->mix, from[i], n, mixed[i]);
+            r = mix_in(mix, MIX_LABEL, from[i], n, mixed[i]);
         from[i] = from[i] ? mixed[i] : NULL;
     }
+    if (!r && last)
+        r = keep_secret(q, from[q->e->conf.client], n);
     if (!r && from[0])
         r = ngtcp2_crypto_derive_and_install_rx_key(q->conn, NULL, NULL, NULL, level, from[0], n);
     if (!r && from[1])
@@ -236,6 +272,7 @@ static int prepare_plain(struct pq_quic_end *e)
 int pq_quic_tls_end(struct pq_quic_end *e)
 {
     int r = e->keyed ? prepare_keyed(e) : 0;
+    r = r ? r : pq_quic_early_end(e);
     if (!r && (e->conf.open || !e->keyed))
         r = prepare_plain(e);
     return r ? PQ_ENOTSUP : 0;
@@ -243,6 +280,7 @@ int pq_quic_tls_end(struct pq_quic_end *e)
 
 void pq_quic_tls_end_free(struct pq_quic_end *e)
 {
+    pq_quic_early_end_free(e);
     if (e->with_key)
         gnutls_priority_deinit(e->with_key);
     if (e->plain)
@@ -289,8 +327,9 @@ int pq_quic_tls(struct pq_quic *q, const struct pq_quic_peer *who)
     const struct pq_quic_end *e = q->e;
     const bool client = e->conf.client;
     const gnutls_datum_t alpn = {(uint8_t *)(uintptr_t)ALPN, sizeof ALPN - 1};
+    const unsigned early = e->conf.early && !q->plain ? GNUTLS_ENABLE_EARLY_DATA : 0;
     if (gnutls_init(&q->tls, (client ? GNUTLS_CLIENT : GNUTLS_SERVER) | GNUTLS_NO_AUTO_SEND_TICKET |
-                                 GNUTLS_NO_END_OF_EARLY_DATA))
+                                 GNUTLS_NO_END_OF_EARLY_DATA | early))
         return PQ_ENOMEM;
     int r = gnutls_priority_set(q->tls, q->plain ? e->plain : e->with_key);
     if (!r)
@@ -301,6 +340,7 @@ int pq_quic_tls(struct pq_quic *q, const struct pq_quic_peer *who)
     if (!r && !q->plain)
         r = configure_keyed(q);
     r = r ? r : credentials(q, who);
+    r = r ? r : pq_quic_early_tls(q, who);
     r = r ? r : gnutls_alpn_set_protocols(q->tls, &alpn, 1, GNUTLS_ALPN_MANDATORY);
     if (!r && client && q->plain)
         r = name_server(q);
@@ -314,6 +354,8 @@ void pq_quic_tls_free(struct pq_quic *q)
     if (q->psk)
         gnutls_psk_free_client_credentials(q->psk);
     explicit_bzero(q->mix, sizeof q->mix); /* it is in the keys */
+    explicit_bzero(q->early_secret, sizeof q->early_secret);
+    explicit_bzero(q->ticket_secret, sizeof q->ticket_secret);
     q->tls = NULL;
     q->psk = NULL;
 }

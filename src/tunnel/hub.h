@@ -24,6 +24,7 @@ struct pq_homes;
 struct pq_replay;
 struct pq_stamps;
 struct pq_syns;
+struct pq_tickets;
 struct pq_transport;
 
 #define PQ_NOBODY      UINT32_MAX
@@ -70,8 +71,9 @@ struct pq_hub_conf {
     uint16_t link_len;        /* 14 or 0 */
     uint32_t max_sessions;    /* server; more are not accepted */
     struct pq_own_conf own;
-    struct pq_replay *replay; /* server: common to all hubs, borrowed; NULL: one of its own */
-    struct pq_homes *homes;   /* the same; NULL: there is one hub only */
+    struct pq_replay *replay;   /* server: common to all hubs, borrowed; NULL: one of its own */
+    struct pq_tickets *tickets; /* server: the same, where quic.early is set */
+    struct pq_homes *homes;     /* the same; NULL: there is one hub only */
     unsigned worker, workers; /* number of this one among so many; workers 0: it is the only one */
     size_t memory;            /* bound of the bytes in chunks */
     bool runs;                /* the packet backend sends datagrams as runs ... [8.9] */

@@ -77,16 +77,16 @@ static int say(struct pq_hub *h, struct pq_view first, const uint8_t *server_pub
     return e;
 }
 
-int pq_quic_keys_connect(struct pq_session *s, const struct pq_quic_path *path,
-                         const uint8_t *server_public, pq_ns now)
+int pq_quic_keys_connect(struct pq_session *s, const struct pq_quic_path *path, pq_ns now)
 {
     struct pq_hub *h = s->hub;
     uint8_t message[MESSAGE_LEN], psk[PQ_QUIC_PSK_LEN], first[PQ_QUIC_FIRST_LEN];
     if (!h->quic_own.there)
         return PQ_ENOTSUP;
     pq_rng_fill(h->rng, first, sizeof first);
-    int e = say(h, (struct pq_view){first, sizeof first}, server_public, message, psk);
-    const struct pq_quic_peer who = {{message, sizeof message}, psk, first};
+    int e = say(h, (struct pq_view){first, sizeof first}, s->server_public, message, psk);
+    const struct pq_quic_peer who = {
+        .identity = {message, sizeof message}, .psk = psk, .first = first, .ticket = s->ticket};
     if (!e)
         e = pq_quic_connect(&s->quic, h->quic, path, &who, s, now);
     explicit_bzero(psk, sizeof psk);
@@ -117,13 +117,13 @@ static bool read_said(const struct pq_hub *h, struct pq_noise *n, struct pq_view
     return version == VERSION && pq_quic_is_timely(h->quic, stamp);
 }
 
-/* The server's new key, and what it and the user's have in common. */
-static bool make_second(struct pq_hub *h, const struct pq_noise *n, struct pq_quic_claim *claim)
+bool pq_quic_keys_make_second(struct pq_hub *h, const uint8_t client[PQ_X25519_LEN],
+                              struct pq_quic_claim *claim)
 {
     uint8_t secret[PQ_X25519_LEN];
     pq_rng_fill(h->rng, secret, sizeof secret);
     const bool ok =
-        !pq_x25519_public(secret, claim->second) && !pq_x25519_shared(secret, n->rs, claim->mix);
+        !pq_x25519_public(secret, claim->second) && !pq_x25519_shared(secret, client, claim->mix);
     explicit_bzero(secret, sizeof secret);
     return ok;
 }
@@ -133,7 +133,6 @@ bool pq_quic_keys_psk(void *ctx, struct pq_quic *q, struct pq_view identity,
 {
     struct pq_hub *h = ctx;
     struct pq_noise n;
-    struct pq_session *s = pq_quic_user(q); /* NULL as a rule */
     struct pq_quic_who who = {.q = q};
     if (!h->quic_own.there)
         return false;
@@ -142,14 +141,22 @@ bool pq_quic_keys_psk(void *ctx, struct pq_quic *q, struct pq_view identity,
         h->quic_no = PQ_DROP_USER;
         ok = false;
     }
-    ok = ok && make_second(h, &n, claim) && !pq_noise_early(&n, "tls psk", claim->psk);
+    ok = ok && pq_quic_keys_make_second(h, n.rs, claim) &&
+         !pq_noise_early(&n, "tls psk", claim->psk);
     memcpy(who.client, n.rs, sizeof who.client);
     pq_noise_wipe(&n);
-    if (ok && s)
-        pq_quic_keys_own(s, &who);
-    else if (ok)
-        h->quic_who = who; /* for the session that is about to be made */
+    if (ok)
+        pq_quic_keys_is(h, &who);
     return ok;
+}
+
+void pq_quic_keys_is(struct pq_hub *h, const struct pq_quic_who *who)
+{
+    struct pq_session *s = pq_quic_user(who->q); /* NULL as a rule */
+    if (s)
+        pq_quic_keys_own(s, who);
+    else
+        h->quic_who = *who;
 }
 
 void pq_quic_keys_own(struct pq_session *s, const struct pq_quic_who *who)

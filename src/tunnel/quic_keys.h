@@ -21,10 +21,10 @@ struct pq_quic_who {         /* who has begun a QUIC connection that has no sess
  * fini.  Returns 0 or PQ_ENOMEM. */
 int pq_quic_keys_init(struct pq_hub *h);
 void pq_quic_keys_fini(struct pq_hub *h);
-/* Client: begins the session's connection, as the owner of its own key.  Returns 0, PQ_ENOTSUP
+/* Client: begins the session's connection to s->server_public, as the owner of its own key, with
+ * s->ticket.  Returns 0, PQ_ENOTSUP
  * (there is none), PQ_EPROTO (the server's is of low order), PQ_ENOMEM. */
-int pq_quic_keys_connect(struct pq_session *s, const struct pq_quic_path *path,
-                         const uint8_t *server_public, pq_ns now);
+int pq_quic_keys_connect(struct pq_session *s, const struct pq_quic_path *path, pq_ns now);
 
 /* The events `second` and `psk` of QUIC, see quic/quic.h; `user` is a session, `ctx` a hub.  Who it
  * is goes to the session, if there is one, or into h->quic_who. */
@@ -32,6 +32,14 @@ bool pq_quic_keys_second(void *user, const uint8_t second[PQ_QUIC_SECOND_LEN],
                          uint8_t mix[PQ_QUIC_PSK_LEN]);
 bool pq_quic_keys_psk(void *ctx, struct pq_quic *q, struct pq_view identity,
                       struct pq_quic_claim *claim);
+
+/* Server: a new key for who has the public one `client`, and what it has in common with his, into
+ * *claim.  Returns false if that is nothing. */
+bool pq_quic_keys_make_second(struct pq_hub *h, const uint8_t client[PQ_X25519_LEN],
+                              struct pq_quic_claim *claim);
+
+/* Server: who->q is his: its session, or that which is about to be made. */
+void pq_quic_keys_is(struct pq_hub *h, const struct pq_quic_who *who);
 
 /* The session is his, and counts as such; before anything of it is served. */
 void pq_quic_keys_own(struct pq_session *s, const struct pq_quic_who *who);

@@ -8,6 +8,7 @@
  *   or, beside the streams, -> datagram event of the stream
  *
  * Bytes are copied once, from where QUIC decrypts into the memory of the batch. */
+#include "tunnel/quic_tickets.h"
 #include "tunnel/tunnel_internal.h"
 
 #include <stdlib.h>
@@ -41,6 +42,7 @@ static void note_good(struct pq_session *s, const struct pq_segment *seg, size_t
     struct pq_flow *f = here ? &s->flow : flow_elsewhere(s, seg);
     s->heard = now;
     s->asked = 0;
+    pq_quic_ticket_free(&s->ticket);
     s->wire_in += seg->head + n;
     if (here)
         pq_quic_move_heard(s);
@@ -361,6 +363,9 @@ const struct pq_quic_events pq_quic_session_events = {.accept = on_accept,
                                                       .first = on_first,
                                                       .psk = pq_quic_keys_psk,
                                                       .second = pq_quic_keys_second,
+                                                      .taken = pq_quic_tickets_taken,
+                                                      .given = pq_quic_tickets_given,
+                                                      .ticket = pq_quic_tickets_keep,
                                                       .wall = on_wall,
                                                       .flush = on_flush,
                                                       .ready = on_ready,

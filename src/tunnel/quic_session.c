@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* quic_session.c - a session that a QUIC connection carries [7] [13]: made, looked at, ended; and
  * its streams as their owners use them.  What comes is in quic_rx.c, what goes in quic_tx.c. */
+#include "tunnel/quic_tickets.h"
+#include "tunnel/tickets.h"
 #include "tunnel/tunnel_internal.h"
 
 #include <errno.h>
@@ -30,8 +32,10 @@ static int hub_init(struct pq_hub *h)
     h->mtu_min = PQ_QUIC_SIZE_MIN;
     h->replay = h->conf.replay;
     int e = pq_quic_keys_init(h);
+    e = e ? e : pq_quic_tickets_init(h);
     if (e)
         return e;
+    qc.ticket_key = h->tickets ? pq_tickets_key(h->tickets) : NULL;
     if (!h->conf.client && !h->replay) {
         e = pq_replay_new(&h->own_replay, pq_rng_u64(h->rng));
         if (e)
@@ -55,6 +59,7 @@ static void hub_fini(struct pq_hub *h)
         goodbye_free(h, PQ_OF(i, struct pq_goodbye, node));
     pq_quic_end_free(&h->quic);
     pq_quic_keys_fini(h);
+    pq_quic_tickets_fini(h);
     pq_replay_free(&h->own_replay);
 }
 
@@ -149,6 +154,8 @@ static void say_goodbye(struct pq_session *s)
 static void close_session(struct pq_session *s)
 {
     free(s->route);
+    if (s->ticket)
+        pq_quic_tickets_keep(s, s->ticket); /* the server may not have got it */
     if (s->quic)
         say_goodbye(s);
     pq_quic_free(&s->quic);
@@ -159,8 +166,12 @@ static int connect_session(struct pq_session *s, const struct pq_flow_conf *fc,
 {
     const struct pq_quic_path path = {.local = fc->local, .peer = fc->peer};
     pq_session_wake(s);
-    const int e = server_public ? pq_quic_keys_connect(s, &path, server_public, now)
-                                : pq_quic_connect(&s->quic, s->hub->quic, &path, NULL, s, now);
+    if (server_public)
+        memcpy(s->server_public, server_public, sizeof s->server_public);
+    s->ticket = pq_quic_tickets_for(s);
+    const struct pq_quic_peer all = {.ticket = s->ticket};
+    const int e = server_public ? pq_quic_keys_connect(s, &path, now)
+                                : pq_quic_connect(&s->quic, s->hub->quic, &path, &all, s, now);
     if (!e)
         fits(s);
     return e;

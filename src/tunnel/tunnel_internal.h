@@ -195,17 +195,18 @@ struct pq_session {
     size_t size; /* most bytes of a datagram, ... */
     size_t full; /* ... and of those that it sends */
     struct pq_stalled stalled;
-    struct pq_mask *syn_key; /* client: of what its SYNs prove; NULL: there are none */
-    bool away;               /* the link has not our address now: what is sent is lost */
-    struct pq_quic *quic;    /* NULL: KCP and smux */
-    struct pq_route *route;  /* QUIC's, malloc'ed; NULL: there is no other path */
-    unsigned tries;          /* ... client: other tuples on which it was to begin, ... */
-    pq_ns elsewhere_at;      /* ... and when the next one is tried; 0 = 1 s after the start */
-    bool asks;               /* ... client: whether it may go on over that */
-    pq_ns moving;            /* ... since when nobody has answered where it has gone; 0 = it has */
-    pq_ns headers_read;      /* QUIC, client: by then a Go server has read those that were sent */
-    uint16_t full_came;      /* QUIC: bytes of the largest datagram that has come */
-    uint32_t base;           /* abilities of the peer that need not be said */
+    struct pq_mask *syn_key;       /* client: of what its SYNs prove; NULL: there are none */
+    bool away;                     /* the link has not our address now: what is sent is lost */
+    struct pq_quic *quic;          /* NULL: KCP and smux */
+    struct pq_route *route;        /* QUIC's, malloc'ed; NULL: there is no other path */
+    struct pq_quic_ticket *ticket; /* ... client: with which it began, until somebody answers */
+    unsigned tries;                /* ... client: other tuples on which it was to begin, ... */
+    pq_ns elsewhere_at;            /* ... and when the next one is tried; 0 = 1 s after the start */
+    bool asks;                     /* ... client: whether it may go on over that */
+    pq_ns moving;       /* ... since when nobody has answered where it has gone; 0 = it has */
+    pq_ns headers_read; /* QUIC, client: by then a Go server has read those that were sent */
+    uint16_t full_came; /* QUIC: bytes of the largest datagram that has come */
+    uint32_t base;      /* abilities of the peer that need not be said */
     struct pq_kcp *kcp;
     struct pq_smux *smux;
     struct pq_fec_enc *fec_tx;       /* NULL = sends without FEC */
@@ -261,6 +262,9 @@ struct pq_hub {
     struct pq_quic_who quic_who;  /* the same */
     enum pq_drop quic_no;         /* the same: why its client was refused; NONE: it was not */
     struct pq_quic_own quic_own;  /* QUIC's: keys of this end */
+    struct pq_tickets *tickets, *own_tickets;
+    struct pq_list quic_kept; /* client: tickets, the oldest first */
+    size_t n_quic_kept;
     const struct pq_hub_events *ev;
     void *ctx;
     struct pq_rng *rng;

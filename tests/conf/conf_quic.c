@@ -143,6 +143,7 @@ static void wrong(void **state)
          "transport.quic.max_connection_receive_window: 2000000 is less"},
         {IN_QUIC("auth: none") "  private_key: " HEX "\n",
          "transport.quic.auth: none lets everybody"},
+        {IN_QUIC("key: " SECRET ", auth: none, early: true"), "transport.quic.early: is for"},
         {IN_QUIC("key: " SECRET) "  require: keys\n", "transport.private_key: is missing"},
         {IN_QUIC("key: " SECRET) "network: {tcp: {look: connect}}\n",
          "network.tcp.look: connect is not"},

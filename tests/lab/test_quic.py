@@ -15,6 +15,7 @@ from pathlib import Path
 import gopeer
 import looks
 import paqet
+import test_attacks
 import test_flows
 import test_keys
 import test_main
@@ -26,8 +27,8 @@ import test_rules
 import test_tun
 import test_udp
 import udp
-from case import Skip, add, cases, expect, test
-from lab import Lab
+from case import Failure, Skip, add, cases, expect, test
+from lab import Lab, Process, wait_until
 from paqet import PORT, Settings
 from routed import Routed
 from test_survive import map_port
@@ -327,3 +328,92 @@ def test_quic_go_client() -> None:
         ):
             gopeer.run_job(lab, "a", GO, *job)
         expect(server.alive(), "the server ended")
+
+
+def first_request_of_a_session(lab: Lab, quic: str) -> float:
+    """Seconds, the least of five: the client is told to leave its session for another one, and asked for
+    something at once."""
+    keys = test_keys.Keys(lab, ports=f"{PORT}-{PORT + 1}")
+    server = paqet.start_server(lab, keys.server_settings(protocol="quic", quic=quic))
+    client = paqet.start_client(lab, keys.client_settings(protocol="quic", quic=quic, control=True))
+    paqet.wait_working(lab)
+    took = []
+    for i in range(5):
+        time.sleep(0.5)  # its ticket is there
+        ports = f":{PORT}-{PORT + 1}\"", f":{PORT + 1}\""
+        test_reload.change(client, ports[i % 2], ports[1 - i % 2])
+        test_reload.reload(lab, "client")
+        begin = time.monotonic()
+        with paqet.socks_connect(lab, "127.0.0.1", 8080) as connection:
+            connection.sendall(b"GET /100 HTTP/1.0\r\n\r\n")
+            expect(connection.recv(1) == b"H", "no answer")
+        took.append(time.monotonic() - begin)
+    server.wait_log("\\(ali\\) connected", 1)
+    client.stop()
+    server.stop()
+    return min(took)
+
+
+@test(tries=2, timed=True)
+def test_quic_early() -> None:
+    """Over a path of 160 ms there and back a fresh session's first request takes a round trip less."""
+    have_quic()
+    with Lab(third=True) as lab:
+        lab.origin()
+        lab.put_far_away(lab.s, ["--delay", "80"])
+        late = first_request_of_a_session(lab, "")
+        early = first_request_of_a_session(lab, "    early: true\n")
+        print(f"{late * 1000:.0f} ms, with tickets {early * 1000:.0f} ms")
+        expect(late - early > 0.06, f"{late:.3f} s, with tickets {early:.3f} s")
+
+
+def seconds_of(process: Process, line: str) -> float:
+    """When it was said, as the log has it; without the hour."""
+    found = re.search(rf" \d+:(\d+):([\d.]+) \[\w+\] {line}", process.log())
+    if not found:
+        raise Failure(f"{line!r} was not said")
+    return int(found[1]) * 60 + float(found[2])
+
+
+@test(tries=2, timed=True)
+def test_quic_early_recording() -> None:
+    """What a client has sent with a ticket, its first request in it, comes again: beside it, when it has
+    gone, and at a server that was restarted. Nothing is asked of the target twice, and nobody answered."""
+    have_quic()
+    with Lab(third=True) as lab:
+        dialled: list[bytes] = []
+        lab.s.listen("127.0.0.1", 7001, lambda target: dialled.append(target.recv(100)))
+        keys = test_keys.Keys(lab, ports=f"{PORT}-{PORT + 1}")
+        settings = keys.server_settings(protocol="quic", quic="    early: true\n")
+        server = paqet.start_server(lab, settings)
+        lab.put_far_away(lab.s, ["--delay", "50"])
+        keys.ports = str(PORT + 1)
+        client = paqet.start_client(lab, keys.client_settings(protocol="quic", quic="    early: true\n", control=True))
+        client.wait_log("and has the right key", 5)
+        time.sleep(0.5)  # its ticket is there
+        capture = lab.sniff(f"tcp dst port {PORT}", 2000)
+        test_reload.change(client, f":{PORT + 1}\"", f":{PORT}\"")
+        test_reload.reload(lab, "client")
+        paqet.socks_connect(lab, "127.0.0.1", 7001).sendall(b"once")
+        wait_until(lambda: bool(dialled), 3, "the request")
+        segments = capture.stop()
+        recorded = test_keys.datagrams_of_client(segments, lab)
+        begun = seconds_of(client, f"session to .*:{PORT} from")
+        took = seconds_of(server, "connected to 127.0.0.1:7001") - begun
+        expect(took < 0.14, f"it was sent early, but asked {took:.3f} s after the beginning")
+        stranger = test_attacks.Stranger(lab)
+
+        def play() -> None:
+            stranger.play(lab.c.ip4, segments[0].source_port, recorded)
+            stranger.play(lab.x.ip4, 46000, recorded)
+
+        play()
+        client.stop()
+        time.sleep(1)
+        test_keys.expect_silence(lab, 1, play)
+        server.kill()
+        server = paqet.start_server(lab, settings)
+        server.wait_log("listening on", 10)
+        test_keys.expect_silence(lab, 1, play)
+        expect(dialled == [b"once"], f"it was asked {dialled}")
+        expect("connected" not in server.log(), f"a client was made of it: {server.log()}")

@@ -1,70 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* test_quic_keys.c - keys of servers and users over QUIC, and what somebody does without them who
  * has the common key, recordings, or keys of another [13.7]. */
-#include "noise/noise.h"
-#include "quic/quic_seal.h"
-#include "tunnel/transport.h"
+#include "quic_ends.h"
 #include "tunnel/tunnel_internal.h"
-#include "world.h"
-
-static const uint8_t other[32] = {7, 8, 9}; /* a secret key that nobody has named */
-static uint8_t other_public[32];
-
-static struct world_conf keyed(pq_ns delay)
-{
-    assert_int_equal(pq_crypt_global_init(), 0);
-    struct world_conf c = world_keyed(delay);
-    assert_int_equal(pq_x25519_public(other, other_public), 0);
-    for (int i = 0; i < 2; i++) {
-        c.hub[i].own.on = false; /* the other transport's */
-        c.hub[i].transport = &pq_transport_quic;
-        c.hub[i].quic = (struct pq_quic_conf){.key = c.hub[i].key,
-                                              .stream_window = 6 << 20,
-                                              .stream_window_max = 24 << 20,
-                                              .window = 15 << 20,
-                                              .window_max = 30 << 20,
-                                              .max_streams = 1000,
-                                              .datagrams = true,
-                                              .idle = 30 * PQ_SEC,
-                                              .keepalive = 10 * PQ_SEC};
-    }
-    return c;
-}
-
-/* The server was started so many ms ago. */
-static void restart(struct world *w, int64_t ago)
-{
-    struct end *e = &w->end[SERVER];
-    e->wall_off = -ago;
-    world_restart_server(w);
-    e->wall_off = 0;
-}
-
-/* The key of a hub points into a configuration that is to stay where it is. */
-static struct world *make(struct world_conf *c, uint64_t seed)
-{
-    for (int i = 0; i < 2; i++)
-        c->hub[i].quic.key = c->hub[i].key;
-    struct world *w = world_new(c, seed);
-    restart(w, 10);
-    return w;
-}
-
-static const struct pq_hub_stats *server_stats(const struct world *w)
-{
-    return pq_hub_stats(w->end[SERVER].hub);
-}
-
-static struct pq_session *served(const struct world *w)
-{
-    struct pq_hub *h = w->end[SERVER].hub;
-    return pq_list_empty(&h->sessions) ? NULL : PQ_OF(h->sessions.next, struct pq_session, node);
-}
 
 static void expect_nothing(struct world *w, const char *who)
 {
     world_run(w, w->now + 15 * PQ_SEC, NULL);
-    if (server_stats(w)->tx_packets)
+    if (quic_ends_stats(w)->tx_packets)
         fail_msg("%s: the server has answered", who);
     assert_int_equal(w->end[SERVER].proven, 0);
     assert_int_equal(pq_quic_count(w->end[SERVER].hub->quic), 0);
@@ -82,15 +25,15 @@ static void carries(void **state)
         unsigned loss;
     } paths[] = {{PQ_MS, 0}, {20 * PQ_MS, 50}, {150 * PQ_MS, 20}, {400 * PQ_MS, 0}};
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
-        struct world_conf c = keyed(paths[i].delay);
+        struct world_conf c = quic_ends(paths[i].delay);
         c.link[0].loss = c.link[1].loss = paths[i].loss;
-        struct world *w = make(&c, ut_seed("quic keys") + i);
+        struct world *w = quic_ends_new(&c, ut_seed("quic keys") + i);
         world_open(w, 300000, 2000000);
         assert_true(world_run(w, WORLD_T0 + 60 * PQ_SEC, world_transferred));
         assert_int_equal(w->end[SERVER].proven, 1);
-        assert_int_equal(pq_session_who(served(w)), 0);
-        assert_memory_equal(served(w)->client, world_public[CLIENT], 32);
-        assert_memory_equal(served(w)->share->key, world_public[CLIENT], 32);
+        assert_int_equal(pq_session_who(quic_ends_served(w)), 0);
+        assert_memory_equal(quic_ends_served(w)->client, world_public[CLIENT], 32);
+        assert_memory_equal(quic_ends_served(w)->share->key, world_public[CLIENT], 32);
         world_free(w);
     }
 }
@@ -98,15 +41,15 @@ static void carries(void **state)
 static void each_by_his_number(void **state)
 {
     (void)state;
-    struct world_conf c = keyed(10 * PQ_MS);
+    struct world_conf c = quic_ends(10 * PQ_MS);
     uint8_t users[3][32] = {{1}, {2}};
     memcpy(users[2], world_public[CLIENT], 32);
     c.hub[SERVER].own.users = (const uint8_t(*)[32])users;
     c.hub[SERVER].own.n = 3;
-    struct world *w = make(&c, ut_seed("number"));
+    struct world *w = quic_ends_new(&c, ut_seed("number"));
     world_open(w, 1000, 1000);
     assert_true(world_run(w, WORLD_T0 + 5 * PQ_SEC, world_transferred));
-    assert_int_equal(pq_session_who(served(w)), 2);
+    assert_int_equal(pq_session_who(quic_ends_served(w)), 2);
     world_free(w);
 }
 
@@ -114,14 +57,14 @@ static void each_by_his_number(void **state)
 static void all_are_one(void **state)
 {
     (void)state;
-    struct world_conf c = keyed(10 * PQ_MS);
+    struct world_conf c = quic_ends(10 * PQ_MS);
     c.hub[SERVER].own.n = 0;
-    c.hub[CLIENT].own.secret = other;
-    struct world *w = make(&c, ut_seed("one"));
+    c.hub[CLIENT].own.secret = quic_other;
+    struct world *w = quic_ends_new(&c, ut_seed("one"));
     world_open(w, 1000, 1000);
     assert_true(world_run(w, WORLD_T0 + 5 * PQ_SEC, world_transferred));
-    assert_int_equal(pq_session_who(served(w)), 0);
-    assert_memory_equal(served(w)->client, other_public, 32);
+    assert_int_equal(pq_session_who(quic_ends_served(w)), 0);
+    assert_memory_equal(quic_ends_served(w)->client, quic_other_public, 32);
     world_free(w);
 }
 
@@ -129,36 +72,37 @@ static void all_are_one(void **state)
 static void beside_the_common_key(void **state)
 {
     (void)state;
-    struct world_conf c = keyed(10 * PQ_MS);
+    struct world_conf c = quic_ends(10 * PQ_MS);
     c.hub[SERVER].own.required = false;
     c.server_public = NULL;
-    struct world *w = make(&c, ut_seed("beside"));
+    struct world *w = quic_ends_new(&c, ut_seed("beside"));
     world_open(w, 1000, 1000);
     assert_true(world_run(w, WORLD_T0 + 5 * PQ_SEC, world_transferred));
-    assert_int_equal(pq_session_who(served(w)), PQ_NOBODY);
-    assert_false(pq_session_revoked(served(w), NULL, 0));
+    assert_int_equal(pq_session_who(quic_ends_served(w)), PQ_NOBODY);
+    assert_false(pq_session_revoked(quic_ends_served(w), NULL, 0));
     world_free(w);
 }
 
 static void revoked(void **state)
 {
     (void)state;
-    struct world_conf c = keyed(10 * PQ_MS);
-    struct world *w = make(&c, ut_seed("revoked"));
+    struct world_conf c = quic_ends(10 * PQ_MS);
+    struct world *w = quic_ends_new(&c, ut_seed("revoked"));
     struct pq_hub *h = w->end[SERVER].hub;
     world_open(w, 1000, 1000)->keep_open = true;
     assert_true(world_run(w, WORLD_T0 + 5 * PQ_SEC, world_transferred));
-    assert_false(pq_session_revoked(served(w), c.hub[SERVER].own.users, 1));
-    assert_true(pq_session_revoked(served(w), (const uint8_t(*)[32])other_public, 1));
-    pq_hub_set_users(h, (const uint8_t(*)[32])other_public, 1);
-    pq_session_end(served(w), PQ_EREVOKED);
+    assert_false(pq_session_revoked(quic_ends_served(w), c.hub[SERVER].own.users, 1));
+    assert_true(
+        pq_session_revoked(quic_ends_served(w), (const uint8_t(*)[32])quic_other_public, 1));
+    pq_hub_set_users(h, (const uint8_t(*)[32])quic_other_public, 1);
+    pq_session_end(quic_ends_served(w), PQ_EREVOKED);
     world_run(w, w->now + PQ_SEC, NULL);
     assert_int_equal(w->end[SERVER].ended_err, PQ_EREVOKED);
     assert_int_equal(w->end[CLIENT].ended, 1); /* it was told */
-    const uint64_t sent = server_stats(w)->tx_packets;
+    const uint64_t sent = quic_ends_stats(w)->tx_packets;
     world_connect(w, 40001);
     world_run(w, w->now + 15 * PQ_SEC, NULL);
-    assert_int_equal(server_stats(w)->tx_packets, sent);
+    assert_int_equal(quic_ends_stats(w)->tx_packets, sent);
     assert_int_equal(w->end[SERVER].proven, 1);
     world_free(w);
 }
@@ -171,18 +115,18 @@ static void nobody(void **state)
     for (unsigned i = 0; i < 5; i++) {
         static const char *const who[] = {"another common key", "no user", "another server's key",
                                           "the common key alone", "a server without keys"};
-        struct world_conf c = keyed(10 * PQ_MS);
+        struct world_conf c = quic_ends(10 * PQ_MS);
         if (i == 0)
             c.hub[CLIENT].key[0] ^= 1;
         else if (i == 1)
-            c.hub[CLIENT].own.secret = other;
+            c.hub[CLIENT].own.secret = quic_other;
         else if (i == 2)
-            c.server_public = other_public;
+            c.server_public = quic_other_public;
         else if (i == 3)
             c.server_public = NULL;
         else
             c.hub[SERVER].own.secret = NULL;
-        struct world *w = make(&c, ut_seed("nobody") + i);
+        struct world *w = quic_ends_new(&c, ut_seed("nobody") + i);
         expect_nothing(w, who[i]);
         world_free(w);
     }
@@ -247,7 +191,7 @@ static void connect_with(struct world *w, const struct message *m, const uint8_t
 {
     struct pq_session *s = w->ses;
     const struct pq_quic_path path = {s->local, s->peer};
-    const struct pq_quic_peer who = {{m->p, m->n}, m->psk, first};
+    const struct pq_quic_peer who = {.identity = {m->p, m->n}, .psk = m->psk, .first = first};
     pq_quic_free(&s->quic);
     assert_int_equal(pq_quic_connect(&s->quic, s->hub->quic, &path, &who, s, w->now), 0);
 }
@@ -255,8 +199,8 @@ static void connect_with(struct world *w, const struct message *m, const uint8_t
 static void bytes_are_as_specified(void **state)
 {
     (void)state;
-    struct world_conf c = keyed(10 * PQ_MS);
-    struct world *w = make(&c, ut_seed("bytes"));
+    struct world_conf c = quic_ends(10 * PQ_MS);
+    struct world *w = quic_ends_new(&c, ut_seed("bytes"));
     struct message m = message(w);
     write_message(&m);
     assert_int_equal(m.n, 105);
@@ -275,9 +219,9 @@ static void messages_that_are_refused(void **state)
         static const char *const what[] = {
             "said for another first id", "late",   "early",  "older than the server",
             "another version",           "longer", "changed"};
-        struct world_conf c = keyed(10 * PQ_MS);
-        struct world *w = make(&c, ut_seed("refused") + i);
-        restart(w, 300000);
+        struct world_conf c = quic_ends(10 * PQ_MS);
+        struct world *w = quic_ends_new(&c, ut_seed("refused") + i);
+        quic_ends_restart(w, 300000);
         struct message m = message(w);
         m.stamp += i == 2 ? 121000 : 0;
         m.stamp -= i == 1 ? 120001 : i == 3 ? 1000 : 0;
@@ -286,47 +230,14 @@ static void messages_that_are_refused(void **state)
         write_message(&m);
         m.p[i == 6 ? 40 : 255] ^= 1;
         if (i == 3)
-            restart(w, 1000);
+            quic_ends_restart(w, 1000);
         connect_with(w, &m, i == 0 ? another : m.first);
         world_run(w, w->now + 3 * PQ_SEC, NULL);
-        if (server_stats(w)->tx_packets)
+        if (quic_ends_stats(w)->tx_packets)
             fail_msg("%s: the server has answered", what[i]);
-        assert_int_equal(server_stats(w)->drops[PQ_DROP_HANDSHAKE], 1);
+        assert_int_equal(quic_ends_stats(w)->drops[PQ_DROP_HANDSHAKE], 1);
         world_free(w);
     }
-}
-
-/* The client's first datagram comes once more; or, as somebody with the common key can have it, in
- * a new seal with a later stamp. */
-struct recording {
-    uint8_t frame[1500];
-    size_t len;
-};
-
-static bool record(struct world *w, unsigned from, struct link_packet *k)
-{
-    struct recording *r = w->tap_ctx;
-    if (from == CLIENT && !r->len) {
-        memcpy(r->frame, k->p, k->len);
-        r->len = k->len;
-    }
-    return true;
-}
-
-static void seal_anew(struct world *w, struct recording *r)
-{
-    struct pq_segment seg;
-    struct pq_quic_keys k;
-    struct pq_quic_seal seal;
-    uint64_t stamp;
-    assert_int_equal(pq_segment_parse(&seg, r->frame, r->len, 14), PQ_DROP_NONE);
-    assert_int_equal(pq_quic_keys_make(&k, w->end[SERVER].conf.key), 0);
-    assert_int_equal(pq_quic_seal_init(&seal, k.c2s), 0);
-    const struct pq_view v = pq_quic_seal_open(&seal, seg.data, seg.len, &stamp);
-    assert_true(v.n >= 1200);
-    stamp = WORLD_WALL + w->now / PQ_MS;
-    assert_int_equal(pq_quic_seal_put(&seal, seg.data, v.n, &stamp, &w->end[CLIENT].rng), seg.len);
-    pq_quic_seal_fini(&seal);
 }
 
 static void recordings(void **state)
@@ -341,10 +252,10 @@ static void recordings(void **state)
                {1, false, true, PQ_DROP_STAMP},      {1, true, true, PQ_DROP_HANDSHAKE},
                {500, true, true, PQ_DROP_HANDSHAKE}, {500, true, false, PQ_DROP_REPLAY}};
     for (size_t i = 0; i < COUNT_OF(how); i++) {
-        struct world_conf c = keyed(10 * PQ_MS);
-        struct recording r = {.len = 0};
-        struct world *w = make(&c, ut_seed("recordings"));
-        w->tap = record;
+        struct world_conf c = quic_ends(10 * PQ_MS);
+        struct quic_recording r = {.len = 0};
+        struct world *w = quic_ends_new(&c, ut_seed("recordings"));
+        w->tap = quic_record;
         w->tap_ctx = &r;
         world_open(w, 1000, 1000);
         assert_true(world_run(w, WORLD_T0 + 5 * PQ_SEC, world_transferred));
@@ -352,14 +263,14 @@ static void recordings(void **state)
         pq_session_end(w->ses, 0);
         world_run(w, w->now + how[i].seconds * PQ_SEC, NULL);
         if (how[i].restart)
-            restart(w, 10);
+            quic_ends_restart(w, 10);
         if (how[i].anew)
-            seal_anew(w, &r);
-        const uint64_t sent = server_stats(w)->tx_packets;
+            quic_seal_anew(w, &r);
+        const uint64_t sent = quic_ends_stats(w)->tx_packets;
         world_inject(w, SERVER, r.frame, r.len, 0);
         world_run(w, w->now + 5 * PQ_SEC, NULL);
-        assert_int_equal(server_stats(w)->tx_packets, sent);
-        assert_int_equal(server_stats(w)->drops[how[i].why], 1);
+        assert_int_equal(quic_ends_stats(w)->tx_packets, sent);
+        assert_int_equal(quic_ends_stats(w)->drops[how[i].why], 1);
         assert_int_equal(pq_quic_count(w->end[SERVER].hub->quic), 0);
         world_free(w);
     }
@@ -370,13 +281,13 @@ static void recordings(void **state)
 static void many_at_once(void **state)
 {
     (void)state;
-    struct world_conf c = keyed(PQ_MS);
+    struct world_conf c = quic_ends(PQ_MS);
     c.server_public = NULL; /* the common key alone, from one address: each is refused, but costs */
-    struct world *w = make(&c, ut_seed("many"));
+    struct world *w = quic_ends_new(&c, ut_seed("many"));
     for (uint16_t i = 1; i < 300; i++)
         world_connect(w, (uint16_t)(40000 + i));
     world_run(w, w->now + 100 * PQ_MS, NULL);
-    const uint64_t *drops = server_stats(w)->drops;
+    const uint64_t *drops = quic_ends_stats(w)->drops;
     const uint64_t computed = drops[PQ_DROP_HANDSHAKE];
     assert_in_range(computed, 40, 60);
     assert_int_equal(computed + drops[PQ_DROP_RATE], 300);
@@ -385,7 +296,7 @@ static void many_at_once(void **state)
     world_run(w, w->now + 3 * PQ_SEC, NULL);
     assert_true(drops[PQ_DROP_HANDSHAKE] > 2 * computed);
     assert_true(drops[PQ_DROP_HANDSHAKE] < 450);
-    assert_int_equal(server_stats(w)->tx_packets, 0);
+    assert_int_equal(quic_ends_stats(w)->tx_packets, 0);
     world_free(w);
 }
 
@@ -393,19 +304,19 @@ static void many_at_once(void **state)
 static void shared_by_user(void **state)
 {
     (void)state;
-    struct world_conf c = keyed(10 * PQ_MS);
+    struct world_conf c = quic_ends(10 * PQ_MS);
     uint8_t both[2][32];
     memcpy(both[0], world_public[CLIENT], sizeof both[0]);
-    memcpy(both[1], other_public, sizeof both[1]);
+    memcpy(both[1], quic_other_public, sizeof both[1]);
     c.hub[SERVER].own.users = (const uint8_t(*)[32])both;
     c.hub[SERVER].own.n = 2;
     c.hub[SERVER].max_sessions = 4;
-    struct world *w = make(&c, ut_seed("shared by user"));
+    struct world *w = quic_ends_new(&c, ut_seed("shared by user"));
     struct pq_hub *server = w->end[SERVER].hub, *client = w->end[CLIENT].hub;
     for (uint16_t i = 0; i < 8; i++) {
         if (i == 5) { /* from now on it is the other one */
-            memcpy(client->quic_own.secret, other, sizeof other);
-            memcpy(client->quic_own.pub, other_public, sizeof other_public);
+            memcpy(client->quic_own.secret, quic_other, sizeof quic_other);
+            memcpy(client->quic_own.pub, quic_other_public, sizeof quic_other_public);
         }
         world_connect(w, (uint16_t)(40500 + i));
         world_run(w, w->now + PQ_SEC, NULL);
@@ -415,7 +326,7 @@ static void shared_by_user(void **state)
     for (struct pq_list *i = server->sessions.next; i != &server->sessions; i = i->next) {
         const struct pq_session *s = PQ_OF(i, struct pq_session, node);
         assert_memory_equal(s->share->key, s->client, sizeof s->client);
-        n[memcmp(s->client, other_public, sizeof other_public) == 0]++;
+        n[memcmp(s->client, quic_other_public, sizeof quic_other_public) == 0]++;
     }
     assert_int_equal(n[0], 2);
     assert_int_equal(n[1], 2);

@@ -8,4 +8,5 @@ int quic_go_tests(void);
 int quic_named_tests(void);
 int quic_recordings_tests(void);
 int quic_streams_tests(void);
+int quic_tickets_tests(void);
 #endif

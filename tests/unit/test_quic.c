@@ -104,8 +104,8 @@ static void seal_without_psk(void **state)
 {
     (void)state;
     static const uint8_t psk[PQ_QUIC_PSK_LEN] = {1};
-    const struct pq_quic_peer wrong = {{(const uint8_t *)"paqet1", 6}, psk, NULL};
-    const struct pq_quic_peer nobody = {{(const uint8_t *)"somebody", 8}, psk, NULL};
+    const struct pq_quic_peer wrong = {.identity = {(const uint8_t *)"paqet1", 6}, .psk = psk};
+    const struct pq_quic_peer nobody = {.identity = {(const uint8_t *)"somebody", 8}, .psk = psk};
     const struct pq_quic_peer *who[] = {&wrong, &nobody, NULL};
     for (int i = 0; i < 3; i++) {
         struct qw_conf c = qw_conf();
@@ -343,5 +343,5 @@ int main(void)
         cmocka_unit_test(settings),
     };
     return ut_run(tests) + quic_named_tests() + quic_recordings_tests() + quic_streams_tests() +
-           quic_frames_tests() + quic_go_tests();
+           quic_frames_tests() + quic_go_tests() + quic_tickets_tests();
 }
