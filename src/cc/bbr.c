@@ -30,6 +30,7 @@
 #define STEP_WINDOW   (300 * PQ_MS)
 #define STEP_ROUNDS   2
 #define PROBE_FULL    9           /* of 8: the gain that probes a path which is known to be full */
+#define MORE_CARRIED  128         /* of that part more in a round in which nothing waits */
 #define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
 #define LATE_MIN      PQ_MS
 #define LATE_MAX      (8 * PQ_MS)
@@ -182,6 +183,27 @@ static bool is_other_path(const struct pq_cc *c, pq_ns before, bool app_limited)
            now >= c->bbr.step_full - c->bbr.step_full / 8;
 }
 
+/* While each packet waits the path is never empty: then it carries what arrives in that time, no
+ * matter how late single acknowledgements are.  While none waits it may carry more. */
+static void note_carried(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_ns now)
+{
+    const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, spent = now - c->bbr.busy_at;
+    const pq_ns none = min + two_segments(c, rate_of(c)) + min / 32;
+    const bool waited = last != PQ_NEVER && last > none && !app_limited && !has_stepped(c);
+    if (waited && spent < 2 * min)
+        return;
+    if (waited && spent < PQ_CC_ROUNDS * min) {
+        c->bbr.carried = (uint64_t)(delivered - c->bbr.busy_from) * PQ_SEC / spent;
+        return;
+    }
+    if (has_stepped(c))
+        c->bbr.carried = 0;
+    else if (!waited)
+        c->bbr.carried += c->bbr.carried / MORE_CARRIED;
+    c->bbr.busy_at = now;
+    c->bbr.busy_from = delivered;
+}
+
 static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_ns now)
 {
     const pq_ns before = c->bbr.last_rtt;
@@ -193,6 +215,7 @@ static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_
         c->bbr.min_rtt_at = now;
         c->bbr.step_rtt = 0;
     }
+    note_carried(c, delivered, app_limited, now);
     if (is_longer(c, before) && !c->bbr.probe_until &&
         now > c->bbr.min_rtt_at + (is_step(c) ? STEP_WINDOW : RTT_WINDOW / 2))
         c->bbr.probe_until = now + 2 * c->bbr.last_rtt + 2 * SLACK; /* it looks */
@@ -301,15 +324,20 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
 }
 
 /* The largest rate of ten rounds is more than the path carries, by as much as clocks err, so a
- * queue would grow between two probes: less is sent while each packet of the last round waited a
- * little. Where they waited long it is for others, or the path has become longer. */
+ * queue would grow between two probes: what the path was seen to carry is sent, if it is not much
+ * less, and less than that while each packet of the last round waited a little.  Where they waited
+ * long it is for others, or the path has become longer. */
 static uint64_t paced_rate(const struct pq_cc *c, uint64_t rate, unsigned gain)
 {
     const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, none = min + two_segments(c, rate);
-    if (gain != 8 || last == PQ_NEVER || last <= none || last > none + min / 8)
+    if (gain != 8 || last == PQ_NEVER || last > none + min / 8)
         return rate * gain / 8;
-    const pq_ns waited = pq_ns_min(last - none, min / 16);
-    return rate - rate * (waited / PQ_US) / (2 * min / PQ_US);
+    const uint64_t carried = c->bbr.carried * 1024 / (1024 - path_loss(c));
+    uint64_t pace = rate;
+    if (carried && carried < rate)
+        pace = carried > rate - rate / 32 ? carried : rate - rate / 32;
+    const pq_ns waited = last > none ? pq_ns_min(last - none, min / 16) : 0;
+    return pace - pace * (waited / PQ_US) / (2 * min / PQ_US);
 }
 
 static void set_cwnd(struct pq_cc *c, uint32_t acked)

@@ -56,6 +56,9 @@ struct pq_cc {
             pq_ns recent_rtt, before_rtt; /* smallest of the last samples, and of those before */
             uint32_t recent;              /* how many the last ones are */
             pq_ns round_rtt, last_rtt;    /* smallest of this round, and of the one before */
+            pq_ns busy_at;                /* since then each packet has waited ... */
+            uint32_t busy_from;           /* ... and so many had arrived before */
+            uint64_t carried;    /* what the path carried then, segments a second; 0 = not known */
             pq_ns step_rtt;      /* what the RTT has become from one round to the next ... */
             uint32_t step_round; /* ... then, ... */
             uint64_t step_full;  /* ... and the rate before */

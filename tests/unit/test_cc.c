@@ -29,6 +29,8 @@ struct path {
     struct sent ring[RING];
     uint64_t arrived; /* since the last look */
     pq_ns wait;       /* the longest of them */
+    pq_ns waits;      /* of all of them */
+    pq_ns late;       /* so much later are acknowledgements in half of the time */
     uint64_t seed;
 };
 
@@ -52,8 +54,9 @@ static void transmit(struct path *p)
     s->lost = ut_below(&p->seed, 1000) < p->loss || wait > p->queue;
     if (!s->lost)
         p->busy = p->now + wait + (pq_ns)(1e9 / p->rate);
-    s->back = p->now + wait + p->rtt;
+    s->back = p->now + wait + p->rtt + (p->now / (350 * PQ_MS) % 2 ? p->late : 0);
     p->wait = pq_ns_max(p->wait, wait);
+    p->waits += wait;
 }
 
 static void acknowledge(struct path *p)
@@ -90,7 +93,7 @@ static double run(struct path *p, pq_ns time)
 {
     const pq_ns until = p->now + time;
     p->arrived = 0;
-    p->wait = 0;
+    p->wait = p->waits = 0;
     while (p->now < until) {
         p->now += STEP;
         acknowledge(p);
@@ -167,6 +170,20 @@ static void a_late_machine_is_no_longer_way(void **state)
     assert_true(path.cc.cwnd < 400);
 }
 
+/* What comes late and at once shows more than the path carries: no queue stays for that. */
+static void late_acknowledgements_leave_no_queue(void **state)
+{
+    (void)state;
+    begin(&path, 15000, 100 * PQ_MS);
+    path.late = 4 * PQ_MS;
+    run(&path, 3 * PQ_SEC);
+    const double got = run(&path, 6 * PQ_SEC);
+    const double wait = (double)path.waits / (double)path.arrived / PQ_MS;
+    printf("4 ms late now and then: %.0f of %.0f, mean wait %.1f ms\n", got, path.rate, wait);
+    assert_true(got > 0.97 * path.rate);
+    assert_true(wait < 6);
+}
+
 /* A path that carries less all at once looks like a longer one for a while: the queue must go. */
 static void a_narrower_way_is_not_taken_for_a_longer_one(void **state)
 {
@@ -210,6 +227,7 @@ int main(void)
         cmocka_unit_test(fills_a_path_and_leaves_its_queue_empty),
         cmocka_unit_test(loss_of_the_path_does_not_slow_it),
         cmocka_unit_test(a_longer_way_is_taken_for_one),
+        cmocka_unit_test(late_acknowledgements_leave_no_queue),
         cmocka_unit_test(a_late_machine_is_no_longer_way),
         cmocka_unit_test(a_narrower_way_is_not_taken_for_a_longer_one),
         cmocka_unit_test(the_queue_of_others_is_not_the_path),
