@@ -116,6 +116,8 @@ struct pq_quic_events {
      * come before, and its owner may still come; then *claim.  It is forgotten in any case.  As
      * `psk`; right before `accept`. */
     bool (*taken)(void *ctx, struct pq_quic *q, struct pq_view ticket, struct pq_quic_claim *claim);
+    /* But TLS does not agree with it: who has come is not known yet. */
+    void (*not_taken)(void *ctx, struct pq_quic *q);
     /* The wall clock, ms since 1970; asked only where there is a key. */
     uint64_t (*wall)(void *ctx);
     /* More bytes came than fit into the memory of a batch: use what was delivered. */

@@ -144,6 +144,7 @@ void pq_quic_early_not(struct pq_quic *q)
         return;
     q->ticketed = q->named = q->mixed = false;
     explicit_bzero(q->early_secret, sizeof q->early_secret);
+    q->e->ev->not_taken(q->e->ctx, q);
 }
 
 void pq_quic_early_give(struct pq_quic *q)

@@ -159,6 +159,19 @@ void pq_quic_keys_is(struct pq_hub *h, const struct pq_quic_who *who)
         h->quic_who = *who;
 }
 
+void pq_quic_keys_is_not(void *ctx, struct pq_quic *q)
+{
+    struct pq_hub *h = ctx;
+    struct pq_session *s = pq_quic_user(q);
+    if (h->quic_who.q == q)
+        h->quic_who.q = NULL;
+    if (!s)
+        return;
+    s->who = PQ_NOBODY;
+    memset(s->client, 0, sizeof s->client);
+    s->share = &h->rest;
+}
+
 void pq_quic_keys_own(struct pq_session *s, const struct pq_quic_who *who)
 {
     struct pq_share *share = pq_share_of(s->hub, who->client);

@@ -38,8 +38,10 @@ bool pq_quic_keys_psk(void *ctx, struct pq_quic *q, struct pq_view identity,
 bool pq_quic_keys_make_second(struct pq_hub *h, const uint8_t client[PQ_X25519_LEN],
                               struct pq_quic_claim *claim);
 
-/* Server: who->q is his: its session, or that which is about to be made. */
+/* Server: who->q is his: its session, or that which is about to be made.  And the event
+ * `not_taken`: it is not, after all; nothing of it has been served. */
 void pq_quic_keys_is(struct pq_hub *h, const struct pq_quic_who *who);
+void pq_quic_keys_is_not(void *ctx, struct pq_quic *q);
 
 /* The session is his, and counts as such; before anything of it is served. */
 void pq_quic_keys_own(struct pq_session *s, const struct pq_quic_who *who);

@@ -3,6 +3,7 @@
  * what becomes of it, and what somebody does with recordings of it [13.10]. */
 #include "quic/quic_internal.h"
 #include "quic_ends.h"
+#include "tunnel/quic_tickets.h"
 #include "tunnel/tickets.h"
 #include "tunnel/tunnel_internal.h"
 
@@ -278,6 +279,37 @@ static void with_the_common_key(void **state)
     }
 }
 
+/* A user's ticket that TLS does not take, since its age is wrong or as here its key, is nothing to
+ * who comes with it and the common key. */
+static void with_anothers_ticket(void **state)
+{
+    (void)state;
+    struct world_conf c = early();
+    c.hub[SERVER].own.required = false;
+    struct world *w = with_ticket(&c, "another's");
+    unsigned all = UINT32_MAX;
+    w->tap = lose_first;
+    w->tap_ctx = &all;
+    world_connect(w, 41000);
+    struct pq_quic_ticket *t = w->ses->ticket;
+    assert_non_null(t);
+    w->ses->ticket = NULL;
+    memset(w->ses->server_public, 0, sizeof w->ses->server_public);
+    pq_quic_tickets_keep(w->ses, t); /* it goes with the common key from now on */
+    pq_session_end(w->ses, PQ_ETIMEOUT);
+    world_run(w, w->now + PQ_MS, NULL);
+    w->tap = NULL;
+    w->server_public = NULL;
+    w->end[SERVER].hub->quic->ticket_key[0] ^= 1;
+    w->end[SERVER].streams = w->pairs = 0;
+    request(w, 300, 700);
+    assert_int_equal(taken(w), 0);
+    assert_int_equal(tickets(w), 0);
+    assert_int_equal(pq_session_who(quic_ends_served(w)), PQ_NOBODY);
+    assert_ptr_equal(quic_ends_served(w)->share, &w->end[SERVER].hub->rest);
+    world_free(w);
+}
+
 /* A ticket of one worker is good for all. */
 static void of_another_worker(void **state)
 {
@@ -369,6 +401,7 @@ int main(void)
         cmocka_unit_test(in_the_dark),
         cmocka_unit_test(revoked),
         cmocka_unit_test(with_the_common_key),
+        cmocka_unit_test(with_anothers_ticket),
         cmocka_unit_test(of_another_worker),
         cmocka_unit_test(recordings),
     };
