@@ -29,6 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MBIT (1e6 / 8 / 1e9) /* bytes per ns */
+
 static volatile sig_atomic_t stopped, kills;
 
 static void on_signal(int number)
@@ -115,8 +117,10 @@ static void usage(void)
           "  --delay MS       one way\n"
           "  --jitter MS      0..MS more delay, order kept\n"
           "  --loss PCT\n"
-          "  --rate MBIT      0: no limit\n"
+          "  --rate MBIT      0: no limit; --rate-up towards the second interface, if another\n"
           "  --queue MS       drop-tail queue at that rate (default 100)\n"
+          "  --police BYTES   no queue: more than so much at once, at that rate, is dropped\n"
+          "  --swing MS       more delay, one way, for five of each ten seconds\n"
           "  --reorder PCT    held back by half the delay, at least 2 ms\n"
           "  --duplicate PCT\n"
           "  --corrupt PCT    one bit flipped behind the Ethernet header\n"
@@ -188,6 +192,44 @@ static void take_box(int option, struct box_settings *set)
     }
 }
 
+static bool take_link(int option, struct link_settings *set)
+{
+    switch (option) {
+    case 'd':
+        set->delay_ns = number(optarg, 1e5) * NS_PER_MS;
+        return true;
+    case 'j':
+        set->jitter_ns = number(optarg, 1e5) * NS_PER_MS;
+        return true;
+    case 'l':
+        set->loss = number(optarg, 100) / 100;
+        return true;
+    case 'r':
+        set->bytes_per_ns[0] = set->bytes_per_ns[1] = number(optarg, 1e6) * MBIT;
+        return true;
+    case 'q':
+        set->queue_ns = number(optarg, 1e5) * NS_PER_MS;
+        return true;
+    case 'i':
+        set->policed_bytes = number(optarg, 1e9);
+        return true;
+    case 'x':
+        set->swing_ns = number(optarg, 1e5) * NS_PER_MS;
+        return true;
+    case 'o':
+        set->reorder = number(optarg, 100) / 100;
+        return true;
+    case 'u':
+        set->duplicate = number(optarg, 100) / 100;
+        return true;
+    case 'c':
+        set->corrupt = number(optarg, 100) / 100;
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void parse(int argc, char **argv, struct settings *set)
 {
     static const struct option options[] = {
@@ -195,7 +237,10 @@ static void parse(int argc, char **argv, struct settings *set)
         {"jitter", required_argument, NULL, 'j'},
         {"loss", required_argument, NULL, 'l'},
         {"rate", required_argument, NULL, 'r'},
+        {"rate-up", required_argument, NULL, 'R'},
         {"queue", required_argument, NULL, 'q'},
+        {"police", required_argument, NULL, 'i'},
+        {"swing", required_argument, NULL, 'x'},
         {"reorder", required_argument, NULL, 'o'},
         {"duplicate", required_argument, NULL, 'u'},
         {"corrupt", required_argument, NULL, 'c'},
@@ -214,42 +259,19 @@ static void parse(int argc, char **argv, struct settings *set)
         {"max-seconds", required_argument, NULL, 'm'},
         {NULL, 0, NULL, 0},
     };
+    double up = -1;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (c) {
-        case 'd':
-            set->link.delay_ns = number(optarg, 1e5) * NS_PER_MS;
-            break;
-        case 'j':
-            set->link.jitter_ns = number(optarg, 1e5) * NS_PER_MS;
-            break;
-        case 'l':
-            set->link.loss = number(optarg, 100) / 100;
-            break;
-        case 'r':
-            set->link.bytes_per_ns = number(optarg, 1e6) * 1e6 / 8 / 1e9;
-            break;
-        case 'q':
-            set->link.queue_ns = number(optarg, 1e5) * NS_PER_MS;
-            break;
-        case 'o':
-            set->link.reorder = number(optarg, 100) / 100;
-            break;
-        case 'u':
-            set->link.duplicate = number(optarg, 100) / 100;
-            break;
-        case 'c':
-            set->link.corrupt = number(optarg, 100) / 100;
-            break;
-        case 's':
+        if (c == 's')
             set->seed = (uint64_t)number(optarg, 1e15);
-            break;
-        case 'm':
+        else if (c == 'm')
             set->max_seconds = (uint64_t)number(optarg, 1e6);
-            break;
-        default:
+        else if (c == 'R')
+            up = number(optarg, 1e6);
+        else if (!take_link(c, &set->link))
             take_box(c, &set->box);
-        }
     }
+    if (up >= 0)
+        set->link.bytes_per_ns[0] = up * MBIT;
     if (argc - optind != 2)
         usage();
 }

@@ -46,8 +46,11 @@ struct link_settings {
     double delay_ns;
     double jitter_ns;
     double queue_ns;
-    double bytes_per_ns; /* 0: no limit */
-    double loss;         /* probabilities, 0..1 */
+    double swing_ns;        /* so much more delay in the second half of each ten seconds */
+    double bytes_per_ns[2]; /* towards the second interface, the first; 0: no limit */
+    double policed_bytes; /* not 0: what the rate has no room for is not queued, but dropped ... */
+                          /* ... unless it is less than this */
+    double loss;          /* probabilities, 0..1 */
     double reorder;
     double duplicate;
     double corrupt;

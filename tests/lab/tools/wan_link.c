@@ -87,17 +87,22 @@ static struct packet heap_pop(struct link *link)
 static uint64_t schedule(struct link *link, const struct link_settings *set, uint32_t len,
                          uint64_t now)
 {
+    const double rate = set->bytes_per_ns[link->back];
     uint64_t departs = now;
     if (link->backlog + len > BACKLOG_MAX)
         return 0;
-    if (set->bytes_per_ns > 0) {
+    if (rate > 0) {
         uint64_t start = link->busy_until > now ? link->busy_until : now;
-        if ((double)(start - now) > set->queue_ns)
+        double longest = set->policed_bytes > 0 ? set->policed_bytes / rate : set->queue_ns;
+        if ((double)(start - now) > longest)
             return 0;
-        departs = start + (uint64_t)((double)len / set->bytes_per_ns);
-        link->busy_until = departs;
+        link->busy_until = start + (uint64_t)((double)len / rate);
+        if (set->policed_bytes == 0)
+            departs = link->busy_until;
     }
     uint64_t due = departs + (uint64_t)set->delay_ns;
+    if (now / (5 * NS_PER_S) % 2)
+        due += (uint64_t)set->swing_ns;
     if (set->jitter_ns > 0)
         due += (uint64_t)(draw_unit(link) * set->jitter_ns);
     if (happens(link, set->reorder)) {
