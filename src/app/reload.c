@@ -87,7 +87,8 @@ static bool same_key(const struct pq_app *app, const struct pq_conf *next)
 
 void pq_reload_differ(const struct pq_app *app, const struct pq_conf *next, struct pq_news *news)
 {
-    const bool takes = !app->hub.client && !app->conf->over_quic; /* a server over KCP */
+    const bool there = !app->conf->over_quic || app->hub.quic.key; /* else it cannot come in */
+    const bool takes = !app->hub.client && there;
     if (!takes && !same_key(app, next))
         add_restart(news, app->conf->over_quic ? "transport.quic.key" : "transport.kcp.key");
     pq_conf_differ(app->conf, next, add_restart, news);

@@ -63,13 +63,21 @@ static const char *name_of(const struct pq_worker *w, const struct pq_session *s
     return buf;
 }
 
+static const char *with_which_key(const struct server *s, const struct pq_session *ses)
+{
+    if (!pq_session_key_before(ses))
+        return "";
+    return s->app.conf->over_quic ? ", with transport.quic.key_before"
+                                  : ", with transport.kcp.key_before";
+}
+
 static void on_proven(void *ctx, struct pq_session *ses)
 {
     struct pq_worker *w = ctx;
     char name[NAME_LEN];
     w->did.opened++;
     PQ_LOG(PQ_LOG_INFO, "client %s connected%s", name_of(ctx, ses, name),
-           pq_session_key_before(ses) ? ", with transport.kcp.key_before" : "");
+           with_which_key(w->role, ses));
 }
 
 static void on_secured(void *ctx, struct pq_session *ses)

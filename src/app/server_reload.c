@@ -102,12 +102,13 @@ static void use_users(struct server *s, uint8_t (*keys)[PQ_CONF_KEY_LEN], unsign
 
 /* ---- K, and the one before */
 
-/* What `next` says; over QUIC they stay.  Returns 0 or PQ_ENOTSUP. */
+/* What `next` says; where there was none (QUIC, auth: none), there is none.  Returns 0 or
+ * PQ_ENOTSUP. */
 static int derive(const struct pq_app *app, const struct pq_conf *next, struct pq_hub_conf *keys)
 {
     const bool there = next->kcp.key && *next->kcp.key;
     memcpy(keys->key, app->hub.key, sizeof keys->key);
-    if (app->conf->over_quic)
+    if (app->conf->over_quic && !(there && app->hub.quic.key))
         return 0;
     int e = there ? pq_crypt_derive(next->kcp.key, keys->key) : 0;
     return e ? e : pq_app_derive_before(next, keys);
@@ -190,10 +191,9 @@ static void tell(const struct pq_app *app, struct pq_news *news, const struct us
         pq_news_add(news, PQ_NEWS_CHANGED, "users: %u new, %u gone; %u of their sessions ended",
                     c->added, c->removed, sessions);
     if (rekeyed)
-        pq_news_add(news, PQ_NEWS_CHANGED,
-                    app->hub.has_before ? "transport.kcp.key: holds from now on, and key_before is "
-                                          "accepted, too"
-                                        : "transport.kcp.key: holds from now on, and no other");
+        pq_news_add(news, PQ_NEWS_CHANGED, "transport.%s.key: holds from now on, and %s",
+                    app->conf->over_quic ? "quic" : "kcp",
+                    app->hub.has_before ? "key_before is accepted, too" : "no other");
     if (rules)
         pq_news_add(news, PQ_NEWS_CHANGED, "allow, deny: new connections follow the new rules");
 }
@@ -234,8 +234,8 @@ int pq_server_reload(struct pq_app *app, struct pq_conf *next, const struct pq_n
         r.n = next->n_users;
     }
     if (!e && (e = derive(app, next, &g.conf)))
-        pq_news_add(news, PQ_NEWS_ERROR, "transport.kcp.key: cannot be derived: %s",
-                    pq_strerror(e));
+        pq_news_add(news, PQ_NEWS_ERROR, "transport.%s.key: cannot be derived: %s",
+                    app->conf->over_quic ? "quic" : "kcp", pq_strerror(e));
     if (!e)
         e = prepare(&g, news);
     /* they are told first, as long as they have keys; over QUIC an end says so itself */

@@ -324,6 +324,19 @@ static void warn_of_cipher(struct pq_check *k)
             pq_cipher_name(c), worse);
 }
 
+void pq_conf_check_key_before(struct pq_check *k, const char *of)
+{
+    const struct pq_conf *c = k->c;
+    char path[40];
+    if (!pq_is_set(c->kcp.key_before))
+        return;
+    snprintf(path, sizeof path, "transport.%s.key_before", of);
+    if (!pq_is_set(c->kcp.key))
+        PQ_FAIL(k, path, "%s: is accepted besides transport.%s.key, which is missing", path, of);
+    else if (strcmp(c->kcp.key, c->kcp.key_before) == 0)
+        PQ_WARN(k, path, "%s: is the same as transport.%s.key; leave it out", path, of);
+}
+
 static void check_cipher(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
@@ -346,13 +359,8 @@ static void check_cipher(struct pq_check *k)
         PQ_WARN(k, "transport.kcp.key",
                 "transport.kcp.key: is short: who records a packet can try such keys one after the "
                 "other; paqet secret makes a good one");
-    if (is_kcp && pq_is_set(c->kcp.key_before) && !pq_is_set(c->kcp.key))
-        PQ_FAIL(
-            k, "transport.kcp.key_before",
-            "transport.kcp.key_before: is accepted besides transport.kcp.key, which is missing");
-    else if (is_kcp && pq_is_set(c->kcp.key_before) && strcmp(c->kcp.key, c->kcp.key_before) == 0)
-        PQ_WARN(k, "transport.kcp.key_before",
-                "transport.kcp.key_before: is the same as transport.kcp.key; leave it out");
+    if (is_kcp)
+        pq_conf_check_key_before(k, "kcp");
     if (is_kcp)
         warn_of_cipher(k);
     if (!c->over_quic && !pq_cipher_needs_key(c->cipher))
@@ -477,6 +485,7 @@ static void check_server(struct pq_check *k)
 static void check_other_role(struct pq_check *k)
 {
     struct pq_conf *c = k->c;
+    const bool quic_before = pq_key_is_set(k->lines, "transport.quic.key_before");
     const struct {
         const char *path;
         enum pq_role role;
@@ -487,7 +496,8 @@ static void check_other_role(struct pq_check *k)
         {"rules", PQ_ROLE_CLIENT, c->n_split},
         {"spread", PQ_ROLE_CLIENT, c->spread},
         {"users", PQ_ROLE_SERVER, c->n_users},
-        {"transport.kcp.key_before", PQ_ROLE_SERVER, pq_is_set(c->kcp.key_before)},
+        {"transport.kcp.key_before", PQ_ROLE_SERVER, pq_is_set(c->kcp.key_before) && !quic_before},
+        {"transport.quic.key_before", PQ_ROLE_SERVER, quic_before},
         {"transport.require", PQ_ROLE_SERVER, pq_is_set(c->require)},
         {"server.public_key", PQ_ROLE_CLIENT, pq_is_set(c->server[0].public_key)},
         {"allow", PQ_ROLE_SERVER, c->rules.allow.set},

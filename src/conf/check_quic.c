@@ -57,6 +57,15 @@ static void check_open(struct pq_check *k, bool server)
                 "certificate that this system trusts, which those of Go have not");
 }
 
+static void take_key(char **to, char **from)
+{
+    if (!pq_is_set(*from))
+        return;
+    free(*to);
+    *to = *from;
+    *from = NULL;
+}
+
 /* The key of both ends; that of kcp will do, so that one line changes the transport. */
 static void check_key(struct pq_check *k, bool server)
 {
@@ -65,11 +74,8 @@ static void check_key(struct pq_check *k, bool server)
     if (pq_is_set(c->quic.auth) && !c->quic.open && strcmp(c->quic.auth, "key") != 0)
         PQ_FAIL(k, "transport.quic.auth", "transport.quic.auth: '%s' is not key or none",
                 c->quic.auth);
-    if (pq_is_set(c->quic.key)) { /* from here on there is one */
-        free(c->kcp.key);
-        c->kcp.key = c->quic.key;
-        c->quic.key = NULL;
-    }
+    take_key(&c->kcp.key, &c->quic.key); /* from here on there is one */
+    take_key(&c->kcp.key_before, &c->quic.key_before);
     if (c->quic.open)
         check_open(k, server);
     if (!pq_is_set(c->kcp.key) && !c->quic.open)
@@ -116,9 +122,6 @@ static void check_own_keys(struct pq_check *k)
 static void check_others(struct pq_check *k)
 {
     const struct pq_conf *c = k->c;
-    if (pq_is_set(c->kcp.key_before))
-        PQ_FAIL(k, "transport.kcp.key_before",
-                "transport.kcp.key_before: quic takes no second key yet: leave it out");
     if (!c->quic.open && pq_is_set(c->header_text) && strcmp(c->header_text, "auto") != 0)
         PQ_WARN(k, "transport.header",
                 "transport.header: is not used: with transport.quic.auth: key the server is a "
@@ -153,7 +156,9 @@ void pq_conf_check_quic(struct pq_check *k)
         "sake of their flash): use kcp at both ends, or a program made by script/release "
         "--quic");
 #endif
+    const bool is_quic = pq_is_set(c->quic.key_before);
     check_key(k, server);
+    pq_conf_check_key_before(k, is_quic ? "quic" : "kcp");
     check_early(k);
     check_own_keys(k);
     check_others(k);

@@ -146,7 +146,7 @@ struct pq_conf_kcp {
 };
 
 struct pq_conf_quic {
-    char *auth, *key, *congestion, *server_name;
+    char *auth, *key, *key_before, *congestion, *server_name;
     long mtu, idle, keepalive, streams, stream_window, stream_window_max, window, window_max;
     bool enable_datagrams, skip_verify, early;
     /* what follows */
@@ -176,7 +176,7 @@ struct pq_conf {
     struct pq_conf_side v4, v6;
     struct pq_conf_list local_flag_text, remote_flag_text;
     struct pq_conf_kcp kcp;
-    struct pq_conf_quic quic; /* its key is kcp.key afterwards */
+    struct pq_conf_quic quic; /* its keys are kcp's afterwards */
     struct pq_conf_tun tun;
     struct pq_conf_rules rules;
     struct pq_conf_outgoing outgoing;

@@ -144,6 +144,8 @@ void pq_conf_check_keys(struct pq_check *k); /* after check_client */
 
 #define PQ_KEY_SHORT 16 /* characters of a key that are too few to be safe */
 
+/* K of the time before, which is in kcp's place; `of`: where it stands in the file, kcp or quic. */
+void pq_conf_check_key_before(struct pq_check *k, const char *of);
 void pq_conf_check_quic(struct pq_check *k);       /* of a configuration with protocol: quic; ... */
 void pq_conf_check_quic_ports(struct pq_check *k); /* ... once its ports are known */
 #endif

@@ -154,6 +154,7 @@ static const struct pq_key keys[] = {
     MAP("transport.quic"),
     STR("transport.quic.auth", AT(quic.auth)),
     STR("transport.quic.key", AT(quic.key)),
+    STR("transport.quic.key_before", AT(quic.key_before)),
     STR("transport.quic.congestion", AT(quic.congestion)),
     INT("transport.quic.mtu", AT(quic.mtu), PQ_QUIC_SIZE_MIN, PQ_QUIC_SIZE_MAX, 1350),
     INT("transport.quic.max_idle_timeout", AT(quic.idle), 1, 600, 0),

@@ -25,13 +25,6 @@ static int check(const struct pq_quic_conf *c, const struct pq_quic_events *ev)
                : PQ_EINVAL;
 }
 
-static int make_keys(struct pq_quic_end *e, const uint8_t *key)
-{
-    int r = pq_quic_keys_make(&e->keys, key);
-    r = r ? r : pq_quic_seal_init(&e->tx, e->conf.client ? e->keys.c2s : e->keys.s2c);
-    return r ? r : pq_quic_seal_init(&e->rx, e->conf.client ? e->keys.s2c : e->keys.c2s);
-}
-
 int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
                     const struct pq_quic_events *ev, void *ctx, struct pq_chunks *chunks,
                     struct pq_rng *rng)
@@ -45,12 +38,11 @@ int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
     if (!e)
         return PQ_ENOMEM;
     e->conf = *conf;
-    e->conf.key = NULL;
+    e->conf.key = e->conf.key_before = NULL;
     e->conf.ticket_key = NULL;
     if (conf->ticket_key)
         memcpy(e->ticket_key, conf->ticket_key, sizeof e->ticket_key);
     e->conf.server_name = NULL;
-    e->keyed = conf->key != NULL;
     e->ev = ev;
     e->ctx = ctx;
     e->chunks = chunks;
@@ -63,10 +55,10 @@ int pq_quic_end_new(struct pq_quic_end **out, const struct pq_quic_conf *conf,
         r = PQ_ENOMEM;
     if (!r && !conf->client && !ev->first)
         r = pq_quic_seen_new(&e->seen, pq_rng_u64(rng));
-    if (!r && conf->key) {
-        r = make_keys(e, conf->key);
+    if (!r)
+        r = pq_quic_keyring_init(e, conf->key, conf->key_before);
+    if (!r && conf->key)
         e->started = ev->wall(ctx);
-    }
     if (!r)
         r = pq_quic_tls_end(e);
     if (r)
@@ -81,8 +73,7 @@ void pq_quic_end_free(struct pq_quic_end **out)
     if (!e)
         return;
     pq_quic_tls_end_free(e);
-    pq_quic_seal_fini(&e->tx);
-    pq_quic_seal_fini(&e->rx);
+    pq_quic_keyring_fini(e);
     pq_quic_seen_free(&e->seen);
     pq_hash_fini(&e->ids);
     while (e->arena) {
@@ -91,7 +82,6 @@ void pq_quic_end_free(struct pq_quic_end **out)
         free(b);
     }
     free(e->server_name);
-    explicit_bzero(&e->keys, sizeof e->keys);
     explicit_bzero(e->retry_key, sizeof e->retry_key);
     free(e);
     *out = NULL;

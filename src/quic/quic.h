@@ -24,6 +24,7 @@
 #include <stdbool.h>
 
 #define PQ_QUIC_KEY_LEN     32 /* of what all keys are made from [2.1] */
+#define PQ_QUIC_KEYS        2  /* that a server accepts */
 #define PQ_QUIC_PSK_LEN     32
 #define PQ_QUIC_SEAL        36     /* what the outer seal adds to a datagram at most [13.2] */
 #define PQ_QUIC_SIZE_LEAST  1200   /* bytes of a datagram, once the handshake is done [13.9] */
@@ -54,7 +55,8 @@ struct pq_quic_conf {
     bool client;
     /* 32 bytes of which PSK and outer seal are made [13.1]; copied.  NULL: there is no key. */
     const uint8_t *key;
-    bool named; /* server: the key alone lets nobody in, see the psk event */
+    const uint8_t *key_before; /* server: another one that is accepted, or NULL; copied */
+    bool named;                /* server: the key alone lets nobody in, see the psk event */
     /* Plain QUIC with a certificate that nobody verifies, as family A's [7.2].  A client without a
      * key always speaks so; a server lets such in beside those who have the key. */
     bool open;
@@ -200,6 +202,13 @@ void pq_quic_rx_done(struct pq_quic_end *e);
  * conf.size bytes.  Returns its length and sets *path, 0 if there is none. */
 size_t pq_quic_answer(struct pq_quic_end *e, uint8_t *buf, struct pq_quic_path *path);
 
+/* Server with a key: another one holds from now on, and `before` besides, if it is not NULL; not
+ * inside an event.  Connections that wait for their handshake with neither of them end; others go
+ * on.  Returns 0, PQ_EINVAL (there was none), PQ_ENOMEM or PQ_ENOTSUP (the library refuses): then
+ * nothing has changed. */
+int pq_quic_set_keys(struct pq_quic_end *e, const uint8_t key[PQ_QUIC_KEY_LEN],
+                     const uint8_t *before);
+
 /* Connections; those of them whose handshake is not done. */
 size_t pq_quic_count(const struct pq_quic_end *e);
 size_t pq_quic_half_open(const struct pq_quic_end *e);
@@ -294,6 +303,9 @@ bool pq_quic_is_ready(const struct pq_quic *q); /* the handshake is done */
 bool pq_quic_is_timely(const struct pq_quic_end *e, uint64_t stamp);
 struct pq_view pq_quic_first_id(const struct pq_quic *q);
 void *pq_quic_user(const struct pq_quic *q);
+
+/* Server: with which key it began: 0; 1, the one before; PQ_QUIC_KEYS, one that is gone. */
+unsigned pq_quic_key(const struct pq_quic *q);
 
 /* Bytes that may wait in one stream: what the path takes in one go. */
 void pq_quic_set_queue(struct pq_quic *q, size_t bytes);

@@ -52,6 +52,13 @@ struct quic_window { /* what the peer may send before it is granted more */
     pq_ns since; /* when `used` was 0 */
 };
 
+struct quic_set { /* what follows from a key [13.1] */
+    bool there;
+    uint8_t key[PQ_QUIC_KEY_LEN];
+    struct pq_quic_keys keys;
+    struct pq_quic_seal tx, rx; /* the outer seal */
+};
+
 struct pq_quic_end {
     struct pq_quic_conf conf;
     const struct pq_quic_events *ev;
@@ -60,9 +67,8 @@ struct pq_quic_end {
     struct pq_rng *rng;
     char *server_name;
 
-    bool keyed; /* there is a key, and these are made of it */
-    struct pq_quic_keys keys;
-    struct pq_quic_seal tx, rx; /* the outer seal */
+    bool keyed; /* there is a key, and these are made of it; and of the one before */
+    struct quic_set set[PQ_QUIC_KEYS];
     uint8_t retry_key[32];
     uint64_t started; /* by the wall clock, ms */
     uint8_t ticket_key[PQ_QUIC_TICKET_KEY];
@@ -156,6 +162,7 @@ struct pq_quic {
     uint8_t second[PQ_QUIC_SECOND_LEN], mix[PQ_QUIC_PSK_LEN];
 
     bool plain;      /* without the key */
+    unsigned set;    /* which key it began with; PQ_QUIC_KEYS: that is gone */
     bool somebody;   /* server: the client has named a PSK that is there */
     bool named;      /* the client has said who it is: ... */
     bool mixed;      /* ... `mix` is known, ... */
@@ -292,6 +299,12 @@ bool pq_quic_accept(struct pq_quic *q);
 int pq_quic_add_id(struct pq_quic *q, const uint8_t *p, size_t n);
 void pq_quic_drop_id(struct pq_quic *q, const uint8_t *p, size_t n);
 void pq_quic_new_id(struct pq_quic_end *e, ngtcp2_cid *id);
+
+/* quic_keyring.c; unseal: as pq_quic_seal_open, *set: by which key */
+int pq_quic_keyring_init(struct pq_quic_end *e, const uint8_t *key, const uint8_t *before);
+void pq_quic_keyring_fini(struct pq_quic_end *e);
+struct pq_view pq_quic_unseal(const struct pq_quic_end *e, uint8_t *p, size_t n, uint64_t *stamp,
+                              unsigned *set);
 
 /* quic_stream.c */
 struct pq_quic_stream *pq_quic_stream_new(struct pq_quic *q, int64_t id);

@@ -255,9 +255,9 @@ static size_t seal(struct pq_quic *q, uint8_t *p, size_t n)
 {
     struct pq_quic_end *e = q->e;
     const uint64_t stamp = e->conf.client ? e->ev->wall(e->ctx) : 0;
-    if (n > (size_t)e->conf.size - PQ_QUIC_SEAL)
+    if (n > (size_t)e->conf.size - PQ_QUIC_SEAL || q->set == PQ_QUIC_KEYS)
         return 0;
-    return pq_quic_seal_put(&e->tx, p, n, e->conf.client ? &stamp : NULL, e->rng);
+    return pq_quic_seal_put(&e->set[q->set].tx, p, n, e->conf.client ? &stamp : NULL, e->rng);
 }
 
 static size_t first_again(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path)

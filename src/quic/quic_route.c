@@ -158,7 +158,8 @@ struct opening { /* a datagram of nobody's */
     const struct pq_quic_path *path;
     struct pq_view v;
     bool bare;      /* it came without a seal, ... */
-    uint64_t stamp; /* ... or with one that says when it was sent */
+    unsigned set;   /* ... or with that of a key, ... */
+    uint64_t stamp; /* ... which says when it was sent */
     ngtcp2_pkt_hd hd;
     bool proven; /* it answers a Retry, before which the client's first id was ... */
     ngtcp2_cid odcid;
@@ -195,6 +196,7 @@ static enum pq_drop begin(struct pq_quic_end *e, const struct opening *o, struct
     if (!q)
         return PQ_DROP_FULL;
     q->odcid = o->hd.dcid;
+    q->set = o->set;
     int r = pq_quic_tls(q, NULL);
     r = r ? r : pq_quic_start(q, &o->hd, o->proven ? &o->odcid : NULL, now);
     r = r ? r : pq_quic_add_id(q, o->hd.dcid.data, o->hd.dcid.datalen);
@@ -232,9 +234,10 @@ static enum pq_drop long_header(struct pq_quic_end *e, const struct pq_quic_path
 {
     struct pq_view v = {p, n};
     uint64_t stamp = 0;
+    unsigned set = 0;
     const bool bare = !e->keyed || (e->conf.open && !e->conf.client && pq_quic_is_bare(p, n));
     if (!bare)
-        v = pq_quic_seal_open(&e->rx, p, n, e->conf.client ? NULL : &stamp);
+        v = pq_quic_unseal(e, p, n, e->conf.client ? NULL : &stamp, &set);
     if (!v.n)
         return PQ_DROP_AUTH;
     ngtcp2_version_cid head;
@@ -243,10 +246,10 @@ static enum pq_drop long_header(struct pq_quic_end *e, const struct pq_quic_path
         return PQ_DROP_HANDSHAKE;
     const struct quic_id *id = find_id(e, head.dcid, head.dcidlen);
     struct pq_quic *q = id ? id->q : NULL;
-    struct opening o = {.path = path, .v = v, .bare = bare, .stamp = stamp};
+    struct opening o = {.path = path, .v = v, .bare = bare, .set = set, .stamp = stamp};
     if (!q)
         return accept_first(e, &o, out, now);
-    if (q->plain != bare)
+    if (q->plain != bare || q->set != set)
         return PQ_DROP_AUTH;
     struct quic_raw_path raw;
     pq_quic_to_raw(e, &raw, path);

@@ -80,7 +80,7 @@ static int find_psk(gnutls_session_t tls, const gnutls_datum_t *name, gnutls_dat
     if (!is_common(name))
         ok = find_named(q, name, psk);
     else if (!e->conf.named && !q->named) {
-        memcpy(psk, e->keys.psk, sizeof psk);
+        memcpy(psk, e->set[q->set].keys.psk, sizeof psk);
         ok = true;
     }
     key->data = ok ? gnutls_malloc(sizeof psk) : NULL;
@@ -253,7 +253,7 @@ static int prepare_keyed(struct pq_quic_end *e)
         return r;
     }
     r = r ? r : gnutls_psk_allocate_client_credentials(&e->psk_client);
-    return r ? r : set_psk(e->psk_client, name, e->keys.psk);
+    return r ? r : set_psk(e->psk_client, name, e->set[0].keys.psk);
 }
 
 static int prepare_plain(struct pq_quic_end *e)

@@ -241,8 +241,9 @@ int pq_session_upgrade(struct pq_session *s, pq_ns now);
 void pq_hub_set_users(struct pq_hub *h, const uint8_t (*users)[32], unsigned n);
 
 /* Server: K is another one from now on, and `before` is accepted, too, if it is not NULL.  Sessions
- * of the old wire with neither of them end; others, and those of our own wire, go on.  Between two
- * batches.  Returns 0, PQ_ENOMEM or PQ_ENOTSUP (cipher): then nothing has changed. */
+ * of the old wire, and over QUIC those without a key of their own, with neither of them end;
+ * others, and those of our own wire, go on.  Between two batches.  Returns 0, PQ_ENOMEM or
+ * PQ_ENOTSUP (cipher): then nothing has changed. */
 int pq_hub_set_keys(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN], const uint8_t *before);
 
 /* Server: whether the session began with the key before. */

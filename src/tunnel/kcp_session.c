@@ -468,6 +468,7 @@ static bool fits(struct pq_session *s)
 const struct pq_transport pq_transport_kcp = {.name = "kcp",
                                               .hub_init = hub_init,
                                               .hub_fini = hub_fini,
+                                              .set_keys = pq_keyring_set,
                                               .hub_abilities = pq_hub_abilities,
                                               .input = pq_kcp_session_input,
                                               .hub_tick = hub_tick,

@@ -75,6 +75,11 @@ static unsigned find(const struct pq_ring v[PQ_RINGS], const struct pq_ring *old
 
 int pq_hub_set_keys(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN], const uint8_t *before)
 {
+    return h->t->set_keys(h, key, before);
+}
+
+int pq_keyring_set(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN], const uint8_t *before)
+{
     struct pq_ring next[PQ_RINGS] = {{.crypt = NULL}};
     unsigned to[PQ_RINGS];
     int e = open_rings(h, next, key, before);

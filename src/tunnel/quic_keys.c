@@ -8,21 +8,56 @@
 #define SAID_LEN    9 /* version, stamp */
 #define MESSAGE_LEN (PQ_NOISE_IK_HEAD + SAID_LEN + PQ_NOISE_TAG)
 
+static int make_psk(const uint8_t *key, uint8_t psk[PQ_PSK_LEN])
+{
+    const struct pq_view salt = {(const uint8_t *)LABEL, sizeof LABEL - 1};
+    uint8_t prk[PQ_HASH_LEN];
+    int e = pq_hkdf_extract(salt, (struct pq_view){key, PQ_KEY_LEN}, prk);
+    if (!e)
+        e = pq_hkdf_label(prk, "keys", psk, PQ_PSK_LEN);
+    explicit_bzero(prk, sizeof prk);
+    return e;
+}
+
+static int make_psks(struct pq_quic_own *o, const uint8_t *key, const uint8_t *before)
+{
+    const int e = make_psk(key, o->psk[0]);
+    explicit_bzero(o->psk[1], sizeof o->psk[1]);
+    return e || !before ? e : make_psk(before, o->psk[1]);
+}
+
 int pq_quic_keys_init(struct pq_hub *h)
 {
     struct pq_quic_own *o = &h->quic_own;
-    const struct pq_view salt = {(const uint8_t *)LABEL, sizeof LABEL - 1};
-    uint8_t prk[PQ_HASH_LEN];
+    const struct pq_hub_conf *c = &h->conf;
     if (!h->conf.own.secret || !h->conf.quic.key)
         return 0;
     memcpy(o->secret, h->conf.own.secret, sizeof o->secret);
     int e = pq_x25519_public(o->secret, o->pub);
     if (!e)
-        e = pq_hkdf_extract(salt, (struct pq_view){h->conf.quic.key, PQ_KEY_LEN}, prk);
-    if (!e)
-        e = pq_hkdf_label(prk, "keys", o->psk, sizeof o->psk);
-    explicit_bzero(prk, sizeof prk);
+        e = make_psks(o, c->quic.key, c->has_before ? c->key_before : NULL);
     o->there = !e;
+    return e;
+}
+
+int pq_quic_keys_set(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN], const uint8_t *before)
+{
+    struct pq_quic_own next = h->quic_own;
+    int e = next.there ? make_psks(&next, key, before) : 0;
+    if (!e)
+        e = pq_quic_set_keys(h->quic, key, before);
+    if (!e)
+        h->quic_own = next;
+    explicit_bzero(&next, sizeof next);
+    for (struct pq_list *n = h->sessions.next, *after; !e && n != &h->sessions; n = after) {
+        struct pq_session *s = PQ_OF(n, struct pq_session, node);
+        after = n->next;
+        s->ring = pq_quic_key(s->quic);
+        if (s->ring == PQ_QUIC_KEYS && s->who == PQ_NOBODY)
+            pq_session_end(s, PQ_EREVOKED);
+        else if (s->ring == PQ_QUIC_KEYS)
+            s->ring = 0; /* it is a user's, and needs none of them any more */
+    }
     return e;
 }
 
@@ -31,8 +66,9 @@ void pq_quic_keys_fini(struct pq_hub *h)
     explicit_bzero(&h->quic_own, sizeof h->quic_own);
 }
 
-/* `first`: the id that the client has made up.  So what was recorded is good for no other. */
-static int begin(const struct pq_hub *h, struct pq_noise *n, struct pq_view first,
+/* `first`: the id that the client has made up.  So what was recorded is good for no other.  `key`:
+ * the number of K. */
+static int begin(const struct pq_hub *h, struct pq_noise *n, struct pq_view first, unsigned key,
                  const uint8_t *server_public)
 {
     const struct pq_quic_own *o = &h->quic_own;
@@ -44,7 +80,7 @@ static int begin(const struct pq_hub *h, struct pq_noise *n, struct pq_view firs
     const struct pq_noise_conf c = {.pattern = PQ_NOISE_IKPSK2,
                                     .initiator = h->conf.client,
                                     .prologue = {prologue, sizeof prologue},
-                                    .psk = o->psk,
+                                    .psk = o->psk[key],
                                     .own_secret = o->secret,
                                     .own_public = o->pub,
                                     .remote_public = server_public};
@@ -66,7 +102,7 @@ static int say(struct pq_hub *h, struct pq_view first, const uint8_t *server_pub
     pq_wr_le32(&w, (uint32_t)wall);
     pq_wr_le32(&w, (uint32_t)(wall >> 32));
     pq_rng_fill(h->rng, ephemeral, sizeof ephemeral);
-    int e = begin(h, &n, first, server_public);
+    int e = begin(h, &n, first, 0, server_public);
     if (!e)
         e = pq_noise_write(&n, ephemeral, (struct pq_view){said, sizeof said}, p, MESSAGE_LEN,
                            &len);
@@ -103,12 +139,12 @@ bool pq_quic_keys_second(void *user, const uint8_t second[PQ_QUIC_SECOND_LEN],
 /* ---- the server */
 
 /* What a client has said; n is as it is after the message then. */
-static bool read_said(const struct pq_hub *h, struct pq_noise *n, struct pq_view first,
+static bool read_said(const struct pq_hub *h, struct pq_noise *n, const struct pq_quic *q,
                       struct pq_view message)
 {
     uint8_t said[MESSAGE_LEN];
     size_t len;
-    if (message.n != MESSAGE_LEN || begin(h, n, first, NULL) ||
+    if (message.n != MESSAGE_LEN || begin(h, n, pq_quic_first_id(q), pq_quic_key(q), NULL) ||
         pq_noise_read(n, message, said, &len) || len != SAID_LEN)
         return false;
     struct pq_rd r = pq_rd_init(said, len);
@@ -136,7 +172,7 @@ bool pq_quic_keys_psk(void *ctx, struct pq_quic *q, struct pq_view identity,
     struct pq_quic_who who = {.q = q};
     if (!h->quic_own.there)
         return false;
-    bool ok = read_said(h, &n, pq_quic_first_id(q), identity);
+    bool ok = read_said(h, &n, q, identity);
     if (ok && !pq_own_user(h, n.rs, &who.who)) {
         h->quic_no = PQ_DROP_USER;
         ok = false;

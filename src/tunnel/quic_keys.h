@@ -8,7 +8,8 @@
 
 struct pq_quic_own { /* keys of this end [13.7] */
     bool there;
-    uint8_t secret[PQ_X25519_LEN], pub[PQ_X25519_LEN], psk[PQ_PSK_LEN];
+    uint8_t secret[PQ_X25519_LEN], pub[PQ_X25519_LEN];
+    uint8_t psk[PQ_QUIC_KEYS][PQ_PSK_LEN]; /* of K, and of the one before */
 };
 
 struct pq_quic_who {         /* who has begun a QUIC connection that has no session yet [13.7] */
@@ -21,6 +22,9 @@ struct pq_quic_who {         /* who has begun a QUIC connection that has no sess
  * fini.  Returns 0 or PQ_ENOMEM. */
 int pq_quic_keys_init(struct pq_hub *h);
 void pq_quic_keys_fini(struct pq_hub *h);
+
+/* Server: see pq_hub_set_keys. */
+int pq_quic_keys_set(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN], const uint8_t *before);
 /* Client: begins the session's connection to s->server_public, as the owner of its own key, with
  * s->ticket.  Returns 0, PQ_ENOTSUP
  * (there is none), PQ_EPROTO (the server's is of low order), PQ_ENOMEM. */

@@ -108,6 +108,7 @@ static void *on_accept(void *ctx, struct pq_quic *q, const struct pq_quic_path *
         pq_session_new(h, &s, &fc, 0, h->now))
         return NULL;
     s->quic = q;
+    s->ring = pq_quic_key(q);
     h->t->fits(s);
     if (h->quic_who.q == q)
         pq_quic_keys_own(s, &h->quic_who);

@@ -23,6 +23,7 @@ static int hub_init(struct pq_hub *h)
 {
     struct pq_quic_conf qc = h->conf.quic;
     qc.client = h->conf.client;
+    qc.key_before = h->conf.has_before ? h->conf.key_before : NULL;
     qc.size = h->conf.mtu < PQ_QUIC_SIZE_MAX ? (uint16_t)h->conf.mtu : PQ_QUIC_SIZE_MAX;
     qc.max_conns = h->conf.max_sessions + PQ_QUIC_HALF_MAX;
     qc.worker = qc.client ? 0 : h->conf.worker;
@@ -289,6 +290,7 @@ static void st_whole(struct pq_stream *st)
 const struct pq_transport pq_transport_quic = {.name = "quic",
                                                .hub_init = hub_init,
                                                .hub_fini = hub_fini,
+                                               .set_keys = pq_quic_keys_set,
                                                .hub_abilities = hub_abilities,
                                                .input = pq_quic_session_input,
                                                .hub_tick = hub_tick,

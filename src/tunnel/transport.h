@@ -31,6 +31,9 @@ struct pq_transport {
     size_t (*hub_pull)(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now);
     bool (*hub_ready)(const struct pq_hub *h);
 
+    int (*set_keys)(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN],
+                    const uint8_t *before); /* see pq_hub_set_keys */
+
     /* ---- session */
 
     /* A session is made: its peer, local and flow are set.  Returns 0, PQ_EINVAL, -EMSGSIZE,

@@ -369,6 +369,7 @@ struct pq_opened { /* what it has turned out to be */
 /* keyring.c */
 int pq_keyring_init(struct pq_hub *h); /* 0, PQ_ENOMEM, PQ_ENOTSUP (cipher) */
 void pq_keyring_fini(struct pq_hub *h);
+int pq_keyring_set(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN], const uint8_t *before);
 
 /* secure.c */
 int pq_secure_init(struct pq_hub *h); /* 0, PQ_EINVAL (mtu), PQ_ENOMEM */

@@ -30,6 +30,12 @@ static void defaults(void **state)
     assert_int_equal(p.c.quic.stream_window, 10 << 20);
     assert_int_equal(p.c.quic.window_max, 100 << 20);
     release(&p);
+    parse(&p, ROLE_SERVER "transport:\n"
+                          "  protocol: quic\n"
+                          "  quic: {key: " SECRET ", key_before: much older than this one}\n");
+    expect_no(&p);
+    assert_string_equal(p.c.kcp.key_before, "much older than this one");
+    release(&p);
     parse(&p, ROLE_CLIENT "transport: {protocol: quic, kcp: {key: " SECRET "}}\n");
     expect_no(&p); /* the other transport's key will do */
     assert_string_equal(p.c.kcp.key, SECRET);
@@ -153,8 +159,8 @@ static void wrong(void **state)
         {"role: client\nserver: {addr: '203.0.113.7:9-12'}\n"
          "socks5: [{listen: '127.0.0.1:1080'}]\ntransport: {protocol: quic, quic: {auth: none}}\n",
          "server.addr: quic with auth: none takes no range"},
-        {IN_QUIC("key: " SECRET) "  kcp: {key_before: an older one}\n",
-         "transport.kcp.key_before: quic"},
+        {IN_QUIC("auth: none, key_before: " SECRET),
+         "transport.quic.key_before: is accepted besides transport.quic.key, which is missing"},
     };
     for (size_t i = 0; i < COUNT_OF(t); i++) {
         struct parsed p;

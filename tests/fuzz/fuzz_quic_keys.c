@@ -72,7 +72,7 @@ static size_t message(const struct pq_quic *q, unsigned who, struct pq_view said
     const struct pq_noise_conf c = {.pattern = PQ_NOISE_IKPSK2,
                                     .initiator = true,
                                     .prologue = {prologue, sizeof prologue},
-                                    .psk = hub->quic_own.psk,
+                                    .psk = hub->quic_own.psk[0],
                                     .own_secret = secret[who],
                                     .own_public = public[who],
                                     .remote_public = public[0]};

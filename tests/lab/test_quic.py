@@ -72,6 +72,7 @@ for same in (
     test_keys.test_keys_rules_for_each_user,
     test_keys.test_keys_addresses_for_each_user,
     test_reload.test_user_command,
+    test_reload.test_reload_key,
     test_ports.test_ports_hop,
     test_ports.test_ports_fixed_client_port,
     test_ports.test_ports_most_are_blocked_at_the_start,

@@ -68,18 +68,28 @@ bool quic_record(struct world *w, unsigned from, struct link_packet *k)
     return true;
 }
 
-void quic_seal_anew(struct world *w, struct quic_recording *r)
+void quic_seal_with(struct world *w, struct quic_recording *r, const uint8_t *from,
+                    const uint8_t *to)
 {
     struct pq_segment seg;
     struct pq_quic_keys k;
     struct pq_quic_seal seal;
     uint64_t stamp;
     assert_int_equal(pq_segment_parse(&seg, r->frame, r->len, 14), PQ_DROP_NONE);
-    assert_int_equal(pq_quic_keys_make(&k, w->end[SERVER].conf.key), 0);
+    assert_int_equal(pq_quic_keys_make(&k, from), 0);
     assert_int_equal(pq_quic_seal_init(&seal, k.c2s), 0);
     const struct pq_view v = pq_quic_seal_open(&seal, seg.data, seg.len, &stamp);
     assert_true(v.n >= 1200);
+    pq_quic_seal_fini(&seal);
+    assert_int_equal(pq_quic_keys_make(&k, to), 0);
+    assert_int_equal(pq_quic_seal_init(&seal, k.c2s), 0);
     stamp = WORLD_WALL + w->now / PQ_MS;
     assert_int_equal(pq_quic_seal_put(&seal, seg.data, v.n, &stamp, &w->end[CLIENT].rng), seg.len);
     pq_quic_seal_fini(&seal);
+}
+
+void quic_seal_anew(struct world *w, struct quic_recording *r)
+{
+    const uint8_t *key = w->end[SERVER].conf.key;
+    quic_seal_with(w, r, key, key);
 }

@@ -26,4 +26,6 @@ struct quic_recording {
 };
 bool quic_record(struct world *w, unsigned from, struct link_packet *k);
 void quic_seal_anew(struct world *w, struct quic_recording *r);
+void quic_seal_with(struct world *w, struct quic_recording *r, const uint8_t *from,
+                    const uint8_t *to); /* from one key to another */
 #endif
