@@ -20,20 +20,24 @@
  * grows; then the queue is drained. */
 #include "cc/cc.h"
 
-#define MIN_CWND      16
-#define FIRST_CWND    64
-#define FIRST_LIMIT   128           /* of the start while nothing is known of the rate */
-#define START_PACE    3             /* times the rate so far */
-#define SLACK         (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
-#define RTT_WINDOW    (10 * PQ_SEC)
-#define RATE_WINDOW   PQ_SEC /* of one of the rounds, while there is too little to send */
-#define STEP_WINDOW   (300 * PQ_MS)
-#define STEP_ROUNDS   2
-#define PROBE_FULL    9           /* of 8: the gain that probes a path which is known to be full */
-#define MORE_CARRIED  128         /* of that part more in a round in which nothing waits */
-#define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
-#define LATE_MIN      PQ_MS
-#define LATE_MAX      (8 * PQ_MS)
+#define MIN_CWND     16
+#define FIRST_CWND   64
+#define FIRST_LIMIT  128           /* of the start while nothing is known of the rate */
+#define START_PACE   3             /* times the rate so far */
+#define SLACK        (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
+#define RTT_WINDOW   (10 * PQ_SEC)
+#define RATE_WINDOW  PQ_SEC /* of one of the rounds, while there is too little to send */
+#define STEP_WINDOW  (300 * PQ_MS)
+#define STEP_ROUNDS  2
+#define PROBE_FULL   9           /* of 8: the gain that probes a path which is known to be full */
+#define MORE_CARRIED 128         /* of that part more in a round in which nothing waits */
+#define PACED_RTT    (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
+#define LATE_MIN     PQ_MS
+#define LATE_MAX     (8 * PQ_MS)
+#define LATE_ALWAYS                                                                                \
+    (100 * PQ_MS)                 /* ... and where it is late each time: twice the average of ...  \
+                                   */
+#define LATE_TIMES    4           /* ... so many */
 #define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
 #define LOSS_MAX      512         /* of 1024 */
 #define QUEUE_SAMPLES 8           /* all of which have waited: there is a queue ... */
@@ -409,20 +413,30 @@ pq_ns pq_cc_min_rtt(const struct pq_cc *c)
     return c->ops == &bbr_ops && c->bbr.filled ? c->bbr.min_rtt : 0;
 }
 
-/* A busy machine does not run a thread when it should; the path must not be empty for that. */
+void pq_cc_note_late(struct pq_cc *c, pq_ns late)
+{
+    if (c->ops == &bbr_ops)
+        c->bbr.late += pq_ns_min(late, LATE_ALWAYS) / LATE_TIMES - c->bbr.late / LATE_TIMES;
+}
+
+/* A busy machine does not run a thread when it should; the path must not be empty for that.  Where
+ * it is late each time what goes is what is measured next, so it would go slower and slower. */
 pq_ns pq_cc_late(const struct pq_cc *c)
 {
-    const pq_ns part = pq_cc_min_rtt(c) / 16;
-    return part < LATE_MIN ? LATE_MIN : part < LATE_MAX ? part : LATE_MAX;
+    const pq_ns part = pq_cc_min_rtt(c) / 16, most = part < LATE_MAX ? part : LATE_MAX;
+    const pq_ns each = c->ops == &bbr_ops ? 2 * c->bbr.late : 0;
+    return pq_ns_max(pq_ns_max(most, LATE_MIN), each);
 }
 
 void pq_cc_new_path(struct pq_cc *c, uint32_t delivered)
 {
     const bool prompt = c->bbr.prompt;
+    const pq_ns late = c->bbr.late; /* this machine is the same */
     if (c->ops != &bbr_ops)
         return;
     pq_cc_init_bbr(c);
     c->bbr.prompt = prompt;
+    c->bbr.late = late;
     c->bbr.round_end = delivered;
     c->bbr.stale = true;
 }

@@ -63,6 +63,7 @@ struct pq_cc {
             uint32_t step_round; /* ... then, ... */
             uint64_t step_full;  /* ... and the rate before */
             pq_ns probe_until;   /* not 0: the queue is being emptied to see min_rtt */
+            pq_ns late; /* so much too late the sender goes on, on the average of the last times */
             pq_ns epoch;
             uint32_t epoch_acked;
             uint64_t full_rate; /* start-up ends when the rate has stopped growing */
@@ -85,6 +86,10 @@ void pq_cc_new_path(struct pq_cc *c, uint32_t delivered);
 /* The RTT of the path without a queue, or 0: not known, since too little has been sent, or to this
  * controller never. */
 pq_ns pq_cc_min_rtt(const struct pq_cc *c);
+
+/* A sender that nothing but `pace` held back goes on so much later than it allows: noted once each
+ * time, with the first segment that goes. */
+void pq_cc_note_late(struct pq_cc *c, pq_ns late);
 
 /* How far behind `pace` a sender that has enough to send may be and still make up for it: what goes
  * at once then. */

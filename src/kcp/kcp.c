@@ -110,8 +110,12 @@ uint32_t pq_kcp_paced(const struct pq_kcp *k, pq_ns now)
 
 void pq_kcp_note_paced(struct pq_kcp *k, pq_ns now)
 {
-    if (k->cc.pace)
-        k->pace_at = paced_from(k, now) + PQ_SEC / k->cc.pace;
+    if (!k->cc.pace)
+        return;
+    if (k->held && !k->resumed && now > k->pace_at)
+        pq_cc_note_late(&k->cc, now - k->pace_at);
+    k->resumed = true;
+    k->pace_at = paced_from(k, now) + PQ_SEC / k->cc.pace;
 }
 
 uint32_t pq_kcp_window(const struct pq_kcp *k, pq_ns now)

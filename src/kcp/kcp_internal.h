@@ -110,7 +110,8 @@ struct pq_kcp {
     uint32_t n_flight;
     struct pq_cc cc;
     pq_ns pace_at;          /* when what was sent so far has gone at the rate of cc */
-    bool held;              /* by the pace alone, when there was last nothing due */
+    bool held;              /* by the pace alone, when there was last nothing due; ... */
+    bool resumed;           /* ... since then something has been */
     uint32_t delivered;     /* segments acknowledged so far */
     pq_ns delivered_at;     /* the last of them */
     pq_ns first_sent;       /* when the newest acknowledged segment was sent */
@@ -228,6 +229,6 @@ void pq_copies_sent(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now);   
 /* kcp.c */
 uint32_t pq_kcp_window(const struct pq_kcp *k, pq_ns now); /* new segments that may go out now */
 uint32_t pq_kcp_paced(const struct pq_kcp *k, pq_ns now);  /* segments that pacing lets go now */
-void pq_kcp_note_paced(struct pq_kcp *k, pq_ns now);       /* one has gone */
+void pq_kcp_note_paced(struct pq_kcp *k, pq_ns now);       /* one goes */
 uint16_t pq_kcp_rcv_space(const struct pq_kcp *k);         /* the wnd field */
 #endif

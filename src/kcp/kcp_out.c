@@ -353,7 +353,9 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
     const size_t ack_min = k->lean ? PQ_LEAN_ACK_MIN : PQ_KCP_HDR_LEN;
     if (!k->doubt && w.p != dst && ack_waits(k) && left(&w) >= ack_min)
         put_acks(&w);
-    if (w.p == dst)
+    if (w.p == dst) {
         k->held = !pq_kcp_paced(k, now) && k->n_flight < k->cc.cwnd;
+        k->resumed = false;
+    }
     return (size_t)(w.p - dst);
 }

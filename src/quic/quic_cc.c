@@ -164,6 +164,9 @@ void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames,
     c->sent++;
     c->probes -= c->probes > 0;
     if (c->cc.pace) {
+        if (c->held && !c->resumed && now > c->pace_at)
+            pq_cc_note_late(&c->cc, now - c->pace_at);
+        c->resumed = true;
         const pq_ns late = c->held ? pq_cc_late(&c->cc) : BURST;
         c->pace_at = pq_ns_max(c->pace_at + late, now) - late + PQ_SEC / c->cc.pace;
     }
@@ -389,6 +392,7 @@ pq_ns quic_cc_next(const struct quic_cc *c)
 void quic_cc_stopped(struct quic_cc *c, pq_ns now)
 {
     c->held = c->flight < window(c) && c->cc.pace && now < c->pace_at;
+    c->resumed = false;
     if (!quic_cc_may_send(c, now))
         return;
     c->app_limited = true;

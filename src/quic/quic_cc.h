@@ -26,7 +26,8 @@ struct quic_cc {
     uint32_t flight, limbo; /* limbo: of another path, and neither acknowledged nor known as lost */
     uint32_t delivered, limited_until;
     bool app_limited;
-    bool held; /* by the pace alone, when there was last nothing to be sent */
+    bool held;    /* by the pace alone, when there was last nothing to be sent; ... */
+    bool resumed; /* ... since then something has been */
     pq_ns delivered_at, first_sent, pace_at;
     pq_ns srtt, latest, min_rtt;
     unsigned number_len; /* bytes of the last packet's number */

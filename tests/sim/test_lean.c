@@ -179,12 +179,33 @@ static void busy_machines(void **state)
     world_free(w);
 }
 
+/* The same where it is late each time, by more than the round trip takes. */
+static void starved_machines(void **state)
+{
+    (void)state;
+    static const unsigned rtt[] = {10, 100}, tick[] = {10, 50};
+    for (unsigned i = 0; i < 4; i++) {
+        const struct row r = {
+            .name = "starved", .down = 30, .up = 30, .rtt = rtt[i % 2], .queue = 200};
+        struct world *w = make(&r, ut_seed(r.name));
+        w->sloppy = true;
+        w->tick = tick[i / 2] * PQ_MS;
+        world_open(w, 100, (uint64_t)1 << 40);
+        world_run(w, w->now + SECONDS * PQ_SEC, NULL);
+        const double mbit = (double)w->half[CLIENT][0].rx_at / MBIT / SECONDS;
+        printf("%-20s 1: %6.1f Mbit/s\n", r.name, mbit);
+        assert_true(mbit >= 20);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(four_downloads),
         cmocka_unit_test(one_download),
         cmocka_unit_test(busy_machines),
+        cmocka_unit_test(starved_machines),
     };
     if (pq_crypt_global_init())
         return 1;

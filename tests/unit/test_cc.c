@@ -221,9 +221,38 @@ static void the_queue_of_others_is_not_the_path(void **state)
     assert_true(path.wait < 60 * PQ_MS);
 }
 
+static void note(struct pq_cc *c, pq_ns late)
+{
+    for (int i = 0; i < 40; i++)
+        pq_cc_note_late(c, late);
+}
+
+/* Who is late each time makes up for it, within bounds; who was once does not. */
+static void late(void **state)
+{
+    (void)state;
+    struct pq_cc c;
+    pq_cc_init_bbr(&c);
+    const pq_ns usual = pq_cc_late(&c);
+    pq_cc_note_late(&c, 50 * PQ_MS);
+    assert_true(pq_cc_late(&c) < 50 * PQ_MS);
+    note(&c, 50 * PQ_MS);
+    assert_in_range(pq_cc_late(&c), 80 * PQ_MS, 100 * PQ_MS);
+    pq_cc_new_path(&c, 0);
+    assert_in_range(pq_cc_late(&c), 80 * PQ_MS, 100 * PQ_MS);
+    note(&c, 10 * PQ_SEC);
+    assert_in_range(pq_cc_late(&c), 150 * PQ_MS, 200 * PQ_MS);
+    note(&c, 0);
+    assert_int_equal(pq_cc_late(&c), usual);
+    pq_cc_init_reno(&c, 2);
+    note(&c, 50 * PQ_MS);
+    assert_int_equal(pq_cc_late(&c), usual);
+}
+
 int main(void)
 {
     const struct CMUnitTest cc[] = {
+        cmocka_unit_test(late),
         cmocka_unit_test(fills_a_path_and_leaves_its_queue_empty),
         cmocka_unit_test(loss_of_the_path_does_not_slow_it),
         cmocka_unit_test(a_longer_way_is_taken_for_one),
