@@ -175,7 +175,7 @@ void pq_connect_server(struct pq_flow *f, const struct pq_connect_conf *c,
     first_window(&f->conn, c->mss > stamps ? (uint32_t)c->mss - stamps : 0);
     read_syn(f, syn);
     f->conn.first = f->st.seq;
-    f->conn.una = f->st.seq;
+    f->conn.una = f->conn.una_proven = f->st.seq;
     f->conn.edge = first_edge(f->st.seq + 1, syn->window);
 }
 
@@ -219,13 +219,16 @@ void pq_connect_note_answered(struct pq_flow *f, pq_ns now)
     f->conn.round_ts = f->conn.told;
 }
 
-/* Where the peer is and how far he lets this side go; he never takes back what he has allowed. */
-static bool acked(struct pq_flow *f, const struct pq_segment *s)
+/* Where the peer is and how far he lets this side go; he never takes back what he has allowed. What
+ * is `proven` counts as well where somebody has acknowledged more in his name. */
+static bool acked(struct pq_flow *f, const struct pq_segment *s, bool proven)
 {
     struct pq_connect *c = &f->conn;
-    if (!(s->flags & PQ_TCP_ACK) || s->ack - c->una > f->st.seq - c->una)
+    const uint32_t from = proven ? c->una_proven : c->una;
+    if (!(s->flags & PQ_TCP_ACK) || s->ack - from > f->st.seq - from)
         return false;
     c->una = s->ack;
+    c->una_proven = proven ? s->ack : c->una_proven;
     const uint32_t edge = s->ack + ((uint32_t)s->window << c->peer_scale);
     if ((int32_t)(edge - c->edge) <= 0)
         return false;
@@ -293,7 +296,7 @@ static bool answered(struct pq_flow *f, const struct pq_segment *s)
         c->window = (then + c->mss - 1) / c->mss * c->mss & ~((UINT32_C(1) << c->scale) - 1);
     scaled_window(c);
     c->state = PQ_CONNECT_OPEN;
-    c->una = c->first + 1;
+    c->una = c->una_proven = c->first + 1;
     c->edge = first_edge(c->una, s->window);
     c->finish = true;
     c->round_ts = c->told;
@@ -322,7 +325,7 @@ bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s)
         c->again = c->again || (s->flags & PQ_TCP_ACK && s->seq + 1 == f->st.ack);
         return c->again;
     }
-    return acked(f, s);
+    return acked(f, s, false);
 }
 
 /* How long own packets take to the peer, as far as it has changed: the clocks of both are
@@ -424,7 +427,7 @@ void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fr
     struct pq_connect *c = &f->conn;
     if (c->state != PQ_CONNECT_OPEN)
         return;
-    acked(f, s);
+    acked(f, s, true);
     widen(c, echoed(c, s), fresh);
     owe(f, fresh);
 }

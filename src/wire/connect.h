@@ -84,7 +84,8 @@ struct pq_connect { /* part of a flow */
     uint32_t first;      /* own sequence number of the SYN ... */
     uint32_t peer_first; /* ... and the peer's */
     uint8_t lead_len, lead[PQ_LEAD_MAX];
-    uint32_t una, edge; /* up to where the peer has acknowledged, and lets this side send */
+    uint32_t una, edge;  /* up to where the peer has acknowledged, and lets this side send */
+    uint32_t una_proven; /* ... has acknowledged, by what was his for sure */
     uint32_t window, window_max;
     uint32_t told;            /* the last own time stamp */
     uint32_t mark, mark_ts;   /* plain: the end of what went at that time; ... */

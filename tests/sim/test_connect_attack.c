@@ -355,18 +355,19 @@ static void clocks(void **state)
 
 /* ---- acknowledgements that the client has not sent */
 
-static void put_ack(struct world *w, uint32_t ack)
+static void put_ack(struct world *w, uint32_t ack, bool full)
 {
     struct pq_slot slot = {.buf = calloc(1, PQ_SLOT_SIZE), .off = PQ_SLOT_HEAD};
     struct pq_flow forger = w->ses->flow;
     assert_non_null(slot.buf);
     forger.st.ack = ack;
+    forger.conn.window = full ? 0 : forger.conn.window;
     pq_connect_ack(&forger, &slot, w->now);
     world_inject(w, SERVER, slot.buf + slot.off, slot.len, 0);
     free(slot.buf);
 }
 
-enum { NOBODY, ALL_HAS_COME, NOTHING_COMES, KINDS };
+enum { NOBODY, ALL_HAS_COME, ALL_AND_NO_MORE, NOTHING_COMES, KINDS };
 
 /* How long 20 Mbit at 40 Mbit/s and 2 % of loss take, while somebody says so each millisecond. */
 static pq_ns download(unsigned kind, uint64_t *packets)
@@ -387,10 +388,10 @@ static pq_ns download(unsigned kind, uint64_t *packets)
     while (!world_run(w, w->now + PQ_MS, world_closed)) {
         const struct pq_session *s = server_of(w, w->ses);
         assert_true(w->now < began + 20 * PQ_SEC);
-        if (kind == ALL_HAS_COME)
-            put_ack(w, s->flow.st.seq);
+        if (kind == ALL_HAS_COME || kind == ALL_AND_NO_MORE)
+            put_ack(w, s->flow.st.seq, kind == ALL_AND_NO_MORE);
         else if (kind == NOTHING_COMES)
-            put_ack(w, s->flow.conn.una);
+            put_ack(w, s->flow.conn.una, true);
     }
     const pq_ns took = w->now - began;
     world_check(w);
