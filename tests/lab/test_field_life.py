@@ -70,7 +70,7 @@ def hangs_up(who: str) -> None:
             text = host.check([*command])
             expect("tun0" not in text and "203.0.113" not in text, f"left behind: {text}")
         if who == "server":  # it said goodbye
-            wait_until(lambda: "ended" in pair.client.log(), 1, "a word of the client")
+            wait_until(lambda: "ended" in pair.client.log(), 3, "a word of the client")
 
 
 for _who in ("client", "server"):

@@ -388,7 +388,7 @@ def test_proxy_many_that_say_nothing() -> None:
         pair = paqet.start_pair(lab)
         echo = paqet.Echo(lab)
         silent = [stack.enter_context(paqet.socks_socket(lab)) for _ in range(1500)]
-        expect(paqet.seconds_to_end(silent[0], 2) < 2, "the oldest")
+        expect(paqet.seconds_to_end(silent[0], 5) < 5, "the oldest")
         silent[-1].settimeout(0.5)
         with contextlib.suppress(TimeoutError):
             expect(silent[-1].recv(1), "the newest has been ended")

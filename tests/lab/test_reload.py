@@ -222,7 +222,7 @@ def test_reload_silent_resolver() -> None:
         pair.client.popen.send_signal(signal.SIGHUP)
         time.sleep(0.5)
         began = time.monotonic()
-        expect(pair.client.stop() == 0 and time.monotonic() - began < 2, "the client did not end at once")
+        expect(pair.client.stop() == 0 and time.monotonic() - began < 3, "the client did not end at once")
 
 
 # ---- users
@@ -494,7 +494,7 @@ def test_control_stopped_reader() -> None:
                 mute.send(b'{"v":1,"do":"nothing"}\n' * 100)
         begin = time.monotonic()
         expect(paqet.ask(lab, "client", "reload").returncode == 0, "another one is not served")
-        expect(time.monotonic() - begin < 2, "it took long")
+        expect(time.monotonic() - begin < 5, "it took long")
         wait_until(lambda: open_files(client, "socket") == before, 15, "it is closed")
         mute.close()
 

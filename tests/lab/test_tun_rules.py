@@ -37,7 +37,7 @@ def seen(lab: Lab, target: str, port: int = SERVICE) -> str:
             try:
                 client.connect((target, port))
             except RESET as error:
-                return f"refused: {type(error).__name__}" if time.monotonic() - begin < 1 else "nowhere"
+                return f"refused: {type(error).__name__}" if time.monotonic() - begin < 3 else "nowhere"
             connection, (address, *_) = listener.accept()
             connection.close()
     return {lab.c.ip4: "c", lab.c.ip6: "c", lab.s.ip4: "s", lab.s.ip6: "s"}.get(address, address)
