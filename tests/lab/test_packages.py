@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import shutil
+import struct
 import subprocess
 import tarfile
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -143,22 +146,152 @@ def test_package_apk() -> None:
     expect(len(members) == 2, f"{len(members)} parts; unsigned ones have two")
     for _, archive in members:
         check_headers(archive)
-    control = {name: text for name, (_, text) in read_archive(members[0][1] + bytes(1024)).items()}
-    fields = dict(line.split(" = ", 1) for line in control.pop(".PKGINFO").decode().splitlines() if not line.startswith("#"))
+    control, files = read_apk(newest("*.apk"))
+    fields = fields_of(control.pop(".PKGINFO"))
     expect(fields["datahash"] == hashlib.sha256(members[1][0]).hexdigest(), "the digest is of something else")
-    expect(fields["pkgname"] == "paqet" and fields["arch"] == "x86_64", f"{fields}")
+    expect(fields["pkgname"] == "paqet", f"{fields}")
     scripts = {".post-install", ".post-upgrade", ".pre-deinstall", ".post-deinstall"}
     expect(set(control) == scripts, f"scripts: {set(control)}")
-    check_files(read_archive(members[1][1]), control)
+    check_files(files, control)
+
+
+def read_apk(path: Path) -> tuple[dict[str, bytes], dict[str, tuple[tarfile.TarInfo, bytes]]]:
+    """Control and data."""
+    members = gzip_members(path.read_bytes())
+    return {name: text for name, (_, text) in read_archive(members[0][1] + bytes(1024)).items()}, read_archive(members[1][1])
+
+
+def fields_of(text: bytes) -> dict[str, str]:
+    return dict(line.split(" = ", 1) for line in text.decode().splitlines() if not line.startswith("#"))
+
+
+def read_ipk(path: Path) -> tuple[dict[str, bytes], dict[str, tuple[tarfile.TarInfo, bytes]]]:
+    """Control and data."""
+    parts = read_archive(path.read_bytes(), "gz")
+    expect(set(parts) == {"debian-binary", "control.tar.gz", "data.tar.gz"}, f"{set(parts)}")
+    expect(parts["debian-binary"][1] == b"2.0\n", "debian-binary")
+    control = {name: text for name, (_, text) in read_archive(parts["control.tar.gz"][1], "gz").items()}
+    return control, read_archive(parts["data.tar.gz"][1], "gz")
 
 
 @test()
 def test_package_ipk() -> None:
     """Three members, the program and its license."""
-    parts = read_archive(newest("*.ipk").read_bytes(), "gz")
-    expect(set(parts) == {"debian-binary", "control.tar.gz", "data.tar.gz"}, f"{set(parts)}")
-    expect(parts["debian-binary"][1] == b"2.0\n", "debian-binary")
-    control = {name: text for name, (_, text) in read_archive(parts["control.tar.gz"][1], "gz").items()}
+    control, files = read_ipk(newest("*.ipk"))
     for line in ("Package: paqet", "Architecture: all"):
         expect(f"{line}\n" in control["control"].decode(), f"no {line} in {control['control']!r}")
-    check_files(read_archive(parts["data.tar.gz"][1], "gz"), {name: control[name] for name in ("postinst", "prerm", "postrm")})
+    check_files(files, {name: control[name] for name in ("preinst", "postinst", "prerm", "postrm")})
+
+
+# OpenWrt's names of devices, and for whose program they are.
+DEVICES = {
+    "x86_64": "x86_64",
+    "aarch64_cortex-a53": "arm64",
+    "aarch64_generic": "arm64",
+    "arm_cortex-a7_neon-vfpv4": "armv7",
+    "arm_cortex-a9_vfpv3-d16": "armv7",
+    "mipsel_24kc": "mipsel",
+    "mipsel_74kc": "mipsel",
+    "mips_24kc": "mips",
+    "riscv64_riscv64": "riscv64",
+    "arm_cortex-a9": "none of them",  # no FPU
+    "arm_arm1176jzf-s_vfp": "none of them",  # ARMv6
+    "mipsel_mips32": "none of them",  # before release 2
+    "i386_pentium4": "none of them",
+}
+
+
+@test()
+def test_package_ipk_of_another_device() -> None:
+    """It says that it is for all devices, and before it is unpacked that it is not for this one."""
+    newest("*.ipk")
+    for arch in sorted(set(DEVICES.values())):
+        for path in sorted(FOLDER.glob(f"*_{arch}.ipk"), key=lambda path: path.stat().st_mtime)[-1:]:
+            script = read_ipk(path)[0]["preinst"]
+            for device, program in DEVICES.items():
+                with tempfile.TemporaryDirectory() as root:
+                    (Path(root) / "etc").mkdir()
+                    (Path(root) / "etc/openwrt_release").write_text(f"DISTRIB_ID='OpenWrt'\nDISTRIB_ARCH='{device}'\n")
+                    env = os.environ | {"IPKG_INSTROOT": root}
+                    ran = subprocess.run(["sh", "-s"], input=script, env=env, capture_output=True, timeout=20, check=False)
+                said = ran.stderr.decode()
+                right = ran.returncode == 0 and not said if program == arch else ran.returncode == 1 and arch in said and device in said
+                expect(right, f"{path.name} on {device}: exit code {ran.returncode}, {said!r}")
+
+
+# ---- the names that each format has for a kind of machine
+
+# What script/release calls it: machine and byte order in an ELF header; Debian's, Fedora's, Alpine's, Arch's name.
+MACHINES = {
+    "x86_64": (62, "<", "amd64", "x86_64", "x86_64", "x86_64"),
+    "arm64": (183, "<", "arm64", "aarch64", "aarch64", "aarch64"),
+    "armv7": (40, "<", "armhf", "armv7hl", "armv7", "armv7h"),
+    "mipsel": (8, "<", "mipsel", "mipsel", None, None),
+    "mips": (8, ">", "mips", "mips", None, None),
+    "riscv64": (243, "<", "riscv64", "riscv64", "riscv64", "riscv64"),
+    "s390x": (22, ">", "s390x", "s390x", "s390x", None),
+}
+
+
+def output_of(*argv: str | Path) -> bytes:
+    return subprocess.run(argv, capture_output=True, timeout=60, check=True).stdout
+
+
+def rpm_machine(path: Path) -> str:
+    """Tag 1022 of the second header, which begins behind the lead and the signature."""
+    raw = path.read_bytes()
+    at = 96
+    for _ in range(2):
+        expect(raw[at : at + 3] == b"\x8e\xad\xe8", "no header")
+        count, size = struct.unpack_from(">II", raw, at + 8)
+        first = at
+        at += 16 + 16 * count + size
+        at += -at % 8
+    for i in range(count):
+        tag, _, offset, _ = struct.unpack_from(">IIII", raw, first + 16 + 16 * i)
+        if tag == 1022:
+            return raw[first + 16 + 16 * count + offset :].split(b"\0", 1)[0].decode()
+    return ""
+
+
+def describe(path: Path) -> tuple[str, bytes]:
+    """What the package says that it is for, and the head of its program where that can be read here."""
+    if path.suffix == ".deb":
+        files = read_archive(output_of("dpkg-deb", "--fsys-tarfile", path))
+        return output_of("dpkg-deb", "-f", path, "Architecture").decode().strip(), files["usr/bin/paqet"][1]
+    if path.suffix == ".apk":
+        control, files = read_apk(path)
+        return fields_of(control[".PKGINFO"])["arch"], files["usr/bin/paqet"][1]
+    if path.suffix == ".ipk":
+        return "all", read_ipk(path)[1]["usr/bin/paqet"][1]
+    if path.suffix == ".rpm":
+        return rpm_machine(path), b""
+    if not shutil.which("zstd"):
+        return "", b""
+    files = read_archive(output_of("zstd", "-dc", path))
+    return fields_of(files[".PKGINFO"][1])["arch"], files["usr/bin/paqet"][1]
+
+
+@test()
+def test_package_machines() -> None:
+    """Each kind of package has the name that its distribution has for the machine, in it and in its file's name."""
+    newest("paqet*")
+    for arch, (machine, order, deb, rpm, apk, archlinux) in MACHINES.items():
+        names = {f"*_{deb}.deb": deb, f"*.{rpm}.rpm": rpm, f"*_{apk}.apk": apk, f"*_{arch}.ipk": "all", f"*-{archlinux}.pkg.tar.zst": archlinux}
+        for pattern, name in names.items():
+            for path in sorted(FOLDER.glob(pattern), key=lambda path: path.stat().st_mtime)[-1:]:
+                said, program = describe(path)
+                expect(said in (name, ""), f"{path.name} is for {said!r}")
+                if program:
+                    expect(program[5] == (1 if order == "<" else 2), f"{path.name}: byte order of another machine")
+                    expect(struct.unpack_from(order + "H", program, 18)[0] == machine, f"{path.name}: program of another machine")
+
+
+@test()
+def test_package_formats() -> None:
+    """What no distribution could install is refused before anything is made."""
+    for arch, names in MACHINES.items():
+        there = dict(zip(("deb", "rpm", "apk", "archlinux"), names[2:], strict=True)) | {"ipk": None if arch == "s390x" else "all"}
+        for kind in [kind for kind, name in there.items() if name is None]:
+            ran = subprocess.run([ROOT / "script/package", "--arch", arch, kind], capture_output=True, text=True, timeout=20, check=False)
+            expect(ran.returncode == 1 and f"no {kind} for {arch}" in ran.stderr, f"{arch} {kind}: {ran.stdout} {ran.stderr}")
