@@ -379,7 +379,7 @@ void pq_quic_tick(struct pq_quic *q, pq_ns now)
 {
     q->now = now;
     pq_quic_window_relieve(q);
-    q->ping = q->ping || quic_mtu_ask(&q->cc.mtu, now);
+    q->ping = q->ping || pq_mtu_ask(&q->cc.mtu, now);
     if (q->gone || q->close_owed || ngtcp2_conn_get_expiry(q->conn) > now)
         return;
     pq_quic_enter(q, now);
@@ -404,7 +404,7 @@ pq_ns pq_quic_deadline(const struct pq_quic *q)
         at = pq_ns_min(at, PQ_OF(q->gates.next, struct pq_quic_stream, turn)->gate_at);
     if (q->driven && q->ready && waiting && quic_cc_next(&q->cc) > q->now)
         at = pq_ns_min(at, quic_cc_next(&q->cc));
-    at = pq_ns_min(at, quic_mtu_ask_at(&q->cc.mtu));
+    at = pq_ns_min(at, pq_mtu_ask_at(&q->cc.mtu));
     return q->over ? at : pq_ns_min(at, pq_quic_window_deadline(q));
 }
 
@@ -445,7 +445,7 @@ void pq_quic_limit(struct pq_quic *q, size_t size)
         q->ready ? ngtcp2_conn_get_remote_transport_params(q->conn) : NULL;
     q->limit = (uint16_t)(size < q->e->conf.size ? size : q->e->conf.size);
     const bool less = p && p->max_udp_payload_size < q->limit;
-    quic_mtu_limit(&q->cc.mtu, less ? (uint16_t)p->max_udp_payload_size : q->limit);
+    pq_mtu_limit(&q->cc.mtu, less ? (uint16_t)p->max_udp_payload_size : q->limit);
 }
 
 struct pq_view pq_quic_first_id(const struct pq_quic *q)

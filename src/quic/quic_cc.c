@@ -41,7 +41,7 @@ void quic_cc_init(struct quic_cc *c, uint16_t size)
     *c = (struct quic_cc){
         .largest = -1, .most = UINT32_MAX, .known = UINT32_MAX, .spread = SPREAD_LEAST};
     pq_cc_init_bbr(&c->cc);
-    quic_mtu_init(&c->mtu, size);
+    pq_mtu_init(&c->mtu, QUIC_MTU_LEAST, size, false);
 }
 
 void quic_cc_fini(struct quic_cc *c)
@@ -150,7 +150,7 @@ void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames,
     if (!eliciting)
         return;
     const uint16_t bytes = (uint16_t)(head.n + frames.n + TAG);
-    quic_mtu_sent(&c->mtu, pn, bytes, c->srtt, now);
+    pq_mtu_sent(&c->mtu, pn, bytes, c->srtt, now);
     if (!c->flight)
         c->first_sent = c->delivered_at = now;
     *record(c, pn) = (struct quic_record){.sent = now,
@@ -179,7 +179,7 @@ static void was_acked(struct quic_cc *c, int64_t n, pq_ns now)
     struct quic_record *r = record(c, n);
     if (r->state == UNKNOWN)
         return;
-    quic_mtu_acked(&c->mtu, n, r->bytes, now);
+    pq_mtu_acked(&c->mtu, n, r->bytes, now);
     c->acked++;
     if (r->state == LIMBO) { /* else many come at once, and seem to be what this path carries */
         c->limbo--;
@@ -223,11 +223,11 @@ static void find_lost(struct quic_cc *c, pq_ns now)
             break;
         c->flight -= r->state == FLIGHT;
         c->limbo -= r->state == LIMBO;
-        if (!quic_mtu_is_probe(&c->mtu, i)) {
+        if (!pq_mtu_is_probe(&c->mtu, i)) {
             c->lost++;
             c->sample.lost += r->state == FLIGHT;
         }
-        quic_mtu_lost(&c->mtu, i, r->bytes, now);
+        pq_mtu_lost(&c->mtu, i, r->bytes, now);
         r->state = LOST;
     }
     if (i - REMEMBERED > c->first)
@@ -275,7 +275,7 @@ void quic_cc_timer(struct quic_cc *c, pq_ns now)
     if (quic_cc_next(c) == PQ_NEVER)
         c->probes = 2; /* if all was lost, only something new brings an acknowledgement */
     if (c->flight && now > c->delivered_at + c->srtt + c->srtt / 4)
-        quic_mtu_timeout(&c->mtu);
+        pq_mtu_timeout(&c->mtu);
 }
 
 void quic_cc_retry(struct quic_cc *c)

@@ -6,7 +6,9 @@
 #define PQ_QUIC_QUIC_CC_H
 #include "base/bytes.h"
 #include "cc/cc.h"
-#include "quic/quic_mtu.h"
+#include "cc/mtu.h"
+
+#define QUIC_MTU_LEAST 1200 /* what a path must carry for QUIC (RFC 9000 14) */
 
 struct quic_record { /* one packet that asks for an acknowledgement */
     pq_ns sent, delivered_at, first_sent;
@@ -34,7 +36,7 @@ struct quic_cc {
     unsigned probes;     /* packets that may go whatever the window says */
     bool ack_due;        /* something has come that asks for an acknowledgement */
     uint64_t sent, acked, lost;
-    struct quic_mtu mtu; /* is told of each packet's fate */
+    struct pq_mtu mtu; /* is told of each packet's fate */
 
     /* of rounds of some hundred packets */
     uint32_t round_end, round_acked, round_lost;

@@ -225,13 +225,13 @@ static ngtcp2_ssize put_padding(struct pq_quic *q, struct packet *k)
  * not known yet that he is there. */
 static uint16_t probe_size(struct pq_quic *q)
 {
-    return sealed(q) || !pq_quic_is_proven(q) ? 0 : quic_mtu_probe(&q->cc.mtu, q->now);
+    return sealed(q) || !pq_quic_is_proven(q) ? 0 : pq_mtu_probe(&q->cc.mtu, q->now);
 }
 
 /* Towards others a probe carries what goes anyway, if there is so much. */
 static ngtcp2_ssize fill_or_probe(struct pq_quic *q, struct packet *k)
 {
-    const uint16_t size = probe_size(q), cap = quic_mtu_cap(&q->cc.mtu);
+    const uint16_t size = probe_size(q), cap = pq_mtu_cap(&q->cc.mtu);
     ngtcp2_ssize n = 0;
     k->cap = size ? size : cap;
     if (size && !q->plain) {
@@ -336,7 +336,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
         pq_quic_tls_free(q); /* of no use any more, and large */
     if (q->flight_owed && q->first_flight)
         return first_again(q, buf, path);
-    struct packet k = {.buf = buf, .cap = quic_mtu_cap(&q->cc.mtu)};
+    struct packet k = {.buf = buf, .cap = pq_mtu_cap(&q->cc.mtu)};
     ngtcp2_path_storage_zero(&k.path);
     quic_cc_report(&q->cc, now);
     pq_quic_enter(q, now);
@@ -350,7 +350,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
     const bool closing = q->close_owed;
     const ngtcp2_ssize n = q->ping ? write_with_ping(q, &k) : write_packet(q, &k);
     pq_quic_leave(q);
-    quic_mtu_pulled(&q->cc.mtu);
+    pq_mtu_pulled(&q->cc.mtu);
     if (n > 0)
         return finish(q, &k, (size_t)n, path);
     if (n < 0 && !closing)

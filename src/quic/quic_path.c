@@ -173,7 +173,7 @@ static void go_over(struct pq_quic *q, const struct quic_raw_path *to, bool dead
     memset(&q->strange, 0, sizeof q->strange);
     if (dead || other)
         quic_cc_retry(&q->cc);
-    quic_mtu_path(&q->cc.mtu, q->cc.next);
+    pq_mtu_path(&q->cc.mtu, q->cc.next);
     if (other)
         quic_cc_new_path(&q->cc);
 }
