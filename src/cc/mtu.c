@@ -9,9 +9,10 @@
 #define NEAR    12             /* bytes for which nobody goes on looking */
 #define AGAIN   (600 * PQ_SEC) /* until what did not pass is tried again */
 #define IN_HOLE 4              /* large packets that were lost, while others have arrived ... */
-#define PER_ONE 25             /* ... and one more for so many of 1000 that are lost anyway */
+#define PER_ONE 20             /* ... and one more for so many of 1000 that are lost anyway ... */
+#define PER_TRY 100            /* ... and one more probe */
 #define SPAN    256            /* packets whose fates tell that */
-#define GUESS   20             /* ... as long as little is known: one of so many */
+#define GUESS   20             /* ... as long as little is known: a fifth of so many */
 #define ASK     (50 * PQ_MS)   /* and two RTT: then a probe would have arrived */
 #define CAREFUL 2              /* as many as go out when a timer says that all may be lost */
 
@@ -41,8 +42,8 @@ void pq_mtu_init(struct pq_mtu *m, uint16_t least, uint16_t most, bool patient)
                          .probe = -1,
                          .any = -1,
                          .full = -1,
-                         .came = GUESS - 1,
-                         .gone = 1};
+                         .came = GUESS - GUESS / 5,
+                         .gone = GUESS / 5};
     start(m);
 }
 
@@ -84,6 +85,11 @@ uint16_t pq_mtu_probe(struct pq_mtu *m, pq_ns now)
     return m->probe >= 0 || m->again_at ? 0 : wanted(m);
 }
 
+bool pq_mtu_wants(const struct pq_mtu *m)
+{
+    return m->probe < 0 && !m->again_at && wanted(m);
+}
+
 bool pq_mtu_is_probe(const struct pq_mtu *m, int64_t n)
 {
     return n == m->probe;
@@ -111,6 +117,12 @@ bool pq_mtu_ask(struct pq_mtu *m, pq_ns now)
     return true;
 }
 
+/* As many that were lost in a row as tell that it is their size. */
+static unsigned enough(const struct pq_mtu *m, unsigned least, unsigned per_one)
+{
+    return least + (m->patient ? m->gone * 1000 / (m->came + m->gone) / per_one : 0);
+}
+
 /* More is known of what passes. */
 static void learn(struct pq_mtu *m, pq_ns now)
 {
@@ -130,15 +142,9 @@ static void note_fates(struct pq_mtu *m, unsigned came, unsigned gone)
     m->gone /= 2;
 }
 
-/* As many in a row as tell that it is their size. */
-static unsigned enough(const struct pq_mtu *m)
-{
-    return IN_HOLE + (m->patient ? m->gone * 1000 / (m->came + m->gone) / PER_ONE : 0);
-}
-
 static void look_at_hole(struct pq_mtu *m)
 {
-    if (m->lost < enough(m) || m->any <= m->hole)
+    if (m->lost < enough(m, IN_HOLE, PER_ONE) || m->any <= m->hole)
         return;
     fall(m);
     m->falls++;
@@ -171,7 +177,7 @@ void pq_mtu_lost(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns now)
         return;
     if (n == m->probe) {
         m->probe = -1;
-        if (++m->tries < TRIES)
+        if (++m->tries < enough(m, TRIES, PER_TRY))
             return;
         m->fails = m->probe_len;
         learn(m, now);

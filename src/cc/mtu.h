@@ -45,6 +45,7 @@ void pq_mtu_path(struct pq_mtu *m, int64_t next);
 /* What the next packet may have; and what it should, as a probe, or 0. */
 uint16_t pq_mtu_cap(const struct pq_mtu *m);
 uint16_t pq_mtu_probe(struct pq_mtu *m, pq_ns now);
+bool pq_mtu_wants(const struct pq_mtu *m); /* a probe, whatever the time is */
 
 /* Whether packet n is the probe: its loss tells nothing of how much the path carries. */
 bool pq_mtu_is_probe(const struct pq_mtu *m, int64_t n);

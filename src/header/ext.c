@@ -5,7 +5,7 @@
 
 #define VERSION 1
 
-enum { TLV_FIRST = 1, TLV_LAST = 11 }; /* type n is bit n of PQ_ABLE_* */
+enum { TLV_FIRST = 1, TLV_LAST = 12 }; /* type n is bit n of PQ_ABLE_* */
 
 size_t pq_ext_encode(uint32_t abilities, uint8_t buf[PQ_EXT_MAX])
 {

@@ -40,6 +40,7 @@ int pq_kcp_new(struct pq_kcp **out, const struct pq_kcp_conf *conf, const struct
     k->mem = *mem;
     k->on_data = on_data;
     k->ctx = ctx;
+    k->mtu = conf->mtu;
     k->mss = (uint16_t)(conf->mtu - PQ_KCP_HDR_LEN);
     k->rcv_wnd = conf->rcv_wnd;
     k->rmt_wnd = 32; /* what a server that has not accepted yet takes; its first ACK tells [4.4] */
@@ -196,10 +197,11 @@ uint64_t pq_kcp_received(const struct pq_kcp *k)
     return k->stats.received;
 }
 
-void pq_kcp_retry(struct pq_kcp *k)
+void pq_kcp_retry(struct pq_kcp *k, bool whole)
 {
     k->backoff = 0;
     k->timeout_at = 0;
+    pq_size_path(k, whole);
 }
 
 void pq_kcp_new_path(struct pq_kcp *k)
@@ -252,7 +254,7 @@ pq_ns pq_kcp_deadline(const struct pq_kcp *k, pq_ns now)
         t = pq_ns_min(t, pq_ns_max(now, k->memory_at));
     if (k->again_first != k->again_end && pq_kcp_paced(k, now))
         t = pq_ns_min(t, k->again[k->again_first % AGAIN_MAX].at);
-    t = pq_ns_min(t, pq_kcp_rto_at(k));
+    t = pq_ns_min(pq_ns_min(t, pq_kcp_rto_at(k)), pq_size_deadline(k, now));
     return pq_ns_min(t, k->probe_at);
 }
 

@@ -101,8 +101,9 @@ uint64_t pq_kcp_sent(const struct pq_kcp *k);
 uint64_t pq_kcp_received(const struct pq_kcp *k);
 
 /* The way to the peer is another now: what waits to be sent again does so without the patience that
- * the old one had earned. */
-void pq_kcp_retry(struct pq_kcp *k);
+ * the old one had earned, and how long a datagram may be is not known.  `whole`: what was cut
+ * before goes as it is until a probe is lost, else in parts at once. */
+void pq_kcp_retry(struct pq_kcp *k, bool whole);
 
 /* ... and it leads between other addresses: how much it carries is not known. */
 void pq_kcp_new_path(struct pq_kcp *k);
@@ -112,9 +113,33 @@ void pq_kcp_new_path(struct pq_kcp *k);
 void pq_kcp_extend(struct pq_kcp *k);
 
 /* Speaks the datagrams of 12.8 from now on, and reads no others; before the first goes or comes.
- * Segments are longer then, see pq_kcp_mss.  Returns 0 or PQ_ENOMEM: then nothing has changed. */
-int pq_kcp_lean(struct pq_kcp *k);
+ * Their heads are shorter, and they have `least` bytes at most until a probe has shown that the
+ * path carries longer ones [12.11].  Returns 0 or PQ_ENOMEM: then nothing has changed. */
+int pq_kcp_lean(struct pq_kcp *k, uint16_t least);
 bool pq_kcp_is_lean(const struct pq_kcp *k);
+
+/* Bytes of a datagram, as many as pass as far as is known; and how often it has been seen that so
+ * many pass no more. */
+uint16_t pq_kcp_size(const struct pq_kcp *k);
+unsigned pq_kcp_shrunk(const struct pq_kcp *k);
+
+/* The peer takes a datagram in two parts: so goes what was cut before they had to be smaller. */
+void pq_kcp_part(struct pq_kcp *k);
+bool pq_kcp_parts(const struct pq_kcp *k);
+
+/* Whether what the last pull has written is to go in two parts. */
+bool pq_kcp_in_parts(const struct pq_kcp *k);
+
+/* Datagrams have no more than `most` bytes from now on: more do not fit where the peer is now. */
+void pq_kcp_limit(struct pq_kcp *k, uint16_t most);
+
+/* Writes a datagram that asks whether one so long passes, of `more` bytes in addition, to dst.
+ * Returns its bytes; 0 = there is nothing to ask, or nothing may go now. */
+size_t pq_kcp_probe(struct pq_kcp *k, uint8_t *dst, size_t cap, size_t more, pq_ns now);
+
+/* Writes a short datagram whose acknowledgement tells what has come of those before it, where they
+ * are long enough not to pass.  Returns its bytes, or 0. */
+size_t pq_kcp_ask(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now);
 
 /* Segments of whole frames are given to `fn` when they come out of order [8.10]. */
 void pq_kcp_take_frames(struct pq_kcp *k, pq_kcp_frames_fn fn);
@@ -122,14 +147,15 @@ void pq_kcp_take_frames(struct pq_kcp *k, pq_kcp_frames_fn fn);
 /* The batch of datagrams is over: gives those that wait behind what has come once more. */
 void pq_kcp_frames_again(struct pq_kcp *k);
 
-/* From now on each chunk that is sent is one or more whole frames of at most pq_kcp_mss bytes
+/* From now on each chunk that is sent is one or more whole frames of at most pq_kcp_mss_least bytes
  * together, or is tagged: one frame's data, which is cut to segments, each with `len` bytes of
  * prefix [8.10].  For a peer that takes them out of order.  May be called from the data function.
  */
 void pq_kcp_send_frames(struct pq_kcp *k, pq_kcp_prefix_fn prefix, size_t len);
 
-/* Bytes of a full segment. */
+/* Bytes of a full segment, now and whatever the path will carry. */
 size_t pq_kcp_mss(const struct pq_kcp *k);
+size_t pq_kcp_mss_least(const struct pq_kcp *k);
 
 /* Delivers what waits because the consumer had no room. */
 void pq_kcp_resume(struct pq_kcp *k);

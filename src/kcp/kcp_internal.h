@@ -21,6 +21,7 @@
 #define PQ_KCP_KCP_INTERNAL_H
 #include "base/list.h"
 #include "cc/cc.h"
+#include "cc/mtu.h"
 #include "kcp/kcp.h"
 #include "kcp/ranges.h"
 
@@ -73,6 +74,7 @@ struct pq_kcp_again {
 struct pq_kcp_sent { /* a transmission: */
     uint32_t sn;     /* of which segment; far off once its number has been confirmed */
     uint32_t us;     /* when, modulo 2^32 */
+    uint16_t bytes;  /* of its datagram; 0 = of a probe that was lost */
 };
 
 struct pq_kcp_numbers {       /* of transmissions [12.8] */
@@ -80,6 +82,7 @@ struct pq_kcp_numbers {       /* of transmissions [12.8] */
     uint32_t cap;             /* a power of two */
     uint32_t first;           /* the oldest that is remembered */
     uint32_t next;
+    int64_t made; /* as many as there have been: `next` without an end */
 };
 
 struct pq_kcp {
@@ -87,7 +90,13 @@ struct pq_kcp {
     struct pq_kcp_mem mem;
     pq_kcp_data_fn on_data;
     void *ctx;
-    uint16_t mss;
+    uint16_t mtu, mss;            /* bytes of a datagram, and of a segment, now */
+    struct pq_mtu size;           /* lean: what the path carries [12.11] */
+    uint32_t probe;               /* the number of the last probe */
+    bool parts, in_parts;         /* pq_kcp_part; the last datagram goes so */
+    bool untried;                 /* the path is another, and it may carry what was cut before */
+    bool careful;                 /* a segment that was given up goes in parts, too: ... */
+    uint32_t careful_sn;          /* ... this one */
     uint32_t rcv_wnd;             /* in force */
     uint32_t sent_ts[PROOFS_MAX]; /* while in doubt: time stamps that an answer may echo */
     unsigned n_sent_ts;
@@ -211,6 +220,11 @@ bool pq_kcp_take_data(struct pq_kcp *k, uint32_t sn, bool framed, struct pq_view
 enum pq_drop pq_lean_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
 /* Of a transmission that goes out now. */
 uint32_t pq_lean_number(struct pq_kcp *k, uint32_t sn, pq_ns now);
+struct pq_kcp_sent *pq_lean_sent(const struct pq_kcp *k, uint32_t number);
+pq_ns pq_lean_age(const struct pq_kcp *k, uint32_t number, pq_ns now);
+/* The head of a block to the end of the datagram whose payload tells nothing: its segment has come.
+ */
+void pq_lean_put_stale(const struct pq_kcp *k, uint8_t *p, uint32_t number);
 void pq_lean_confirmed(struct pq_kcp *k, const struct pq_kcp_seg *s); /* by una */
 /* The head of a segment's block, behind which others follow in the datagram if `more`.  Returns its
  * bytes: PQ_LEAN_HEAD, or PQ_LEAN_HEAD_MORE. */
@@ -218,6 +232,15 @@ size_t pq_lean_put_head(const struct pq_kcp *k, uint8_t *p, const struct pq_kcp_
 /* Writes an acknowledgement.  Returns its bytes; 0 = there is no room. */
 size_t pq_lean_put_ack(struct pq_kcp *k, uint8_t *p, size_t cap, pq_ns now);
 pq_ns pq_lean_patience(const struct pq_kcp *k); /* how long the peer may wait to acknowledge */
+
+/* kcp_size.c [12.11] */
+void pq_size_wrote(struct pq_kcp *k, uint32_t first, size_t n); /* numbers from there, n bytes */
+void pq_size_acked(struct pq_kcp *k, uint32_t number, pq_ns now);
+void pq_size_lost(struct pq_kcp *k, uint32_t number, pq_ns now);
+void pq_size_timeout(struct pq_kcp *k, const struct pq_kcp_seg *s); /* it was given up */
+void pq_size_path(struct pq_kcp *k, bool whole);                    /* from now on it is another */
+void pq_size_judge(struct pq_kcp *k, pq_ns tolerance, pq_ns now);   /* is the probe lost? */
+pq_ns pq_size_deadline(const struct pq_kcp *k, pq_ns now);
 
 /* copies.c */
 bool pq_copies_pay(const struct pq_kcp *k);       /* the path loses, and nothing waits on it */

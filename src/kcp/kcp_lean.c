@@ -48,13 +48,16 @@ static bool grow_numbers(struct pq_kcp_numbers *o)
     return true;
 }
 
-int pq_kcp_lean(struct pq_kcp *k)
+int pq_kcp_lean(struct pq_kcp *k, uint16_t least)
 {
     if (!grow_numbers(&k->numbers))
         return PQ_ENOMEM;
     k->lean = true;
     k->rack_order = k->numbers.next - 1;
-    k->mss = (uint16_t)(k->conf.mtu - PQ_LEAN_HEAD);
+    least = least < k->conf.mtu ? least : k->conf.mtu;
+    pq_mtu_init(&k->size, least, k->conf.mtu, true);
+    k->mtu = least;
+    k->mss = (uint16_t)(least - PQ_LEAN_HEAD);
     k->rmt_wnd = FIRST_WINDOW;
     return 0;
 }
@@ -70,35 +73,36 @@ uint32_t pq_lean_number(struct pq_kcp *k, uint32_t sn, pq_ns now)
     if (o->next - o->first == o->cap && !grow_numbers(o))
         o->first++; /* its acknowledgement would tell nothing: una does, or it goes again */
     o->sent[o->next & (o->cap - 1)] = (struct pq_kcp_sent){.sn = sn, .us = (uint32_t)(now / PQ_US)};
+    o->made++;
     return o->next++;
 }
 
-static struct pq_kcp_sent *sent_as(const struct pq_kcp *k, uint32_t number)
+struct pq_kcp_sent *pq_lean_sent(const struct pq_kcp *k, uint32_t number)
 {
     return &k->numbers.sent[number & (k->numbers.cap - 1)];
 }
 
 /* How long ago it was. */
-static pq_ns age_of(const struct pq_kcp *k, uint32_t number, pq_ns now)
+pq_ns pq_lean_age(const struct pq_kcp *k, uint32_t number, pq_ns now)
 {
-    return (pq_ns)((uint32_t)(now / PQ_US) - sent_as(k, number)->us) * PQ_US;
+    return (pq_ns)((uint32_t)(now / PQ_US) - pq_lean_sent(k, number)->us) * PQ_US;
 }
 
 /* A number that has been confirmed is marked by a segment that is far off. */
 static bool has_arrived(const struct pq_kcp *k, uint32_t number)
 {
-    return sent_as(k, number)->sn - k->snd_una + FAR / 2 >= FAR;
+    return pq_lean_sent(k, number)->sn - k->snd_una + FAR / 2 >= FAR;
 }
 
 static void mark_arrived(struct pq_kcp *k, uint32_t number)
 {
-    sent_as(k, number)->sn ^= FAR;
+    pq_lean_sent(k, number)->sn ^= FAR;
 }
 
 /* The segment of a transmission, or NULL if that has been confirmed. */
 static struct pq_kcp_seg *segment_of(const struct pq_kcp *k, uint32_t number)
 {
-    const uint32_t sn = sent_as(k, number)->sn;
+    const uint32_t sn = pq_lean_sent(k, number)->sn;
     if (sn - k->snd_una >= k->snd_nxt - k->snd_una)
         return NULL;
     struct pq_kcp_seg *s = pq_kcp_seg_at(k, sn);
@@ -111,10 +115,11 @@ static void forget_numbers(struct pq_kcp *k, pq_ns now)
     struct pq_kcp_numbers *o = &k->numbers;
     for (; o->first != o->next && !segment_of(k, o->first); o->first++) {
         const bool lost = !has_arrived(k, o->first);
-        if (lost && age_of(k, o->first, now) < OLD_RTTS * k->srtt + OLD_MIN &&
+        if (lost && pq_lean_age(k, o->first, now) < OLD_RTTS * k->srtt + OLD_MIN &&
             pq_sn_diff(k->rack_order, o->first) < OLD)
             return;
-        pq_copies_fate(k, lost);
+        if (pq_lean_sent(k, o->first)->bytes)
+            pq_copies_fate(k, lost);
     }
 }
 
@@ -144,6 +149,7 @@ static void take_number(struct pq_kcp *k, uint32_t number, pq_ns now)
         return;
     struct pq_kcp_seg *s = segment_of(k, number);
     mark_arrived(k, number);
+    pq_size_acked(k, number, now);
     if (s) {
         take_segment(k, s, number, now);
     } else { /* a copy: the path has carried it all the same */
@@ -152,7 +158,7 @@ static void take_number(struct pq_kcp *k, uint32_t number, pq_ns now)
     }
     if (pq_sn_diff(number, k->rack_order) > 0) { /* it has overtaken those before it */
         k->rack_order = number;
-        k->rack_rtt = age_of(k, number, now);
+        k->rack_rtt = pq_lean_age(k, number, now);
         k->rack_sent = now - k->rack_rtt;
     }
 }
@@ -163,7 +169,7 @@ static pq_ns round_trip(const struct pq_kcp *k, const struct pq_told *t, pq_ns n
     if (!t->n || !t->delay || pq_sn_diff(t->newest, k->numbers.first) < 0 ||
         has_arrived(k, t->newest))
         return 0;
-    const pq_ns delay = (pq_ns)(t->delay - 1) * PQ_US, age = age_of(k, t->newest, now);
+    const pq_ns delay = (pq_ns)(t->delay - 1) * PQ_US, age = pq_lean_age(k, t->newest, now);
     return age > delay ? age - delay : 0;
 }
 
@@ -295,6 +301,15 @@ size_t pq_lean_put_head(const struct pq_kcp *k, uint8_t *p, const struct pq_kcp_
         return PQ_LEAN_HEAD;
     pq_put_le16(p + PQ_LEAN_HEAD, s->len);
     return PQ_LEAN_HEAD_MORE;
+}
+
+void pq_lean_put_stale(const struct pq_kcp *k, uint8_t *p, uint32_t number)
+{
+    const uint32_t sn = k->snd_una - 1;
+    pq_put_le32(p, number);
+    p[4] = BLOCK_DATA;
+    pq_put_le16(p + 5, (uint16_t)sn);
+    p[7] = (uint8_t)(sn >> 16);
 }
 
 size_t pq_lean_put_ack(struct pq_kcp *k, uint8_t *p, size_t cap, pq_ns now)

@@ -83,13 +83,14 @@ void pq_kcp_report_acks(struct pq_kcp *k, pq_ns now)
     k->sample = (struct pq_cc_sample){0};
 }
 
-static void mark_lost(struct pq_kcp *k, struct pq_kcp_seg *s)
+static void mark_lost(struct pq_kcp *k, struct pq_kcp_seg *s, pq_ns now)
 {
     pq_list_remove(&s->node);
     k->n_flight--;
     s->state = SEG_LOST;
     pq_list_push(&k->lost, &s->node);
     k->sample.lost += 1U + s->copied;
+    pq_size_lost(k, s->id, now);
 }
 
 void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
@@ -109,9 +110,10 @@ void pq_kcp_detect_loss(struct pq_kcp *k, pq_ns now)
             k->reorder_at = s->sent + tolerance;
             break;
         }
-        mark_lost(k, s);
+        mark_lost(k, s, now);
         lost++;
     }
+    pq_size_judge(k, tolerance, now);
     if (lost && now >= k->recovery_until) {
         k->recovery_until = now + k->srtt;
         if (k->reorder_keep && !--k->reorder_keep)
@@ -139,8 +141,10 @@ void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now)
     k->stats.timeouts++;
     k->timeout_at = now;
     k->cc.ops->timeout(&k->cc, k->n_flight);
-    PQ_OF(k->flight.next, struct pq_kcp_seg, node)->timed_out = true;
-    mark_lost(k, PQ_OF(k->flight.next, struct pq_kcp_seg, node));
+    struct pq_kcp_seg *s = PQ_OF(k->flight.next, struct pq_kcp_seg, node);
+    s->timed_out = true;
+    mark_lost(k, s, now);
+    pq_size_timeout(k, s);
     if (k->backoff < 16)
         k->backoff++;
 }

@@ -11,6 +11,8 @@
 struct writer {
     struct pq_kcp *k;
     uint8_t *p, *end;
+    uint8_t *begin;
+    size_t cap;
     pq_ns now;
 };
 
@@ -117,6 +119,22 @@ static void run_probe_timer(struct pq_kcp *k, pq_ns now)
 
 /* ---- data segments */
 
+/* It was cut when datagrams were longer [12.11]. */
+static bool is_too_long(const struct pq_kcp *k, size_t n)
+{
+    return k->lean && n > k->mss;
+}
+
+/* Such a segment has a datagram to itself, which goes in parts. */
+static bool make_room(struct writer *w, size_t n)
+{
+    if (w->p != w->begin || n + PQ_LEAN_HEAD > w->cap)
+        return false;
+    w->end = w->begin + n + PQ_LEAN_HEAD;
+    w->k->in_parts = w->k->parts && !w->k->untried;
+    return true;
+}
+
 /* Copies a segment's bytes out of the chunks: the one copy on the way out. */
 static void copy_out(struct writer *w, const struct pq_kcp_seg *s)
 {
@@ -190,7 +208,7 @@ static bool put_again(struct writer *w)
             return false;
         struct pq_kcp_seg *s = pq_sn_diff(a->sn, k->snd_una) >= 0 ? pq_kcp_seg_at(k, a->sn) : NULL;
         bool wanted = s && s->state == SEG_FLIGHT && s->id == a->id;
-        if (wanted && !fits(w, s->len))
+        if (wanted && !fits(w, s->len) && !(is_too_long(k, s->len) && make_room(w, s->len)))
             return false;
         k->again_first++;
         if (!wanted)
@@ -205,13 +223,33 @@ static bool put_again(struct writer *w)
     return false;
 }
 
+/* What was given up goes in parts behind what goes as it was. */
+static bool put_careful(struct writer *w)
+{
+    struct pq_kcp *k = w->k;
+    if (!k->careful)
+        return false;
+    const bool out = k->careful_sn - k->snd_una < k->snd_nxt - k->snd_una;
+    struct pq_kcp_seg *s = out ? pq_kcp_seg_at(k, k->careful_sn) : NULL;
+    if (s && s->state == SEG_LOST)
+        return false; /* it has not gone again yet */
+    k->careful = false;
+    if (!s || s->state != SEG_FLIGHT || !make_room(w, s->len))
+        return false;
+    k->in_parts = true;
+    renumber(k, s, w->now);
+    put_data(w, s);
+    k->stats.copies++;
+    return true;
+}
+
 static bool put_lost(struct writer *w)
 {
     struct pq_kcp *k = w->k;
     if (pq_list_empty(&k->lost) || !pq_kcp_paced(k, w->now))
         return false;
     struct pq_kcp_seg *s = PQ_OF(k->lost.next, struct pq_kcp_seg, node);
-    if (!fits(w, s->len))
+    if (!fits(w, s->len) && !(is_too_long(k, s->len) && make_room(w, s->len)))
         return false;
     pq_list_remove(&s->node);
     put_push(w, s);
@@ -226,8 +264,8 @@ static size_t bytes_len(const struct pq_kcp *k)
     return n < k->mss ? n : k->mss;
 }
 
-/* The same for whole frames: as many chunks as fit, and of a tagged one a part.  Small ones are
- * left to themselves where a copy of them is worth its bytes. */
+/* The same for whole frames: as many chunks as fit, one at least, and of a tagged one a part. Small
+ * ones are left to themselves where a copy of them is worth its bytes. */
 static size_t frames_len(const struct pq_kcp *k)
 {
     const bool apart = pq_copies_pay(k);
@@ -241,7 +279,7 @@ static size_t frames_len(const struct pq_kcp *k)
         if (other || (apart && small && n + here > PQ_COPY_SMALL))
             return n;
         if (here > k->mss - n)
-            return c->tag && k->mss - n > head ? k->mss : n;
+            return c->tag && k->mss - n > head ? k->mss : n ? n : here;
         n += here;
     }
     return n;
@@ -296,7 +334,7 @@ static bool put_new(struct writer *w)
     if (!k->unsent || !pq_kcp_window(k, w->now))
         return false;
     size_t n = next_len(k);
-    if (!fits(w, n))
+    if (!fits(w, n) && !(is_too_long(k, n) && make_room(w, n)))
         return false; /* a whole segment in the next datagram, not a piece in this one */
     struct pq_kcp_seg *s = cut_segment(k, n);
     if (!s) {
@@ -337,12 +375,25 @@ static void note_app_limit(struct pq_kcp *k, size_t room, pq_ns now)
     k->limited_until = k->delivered + k->n_flight + 1;
 }
 
+/* `first`: the number of the first transmission in it. */
+static size_t end_datagram(const struct writer *w, uint32_t first)
+{
+    const size_t n = (size_t)(w->p - w->begin);
+    if (w->k->lean)
+        pq_size_wrote(w->k, first, w->k->in_parts ? n / 2 : n);
+    return n;
+}
+
 size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
 {
-    size_t size = cap < k->conf.mtu ? cap : k->conf.mtu;
-    struct writer w = {.k = k, .p = dst, .end = dst + size, .now = now};
     pq_kcp_check_timeout(k, now);
     run_probe_timer(k, now);
+    const size_t size = cap < k->mtu ? cap : k->mtu;
+    struct writer w = {.k = k, .p = dst, .end = dst + size, .begin = dst, .cap = cap, .now = now};
+    const uint32_t first = k->numbers.next;
+    k->in_parts = false;
+    if (put_careful(&w))
+        return end_datagram(&w, first);
     if (!k->doubt && (now >= k->ack_at || ack_fits(k, size, now)))
         put_acks(&w);
     put_probes(&w);
@@ -357,5 +408,5 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
         k->held = !pq_kcp_paced(k, now) && k->n_flight < k->cc.cwnd;
         k->resumed = false;
     }
-    return (size_t)(w.p - dst);
+    return end_datagram(&w, first);
 }

@@ -27,8 +27,9 @@ struct pq_syns;
 struct pq_tickets;
 struct pq_transport;
 
-#define PQ_NOBODY      UINT32_MAX
-#define PQ_OWN_MTU_MIN 400 /* bytes of a datagram that holds any message of a handshake */
+#define PQ_NOBODY         UINT32_MAX
+#define PQ_OWN_MTU_MIN    400  /* bytes of a datagram that holds any message of a handshake */
+#define PQ_OWN_SIZE_LEAST 1200 /* ... that passes everywhere, it is assumed [12.11] */
 
 struct pq_own_conf {       /* our own wire [12] */
     bool on;               /* there is a key for it: upgrades, and handshakes if there is ... */
@@ -145,6 +146,7 @@ struct pq_session_info {
     uint32_t abilities;
     pq_ns opened, heard;
     unsigned moves;
+    unsigned packet; /* bytes of the longest IP packets that it sends now */
     size_t streams;
     uint64_t wire_in, wire_out;       /* bytes of IP packets */
     uint64_t in, out;                 /* bytes of streams, that were used and that were to go out */

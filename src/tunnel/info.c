@@ -4,25 +4,27 @@
 
 void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
 {
-    *out = (struct pq_session_info){.serial = s->serial,
-                                    .transport = s->hub->t->name,
-                                    .cipher = s->hub->t->cipher(s),
-                                    .peer = s->peer,
-                                    .local = s->local,
-                                    .secure = s->sec != NULL,
-                                    .connected = s->flow.look == PQ_LOOK_CONNECT,
-                                    .half = s->half,
-                                    .before = pq_session_key_before(s),
-                                    .who = s->who,
-                                    .abilities = s->abilities,
-                                    .opened = s->opened,
-                                    .heard = s->heard,
-                                    .moves = s->moves,
-                                    .streams = s->hub->t->streams(s),
-                                    .wire_in = s->wire_in,
-                                    .wire_out = s->wire_out,
-                                    .in = s->in,
-                                    .out = s->out};
+    *out = (struct pq_session_info){
+        .serial = s->serial,
+        .transport = s->hub->t->name,
+        .cipher = s->hub->t->cipher(s),
+        .peer = s->peer,
+        .local = s->local,
+        .secure = s->sec != NULL,
+        .connected = s->flow.look == PQ_LOOK_CONNECT,
+        .half = s->half,
+        .before = pq_session_key_before(s),
+        .who = s->who,
+        .abilities = s->abilities,
+        .opened = s->opened,
+        .heard = s->heard,
+        .moves = s->moves,
+        .packet = (unsigned)(s->hub->t->size(s) + s->flow.ip_len + pq_flow_tcp_len(&s->flow)),
+        .streams = s->hub->t->streams(s),
+        .wire_in = s->wire_in,
+        .wire_out = s->wire_out,
+        .in = s->in,
+        .out = s->out};
     if (s->sec) {
         out->came = pq_seal_opened(s->sec->cur.rx);
         out->expected = pq_seal_used(s->sec->cur.rx);

@@ -85,7 +85,7 @@ static enum pq_drop unwrap(struct pq_view inner, uint16_t *type, struct pq_view 
     *type = pq_le16(inner.p + 4);
     *kcp = (struct pq_view){inner.p, 0};
     if (*type != PQ_FEC_DATA && *type != PQ_FEC_PARITY && *type != PQ_OOB_TYPE &&
-        *type != PQ_CONTROL_TYPE)
+        *type != PQ_CONTROL_TYPE && *type != PQ_PART_TYPE)
         *kcp = inner;
     if (*type == PQ_FEC_DATA) {
         size_t size = pq_le16(inner.p + 6); /* counts itself */
@@ -154,6 +154,18 @@ static enum pq_wire open_datagram(struct pq_hub *h, const struct pq_arrival *a, 
     return w;
 }
 
+/* With the other part of it, if that has come [12.11]: then *inner is both. */
+static enum pq_drop join(struct pq_session *s, struct pq_view *inner, pq_ns now)
+{
+    struct pq_view whole;
+    if (!s->sec || inner->n < INNER_MIN || pq_le16(inner->p + 4) != PQ_PART_TYPE)
+        return PQ_DROP_NONE;
+    enum pq_drop d = pq_parts_take(&s->parts, &s->share->chunks, *inner, &whole, now);
+    if (!d && whole.n)
+        *inner = whole;
+    return d;
+}
+
 /* What a session does with the plain text. */
 static enum pq_drop use_datagram(struct pq_session *s, const struct pq_segment *seg,
                                  struct pq_view inner, uint16_t type, struct pq_view kcp, pq_ns now)
@@ -198,6 +210,8 @@ enum pq_drop pq_kcp_session_input(struct pq_hub *h, const struct pq_segment *seg
     }
     if (w == PQ_WIRE_DONE)
         return d;
+    if (!d && w == PQ_WIRE_OWN)
+        d = join(o.s, &o.inner, now);
     if (!d)
         d = unwrap(o.inner, &type, &kcp);
     if (!d && w == PQ_WIRE_OLD)

@@ -117,6 +117,7 @@ static void rx_done(struct pq_session *s)
 {
     pq_kcp_rx_done(s->kcp);
     pq_session_fec_done(s);
+    pq_parts_done(&s->parts);
 }
 
 static void resume(struct pq_session *s)
@@ -160,6 +161,7 @@ static void close_session(struct pq_session *s)
     pq_smux_free(&s->smux);
     pq_kcp_free(&s->kcp);
     pq_session_fec_close(s);
+    pq_parts_clear(&s->parts);
     pq_chunkq_clear(&s->dgrams.out);
     pq_secure_free(s);
 }
@@ -225,9 +227,27 @@ int pq_session_restart(struct pq_session *s, uint32_t conv, pq_ns now)
     return e;
 }
 
-bool pq_session_fits(const struct pq_session *s)
+/* Bytes of datagrams, at most, of their plain text as KCP counts it. */
+static size_t of_kcp(const struct pq_session *s, size_t size)
 {
-    return s->size <= pq_hub_datagram_max(s->hub, &s->flow);
+    return size - s->hub->around - s->hub->fec_head;
+}
+
+/* Datagrams are no longer than that, from now on, and may be as long again when there is room.
+ * False: what has been cut would not pass, not even in two parts. */
+static bool limit(struct pq_session *s, size_t size)
+{
+    const size_t most = of_kcp(s, s->size), n = size < s->size ? of_kcp(s, size) : most;
+    if (!pq_kcp_parts(s->kcp) || 2 * n < most + (size_t)2 * PQ_PART_HEAD)
+        return false;
+    pq_kcp_limit(s->kcp, (uint16_t)n);
+    return true;
+}
+
+bool pq_session_fits(struct pq_session *s)
+{
+    const size_t may = pq_hub_datagram_max(s->hub, &s->flow);
+    return limit(s, may) || s->size <= may;
 }
 
 void pq_session_fit(struct pq_session *s, pq_ns now)
@@ -261,15 +281,18 @@ static void able(struct pq_session *s)
 
 static void send_frames(struct pq_session *s)
 {
-    pq_smux_frames(s->smux, pq_kcp_mss(s->kcp));
+    pq_smux_frames(s->smux, pq_kcp_mss_least(s->kcp));
     pq_kcp_send_frames(s->kcp, pq_smux_prefix, PQ_SMUX_PREFIX);
 }
 
 int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities)
 {
     const uint32_t lean = PQ_ABLE_LEAN | PQ_ABLE_FRAMES;
-    if ((said & abilities & lean) == lean && pq_kcp_lean(s->kcp))
+    const size_t least = s->size < PQ_OWN_SIZE_LEAST ? s->size : PQ_OWN_SIZE_LEAST;
+    if ((said & abilities & lean) == lean && pq_kcp_lean(s->kcp, (uint16_t)of_kcp(s, least)))
         return PQ_ENOMEM;
+    if (said & abilities & PQ_ABLE_PARTS)
+        pq_kcp_part(s->kcp);
     pq_session_able(s, abilities);
     if (abilities & PQ_ABLE_FRAMES)
         send_frames(s);
@@ -330,6 +353,7 @@ static int tick(struct pq_session *s, pq_ns now)
     if (pq_smux_tick(s->smux, now) || now > s->heard + SILENT_MAX)
         return PQ_ETIMEOUT; /* also where a full session asks for no keepalive */
     pq_secure_tick(s, now);
+    pq_parts_tick(&s->parts, now);
     return 0;
 }
 
@@ -456,13 +480,21 @@ static bool hub_ready(const struct pq_hub *h)
     return pq_answers_ready(h) || pq_connect_ready(h);
 }
 
-/* The size of segments is for good.  A session that has the smallest would be no better off anew.
- */
+static size_t size(const struct pq_session *s)
+{
+    const struct pq_hub *h = s->hub;
+    const size_t around =
+        s->sec ? PQ_SEAL_HEAD + PQ_SEAL_TAIL : (size_t)h->crypt_head + h->crypt_tail;
+    return pq_kcp_size(s->kcp) + h->fec_head + around;
+}
+
+/* The size of segments is for good, unless the peer takes them in parts.  A session that has the
+ * smallest would be no better off anew. */
 static bool fits(struct pq_session *s)
 {
     const struct pq_hub *h = s->hub;
-    return !h->conf.link_mtu || s->full <= h->mtu_min ||
-           s->full + pq_flow_overhead(&s->flow) <= h->conf.link_mtu;
+    return limit(s, pq_hub_datagram_max(h, &s->flow)) || !h->conf.link_mtu ||
+           s->full <= h->mtu_min || s->full + pq_flow_overhead(&s->flow) <= h->conf.link_mtu;
 }
 
 const struct pq_transport pq_transport_kcp = {.name = "kcp",
@@ -496,6 +528,7 @@ const struct pq_transport pq_transport_kcp = {.name = "kcp",
                                               .stats = stats,
                                               .cipher = cipher,
                                               .fits = fits,
+                                              .size = size,
                                               .silent = is_silent,
                                               .st_open = st_open,
                                               .st_room = st_room,

@@ -13,6 +13,7 @@
 #include "tunnel/tunnel_internal.h"
 
 #define STREAM_QUEUE_MAX ((size_t)4 << 20)
+#define SHORT            64 /* bytes of a datagram that fits where no full one does any more */
 #define FRAME_MS         4
 #define TURN_MIN         16 /* packets of one session before the next has its turn ... */
 #define TURN_MAX         48 /* ... and at most one run of a full frame */
@@ -33,6 +34,7 @@ static size_t fill_kcp(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
 {
     feed_kcp(s, now);
     size_t n = pq_kcp_pull(s->kcp, *p, cap, now);
+    s->in_parts = n && pq_kcp_in_parts(s->kcp);
     if (n && !pq_kcp_backlog(s->kcp) && !pq_smux_pending(s->smux))
         pq_kcp_burst_over(s->kcp, now);
     if (!n || !pq_session_fec_wants(s))
@@ -41,12 +43,12 @@ static size_t fill_kcp(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
     return pq_session_fec_data(s, *p, n, now);
 }
 
-/* Writes what is between nonce and tag at *p: what is about keys [12.6] and parity of a completed
- * group first, else datagrams
- * beside the stream and those of KCP in turn, but none after the FIN of its stream.  Returns its
- * bytes; 0 = nothing is due. */
-static size_t fill_inner(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
+/* Writes what is between nonce and tag at *p, in one piece: what is about keys [12.6] and parity of
+ * a completed group first, else datagrams beside the stream and those of KCP in turn, but none
+ * after the FIN of its stream.  Returns its bytes; 0 = nothing is due. */
+static size_t fill_whole(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
 {
+    s->in_parts = false;
     size_t n = s->sec ? pq_secure_control_fill(s, *p, cap, now) : 0;
     if (!n)
         n = pq_session_fec_parity(s, *p, cap);
@@ -59,6 +61,26 @@ static size_t fill_inner(struct pq_session *s, uint8_t **p, size_t cap, pq_ns no
     s->dgram_turn = true;
     n = fill_kcp(s, p, cap, now);
     return n ? n : pq_session_dgram(s, *p, cap);
+}
+
+/* Longer than what the path carries, and the peer takes it in parts [12.11]. */
+static bool is_too_long(const struct pq_session *s, size_t n)
+{
+    return s->in_parts ||
+           (pq_kcp_parts(s->kcp) && n > (size_t)pq_kcp_size(s->kcp) + s->hub->fec_head);
+}
+
+/* The same, or a part of it; or, before all else, the other part of what went last, or what asks
+ * how much the path carries. */
+static size_t fill_inner(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
+{
+    size_t n = pq_parts_rest(&s->parts, *p, cap);
+    if (!n)
+        n = pq_kcp_probe(s->kcp, *p, cap, s->hub->fec_head, now);
+    if (n)
+        return n;
+    n = fill_whole(s, p, cap, now);
+    return is_too_long(s, n) ? pq_parts_cut(&s->parts, &s->share->chunks, *p, n) : n;
 }
 
 /* Writes one datagram into the slot.  Returns false if nothing is due. */
@@ -101,7 +123,31 @@ static bool fill_ask(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     return true;
 }
 
-static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max, pq_ns now)
+/* Whether these use the connection's window up, but for a short one. */
+static bool use_up(const struct pq_session *s, const struct pq_span *spans, size_t n)
+{
+    size_t room = pq_connect_room(&s->flow);
+    for (size_t i = 0; i < n; i++)
+        room -= spans[i].n < room ? spans[i].n : room;
+    return s->flow.look == PQ_LOOK_CONNECT && s->sec && room < s->size && room >= SHORT;
+}
+
+/* What goes last before nothing more may is short: so it comes even if all before it have become
+ * too long, and what is acknowledged of it opens the window again [12.11]. */
+static bool fill_short(struct pq_session *s, struct pq_slot *slot, pq_ns now)
+{
+    slot->off = PQ_SLOT_HEAD;
+    const size_t n =
+        pq_kcp_ask(s->kcp, slot->buf + PQ_SLOT_HEAD + PQ_SEAL_HEAD, SHORT - PQ_SEAL_TAIL, now);
+    slot->len = (uint16_t)(PQ_SEAL_HEAD + n + PQ_SEAL_TAIL);
+    s->hub->stats.tx_packets += n > 0;
+    s->hub->stats.tx_bytes += n ? slot->len : 0;
+    return n;
+}
+
+/* At most `max` that are as long as may be, and `cap` in all. */
+static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max, size_t cap,
+                        pq_ns now)
 {
     struct pq_hub *h = s->hub;
     struct pq_span spans[TURN_MAX];
@@ -112,7 +158,8 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
     }
     if (s->by_keys && !s->sec)
         return 0;
-    while (n < max && fill_slot(s, &slots[n], now)) {
+    while ((n < max && fill_slot(s, &slots[n], now)) ||
+           (n == max && n < cap && use_up(s, spans, n) && fill_short(s, &slots[n], now))) {
         spans[n] = (struct pq_span){slots[n].buf + slots[n].off, slots[n].len};
         s->wire_out += slots[n++].len + s->flow.ip_len + pq_flow_tcp_len(&s->flow);
     }
@@ -120,7 +167,7 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
         pq_secure_seal(s, spans, n);
     else
         pq_crypt_seal(h->ring[s->ring].crypt, spans, n, h->rng);
-    pq_session_forge(s, slots, n, n == max, now);
+    pq_session_forge(s, slots, n, n >= max, now);
     if (n)
         pq_connect_keep(s, &spans[n - 1], now);
     return n;
@@ -140,7 +187,7 @@ static size_t pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_n
     n += pq_connect_show(s, slots + n, max - n, now);
     const size_t may = s->flow.look == PQ_LOOK_CONNECT ? pq_connect_packets(s) : max;
     if (max > n && may)
-        n += pull_data(s, slots + n, may < max - n ? may : max - n, now);
+        n += pull_data(s, slots + n, may < max - n ? may : max - n, max - n, now);
     if (!n)
         n = pq_connect_tail(s, slots, now);
     return n;

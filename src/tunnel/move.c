@@ -270,7 +270,8 @@ static void adopt(struct pq_session *s, pq_ns now)
     pq_session_retuple(s);
     if (s->flow.look == PQ_LOOK_CONNECT && !pq_session_fits(s))
         s->dead = -EMSGSIZE; /* its segments have their size for good; a new one is smaller */
-    pq_kcp_retry(s->kcp);
+    /* a fresh connection's window is small, and must not be full of what does not pass */
+    pq_kcp_retry(s->kcp, s->flow.look != PQ_LOOK_CONNECT);
     if (!pq_addr_eq_ip(&peer, &s->peer) || !pq_addr_eq_ip(&local, &s->local))
         pq_kcp_new_path(s->kcp);
     pq_session_wake(s);

@@ -118,6 +118,11 @@ static size_t room(const struct pq_session *s)
     return !link ? PQ_QUIC_SIZE_MAX : link > heads ? link - heads : 0;
 }
 
+static size_t size(const struct pq_session *s)
+{
+    return s->size;
+}
+
 static bool fits(struct pq_session *s)
 {
     if (s->quic)
@@ -318,6 +323,7 @@ const struct pq_transport pq_transport_quic = {.name = "quic",
                                                .stats = stats,
                                                .cipher = cipher,
                                                .fits = fits,
+                                               .size = size,
                                                .silent = is_silent,
                                                .st_open = st_open,
                                                .st_room = pq_quic_session_room,

@@ -45,10 +45,16 @@ enum pq_drop pq_session_dgram_take(struct pq_session *s, struct pq_view inner)
     return PQ_DROP_NONE;
 }
 
+/* In one packet, or in two. */
+static bool fits(const struct pq_session *s, size_t n)
+{
+    const size_t now = pq_kcp_size(s->kcp) + s->hub->fec_head;
+    return n <= s->dgram_max && (pq_kcp_parts(s->kcp) || n + PQ_DGRAM_HEAD <= now);
+}
+
 bool pq_session_dgram_beside(const struct pq_stream *st, size_t n)
 {
-    return st->ses->abilities & PQ_ABLE_DATAGRAMS && n <= st->ses->dgram_max &&
-           pq_smux_known(st->ss);
+    return st->ses->abilities & PQ_ABLE_DATAGRAMS && fits(st->ses, n) && pq_smux_known(st->ss);
 }
 
 static int send_beside(struct pq_stream *st, struct pq_chunk *c)

@@ -72,6 +72,8 @@ struct pq_transport {
     /* The link's MTU is another, or the session's flow: false, its packets are too long for good.
      */
     bool (*fits)(struct pq_session *s);
+    size_t (*size)(
+        const struct pq_session *s); /* bytes of the longest datagrams that it sends now */
     bool (*silent)(const struct pq_session *s, pq_ns now, pq_ns limit); /* see pq_session_silent */
 
     /* ---- stream; st->ses is there.  What each does is said in stream.h. */

@@ -11,6 +11,7 @@
 #include "tunnel/handshake.h"
 #include "tunnel/homes.h"
 #include "tunnel/hub.h"
+#include "tunnel/parts.h"
 #include "tunnel/quic_keys.h"
 #include "tunnel/replay.h"
 #include "tunnel/stamps.h"
@@ -222,6 +223,8 @@ struct pq_session {
     bool copies;                     /* fec_tx is for lone datagrams only */
     struct pq_fec_dec *fec_rx;       /* NULL = the peer has sent none */
     struct pq_dgrams dgrams;         /* beside the reliable stream [8.7] */
+    struct pq_parts parts;           /* of what the path carries no more [12.11] */
+    bool in_parts;                   /* what KCP has written last goes so */
     uint16_t dgram_max;              /* bytes of such a datagram that a packet has room for */
     bool dgram_turn;                 /* the last packet was of KCP */
     uint32_t dgram_first;            /* so many go before KCP: their stream was closed */
@@ -508,7 +511,8 @@ pq_ns pq_measure_deadline(const struct pq_session *s, pq_ns now);
 void pq_measure_tick(struct pq_session *s, pq_ns now); /* server: forgets */
 void pq_measure_free(struct pq_session *s);
 
-bool pq_session_fits(const struct pq_session *s); /* its datagrams, what the flow allows */
+/* Its datagrams are what the flow allows, or are from now on. */
+bool pq_session_fits(struct pq_session *s);
 /* Datagrams are no longer than the peer's MSS allows: begins anew if they would be. */
 void pq_session_fit(struct pq_session *s, pq_ns now);
 /* Begins anew with another conversation: streams of which nothing was sent go on, others end. */

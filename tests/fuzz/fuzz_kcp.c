@@ -127,7 +127,7 @@ static void step_input(struct end *e, uint8_t op)
 
 static void step_send(struct end *e, uint8_t op)
 {
-    size_t len = (size_t)(op >> 3) * 97, mss = pq_kcp_mss(e->k);
+    size_t len = (size_t)(op >> 3) * 97, mss = pq_kcp_mss_least(e->k);
     bool tagged = e->framed && op & 8;
     if (e->framed && !tagged && len > mss)
         len = mss;
@@ -146,8 +146,12 @@ static void step_pull(struct end *e, uint8_t op)
     for (int i = 0; i < 1 + (op >> 3); i++) {
         size_t n = pq_kcp_pull(e->k, out, e->conf.mtu, e->now);
         FUZZ_CHECK(n <= e->conf.mtu);
+        FUZZ_CHECK(n <= pq_kcp_size(e->k) || pq_kcp_is_lean(e->k));
         if (!n)
             return;
+        fuzz_touch((struct pq_view){out, n});
+        n = pq_kcp_probe(e->k, out, e->conf.mtu, op & 8, e->now);
+        FUZZ_CHECK(n <= e->conf.mtu);
         fuzz_touch((struct pq_view){out, n});
     }
 }
@@ -162,11 +166,15 @@ static void step_time(struct end *e, uint8_t op)
 static void step_consumer(struct end *e, uint8_t op)
 {
     if (op & 0x40) {
-        if (pq_kcp_mss(e->k) > (size_t)2 * PREFIX)
+        if (pq_kcp_mss_least(e->k) > (size_t)2 * PREFIX)
             pq_kcp_send_frames(e->k, write_prefix, PREFIX);
         e->framed = e->k->prefix;
         return;
     }
+    if (op & 0x10)
+        pq_kcp_retry(e->k, op & 0x80);
+    if (op & 0x20)
+        pq_kcp_limit(e->k, (uint16_t)(e->conf.mtu - e->conf.mtu / 3));
     e->refuses ^= op >> 3 & 1;
     pq_kcp_resume(e->k);
     pq_kcp_rx_done(e->k);
@@ -181,6 +189,7 @@ static void check_state(const struct end *e)
     FUZZ_CHECK(k->rcv_nxt - k->rcv_read <= PQ_KCP_WND_MAX);
     FUZZ_CHECK(k->numbers.next - k->numbers.first <= k->numbers.cap);
     FUZZ_CHECK(e->chunks.budget.used <= MEMORY);
+    FUZZ_CHECK(k->mtu <= k->conf.mtu && k->mss < k->mtu && pq_kcp_mss_least(k) <= k->mss);
     FUZZ_CHECK(!pq_kcp_idle(k) || (!out && !k->unsent));
 }
 
@@ -209,7 +218,10 @@ static void end_init(struct end *e, const uint8_t *p, size_t n)
     if (how & 8)
         pq_kcp_extend(e->k);
     if (how & 32)
-        FUZZ_CHECK(pq_kcp_lean(e->k) == 0);
+        FUZZ_CHECK(pq_kcp_lean(e->k, how & 64 ? e->conf.mtu / 2 + PQ_KCP_MTU_MIN / 2 : 0xffff) ==
+                   0);
+    if (how & 128)
+        pq_kcp_part(e->k);
     if (how & 16) { /* the numbers wrap soon */
         e->k->numbers.first = e->k->numbers.next = WRAP_SN;
         e->k->snd_una = e->k->snd_nxt = e->k->rack_order =

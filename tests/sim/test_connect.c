@@ -195,8 +195,10 @@ static bool is_over(const struct world *w)
  * over. */
 static void ends_both_ways(struct world *w, unsigned loss)
 {
+    w->end[CLIENT].out.conf.loss = 0; /* of what is said once */
     pq_session_bye(w->ses);
     world_run(w, w->now + 5 * PQ_MS, NULL);
+    w->end[CLIENT].out.conf.loss = loss;
     pq_session_end(w->ses, PQ_ECLOSED);
     world_run(w, w->now + PQ_SEC, NULL);
     assert_int_equal(pq_hub_sessions(w->end[SERVER].hub), 0);

@@ -166,7 +166,7 @@ static struct kend *lean_end(const struct pq_kcp_conf *c)
     static unsigned next;
     struct kend *e = &ends[next++ % 2];
     kend_init(e, c);
-    assert_int_equal(pq_kcp_lean(e->k), 0);
+    assert_int_equal(pq_kcp_lean(e->k, e->k->conf.mtu), 0);
     pq_kcp_extend(e->k);
     return e;
 }

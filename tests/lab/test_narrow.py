@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Our own wire through a router that carries less than the interfaces say, and tells nobody."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+
+import paqet
+from case import add, expect
+from paqet import Settings
+from routed import Routed
+from test_connect import LOOK, expect_valid
+from test_keys import GCM, Keys
+from test_main import MB, check_download, check_upload
+from test_survive import expect_download, start_download
+
+MUTE = "table inet mute { chain out { type filter hook output priority 0; ip protocol icmp drop; }; }"
+SHAPE = ["--delay", "10", "--rate", "20"]
+
+
+def set_mtu(lab: Routed, mtu: int) -> None:
+    for device in ("wc", "ws"):
+        lab.middle.check(["ip", "link", "set", device, "mtu", str(mtu)])
+
+
+def packets(lab: Routed) -> list[int]:
+    """Bytes of the longest ones that each end sends."""
+    asked = [json.loads(paqet.ask(lab, who, "status", "--json").stdout) for who in ("client", "server")]
+    return [session["packet"] for one in asked for session in one["sessions"]]
+
+
+def through(look: str) -> None:
+    """Narrow from the start; then narrower, in the middle of a download; then still less. One
+    session goes on through it, with what it has open. Without a look: by an upgrade."""
+    with Routed(SHAPE) as lab:
+        lab.middle.check(["nft", MUTE])
+        keys = Keys(lab)
+        keys.know_all()
+        lab.origin()
+        server, client = keys.server_settings(control=True), keys.client_settings(control=True)
+        if not look:
+            server = client = Settings(block=GCM, control=True)
+        server.network = client.network = False
+        if look:
+            server.extra += LOOK.format("plausible")
+            client.extra += LOOK.format(look)
+        if look != "connect":  # the router sees no connection begin
+            lab.middle.check(["nft", "delete table inet lab_router"])
+        set_mtu(lab, 1400)
+        served = paqet.start_server(lab, server)
+        served.wait_log("listening on port", 10)
+        paqet.start_client(lab, client)
+        paqet.wait_working(lab)
+        echo = paqet.Echo(lab)
+        check_download(lab, 3 * MB)
+        for mtu in (1300, 1260):
+            download = start_download(lab, 6 * MB, patience=4)
+            time.sleep(1)
+            set_mtu(lab, mtu)
+            expect_download(download, 20)
+            echo.check()
+        check_upload(lab, 3 * MB)
+        expect(all(n <= 1260 for n in packets(lab)), f"packets of {packets(lab)} bytes at 1260")
+        expect(served.log().count(") connected" if look else "connected") == 1, f"another session: {served.log()}")
+        if look == "connect":
+            expect_valid(lab)
+        echo.close()
+
+
+for _name, _look in (("upgraded", ""), ("plausible", "plausible"), ("connect", "connect")):
+    add(f"narrow_path_{_name}", partial(through, _look))
