@@ -41,6 +41,7 @@ struct pq_measured {
     unsigned tried;         /* of the longest that was sent */
     unsigned mtu;           /* of IP packets that the session sends at most, ... */
     unsigned datagram;      /* ... and what is in them */
+    bool adapts;            /* ... both ends find out what passes, and send no more [12.11] */
     bool cut;               /* such packets do not pass one way: the speed is not measured */
     bool lost_known;
     unsigned sent[2], came[2]; /* of small datagrams one after the other */

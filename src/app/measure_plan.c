@@ -63,6 +63,7 @@ void pq_measure_looks(struct pq_measuring *m)
     const enum pq_look look = pq_session_look(m->ses, &flags);
     const enum pq_look flagged = look == PQ_LOOK_CONNECT ? PQ_LOOK_PLAUSIBLE : look;
     out->datagram = (unsigned)pq_session_size(m->ses);
+    out->adapts = pq_session_abilities(m->ses) & PQ_ABLE_PARTS;
     out->mtu = out->datagram + headers(m);
     add(out, look, look == PQ_LOOK_CONNECT ? PA : flags, port);
     add_ports(out, &c->server[m->cw->cl->way[l->server].conf].ports);
@@ -257,5 +258,7 @@ void pq_measure_note(struct pq_measuring *m)
     if (s.counted)
         narrow(m, PQ_UP, m->step.sizes, s.came);
     narrow(m, PQ_DOWN, m->step.answers, s.came_back + STEP_SIZES);
-    out->cut = (out->most[PQ_UP] && out->mtu > out->most[PQ_UP]) || out->mtu > out->most[PQ_DOWN];
+    const unsigned least = headers(m) + PQ_OWN_SIZE_LEAST,
+                   needed = out->adapts && out->mtu > least ? least : out->mtu;
+    out->cut = (out->most[PQ_UP] && needed > out->most[PQ_UP]) || needed > out->most[PQ_DOWN];
 }

@@ -139,6 +139,7 @@ static void put_sessions(const struct pq_app *app, struct pq_json *w, const stru
         {"paqet_session_streams", "gauge", "Open streams."},
         {"paqet_session_segments_sent_total", "counter", "Segments that were sent first."},
         {"paqet_session_segments_resent_total", "counter", "Segments that were sent again."},
+        {"paqet_session_packet_bytes", "gauge", "Longest IP packets that are sent now."},
     };
     for (unsigned k = 0; k < sizeof v / sizeof v[0]; k++) {
         head(w, v[k].name, v[k].type, v[k].help);
@@ -157,7 +158,8 @@ static void put_sessions(const struct pq_app *app, struct pq_json *w, const stru
                 put(w, "%" PRIu64 "\n",
                     k == 1   ? (uint64_t)r->s.streams
                     : k == 2 ? r->s.kcp.sent
-                             : r->s.kcp.resent);
+                    : k == 3 ? r->s.kcp.resent
+                             : (uint64_t)r->s.packet);
         }
     }
 }

@@ -249,6 +249,7 @@ static void put_session(const struct pq_app *app, struct pq_json *w,
     pq_json_real(w, "age_s", seconds(now - s->opened));
     pq_json_real(w, "silent_s", seconds(now > s->heard ? now - s->heard : 0));
     pq_json_uint(w, "moves", s->moves);
+    pq_json_uint(w, "packet", s->packet);
     pq_json_real(w, "rtt_ms", 1000 * seconds(s->kcp.srtt));
     pq_json_real(w, "min_rtt_ms", 1000 * seconds(s->kcp.min_rtt));
     pq_json_uint(w, "streams", s->streams);

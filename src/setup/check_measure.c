@@ -115,8 +115,12 @@ static void say_sizes(const struct pq_measured *m, struct pq_findings *f)
                  least - (m->mtu - m->datagram));
     pq_finding_add(f, m->cut ? PQ_FINDING_BAD : PQ_FINDING_OK, "size", remedy,
                    "packets of up to %u bytes pass to the server, of up to %u back; those in use "
-                   "have %u at most, the longest that was tried %u",
-                   up, down, m->mtu, m->tried);
+                   "have %u at most%s, the longest that was tried %u",
+                   up, down, m->mtu,
+                   m->adapts && !m->cut && m->mtu > least
+                       ? ", and less where that does not pass: both ends find it out"
+                       : "",
+                   m->tried);
 }
 
 static double part_lost(const struct pq_measured *m, int way)

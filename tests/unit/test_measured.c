@@ -97,6 +97,13 @@ static void sizes_losses_speed(void **state)
     assert_int_equal(of(&f, "size", 0)->level, PQ_FINDING_BAD);
     assert_string_equal(of(&f, "size", 0)->remedy, "transport.kcp.mtu: 1248, at both ends");
     assert_non_null(strstr(of(&f, "speed", 0)->text, "not measured"));
+    m.adapts = true;
+    m.cut = false;
+    f = say(&m);
+    assert_int_equal(of(&f, "size", 0)->level, PQ_FINDING_OK);
+    assert_string_equal(of(&f, "size", 0)->remedy, "");
+    assert_non_null(strstr(of(&f, "size", 0)->text, "both ends find it out"));
+    assert_null(strstr(of(&f, "speed", 0)->text, "not measured"));
     m = good();
     m.came[PQ_DOWN] = 100;
     m.speed[PQ_UP].loaded = 900;
