@@ -192,12 +192,23 @@ def test_reload_many_times() -> None:
             expect("san" in paqet.program() or rss_end < rss + 500, f"{who}: {rss}, {rss_end} KB")
 
 
+def forget(queries: socket.socket) -> None:
+    """Those that have come."""
+    limit = queries.gettimeout()
+    queries.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            queries.recv(512)
+    queries.settimeout(limit)
+
+
 @test()
 def test_reload_silent_resolver() -> None:
     """A name server that says nothing keeps a reload waiting, and nothing else."""
     with Lab(third=True) as lab, names(lab.c, "", f"nameserver {lab.x.ip4}\noptions timeout:6 attempts:1\n"):
         silent = lab.x.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
         silent.bind((lab.x.ip4, 53))
+        silent.settimeout(10)
         pair = paqet.start_pair(lab, Settings(control=True))
         echo = paqet.Echo(lab)
         change(pair.client, f"{lab.s.ip4}:{PORT}", f"server.example:{PORT}")
@@ -205,7 +216,7 @@ def test_reload_silent_resolver() -> None:
         asked = threading.Thread(target=lambda: said.update({1: reload(lab, "client", 1)}))
         began = time.monotonic()
         asked.start()
-        time.sleep(0.5)
+        silent.recv(512)  # it asks now
         change(pair.client, "127.0.0.1:1080", "127.0.0.1:1081")
         second = threading.Thread(target=lambda: said.update({2: reload(lab, "client")}))
         second.start()
@@ -219,8 +230,9 @@ def test_reload_silent_resolver() -> None:
         second.join(5)
         expect("1 new, 1 closed" in said[2] and listens(lab, 1081), f"the second reload: {said}")
         change(pair.client, f"{lab.s.ip4}:{PORT}", f"server.example:{PORT}")
+        forget(silent)
         pair.client.popen.send_signal(signal.SIGHUP)
-        time.sleep(0.5)
+        silent.recv(512)
         began = time.monotonic()
         expect(pair.client.stop() == 0 and time.monotonic() - began < 3, "the client did not end at once")
 
@@ -519,7 +531,7 @@ def test_reload_key() -> None:
         expect("key_before is accepted, too" in said and "restart" not in said, f"it says: {said}")
         echo.check()
         expect_client(lab, keys, 1081, paqet.KEY, True)
-        server.wait_log(r"\(sara\) connected, with transport\.(kcp|quic)\.key_before", 2)
+        server.wait_log(r"\(sara\) connected, with transport.kcp.key_before", 2)
         expect_client(lab, keys, 1082, new, True)
         change(server, f'    key_before: "{paqet.KEY}"\n', "")
         said = reload(lab, "server")
