@@ -79,7 +79,7 @@ void quic_seal_with(struct world *w, struct quic_recording *r, const uint8_t *fr
     assert_int_equal(pq_quic_keys_make(&k, from), 0);
     assert_int_equal(pq_quic_seal_init(&seal, k.c2s), 0);
     const struct pq_view v = pq_quic_seal_open(&seal, seg.data, seg.len, &stamp);
-    assert_true(v.n >= 1200);
+    assert_true(v.n > 0);
     pq_quic_seal_fini(&seal);
     assert_int_equal(pq_quic_keys_make(&k, to), 0);
     assert_int_equal(pq_quic_seal_init(&seal, k.c2s), 0);

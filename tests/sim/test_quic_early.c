@@ -111,13 +111,15 @@ static void not_taken(void **state)
         world_connect(w, 41000);
         for (unsigned k = 0; k < 20; k++)
             world_open(w, 100 + k * 1000, 2000);
-        struct half *given_up = world_open(w, 100, 100);
+        struct half *stays = &w->half[CLIENT][0], *given_up = world_open(w, 100, 100);
+        stays->keep_open = true;
         world_run(w, w->now + PQ_MS, NULL); /* the early packets are on their way */
         half_close(given_up, true);
         w->pairs--;
         assert_true(world_run(w, w->now + 5 * PQ_SEC, world_transferred)); /* in order, as opened */
         assert_int_equal(taken(w), 0);
         assert_int_equal(w->end[SERVER].streams, 20);
+        assert_int_equal(pq_quic_stream_waiting(stays->st->q.st), 0);
         world_run(w, w->now + PQ_SEC, NULL);
         assert_int_equal(kept(w), 1);
         world_free(w);
