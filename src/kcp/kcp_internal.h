@@ -94,6 +94,9 @@ struct pq_kcp {
     struct pq_mtu size;           /* lean: what the path carries [12.11] */
     uint32_t probe;               /* the number of the last probe */
     bool parts, in_parts;         /* pq_kcp_part; the last datagram goes so */
+    uint16_t passes;              /* bytes of the longest with segments that has come ... */
+    int64_t passes_from;          /* ... of those from this one on */
+    unsigned fallen;              /* falls that are known */
     bool untried;                 /* the path is another, and it may carry what was cut before */
     bool careful;                 /* a segment that was given up goes in parts, too: ... */
     uint32_t careful_sn;          /* ... this one */

@@ -131,7 +131,7 @@ static bool make_room(struct writer *w, size_t n)
     if (w->p != w->begin || n + PQ_LEAN_HEAD > w->cap)
         return false;
     w->end = w->begin + n + PQ_LEAN_HEAD;
-    w->k->in_parts = w->k->parts && !w->k->untried;
+    w->k->in_parts = w->k->parts && !w->k->untried && n + PQ_LEAN_HEAD > w->k->passes;
     return true;
 }
 

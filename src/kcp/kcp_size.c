@@ -17,8 +17,18 @@ static bool is_known(const struct pq_kcp *k, uint32_t number)
     return number - k->numbers.first < k->numbers.next - k->numbers.first;
 }
 
+/* What has come before tells nothing of what passes now. */
+static void forget_passed(struct pq_kcp *k)
+{
+    k->fallen = k->size.falls;
+    k->passes = 0;
+    k->passes_from = k->numbers.made;
+}
+
 static void take_size(struct pq_kcp *k)
 {
+    if (k->fallen != k->size.falls)
+        forget_passed(k);
     k->mtu = k->size.size;
     k->mss = (uint16_t)(k->mtu - PQ_LEAN_HEAD);
 }
@@ -76,6 +86,8 @@ void pq_size_acked(struct pq_kcp *k, uint32_t number, pq_ns now)
 {
     const uint16_t bytes = pq_lean_sent(k, number)->bytes;
     const bool probe = k->size.probe >= 0 && number == k->probe; /* nothing else has `more` */
+    if (!probe && bytes > k->passes && place_of(k, number) >= k->passes_from)
+        k->passes = bytes;
     pq_mtu_acked(&k->size, place_of(k, number), probe || bytes < k->mtu ? bytes : k->mtu, now);
     take_size(k);
 }
@@ -93,6 +105,7 @@ void pq_size_path(struct pq_kcp *k, bool whole)
     if (!k->lean)
         return;
     k->untried = whole && k->mtu > k->size.least;
+    forget_passed(k);
     pq_mtu_path(&k->size, k->numbers.made);
     take_size(k);
 }

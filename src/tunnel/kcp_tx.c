@@ -35,6 +35,7 @@ static size_t fill_kcp(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
     feed_kcp(s, now);
     size_t n = pq_kcp_pull(s->kcp, *p, cap, now);
     s->in_parts = n && pq_kcp_in_parts(s->kcp);
+    s->whole = n && !s->in_parts;
     if (n && !pq_kcp_backlog(s->kcp) && !pq_smux_pending(s->smux))
         pq_kcp_burst_over(s->kcp, now);
     if (!n || !pq_session_fec_wants(s))
@@ -48,7 +49,7 @@ static size_t fill_kcp(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
  * after the FIN of its stream.  Returns its bytes; 0 = nothing is due. */
 static size_t fill_whole(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
 {
-    s->in_parts = false;
+    s->in_parts = s->whole = false;
     size_t n = s->sec ? pq_secure_control_fill(s, *p, cap, now) : 0;
     if (!n)
         n = pq_session_fec_parity(s, *p, cap);
@@ -63,11 +64,12 @@ static size_t fill_whole(struct pq_session *s, uint8_t **p, size_t cap, pq_ns no
     return n ? n : pq_session_dgram(s, *p, cap);
 }
 
-/* Longer than what the path carries, and the peer takes it in parts [12.11]. */
+/* Longer than what the path carries, and the peer takes it in parts [12.11].  Of its own KCP knows
+ * more. */
 static bool is_too_long(const struct pq_session *s, size_t n)
 {
-    return s->in_parts ||
-           (pq_kcp_parts(s->kcp) && n > (size_t)pq_kcp_size(s->kcp) + s->hub->fec_head);
+    return s->in_parts || (!s->whole && pq_kcp_parts(s->kcp) &&
+                           n > (size_t)pq_kcp_size(s->kcp) + s->hub->fec_head);
 }
 
 /* The same, or a part of it; or, before all else, the other part of what went last, or what asks

@@ -224,7 +224,7 @@ struct pq_session {
     struct pq_fec_dec *fec_rx;       /* NULL = the peer has sent none */
     struct pq_dgrams dgrams;         /* beside the reliable stream [8.7] */
     struct pq_parts parts;           /* of what the path carries no more [12.11] */
-    bool in_parts;                   /* what KCP has written last goes so */
+    bool in_parts, whole;            /* what KCP has written last goes so, or as it is */
     uint16_t dgram_max;              /* bytes of such a datagram that a packet has room for */
     bool dgram_turn;                 /* the last packet was of KCP */
     uint32_t dgram_first;            /* so many go before KCP: their stream was closed */
