@@ -24,8 +24,10 @@ riscv64 riscv64-linux-musl       riscv64-linux-gnu     riscv64  little  yes
 s390x   s390x-linux-musl         s390x-linux-gnu       s390x    big     yes
 '
 # No path of this machine, nothing that the compiler would add to debug with, and each function by
-# itself, to be left out if nobody calls it.
-common=(-g0 -fPIC -fno-sanitize=undefined -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections
+# itself, to be left out if nobody calls it. What configure and meson try is linked with these and without
+# symbols, too, as the program is: for other flags the compiler would first make another libc, which takes
+# longer than most libraries.
+common=(-O2 -g0 -fPIC -fno-sanitize=undefined -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections
     "-ffile-prefix-map=$root=.")
 
 # ---- one architecture: $arch, $target, $host, $family, $endian, $quic, $flags; $deps is its folder
@@ -43,8 +45,7 @@ compile() { # FOLDER LIBRARY FLAG... -- FILE...: into a static library
     # the order in the library comes from these names, so no path of this machine is in them
     for file; do
         printf '%s %s\n' "$(tr / _ <<<"${file#"$out"/sources/}").o" "$file"
-    done | quietly "$arch" xargs -P "$jobs" -L 1 env -C "$into" "$deps/bin/cc" -O2 "${common[@]}" "${args[@]}" \
-        -c -o
+    done | quietly "$arch" xargs -P "$jobs" -L 1 env -C "$into" "$deps/bin/cc" "${common[@]}" "${args[@]}" -c -o
     rm -f "$deps/lib/$library"
     (cd "$into" && LC_ALL=C quietly "$arch" "$deps/bin/ar" rcs "$deps/lib/$library" ./*.o)
 }
@@ -96,7 +97,7 @@ configure() { # FOLDER SOURCE OPTION...
     rm -rf "$into"
     mkdir -p "$into"
     (cd "$into" && quietly "$arch" env CC="$deps/bin/cc" AR="$deps/bin/ar" RANLIB="$deps/bin/ranlib" \
-        CC_FOR_BUILD="$out/bin/cc -O2" CPPFLAGS="-I$deps/include" CFLAGS="${optimize:--O2} ${common[*]}" \
+        CC_FOR_BUILD="$out/bin/cc -O2" CPPFLAGS="-I$deps/include" CFLAGS="${common[*]}" LDFLAGS=-s \
         "$from/configure" --host="$host" --build=x86_64-pc-linux-gnu --prefix=/usr --sysconfdir=/etc --localstatedir=/var --disable-shared \
         --enable-static --disable-doc --disable-dependency-tracking "$@")
 }
@@ -106,6 +107,8 @@ build_gpg_error() {
     configure "$deps/gpg-error" "$out/sources/libgpg-error" --disable-nls --disable-tests --disable-languages
     quietly "$arch" make -C "$deps/gpg-error/src" -j "$jobs"
     cp "$deps/gpg-error/src/.libs/libgpg-error.a" "$deps/lib/"
+    # it looks into an object file for the size of a lock, and goes on with none where it does not find that
+    grep -q '_priv\[[1-9]' "$deps/gpg-error/src/gpg-error.h" || die "libgpg-error has not found out how large a lock is"
     cp "$deps/gpg-error/src/gpg-error.h" "$deps/include/"
     version=$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$out/sources/libgpg-error/configure")
     # libgcrypt's configure asks this program
@@ -176,7 +179,7 @@ build_gnutls() {
     local from=$out/sources/gnutls28 part added=()
     # Debian's patches are newer than what was made of the files that they change
     find "$from" -exec touch -h -d 2000-01-01 {} +
-    optimize=-Os configure "$deps/gnutls" "$from" PKG_CONFIG_LIBDIR="$deps/lib/pkgconfig" --with-nettle-mini \
+    configure "$deps/gnutls" "$from" PKG_CONFIG_LIBDIR="$deps/lib/pkgconfig" --with-nettle-mini \
         --with-included-libtasn1 --with-included-unistring \
         --with-default-trust-store-file=/etc/ssl/certs/ca-certificates.crt \
         --without-p11-kit --without-idn --without-tpm --without-tpm2 --without-zlib --without-brotli --without-zstd \
@@ -185,7 +188,7 @@ build_gnutls() {
         --disable-dtls-srtp-support --disable-srp-authentication --disable-anon-authentication --disable-dhe \
         --disable-gost --disable-ocsp --disable-heartbeat-support --disable-padlock --disable-full-test-suite
     for part in gl lib; do
-        quietly "$arch" make -C "$deps/gnutls/$part" -j "$jobs"
+        quietly "$arch" make -C "$deps/gnutls/$part" -j "$jobs" CFLAGS="${common[*]} -Os"
     done
     # files that a patch adds are in no Makefile that was made before
     for part in gl_list gl_linkedhash_list; do

@@ -117,7 +117,7 @@ pkgconfig = 'pkg-config'
 pkg_config_libdir = '$deps/lib/pkgconfig'
 [built-in options]
 c_args = [${words%, }]
-c_link_args = ['-static', '-s', '-Wl,--gc-sections', '-Wl,-T,$deps/discard.ld']
+c_link_args = [$words'-static', '-s', '-Wl,--gc-sections', '-Wl,-T,$deps/discard.ld']
 [host_machine]
 system = 'linux'
 cpu_family = '$family'
