@@ -7,7 +7,7 @@
 
 #define PQ_SLOT_SIZE 2048 /* bytes of one slot */
 #define PQ_SLOT_HEAD                                                                               \
-    128 /* link 14 + IPv6 40 + TCP with options 44, or 32 and 23 [12.9], rounded up */
+    128 /* link 14 + IPv6 40 + TCP with options 60, or 32 and 23 [12.9], rounded up */
 #define PQ_DGRAM_MAX 1500 /* most bytes of one datagram = TCP payload that peers read [1.2] */
 
 struct pq_slot {

@@ -80,6 +80,10 @@ void pq_kcp_free(struct pq_kcp **k); /* sets *k to NULL; freeing NULL does nothi
  * Returns PQ_DROP_NONE, PQ_DROP_SHORT, PQ_DROP_CONV or PQ_DROP_SEGMENT. */
 enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_ns now);
 
+/* The same for one that comes again bit for bit, since it was lost: its data counts, but the peer,
+ * who has sent that in another one by now, is told of no number as of one that was only late. */
+enum pq_drop pq_kcp_input_again(struct pq_kcp *k, struct pq_view v, pq_ns now);
+
 /* Until the peer has proven itself [4.9] no acknowledgement goes out but those in the headers of
  * data, and the window has `n` segments.  0: it has. */
 void pq_kcp_doubt(struct pq_kcp *k, uint32_t n);

@@ -285,6 +285,14 @@ enum pq_drop pq_kcp_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_n
     return d;
 }
 
+enum pq_drop pq_kcp_input_again(struct pq_kcp *k, struct pq_view v, pq_ns now)
+{
+    k->late = true;
+    const enum pq_drop d = pq_kcp_input(k, v, false, now);
+    k->late = false;
+    return d;
+}
+
 void pq_kcp_resume(struct pq_kcp *k)
 {
     bool was_closed = pq_kcp_rcv_space(k) == 0;

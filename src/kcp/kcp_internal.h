@@ -105,6 +105,7 @@ struct pq_kcp {
     unsigned n_sent_ts;
     bool doubt, proven;
     bool lean; /* the datagrams of 12.8 */
+    bool late; /* what is read now has been lost before [12.9] */
 
     /* sending */
     uint32_t snd_una, snd_nxt, rmt_wnd;

@@ -257,7 +257,7 @@ static bool take_data(struct pq_kcp *k, uint32_t number, uint8_t kind, struct pq
         return false;
     const uint32_t sn =
         whole_sn(k, (uint32_t)low[0] | (uint32_t)low[1] << 8 | (uint32_t)low[2] << 16);
-    if (pq_kcp_take_data(k, sn, kind & DATA_FRAMES, (struct pq_view){p, n}))
+    if (pq_kcp_take_data(k, sn, kind & DATA_FRAMES, (struct pq_view){p, n}) && !k->late)
         note_arrival(k, number, regular, kind & DATA_LAST, now);
     return true;
 }

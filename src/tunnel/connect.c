@@ -312,7 +312,10 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
         return PQ_DROP_NO_PAYLOAD;
     if (f && (kind != PQ_TCP_SYN || !h->ring[0].syn_key)) {
         const bool waits = f != &s->flow || kind & PQ_TCP_SYN || !pq_connect_packets(s);
-        if (pq_connect_bare(f, seg) && waits) {
+        const bool more = pq_connect_bare(f, seg);
+        if (f == &s->flow)
+            pq_fill_told(s, seg, false, now);
+        if (more && waits) {
             if (kind & PQ_TCP_SYN)
                 h->fresh_until = now + CALLER_WAIT;
             pq_session_fit(s, now);
@@ -322,8 +325,10 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
     }
     struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
     if (kind != PQ_TCP_SYN) {
-        if (c)
+        if (c) {
             pq_connect_bare(&c->flow, seg);
+            pq_connect_note_rtt(&c->flow, now);
+        }
         return c || pq_leave_take(h, seg, now) ? PQ_DROP_NONE : take_elsewhere(h, seg);
     }
     if (c && seg->seq + 1 == c->flow.st.ack)
@@ -347,6 +352,7 @@ void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now)
     seg->data += n;
     seg->len -= n;
     seg->seq += (uint32_t)n;
+    seg->lead = (uint8_t)n;
     seg->head += n;
 }
 
@@ -488,28 +494,36 @@ static bool is_stalled(const struct pq_session *s)
     return s->stalled.copy && !pq_connect_packets(s);
 }
 
+void pq_connect_send_again(struct pq_session *s, struct pq_slot *slot, uint32_t seq, bool more,
+                           pq_ns now)
+{
+    const uint32_t next = s->flow.st.seq;
+    s->flow.st.seq = seq;
+    pq_flow_craft(&s->flow, slot, more, now);
+    s->flow.st.seq = next;
+    s->hub->stats.tx_packets++;
+}
+
 /* The last datagram once more, bit for bit, as TCP would: an acknowledgement of it opens the window
  * again, whatever was lost before it. */
 static void repeat(struct pq_session *s, struct pq_slot *slot, pq_ns now)
 {
     struct pq_stalled *t = &s->stalled;
-    const uint32_t seq = s->flow.st.seq;
     slot->off = PQ_SLOT_HEAD;
     slot->len = (uint16_t)t->len;
     memcpy(slot->buf + slot->off, t->copy, t->len);
-    s->flow.st.seq = t->seq;
-    pq_flow_craft(&s->flow, slot, false, now);
-    s->flow.st.seq = seq;
+    pq_connect_send_again(s, slot, t->seq, false, now);
     t->due = now + (pq_ns_max(REPEAT_MIN, 2 * pq_kcp_srtt(s->kcp)) << t->n);
     t->n += t->n < REPEATS_MAX;
-    s->hub->stats.tx_packets++;
 }
 
 size_t pq_connect_show(struct pq_session *s, struct pq_slot *slots, size_t n, pq_ns now)
 {
     if (s->flow.look != PQ_LOOK_CONNECT || !n)
         return 0;
-    const size_t done = pq_connect_acks(&s->flow, slots, n, now);
+    size_t done = pq_connect_acks(&s->flow, slots, n, now);
+    if (done < n && s->flow.conn.dup && pq_connect_ack_at(&s->flow, now) <= now)
+        pq_connect_ack(&s->flow, &slots[done++], now);
     s->hub->stats.tx_packets += done;
     return done;
 }
@@ -554,6 +568,7 @@ void pq_connect_end(struct pq_session *s)
         pq_leave(s->hub, &s->flow, in_order);
     pq_mask_free(&s->syn_key);
     free(s->stalled.copy);
+    pq_fill_end(s);
 }
 
 void pq_connect_fini(struct pq_hub *h)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #define BLOCKS_KEPT 64 /* of 64 segment records each */
+#define FILLS_PART  32 /* of the memory for bytes, for copies that fill holes, ... */
+#define FILLS_MAX   ((size_t)16 << 20) /* ... at most */
 
 int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct pq_hub_events *ev,
                void *ctx, struct pq_rng *rng, pq_ns now)
@@ -35,6 +37,7 @@ int pq_hub_new(struct pq_hub **out, const struct pq_hub_conf *conf, const struct
     pq_list_init(&h->dirty);
     pq_pool_init(&h->blocks, PQ_KCP_BLOCK_LEN, 0, BLOCKS_KEPT);
     pq_chunks_init(&h->chunks, conf->memory);
+    h->fills.max = conf->memory / FILLS_PART < FILLS_MAX ? conf->memory / FILLS_PART : FILLS_MAX;
     pq_shares_init(h);
     h->t = conf->transport ? conf->transport : &pq_transport_kcp;
     int e = h->t->hub_init(h);
@@ -191,6 +194,7 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
     if (d == PQ_DROP_SHORT_FRAME && f->len < f->wire_len)
         d = PQ_DROP_TRUNCATED;
     h->frame = f;
+    h->again = false;
     if (h->left && (!d || d == PQ_DROP_NO_PAYLOAD)) { /* only ends of connections go on */
         pq_leave_take(h, &seg, now);
         d = PQ_DROP_NO_SESSION;

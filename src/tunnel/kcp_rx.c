@@ -114,14 +114,28 @@ static void note_half(struct pq_session *s, size_t n)
     }
 }
 
+static bool is_own_tuple(const struct pq_session *s, const struct pq_segment *seg)
+{
+    return (!s->path && !s->measure) ||
+           (pq_addr_eq(&seg->src, &s->peer) && pq_addr_eq(&seg->dst, &s->local));
+}
+
+/* What fills a hole is lost to KCP's account of the path: its number is not told, nor, since it is
+ * late, taken for a sign of reordering.  What is beside the stream is better lost than so late. */
+static enum pq_drop use_again(struct pq_session *s, struct pq_view kcp, pq_ns now)
+{
+    return kcp.n ? pq_kcp_input_again(s->kcp, kcp, now) : PQ_DROP_NONE;
+}
+
 /* A datagram that told something new, so it is no recording: where its sender is, and what its
  * headers say. */
 static void note_new(struct pq_session *s, const struct pq_segment *seg)
 {
-    if ((s->path || s->measure) &&
-        (!pq_addr_eq(&seg->src, &s->peer) || !pq_addr_eq(&seg->dst, &s->local)))
+    if (!is_own_tuple(s, seg))
         return; /* another tuple, which has numbers of its own */
     pq_flow_heard(&s->flow, seg);
+    pq_connect_note_rtt(&s->flow, s->hub->now);
+    pq_fill_told(s, seg, true, s->hub->now);
     if (s->hub->conf.learn_mac && seg->src_mac)
         pq_flow_set_peer_mac(&s->flow, seg->src_mac);
 }
@@ -170,15 +184,21 @@ static enum pq_drop join(struct pq_session *s, struct pq_view *inner, pq_ns now)
 static enum pq_drop use_datagram(struct pq_session *s, const struct pq_segment *seg,
                                  struct pq_view inner, uint16_t type, struct pq_view kcp, pq_ns now)
 {
+    struct pq_hub *h = s->hub;
     enum pq_drop d = PQ_DROP_NONE;
-    if (type == PQ_OOB_TYPE)
+    if (s->flow.look == PQ_LOOK_CONNECT &&
+        is_own_tuple(s, seg)) /* of what the kernel has glued together, all */
+        h->again = h->again || pq_connect_is_again(&s->flow, seg);
+    if (type == PQ_OOB_TYPE && !h->again)
         d = pq_session_dgram_take(s, inner);
     if (d)
         return d;
     const uint64_t before = pq_kcp_news(s->kcp);
     s->heard = now;
-    s->hub->hasty = s->hub->hasty || pq_kcp_srtt(s->kcp) < PQ_CALM_RTT;
-    if (kcp.n) /* -> on_kcp_data in kcp_session.c -> smux -> stream */
+    h->hasty = h->hasty || pq_kcp_srtt(s->kcp) < PQ_CALM_RTT;
+    if (h->again)
+        d = use_again(s, kcp, now);
+    else if (kcp.n) /* -> on_kcp_data in kcp_session.c -> smux -> stream */
         d = pq_kcp_input(s->kcp, kcp, true, now);
     /* of datagrams beside the stream only those get here that never came before, and on our own
      * wire none comes twice */

@@ -172,6 +172,7 @@ static size_t pull_data(struct pq_session *s, struct pq_slot *slots, size_t max,
     pq_session_forge(s, slots, n, n >= max, now);
     if (n)
         pq_connect_keep(s, &spans[n - 1], now);
+    pq_fill_keep(s, spans, n, now);
     return n;
 }
 
@@ -187,6 +188,7 @@ static size_t pull(struct pq_session *s, struct pq_slot *slots, size_t max, pq_n
         return n + 1;
     }
     n += pq_connect_show(s, slots + n, max - n, now);
+    n += pq_fill_pull(s, slots + n, max - n, now);
     const size_t may = s->flow.look == PQ_LOOK_CONNECT ? pq_connect_packets(s) : max;
     if (max > n && may)
         n += pull_data(s, slots + n, may < max - n ? may : max - n, max - n, now);
@@ -235,6 +237,7 @@ pq_ns pq_kcp_session_deadline(struct pq_session *s, pq_ns now)
     pq_ns kcp = waits || !may ? PQ_NEVER : pq_kcp_deadline(s->kcp, now);
     pq_ns other = pq_ns_min(pq_smux_deadline(s->smux), pq_connect_wait(s, now));
     other = pq_ns_min(other, pq_measure_deadline(s, now));
+    other = pq_ns_min(other, pq_fill_at(s));
     if (may)
         other = pq_ns_min(other, pq_secure_deadline(s));
     else if (s->sec)

@@ -261,6 +261,7 @@ static void adopt(struct pq_session *s, pq_ns now)
     s->local = path->local;
     s->flow = path->flow;
     path->flow = flow;
+    pq_fill_end(s);
     s->away = false;
     path->peer = peer; /* what still comes over the old one is taken */
     path->local = local;

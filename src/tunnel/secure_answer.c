@@ -274,6 +274,7 @@ static enum pq_drop prepare(struct pq_hub *h, struct pq_reply *r, const struct p
     struct pq_flow *caller = pq_connect_caller(h, &seg->src, &seg->dst);
     if (caller) {
         pq_flow_heard(caller, seg);
+        pq_connect_note_rtt(caller, h->now);
         r->flow = *caller;
     } else if (s) {
         r->flow = s->flow; /* one connection, as others see it */

@@ -8,6 +8,7 @@
 #include "fec/fec.h"
 #include "header/header.h"
 #include "tunnel/datagram.h"
+#include "tunnel/fill.h"
 #include "tunnel/handshake.h"
 #include "tunnel/homes.h"
 #include "tunnel/hub.h"
@@ -18,6 +19,7 @@
 #include "tunnel/syns.h"
 #include "tunnel/transport.h"
 #include "tunnel/watch.h"
+#include "wire/fills.h"
 
 #define PQ_RINGS 2
 
@@ -196,6 +198,7 @@ struct pq_session {
     size_t size; /* most bytes of a datagram, ... */
     size_t full; /* ... and of those that it sends */
     struct pq_stalled stalled;
+    struct pq_fills *fills;        /* NULL: the peer has told of no hole lately [12.9] */
     struct pq_mask *syn_key;       /* client: of what its SYNs prove; NULL: there are none */
     bool away;                     /* the link has not our address now: what is sent is lost */
     struct pq_quic *quic;          /* NULL: KCP and smux */
@@ -289,6 +292,7 @@ struct pq_hub {
     struct pq_hash by_leaving;
     struct pq_heap leaving_due;
     size_t n_leaving;
+    struct pq_fills_memory fills;
     bool left;      /* all of them do, and nothing else goes on ... */
     pq_ns quiet_at; /* ... and what is on its way has come then */
     struct pq_syns *syns, *own_syns;
@@ -318,6 +322,7 @@ struct pq_hub {
     struct pq_hub_stats stats;
     const struct pq_frame *frame;             /* at hand ... */
     bool handed;                              /* ... which another worker has handed over */
+    bool again;                               /* ... or which fills a hole [12.9] */
     uint32_t n_streams_ever, n_sessions_ever; /* for serial numbers */
     pq_ns now;                                /* of the last batch or tick */
     bool hasty; /* something came of a session with a short RTT, see pq_hub_calm */
@@ -476,6 +481,9 @@ size_t pq_connect_show(struct pq_session *s, struct pq_slot *slots, size_t n, pq
 /* What goes if there is nothing else: an acknowledgement, or the last datagram again.  0 or 1. */
 size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now);
 pq_ns pq_connect_wait(struct pq_session *s, pq_ns now); /* when head or tail have something */
+/* Forges what was sent before under the number `seq`, and is in the slot, once more. */
+void pq_connect_send_again(struct pq_session *s, struct pq_slot *slot, uint32_t seq, bool more,
+                           pq_ns now);
 void pq_connect_end(struct pq_session *s);
 
 /* kcp_session.c, kcp_rx.c, kcp_tx.c; the rest of it is pq_transport_kcp */

@@ -20,7 +20,6 @@
 #define PRINTABLE   95            /* characters from ' ' on */
 #define ACK_AGAIN   (100 * PQ_MS) /* between two to a peer that repeats itself */
 #define SPACE_FIRST 65535U        /* of which whole segments are told at first */
-#define GROW        4U            /* the window is that many times what came in a round trip */
 #define MSS_LEAST   536           /* less says nobody but who wants to disturb; nor ... */
 #define FIRST_LEAST 32768         /* ... a first window of less */
 
@@ -114,7 +113,7 @@ static void read_syn(struct pq_flow *f, const struct pq_segment *s)
     c->peer_scale = s->has_scale ? s->scale : 0;
     c->scale = s->has_scale ? c->own_scale : 0;
     c->peer_first = s->seq;
-    f->st.ack = s->seq + 1;
+    f->st.ack = c->own_edge = s->seq + 1;
     f->st.ts_echo = s->tsval;
     f->st.heard = true;
 }
@@ -227,6 +226,10 @@ static bool acked(struct pq_flow *f, const struct pq_segment *s, bool proven)
     const uint32_t from = proven ? c->una_proven : c->una;
     if (!(s->flags & PQ_TCP_ACK) || s->ack - from > f->st.seq - from)
         return false;
+    if (c->una == c->first && s->has_ts) { /* how long the handshake took */
+        c->echo = s->tsecr;
+        c->echo_new = true;
+    }
     c->una = s->ack;
     c->una_proven = proven ? s->ack : c->una_proven;
     const uint32_t edge = s->ack + ((uint32_t)s->window << c->peer_scale);
@@ -265,7 +268,7 @@ void pq_connect_settle(struct pq_flow *f, const struct pq_segment *s)
         if (!best || s->seq - a->seq < s->seq - best->seq)
             best = a;
     if (best && s->seq - best->seq > SPACE_FIRST) { /* none of them is: he says where he is, ... */
-        f->st.ack = s->seq;
+        f->st.ack = c->own_edge = s->seq;
         f->st.ts_echo = s->tsval;
         c->peer_mss = c->mss; /* ... and is a host like this one */
         c->peer_scale = c->scale = c->own_scale;
@@ -300,6 +303,8 @@ static bool answered(struct pq_flow *f, const struct pq_segment *s)
     c->edge = first_edge(c->una, s->window);
     c->finish = true;
     c->round_ts = c->told;
+    c->echo = s->tsecr;
+    c->echo_new = s->has_ts;
     return true;
 }
 
@@ -311,7 +316,7 @@ bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s)
     if (c->state != PQ_CONNECT_OPEN)
         return false;
     if (s->flags & PQ_TCP_RST) {
-        c->gone = c->gone || s->seq == f->st.ack;
+        c->gone = c->gone || s->seq == pq_holes_high(&c->holes, f->st.ack);
         return false;
     }
     if (s->flags & PQ_TCP_FIN) {
@@ -369,20 +374,32 @@ static uint32_t each(const struct pq_connect *c)
     return c->n_acks < c->max_acks || c->every > past ? c->every : past;
 }
 
+/* Whether one is over: his echo tells, which stands, too, while something of his own is lacking
+ * here; or, by his clock, the least one. */
+static bool is_round(const struct pq_connect *c, const struct pq_segment *s, bool told)
+{
+    return (told && (int32_t)(c->echo - c->round_ts) >= 0) ||
+           (s->has_ts && c->rtt_min &&
+            (int32_t)(s->tsval - c->round_peer_ts) > (int32_t)c->rtt_min);
+}
+
 /* Once a round trip: as many times what came in it as the sender may need for the next ones. */
-static void widen(struct pq_connect *c, bool told, uint32_t fresh)
+static void widen(struct pq_connect *c, const struct pq_segment *s, bool told, uint32_t fresh)
 {
     c->round += fresh;
-    if (!told || (int32_t)(c->echo - c->round_ts) < 0)
+    if (!is_round(c, s, told))
         return;
-    const uint32_t wanted =
-        c->round < c->window_max / GROW ? GROW * c->round : c->window_max; /* no overflow */
+    c->most = c->round > c->most ? c->round : c->most;
+    const uint32_t wanted = c->round < c->window_max / PQ_WINDOW_ROUNDS
+                                ? PQ_WINDOW_ROUNDS * c->round
+                                : c->window_max; /* no overflow */
     if (wanted > c->window)
         c->window = wanted;
     scaled_window(c);
     thin_out(c);
     c->round = 0;
     c->round_ts = c->told + 1;
+    c->round_peer_ts = s->tsval;
 }
 
 /* Each frame may bring an acknowledgement, as each makes a kernel send one. */
@@ -422,14 +439,18 @@ static bool echoed(struct pq_connect *c, const struct pq_segment *s)
     return true;
 }
 
-void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fresh)
+void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s)
 {
     struct pq_connect *c = &f->conn;
-    if (c->state != PQ_CONNECT_OPEN)
+    uint32_t fresh;
+    if (!pq_connect_take_up(f, s, &fresh))
         return;
     acked(f, s, true);
-    widen(c, echoed(c, s), fresh);
-    owe(f, fresh);
+    widen(c, s, echoed(c, s), fresh);
+    if (c->dup)
+        c->owed += fresh;
+    else
+        owe(f, fresh);
 }
 
 bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s)
@@ -450,6 +471,7 @@ void pq_connect_sent(struct pq_flow *f, uint32_t tsval, size_t bytes, pq_ns now)
     c->owed = c->n_points = 0;
     c->owed_since = 0;
     c->finish = c->again = false;
+    c->dup = c->dup && c->holes.n;
     c->sent_at = now;
 }
 
@@ -467,9 +489,12 @@ uint32_t pq_connect_room(const struct pq_flow *f)
     return c->state == PQ_CONNECT_OPEN && left > 0 ? (uint32_t)left : 0;
 }
 
-static void note_rtt(struct pq_connect *c, uint32_t stamp)
+void pq_connect_note_rtt(struct pq_flow *f, pq_ns now)
 {
-    const uint32_t rtt = stamp - c->echo + 1;
+    struct pq_connect *c = &f->conn;
+    const uint32_t stamp = pq_flow_tsval(f, now), rtt = stamp - c->echo + 1;
+    if (!c->echo_new)
+        return;
     if (!c->rtt_min || rtt < c->rtt_min)
         c->rtt_min = rtt;
     if (c->plain) /* there and back together is all that is known */
@@ -480,17 +505,19 @@ static void note_rtt(struct pq_connect *c, uint32_t stamp)
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
 {
     struct pq_connect *c = &f->conn;
-    if (c->state != PQ_CONNECT_OPEN || (!c->owed && !c->n_points && !c->again && !c->finish))
+    if (c->state != PQ_CONNECT_OPEN ||
+        (!c->owed && !c->n_points && !c->again && !c->finish && !c->dup))
         return PQ_NEVER;
+    pq_connect_note_rtt(f, now);
     if (c->finish || c->n_points)
         return now;
+    const bool near = c->rtt_min && c->rtt_min <= NEAR;
+    if (c->dup)
+        return pq_connect_dup_at(f, !near && c->owed > each(c), now);
     if (c->again)
         return c->sent_at + ACK_AGAIN;
     if (!c->owed_since)
         c->owed_since = now;
-    if (c->echo_new)
-        note_rtt(c, pq_flow_tsval(f, now));
-    const bool near = c->rtt_min && c->rtt_min <= NEAR;
     if (c->owed <= (near ? c->mss : each(c)))
         return c->owed_since + ACK_LATEST;
     return near ? c->sent_at + ACK_NEAR : c->sent_at;
@@ -501,13 +528,18 @@ size_t pq_connect_acks(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns
     struct pq_connect *c = &f->conn;
     const struct pq_ack_point last = {f->st.ack, f->st.ts_echo};
     const uint32_t owed = c->owed, many = c->n_points;
+    const bool dup = c->dup;
+    const uint8_t holes = c->holes.n;
     const pq_ns since = c->owed_since;
     size_t done = 0;
+    c->holes.n = 0; /* they showed later */
     for (; done < many && done < n; done++) {
         f->st.ack = c->points[done].ack;
         f->st.ts_echo = c->points[done].ts_echo;
-        pq_connect_ack(f, &slots[done], now);
+        forge_bare(f, &slots[done], PQ_TCP_ACK, now);
     }
+    c->holes.n = holes;
+    c->dup = dup;
     if (!done)
         return 0;
     f->st.ack = last.ack;
@@ -521,7 +553,14 @@ size_t pq_connect_acks(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns
 
 void pq_connect_ack(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 {
+    struct pq_connect *c = &f->conn;
     forge_bare(f, slot, PQ_TCP_ACK, now);
+    if (c->dup) {
+        c->dup = false;
+        c->n_acks++;
+        c->dups = (uint8_t)(c->dups < UINT8_MAX ? c->dups + 1 : c->dups);
+        c->dup_at = now;
+    }
 }
 
 void pq_connect_reset(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
@@ -532,7 +571,8 @@ void pq_connect_reset(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 bool pq_connect_fin_came(struct pq_flow *f)
 {
     struct pq_connect *c = &f->conn;
-    if (!c->closed && c->closing && c->fin_at - f->st.ack <= c->window) {
+    if (!c->closed && c->closing && c->fin_at - pq_holes_high(&c->holes, f->st.ack) <= c->window) {
+        c->holes.n = 0;
         f->st.ack = c->fin_at + 1;
         if ((int32_t)(c->fin_ts - f->st.ts_echo) > 0)
             f->st.ts_echo = c->fin_ts;

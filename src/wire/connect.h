@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/slot.h"
 #include "base/time.h"
+#include "wire/holes.h"
 #include "wire/segment.h"
 
 #define PQ_SYNS         3              /* times that a SYN goes ... */
@@ -16,6 +17,8 @@
 #define PQ_ANSWERS 4 /* SYN+ACKs that a client remembers */
 
 #define PQ_ACK_POINTS 32 /* places that are to be acknowledged, each by a packet of its own */
+
+#define PQ_WINDOW_ROUNDS 4U /* the window is so many times what came in a round trip */
 
 #define PQ_LEAD_MIN 6 /* printable characters before the first payload of a direction */
 #define PQ_LEAD_MAX 23
@@ -84,8 +87,14 @@ struct pq_connect { /* part of a flow */
     uint32_t first;      /* own sequence number of the SYN ... */
     uint32_t peer_first; /* ... and the peer's */
     uint8_t lead_len, lead[PQ_LEAD_MAX];
-    uint32_t una, edge;  /* up to where the peer has acknowledged, and lets this side send */
-    uint32_t una_proven; /* ... has acknowledged, by what was his for sure */
+    uint32_t una, edge;    /* up to where the peer has acknowledged, and lets this side send */
+    uint32_t una_proven;   /* ... has acknowledged, by what was his for sure */
+    uint32_t own_edge;     /* up to where he may send, as told last */
+    struct pq_holes holes; /* of what has come */
+    bool dup;              /* something came beside a hole that was not acknowledged: ... */
+    uint8_t dups;          /* ... so many times since the acknowledgement moved ... */
+    pq_ns dup_at;          /* ... last at */
+    uint8_t new_holes;     /* since blocks were told last */
     uint32_t window, window_max;
     uint32_t told;            /* the last own time stamp */
     uint32_t mark, mark_ts;   /* plain: the end of what went at that time; ... */
@@ -93,7 +102,9 @@ struct pq_connect { /* part of a flow */
     uint32_t echo;            /* the own time stamp that came back last, for the ... */
     bool echo_new;            /* ... first time, and ... */
     uint32_t rtt_min;         /* ... the least time that one took, ms; 0 = not known */
-    uint32_t round_ts, round; /* bytes that came since then: the window follows them */
+    uint32_t round_ts, round; /* bytes that came since then: the window follows them; ... */
+    uint32_t round_peer_ts;   /* ... the peer's clock then; ... */
+    uint32_t most;            /* ... as many as came in any round trip */
     uint32_t owed;            /* bytes that came since something was sent, or the last point; ... */
     uint32_t every;           /* ... with more than so many there is another */
     uint32_t n_acks, max_acks; /* without data in this round trip; with so many they are fewer */
@@ -140,9 +151,24 @@ void pq_connect_note_answered(struct pq_flow *f, pq_ns now);
  * Returns whether there may be more to send now. */
 bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s);
 
-/* The same for one with data that has proven to be his; see pq_flow_heard, which calls it.  `fresh`
- * bytes of it, or before it, are new. */
-void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s, uint32_t fresh);
+/* The same for one with data that has proven to be his; see pq_flow_heard, which calls it. */
+void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s);
+
+/* Of that: takes up its numbers and time stamp, as TCP does.  *fresh: how many bytes of it, or
+ * before it, are new.  Returns false if somebody has changed the numbers: they are more than the
+ * peer was told of. */
+bool pq_connect_take_up(struct pq_flow *f, const struct pq_segment *s, uint32_t *fresh);
+
+/* By the echo that has come just now, how long a round trip takes. */
+void pq_connect_note_rtt(struct pq_flow *f, pq_ns now);
+
+/* Whether it is data that the peer has sent again where some was lacking; asked before it is heard.
+ */
+bool pq_connect_is_again(const struct pq_flow *f, const struct pq_segment *s);
+
+/* After the segment was heard: what the peer lacks, as it tells.  Returns how many gaps. */
+unsigned pq_connect_lacks(const struct pq_flow *f, const struct pq_segment *s,
+                          struct pq_gap out[PQ_SACKS_MAX]);
 
 /* The first segment that has proven to be the peer's: of the answers to the SYN, of which anybody
  * on the line may have sent some, the one that it follows is the server's. */
@@ -150,6 +176,19 @@ void pq_connect_settle(struct pq_flow *f, const struct pq_segment *s);
 
 /* Whether who sends this has seen the answer to the SYN: it acknowledges numbers of this side. */
 bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s);
+
+/* Called with each packet that is forged, before its header: gives up holes that have been there
+ * for too long, or would keep the peer from sending more.  Returns the window, as the header has
+ * it. */
+uint16_t pq_connect_tell(struct pq_flow *f, pq_ns now);
+
+/* When it is acknowledged that something has come beside a hole.  `much`: as much as brings an
+ * acknowledgement where nothing is lacking. */
+pq_ns pq_connect_dup_at(const struct pq_flow *f, bool much, pq_ns now);
+
+/* The blocks for a packet of its own with so many bytes of data: none if these are many, so that it
+ * is not longer than others. */
+unsigned pq_connect_blocks(struct pq_flow *f, size_t bytes, struct pq_block out[PQ_SACKS_MAX]);
 
 /* Called with each packet that is forged, with so many bytes of payload. */
 void pq_connect_sent(struct pq_flow *f, uint32_t tsval, size_t bytes, pq_ns now);

@@ -122,6 +122,8 @@ struct numbers {
     uint32_t seq, ack, tsval, tsecr;
     uint16_t window, mss;
     uint8_t scale;
+    struct pq_block sacks[PQ_SACKS_MAX];
+    unsigned n_sacks;
 };
 
 /* Sequence, acknowledgement and time stamps are decoration made from the packet counter [1.1]. */
@@ -168,16 +170,17 @@ static void plausible_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, p
 }
 
 /* The same for a connection that has begun with a handshake [12.9]. */
-static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, pq_ns now,
+static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, bool run, pq_ns now,
                               struct numbers *out)
 {
     const struct pq_connect *c = &f->conn;
     const bool syn = flags & PQ_TCP_SYN, ack = flags & PQ_TCP_ACK;
+    out->window = (uint16_t)(syn ? c->window : pq_connect_tell(f, now));
+    out->n_sacks = syn || run ? 0 : pq_connect_blocks(f, bytes, out->sacks);
     out->seq = f->st.seq;
     out->ack = ack ? f->st.ack : 0;
     out->tsval = syn && !ack ? c->syn_at : pq_flow_tsval(f, now);
     out->tsecr = ack ? f->st.ts_echo : 0;
-    out->window = (uint16_t)(syn ? c->window : c->window >> c->scale);
     out->mss = c->mss;
     out->scale = c->scale;
     f->st.sent = true;
@@ -232,10 +235,29 @@ static uint8_t *put_options(const struct pq_flow *f, uint8_t *o, bool syn, const
     return o + 4;
 }
 
-static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const struct numbers *v)
+/* What the other side has is told behind the time stamps. */
+static void put_sacks(uint8_t *o, const struct numbers *v)
 {
-    const size_t len = tcp_len_of(f, flags);
+    pq_put_be16(o, 0x0101); /* NOP NOP */
+    o[2] = 5;
+    o[3] = (uint8_t)(2 + PQ_SACK_LEN * v->n_sacks);
+    for (unsigned i = 0; i < v->n_sacks; i++) {
+        pq_put_be32(o + 4 + (size_t)PQ_SACK_LEN * i, v->sacks[i].from);
+        pq_put_be32(o + 8 + (size_t)PQ_SACK_LEN * i, v->sacks[i].to);
+    }
+}
+
+static size_t sacks_len(const struct numbers *v)
+{
+    return v->n_sacks ? 4 + (size_t)PQ_SACK_LEN * v->n_sacks : 0;
+}
+
+static void put_tcp(const struct pq_flow *f, uint8_t *t, size_t len, uint16_t flags,
+                    const struct numbers *v)
+{
     uint8_t *ts = put_options(f, t + 20, flags & PQ_TCP_SYN, v);
+    if (v->n_sacks)
+        put_sacks(t + PQ_TCP_LEN, v);
     if (ts) {
         pq_put_be32(ts, v->tsval);
         pq_put_be32(ts + 4, v->tsecr);
@@ -248,7 +270,6 @@ static size_t put_tcp(const struct pq_flow *f, uint8_t *t, uint16_t flags, const
     t[13] = (uint8_t)flags;
     pq_put_be16(t + 14, v->window);
     pq_put_be32(t + 16, 0); /* checksum, urgent pointer */
-    return len;
 }
 
 void pq_flow_heard(struct pq_flow *f, const struct pq_segment *s)
@@ -257,20 +278,18 @@ void pq_flow_heard(struct pq_flow *f, const struct pq_segment *s)
     const uint32_t end = s->seq + (uint32_t)s->len + (s->flags & PQ_TCP_SYN ? 1 : 0);
     if (f->look == PQ_LOOK_CONNECT)
         pq_connect_settle(f, s);
+    if (f->look == PQ_LOOK_CONNECT && f->conn.state == PQ_CONNECT_OPEN) {
+        pq_connect_heard(f, s);
+        return;
+    }
     if (!st->sent && s->flags & PQ_TCP_ACK)
         st->seq = s->ack; /* where the peer says that this side is */
     const uint32_t fresh = st->heard && (int32_t)(end - st->ack) > 0 ? end - st->ack : 0;
-    if (f->look == PQ_LOOK_CONNECT && fresh > f->conn.window)
-        return; /* more than he was told of: somebody has changed the numbers */
     if (!st->heard || fresh)
         st->ack = end;
     if (s->has_ts && (!st->heard || (int32_t)(s->tsval - st->ts_echo) > 0))
         st->ts_echo = s->tsval;
     st->heard = true;
-    if (f->look == PQ_LOOK_CONNECT) {
-        pq_connect_heard(f, s, fresh);
-        return;
-    }
     if (s->len < st->until_wider || st->window >= WINDOW_MAX) {
         st->until_wider -= s->len < st->until_wider ? (uint32_t)s->len : 0;
         return;
@@ -307,18 +326,18 @@ static void finish_ip4(struct pq_flow *f, uint8_t *ip, size_t seg_len, size_t pa
 static uint8_t *put_headers(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, size_t bytes,
                             size_t packets, pq_ns now, uint64_t *sum)
 {
-    struct numbers v;
-    size_t tcp_len = tcp_len_of(f, flags);
-    size_t head = (size_t)f->link_len + f->ip_len + tcp_len, seg_len = tcp_len + bytes;
-    uint8_t *p = slot->buf + slot->off - head, *ip = p + f->link_len, *tcp = ip + f->ip_len;
-    memcpy(p, f->head, (size_t)f->link_len + f->ip_len);
+    struct numbers v = {.n_sacks = 0};
     if (f->look == PQ_LOOK_CLASSIC)
         classic_numbers(f, flags, &v);
     else if (f->look == PQ_LOOK_CONNECT)
-        connected_numbers(f, flags, bytes, now, &v);
+        connected_numbers(f, flags, bytes, packets > 1, now, &v);
     else
         plausible_numbers(f, flags, bytes, now, &v);
-    put_tcp(f, tcp, flags, &v);
+    const size_t tcp_len = tcp_len_of(f, flags) + sacks_len(&v), seg_len = tcp_len + bytes;
+    const size_t head = (size_t)f->link_len + f->ip_len + tcp_len;
+    uint8_t *p = slot->buf + slot->off - head, *ip = p + f->link_len, *tcp = ip + f->ip_len;
+    memcpy(p, f->head, (size_t)f->link_len + f->ip_len);
+    put_tcp(f, tcp, tcp_len, flags, &v);
     uint8_t len_be[2];
     pq_put_be16(len_be, (uint16_t)seg_len);
     *sum = pq_csum_add(f->pseudo_sum, len_be, 2);

@@ -3,8 +3,9 @@
 
 #include "base/bytes.h"
 #include "wire/csum.h"
+#include "wire/holes.h"
 
-enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_SCALE = 3, OPT_TIMESTAMPS = 8 };
+enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_SCALE = 3, OPT_SACK = 5, OPT_TIMESTAMPS = 8 };
 
 #define SCALE_MAX 14 /* RFC 7323: a greater one counts as this */
 
@@ -65,6 +66,9 @@ static void read_options(struct pq_segment *s, const uint8_t *p, size_t n)
             s->tsval = pq_be32(body);
             s->tsecr = pq_be32(body + 4);
             s->has_ts = true;
+        } else if (kind == OPT_SACK && len % PQ_SACK_LEN == 2) {
+            s->sacks = body;
+            s->n_sacks = len / PQ_SACK_LEN;
         } else if (kind == OPT_MSS && len == 4) {
             s->mss = pq_be16(body);
         } else if (kind == OPT_SCALE && len == 3) {

@@ -16,7 +16,10 @@ struct pq_segment {
     uint16_t mss;    /* 0 = not told */
     uint8_t scale;   /* of windows; at most 14 */
     bool has_ts, has_scale;
-    uint8_t *data; /* TCP payload, into the frame */
+    uint8_t n_sacks;      /* blocks that it tells [12.9], ... */
+    uint8_t lead;         /* bytes in front of data that were skipped [12.9] */
+    const uint8_t *sacks; /* ... into the frame */
+    uint8_t *data;        /* TCP payload, into the frame */
     size_t len;
     bool sound;  /* with len 0: TCP's checksum is right, as a kernel wants it */
     size_t head; /* bytes of the IP and TCP headers in front of it */

@@ -15,12 +15,9 @@ SMALL, APART, TIMES = 20, 10, 2
 # What single packets, or one direction alone, show of it: also without a handshake it must be alike.
 SIDE_COUNTS = ("jumps", "altered", "acks_beyond", "acks_backwards", "tsval_back", "no_timestamp")
 SIDE_PERCENT = {"one_packet_rule": 0.5, "tsecr_known": 1, "ip_id_zero": 1, "tos_not_zero": 0.5}
-# Lost packets do not come again under their numbers.
-OF_LOSS = (
-    *("tshark: ack lost", "tshark: lost", "tshark: out of order", "tshark: retransmission"),
-    *("tshark: spurious retransmission", "tshark: fast retransmission", "tshark: duplicate ack"),
-    *("tcptrace: rexmt data pkts", "tcptrace: outoforder pkts"),
-)
+# What tshark calls a packet that fills a hole depends on how fast others follow.
+FILLS = "out of order", "retransmission"
+ALSO_FILLS = "fast retransmission"  # some of these, named once more
 
 
 def alike(ours: float, kernel: float) -> bool:
@@ -52,7 +49,11 @@ def counts_of(values: dict[str, Any]) -> dict[str, float]:
         counts[f"{side}: packets repeating"] = values[side]["repeats"]
     for name, text in values["observers"].items():
         if name.startswith("tshark") and text.isdigit():
-            counts[name] = int(text)
+            place, kind = name.split(": ", 1)
+            if kind in FILLS:
+                name = f"{place}: fills a hole"
+            if kind != ALSO_FILLS:
+                counts[name] = counts.get(name, 0) + int(text)
         elif name.startswith("tcptrace") and (pair := re.fullmatch(r"(\d+) / (\d+)", text)):
             if "bytes" not in name:
                 counts[name] = int(pair[1]) + int(pair[2])
@@ -99,19 +100,12 @@ def whole(ours: dict[str, Any], kernel: dict[str, Any]) -> dict[str, str]:
 
 
 def compare(
-    look: str, ours: dict[str, Any], kernel: dict[str, Any], lossy: bool
+    look: str, ours: dict[str, Any], kernel: dict[str, Any]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What differs, and what differs as documented; name to text."""
     found = one_direction("up", ours["up"], kernel["up"])
     found |= one_direction("down", ours["down"], kernel["down"])
     rest = whole(ours, kernel)
-    if look == "connect":
-        known = [name for name in rest if lossy and is_of_loss(name)]
-    else:
-        known = list(rest)
+    known = [] if look == "connect" else list(rest)
     found |= {name: text for name, text in rest.items() if name not in known}
     return found, {name: rest[name] for name in known}
-
-
-def is_of_loss(name: str) -> bool:
-    return name in OF_LOSS or name.endswith((": packets repeating", "where the last one ended"))

@@ -8,7 +8,7 @@ test peer otherwise, which as a client sends as many bytes as it fetches.
 
 "a / b" is upstream / downstream; each direction is judged at its sender's interface, see
 tests/lab/figures.py. Observers that nobody here wrote are asked about the capture at the server's
-interface. What differs between ours and the kernel's is listed below the table, see
+interface, tshark also about the client's, behind the loss. What differs between ours and the kernel's is listed below the table, see
 tests/lab/compare.py; --much carries 100 MB over 200 connections. Exit code 0, 1 if a run failed,
 2 if nothing could be run, 3 if something differs that docs/detection.md does not name.
 """
@@ -414,6 +414,9 @@ def describe(seen: Seen) -> tuple[dict[str, str], dict[str, Any]]:
     values["first_payload"] = describe_first(seen, rows)
     folder = seen.work.folder
     values["observers"] = observers.look(folder / "server.pcap") if folder else {}
+    if folder and "tshark" not in observers.missing():
+        behind = observers.tshark(folder / "client.pcap")
+        values["observers"] |= {f"tshark at the client{k[6:]}": text for k, text in behind.items()}
     values["note"] = seen.note
     return rows | values["observers"], values
 
@@ -512,7 +515,7 @@ def differs(look: str, values: dict[str, dict[str, Any]], work: Work) -> bool:
     ours, kernel = values.get(f"ours {look}"), values.get(KERNEL)
     if not ours or not kernel:
         return False
-    found, known = compare.compare(look, ours, kernel, work.loss > 0)
+    found, known = compare.compare(look, ours, kernel)
     for text, rows in (("differs", found), ("differs, see docs/detection.md", known)):
         for name, cells in rows.items():
             print(f"observe: {text}: {name}: {cells}", file=sys.stderr)

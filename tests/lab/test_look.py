@@ -23,7 +23,8 @@ from paqet import Settings
 
 WORK = Work(pages=10, download=8 * MB)
 WIDER = 0.2 * MB  # what has to come before a window grows
-STAND = 200  # ms that an acknowledgement may stand while data arrives
+STAND = 200  # ms that an acknowledgement may stand while data arrives, ...
+HOLE = 400  # ... and before a hole: 200, two round trips, and a busy machine
 
 
 @test()
@@ -63,7 +64,9 @@ def need_look(seen: Seen) -> None:
         raise Skip(seen.note)
 
 
-def expect_plausible(name: str, side: dict[str, Any], came: float = MB) -> None:
+def expect_plausible(
+    name: str, side: dict[str, Any], came: float = MB, stand: float = STAND, again: int = 0
+) -> None:
     """One direction, whose sender is ours and has got so many bytes."""
     expect(side["data_packets"] > 50, f"{name}: {side['data_packets']} packets of data")
     expect(side["one_packet_rule"] == 0, f"{name}: one-packet rule {side['one_packet_rule']} %")
@@ -74,10 +77,10 @@ def expect_plausible(name: str, side: dict[str, Any], came: float = MB) -> None:
         expect(side["ip_id_zero"] < 1, f"{name}: IP id 0 in {side['ip_id_zero']:.0f} %")
     expect(side["tos_not_zero"] == 0, f"{name}: TOS {side['tos']}")
     expect(side["windows"] > 1 or came < WIDER, f"{name}: always the same window")
-    expect(side["astray"] == 0, f"{name}: seq is not the next in {side['astray']} packets")
+    expect(side["astray"] == again, f"{name}: seq is not the next in {side['astray']} packets")
     expect(side["acks_beyond"] == 0, f"{name}: {side['acks_beyond']} acks of what never arrived")
     stands = side["ack_stands_ms"]
-    expect(stands <= STAND, f"{name}: data not acknowledged for {stands:.0f} ms")
+    expect(stands <= stand, f"{name}: data not acknowledged for {stands:.0f} ms")
 
 
 def psh_of_download(seen: Seen) -> float:
@@ -121,11 +124,14 @@ def look_connect(work: Work) -> None:
     expect(figures.flows_without_syn(seen.server) == (0, 1), "no SYN, or not one flow")
     up, down = seen.up(), seen.down()
     for name, side, other in (("up", up, down), ("down", down, up)):
-        expect_plausible(name, side, other["bytes"])
-        for key in ("jumps", "altered", "repeats", "acks_backwards"):
+        expect_plausible(name, side, other["bytes"], HOLE, side["repeats"])
+        for key in ("jumps", "altered", "acks_backwards"):
             expect(side[key] == 0, f"{name}: {key} {side[key]}")
         expect(side["tsecr_known"] == 100, f"{name}: TSecr known: {side['tsecr_known']:.1f} %")
         expect(990 < side["tsval_rate"] < 1010, f"{name}: TSval steps {side['tsval_rate']} / s")
+    holes = figures.direction(seen.client, up=False)["holes"]
+    expect(holes <= compare.APART, f"{holes} holes are never filled")
+    expect(holes < down["repeats"] < 100, f"{down['repeats']} packets fill holes")
     for name, at, is_up in (("up", seen.client, True), ("down", seen.server, False)):
         first = figures.first_payloads(at, is_up)
         expect(first["suspect"] == 0, f"{name}: the fully-encrypted rule knows it")
@@ -148,13 +154,13 @@ def look_connect_compares() -> None:
         with tempfile.TemporaryDirectory() as folder:
             seen = run(Work(WORK.pages, WORK.download, loss=0, rate=60, folder=Path(folder)))
             values.append(observe.describe(seen)[1])
-    found, known = compare.compare("connect", *values, lossy=False)
+    found, known = compare.compare("connect", *values)
     expect(not found and not known, f"differs: {found} {known}")
     ours, kernel = values
     ours["up"]["altered"] = compare.SMALL
     ours["up"]["packets"] *= 5
     ours["flows_without_syn"] = 1 + compare.APART
-    found, _ = compare.compare("connect", ours, kernel, lossy=True)
+    found, _ = compare.compare("connect", ours, kernel)
     expect(len(found) == 3, f"it has not found all that was put there: {found}")
 
 

@@ -9,6 +9,7 @@
 
 #define TCP   (14 + 20)
 #define PORTS 64
+#define SENT  (1U << 14)
 
 /* ---- a box that keeps account of connections, as Linux' connection tracking does */
 
@@ -23,9 +24,13 @@ static struct box {
     uint32_t high[PORTS][2]; /* end of what was sent */
     uint32_t syn_end[PORTS][2];
     unsigned leads;
-    uint8_t last[PORTS][2][1600];
-    size_t last_len[PORTS][2];
+    struct sent { /* datagrams, by their numbers */
+        uint32_t seq, len, hash;
+    } sent[PORTS][2][SENT];
+    unsigned n_sent[PORTS][2];
     bool fin[PORTS][2], fin_acked[PORTS][2];
+    uint64_t lacked[2], filled[2], bytes[2]; /* that were lost, came later, all */
+    unsigned sacks;                          /* segments that tell of holes */
     unsigned fins, syns, bare, resets, invalid, altered, repeats, longest;
     unsigned drop_syns, drop_answers; /* so many of them are lost */
     uint16_t clamp;                   /* MSS; 0 = as it is */
@@ -89,22 +94,58 @@ static void make_sound(struct link_packet *k)
     memcpy(t + 16, &c, 2);
 }
 
-/* Numbers that were used are used again for nothing but the last datagram, bit for bit. */
+static uint32_t hash_of(const uint8_t *p, size_t n)
+{
+    uint32_t h = 1;
+    while (n--)
+        h = h * 16777619 ^ *p++;
+    return h;
+}
+
+/* What was sent under this number, or NULL. */
+static const struct sent *sent_as(unsigned port, unsigned from, uint32_t seq)
+{
+    const unsigned n = box.n_sent[port][from];
+    for (unsigned i = n; i > 0 && n - i < SENT; i--)
+        if (box.sent[port][from][(i - 1) % SENT].seq == seq)
+            return &box.sent[port][from][(i - 1) % SENT];
+    return NULL;
+}
+
+/* Numbers that were used are used again for nothing but the same datagram, bit for bit. */
 static void note_bytes(unsigned port, unsigned from, const uint8_t *p, size_t n, uint32_t seq)
 {
     uint32_t *high = &box.high[port][from];
     for (size_t i = 0; seq == box.syn_end[port][from] && i < PQ_LEAD_MIN; i++)
         assert_in_range(p[i], 0x20, 0x7e);
     box.leads += seq == box.syn_end[port][from];
-    if ((int32_t)(seq - *high) >= 0) { /* before it comes here, some is lost */
-        memcpy(box.last[port][from], p, n);
-        box.last_len[port][from] = n;
-        *high = seq + (uint32_t)n;
+    const bool is_new = (int32_t)(seq - *high) >= 0; /* before it comes here, some is lost */
+    const struct sent *s = is_new ? NULL : sent_as(port, from, seq);
+    if (is_new)
+        box.lacked[from] += seq - *high;
+    if (!s) { /* it fills a hole, or is new */
+        box.filled[from] += is_new ? 0 : n;
+        box.sent[port][from][box.n_sent[port][from]++ % SENT] =
+            (struct sent){seq, (uint32_t)n, hash_of(p, n)};
+        *high = is_new ? seq + (uint32_t)n : *high;
         return;
     }
     box.repeats++;
-    box.altered += seq + n != *high || n != box.last_len[port][from] ||
-                   memcmp(p, box.last[port][from], n) != 0;
+    box.altered += s->len != n || s->hash != hash_of(p, n);
+}
+
+/* Blocks are above what is acknowledged, apart from each other, and of what was sent. */
+static bool are_right(const uint8_t *t, size_t head, uint32_t high)
+{
+    struct pq_gap gaps[PQ_SACKS_MAX];
+    if (head <= 32) /* or without time stamps */
+        return true;
+    assert_int_equal(pq_be16(t + 32), 0x0101);
+    assert_int_equal(t[34], 5);
+    assert_int_equal(t[35], head - 34);
+    box.sacks++;
+    const unsigned n = t[35] / PQ_SACK_LEN;
+    return pq_holes_read(t + 36, n, pq_be32(t + 8), high, gaps) >= (n < PQ_SACKS_MAX ? n : 1);
 }
 
 static bool watch(struct world *w, unsigned from, struct link_packet *k)
@@ -122,6 +163,7 @@ static bool watch(struct world *w, unsigned from, struct link_packet *k)
     }
     box.resets += t[13] & PQ_TCP_RST ? 1 : 0;
     box.bare += n == 0;
+    box.bytes[from] += k->len;
     box.longest = n > box.longest ? (unsigned)n : box.longest;
     const uint32_t seq = pq_be32(t + 4), end = seq + (uint32_t)n + (t[13] & PQ_TCP_FIN ? 1 : 0);
     const bool bad = !box.began[port] || (n && box.fin[port][from]) ||
@@ -133,7 +175,7 @@ static bool watch(struct world *w, unsigned from, struct link_packet *k)
     }
     box.fin_acked[port][!from] = box.fin_acked[port][!from] ||
                                  (box.fin[port][!from] && pq_be32(t + 8) == box.high[port][!from]);
-    box.invalid += bad;
+    box.invalid += bad || !are_right(t, head, box.high[port][!from]);
     if (n)
         note_bytes(port, from, k->p + TCP + head, n, seq);
     return !bad;
@@ -212,6 +254,19 @@ static void ends_both_ways(struct world *w, unsigned loss)
     expect_clean();
 }
 
+/* What was lost comes again, as far as one part of what is sent pays for it; without time stamps
+ * nothing does. */
+static void holes_are_filled(unsigned loss, bool plain)
+{
+    for (int i = 0; i < 2; i++) {
+        const uint64_t paid = box.bytes[i] / PQ_FILLS_PART + 12000;
+        assert_true(box.filled[i] <= (plain ? 0 : paid));
+        if (loss && !plain)
+            assert_true(box.filled[i] >= (box.lacked[i] < paid ? box.lacked[i] : paid) * 3 / 4);
+    }
+    assert_true(!plain == (box.sacks > 0));
+}
+
 static void carries(void **state)
 {
     (void)state;
@@ -228,6 +283,7 @@ static void carries(void **state)
         world_check(w);
         expect_clean();
         assert_in_range(box.syns, 2, 2 + (loss ? 4 : 0));
+        holes_are_filled(loss, i >= 3);
         assert_true(box.bare > 2);
         assert_true(loss || box.leads == 2);
         assert_int_equal(box.resets, 0);

@@ -378,5 +378,6 @@ int main(void)
         cmocka_unit_test(parse_cut),
         cmocka_unit_test(parse_fuzz),
     };
-    return ut_run(wire) + wire_acks() + wire_connect() + wire_ip() + wire_look() + wire_packets();
+    return ut_run(wire) + wire_acks() + wire_connect() + wire_holes() + wire_ip() + wire_look() +
+           wire_packets();
 }

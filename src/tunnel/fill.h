@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* fill.h - holes in the numbers of a session's connection, filled [12.9]; for tunnel/ only. */
+#ifndef PQ_TUNNEL_FILL_H
+#define PQ_TUNNEL_FILL_H
+#include "base/time.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct pq_segment;
+struct pq_session;
+struct pq_slot;
+struct pq_span;
+
+/* What a header of the peer, which was heard already, tells of them.  `sealed`: its datagram has
+ * opened, else anybody may have sent it. */
+void pq_fill_told(struct pq_session *s, const struct pq_segment *seg, bool sealed, pq_ns now);
+
+/* These n datagrams have been forged just now. */
+void pq_fill_keep(struct pq_session *s, const struct pq_span *spans, size_t n, pq_ns now);
+
+/* Forges what goes again, each a packet of its own, into at most n slots.  Returns how many. */
+size_t pq_fill_pull(struct pq_session *s, struct pq_slot *slots, size_t n, pq_ns now);
+
+/* When there may be something, or PQ_NEVER. */
+pq_ns pq_fill_at(const struct pq_session *s);
+
+/* Nothing is kept any more: the session ends, or goes on over another tuple. */
+void pq_fill_end(struct pq_session *s);
+#endif
