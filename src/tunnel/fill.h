@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct pq_segment;
 struct pq_session;
@@ -27,4 +28,8 @@ pq_ns pq_fill_at(const struct pq_session *s);
 
 /* Nothing is kept any more: the session ends, or goes on over another tuple. */
 void pq_fill_end(struct pq_session *s);
+
+/* Forges what was sent before under the number `seq`, and is in the slot, once more. */
+void pq_connect_send_again(struct pq_session *s, struct pq_slot *slot, uint32_t seq, bool more,
+                           pq_ns now);
 #endif

@@ -481,9 +481,6 @@ size_t pq_connect_show(struct pq_session *s, struct pq_slot *slots, size_t n, pq
 /* What goes if there is nothing else: an acknowledgement, or the last datagram again.  0 or 1. */
 size_t pq_connect_tail(struct pq_session *s, struct pq_slot *slot, pq_ns now);
 pq_ns pq_connect_wait(struct pq_session *s, pq_ns now); /* when head or tail have something */
-/* Forges what was sent before under the number `seq`, and is in the slot, once more. */
-void pq_connect_send_again(struct pq_session *s, struct pq_slot *slot, uint32_t seq, bool more,
-                           pq_ns now);
 void pq_connect_end(struct pq_session *s);
 
 /* kcp_session.c, kcp_rx.c, kcp_tx.c; the rest of it is pq_transport_kcp */
