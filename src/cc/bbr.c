@@ -188,46 +188,49 @@ static bool is_other_path(const struct pq_cc *c, pq_ns before, bool app_limited)
 }
 
 /* While each packet waits the path is never empty: then it carries what arrives in that time, no
- * matter how late single acknowledgements are.  While none waits it may carry more. */
-static void note_carried(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_ns now)
+ * matter how late single acknowledgements are.  While none waits it may carry more.  Where less is
+ * in flight than the path holds nothing waits there: this machine was late. */
+static void note_carried(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
+    const uint64_t rate = rate_of(c), least = rate - rate / 32;
     const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, spent = now - c->bbr.busy_at;
-    const pq_ns none = min + two_segments(c, rate_of(c)) + min / 32;
-    const bool waited = last != PQ_NEVER && last > none && !app_limited && !has_stepped(c);
-    if (waited && spent < 2 * min)
-        return;
-    if (waited && spent < PQ_CC_ROUNDS * min) {
-        c->bbr.carried = (uint64_t)(delivered - c->bbr.busy_from) * PQ_SEC / spent;
-        return;
-    }
+    const bool waited = last != PQ_NEVER && last > min + two_segments(c, rate) + min / 32 &&
+                        s->in_flight >= in(rate, min) && !s->app_limited && !has_stepped(c);
+    const bool begins = !waited || spent >= PQ_CC_ROUNDS * min;
     if (has_stepped(c))
         c->bbr.carried = 0;
     else if (!waited)
         c->bbr.carried += c->bbr.carried / MORE_CARRIED;
-    c->bbr.busy_at = now;
-    c->bbr.busy_from = delivered;
+    else if (!begins && spent >= 2 * min)
+        c->bbr.carried = (uint64_t)(s->delivered - c->bbr.busy_from) * PQ_SEC / spent;
+    if (c->bbr.carried && c->bbr.carried < least)
+        c->bbr.carried = least;
+    if (begins) {
+        c->bbr.busy_at = now;
+        c->bbr.busy_from = s->delivered;
+    }
 }
 
-static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_ns now)
+static void new_round(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
     const pq_ns before = c->bbr.last_rtt;
     c->bbr.last_rtt = c->bbr.round_rtt;
     c->bbr.round_rtt = PQ_NEVER;
     note_step(c, before);
-    if (is_other_path(c, before, app_limited)) {
+    if (is_other_path(c, before, s->app_limited)) {
         c->bbr.min_rtt = c->bbr.last_rtt;
         c->bbr.min_rtt_at = now;
         c->bbr.step_rtt = 0;
     }
-    note_carried(c, delivered, app_limited, now);
+    note_carried(c, s, now);
     if (is_longer(c, before) && !c->bbr.probe_until &&
         now > c->bbr.min_rtt_at + (is_step(c) ? STEP_WINDOW : RTT_WINDOW / 2))
         c->bbr.probe_until = now + 2 * c->bbr.last_rtt + 2 * SLACK; /* it looks */
     uint64_t rate = rate_of(c);
-    c->bbr.round_end = delivered;
+    c->bbr.round_end = s->delivered;
     c->bbr.round++;
     unsigned slot = c->bbr.round % PQ_CC_ROUNDS;
-    if (!app_limited ||
+    if (!s->app_limited ||
         now > c->bbr.rate_at + RATE_WINDOW) { /* else it tells nothing of the path */
         c->bbr.rate[++c->bbr.rate_round % PQ_CC_ROUNDS] = 0;
         c->bbr.rate_at = now;
@@ -235,7 +238,7 @@ static void new_round(struct pq_cc *c, uint32_t delivered, bool app_limited, pq_
     c->bbr.extra[slot] = 0;
     c->bbr.loss[slot] = round_loss(c);
     c->bbr.round_acked = c->bbr.round_lost = 0;
-    if (c->bbr.filled || app_limited)
+    if (c->bbr.filled || s->app_limited)
         return;
     if (rate >= c->bbr.full_rate + c->bbr.full_rate / 4) {
         c->bbr.full_rate = rate;
@@ -337,9 +340,7 @@ static uint64_t paced_rate(const struct pq_cc *c, uint64_t rate, unsigned gain)
     if (gain != 8 || last == PQ_NEVER || last > none + min / 8)
         return rate * gain / 8;
     const uint64_t carried = c->bbr.carried * 1024 / (1024 - path_loss(c));
-    uint64_t pace = rate;
-    if (carried && carried < rate)
-        pace = carried > rate - rate / 32 ? carried : rate - rate / 32;
+    const uint64_t pace = carried && carried < rate ? carried : rate;
     const pq_ns waited = last > none ? pq_ns_min(last - none, min / 16) : 0;
     return pace - pace * (waited / PQ_US) / (2 * min / PQ_US);
 }
@@ -384,7 +385,7 @@ static void bbr_acked(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
     note_rtt(c, s->rtt, now);
     end_drain(c, s->in_flight);
     if (s->interval && (int32_t)(s->prior - c->bbr.round_end) >= 0) {
-        new_round(c, s->delivered, s->app_limited, now);
+        new_round(c, s, now);
         next_phase(c, s->in_flight);
     }
     if (s->interval) {
