@@ -29,8 +29,9 @@
 #define RATE_WINDOW  PQ_SEC /* of one of the rounds, while there is too little to send */
 #define STEP_WINDOW  (300 * PQ_MS)
 #define STEP_ROUNDS  2
-#define PROBE_FULL   9           /* of 8: the gain that probes a path which is known to be full */
-#define MORE_CARRIED 128         /* of that part more in a round in which nothing waits */
+#define STEP_PART    16  /* of the rate that is not sent in them, to see whether a queue shrinks */
+#define PROBE_FULL   9   /* of 8: the gain that probes a path which is known to be full */
+#define MORE_CARRIED 128 /* of that part more in a round in which nothing waits */
 #define PACED_RTT    (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
 #define LATE_MIN     PQ_MS
 #define LATE_MAX     (8 * PQ_MS)
@@ -178,12 +179,14 @@ static bool is_step(const struct pq_cc *c)
            off <= c->bbr.min_rtt / 16;
 }
 
-/* As much as ever has arrived in a round after the step, and nothing waited longer than at its
- * begin: no queue, neither ours nor of others, does that. */
-static bool is_other_path(const struct pq_cc *c, pq_ns before, bool app_limited)
+/* What went out after the step, a little less than arrives, took as long, and as much as ever came
+ * through: no queue does that, neither ours nor of others. */
+static bool is_other_path(const struct pq_cc *c, bool app_limited)
 {
     const uint64_t now = c->bbr.rate[c->bbr.rate_round % PQ_CC_ROUNDS];
-    return has_stepped(c) && !app_limited && c->bbr.last_rtt <= before + c->bbr.min_rtt / 16 &&
+    return has_stepped(c) && c->bbr.round - c->bbr.step_round == STEP_ROUNDS && !app_limited &&
+           c->bbr.last_rtt <= c->bbr.step_rtt + c->bbr.min_rtt / 16 &&
+           c->bbr.last_rtt + c->bbr.min_rtt / 32 >= c->bbr.step_rtt &&
            now >= c->bbr.step_full - c->bbr.step_full / 8;
 }
 
@@ -192,7 +195,7 @@ static bool is_other_path(const struct pq_cc *c, pq_ns before, bool app_limited)
  * in flight than the path holds nothing waits there: this machine was late. */
 static void note_carried(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
-    const uint64_t rate = rate_of(c), least = rate - rate / 32;
+    const uint64_t rate = rate_of(c), least = rate - rate / 8;
     const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, spent = now - c->bbr.busy_at;
     const bool waited = last != PQ_NEVER && last > min + two_segments(c, rate) + min / 32 &&
                         s->in_flight >= in(rate, min) && !s->app_limited && !has_stepped(c);
@@ -217,7 +220,7 @@ static void new_round(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
     c->bbr.last_rtt = c->bbr.round_rtt;
     c->bbr.round_rtt = PQ_NEVER;
     note_step(c, before);
-    if (is_other_path(c, before, s->app_limited)) {
+    if (is_other_path(c, s->app_limited)) {
         c->bbr.min_rtt = c->bbr.last_rtt;
         c->bbr.min_rtt_at = now;
         c->bbr.step_rtt = 0;
@@ -359,6 +362,8 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
         c->pace = c->bbr.filled ? paced_rate(c, rate, g) + 1
                                 : START_PACE * (rate + FIRST_CWND * PQ_SEC / c->bbr.min_rtt);
     }
+    if (has_stepped(c))
+        c->pace -= c->pace / STEP_PART;
     if (c->bbr.probe_until)
         want = bdp / 2 + MIN_CWND;
     else if (!c->bbr.filled)
