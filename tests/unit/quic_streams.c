@@ -378,8 +378,41 @@ static void rebinding(void **state)
     qw_free(w);
 }
 
-/* It changes to and fro: packets of both arrive mixed, and who is still heard where he was is
- * nowhere else; or each has its time, but is left before it has been looked at. */
+/* Each other packet has another port. */
+static bool each_other(struct qw *w, int from, uint8_t *p, size_t *n)
+{
+    const size_t k = w->side[CLIENT].packets_out;
+    (void)p;
+    (void)n;
+    if (from == CLIENT)
+        w->side[CLIENT].nat_port = (uint16_t)(40000 + (k % 2 ? 1 + k / 2 % 2 : 0));
+    return true;
+}
+
+/* Who is still heard where he was is nowhere else: no packet is lost on its way or overtakes
+ * another, so between two from elsewhere there is one from there, however seldom the client sends.
+ */
+static void mixed(void **state)
+{
+    (void)state;
+    struct qw_conf c = qw_conf();
+    c.link[CLIENT].delay = c.link[SERVER].delay = 20 * PQ_MS;
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    const pq_ns began = w->now;
+    w->side[SERVER].echo = true;
+    w->tap = each_other;
+    qw_open(&w->side[CLIENT], 5000000);
+    assert_true(qw_run(w, w->now + 60 * PQ_SEC, qw_both_got_all));
+    assert_true(w->now > began + 500 * PQ_MS);
+    assert_true(w->side[SERVER].drops[PQ_DROP_NO_SESSION] > 100);
+    assert_int_equal(w->side[SERVER].paths, 0);
+    qw_free(w);
+}
+
+/* The port changes to and fro: each has its time, but is left before it has been looked at.  How
+ * often the server goes over is left to chance at first, where all three come within 100 ms as a
+ * rule: a client most of whose packets are lost may well be silent for as long. */
 static void flapping(void **state)
 {
     (void)state;
@@ -396,12 +429,12 @@ static void flapping(void **state)
         w->side[CLIENT].nat_port = (uint16_t)(40000 + (i * 7 + i / 5) % 3);
         qw_run(w, w->now + (pq_ns)(i % 4 + 1) * PQ_MS, NULL);
     }
-    assert_true(w->side[SERVER].paths <= 2);
+    const size_t before = w->side[SERVER].paths;
     for (int i = 0; i < 20; i++) {
         w->side[CLIENT].nat_port = (uint16_t)(40000 + i % 3);
         qw_run(w, w->now + 450 * PQ_MS, NULL);
     }
-    assert_true(w->side[SERVER].paths > 10);
+    assert_true(w->side[SERVER].paths > before + 10);
     assert_true(qw_run(w, w->now + 30 * PQ_SEC, qw_both_got_all));
     qw_free(w);
 }
@@ -444,7 +477,8 @@ int quic_streams_tests(void)
         cmocka_unit_test(own_streams),    cmocka_unit_test(flush),
         cmocka_unit_test(datagrams),      cmocka_unit_test(datagrams_beside_bulk),
         cmocka_unit_test(no_datagrams),   cmocka_unit_test(rebinding),
-        cmocka_unit_test(flapping),       cmocka_unit_test(move),
+        cmocka_unit_test(mixed),          cmocka_unit_test(flapping),
+        cmocka_unit_test(move),
     };
     return ut_run(streams);
 }
