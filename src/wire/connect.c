@@ -219,19 +219,21 @@ void pq_connect_note_answered(struct pq_flow *f, pq_ns now)
 }
 
 /* Where the peer is and how far he lets this side go; he never takes back what he has allowed. What
- * is `proven` counts as well where somebody has acknowledged more in his name. */
+ * is `proven` counts as well where somebody has acknowledged more in his name.  He acknowledges
+ * what was not sent where somebody has changed numbers on their way: it opens the window. */
 static bool acked(struct pq_flow *f, const struct pq_segment *s, bool proven)
 {
     struct pq_connect *c = &f->conn;
-    const uint32_t from = proven ? c->una_proven : c->una;
-    if (!(s->flags & PQ_TCP_ACK) || s->ack - from > f->st.seq - from)
+    const uint32_t from = proven ? c->una_proven : c->una, beyond = s->ack - f->st.seq;
+    const bool sent = s->ack - from <= f->st.seq - from;
+    if (!(s->flags & PQ_TCP_ACK) || (!sent && (!proven || beyond > 65535U << c->peer_scale)))
         return false;
-    if (c->una == c->first && s->has_ts) { /* how long the handshake took */
+    if (sent && c->una == c->first && s->has_ts) { /* how long the handshake took */
         c->echo = s->tsecr;
         c->echo_new = true;
     }
-    c->una = s->ack;
-    c->una_proven = proven ? s->ack : c->una_proven;
+    c->una = sent ? s->ack : c->una;
+    c->una_proven = sent && proven ? s->ack : c->una_proven;
     const uint32_t edge = s->ack + ((uint32_t)s->window << c->peer_scale);
     if ((int32_t)(edge - c->edge) <= 0)
         return false;

@@ -16,15 +16,18 @@ bool pq_connect_take_up(struct pq_flow *f, const struct pq_segment *s, uint32_t 
     const struct pq_block b = {s->seq - s->lead, s->seq + (uint32_t)s->len};
     const uint32_t high = pq_holes_high(&c->holes, st->ack), had = st->ack;
     const uint8_t n = c->holes.n;
-    *fresh = (int32_t)(b.to - high) > 0 ? b.to - high : 0;
+    const bool old = (int32_t)(b.to - had) <= 0;
+    *fresh = !old && (int32_t)(b.to - high) > 0 ? b.to - high : 0;
     if (*fresh > c->window)
         return false;
+    while (c->holes.n && !old && b.to - st->ack > UINT32_C(65535) << c->scale)
+        st->ack = pq_holes_jump(&c->holes, st->ack); /* he was told of no more */
     if (s->has_ts && (int32_t)(b.from - had) <= 0 && (int32_t)(s->tsval - st->ts_echo) > 0)
         st->ts_echo = s->tsval;
     if (s->len && (c->plain || had == c->peer_first + 1))
         st->ack = had + *fresh; /* what is lacking is so for good: nobody keeps the first */
-    else if (s->len)
-        st->ack = pq_holes_take(&c->holes, had, b, s->tsval);
+    else if (s->len && !old)
+        st->ack = pq_holes_take(&c->holes, st->ack, b, s->tsval);
     c->new_holes = (uint8_t)(c->new_holes + (c->holes.n > n));
     c->dup = c->dup || n || c->holes.n;
     c->dups = st->ack != had ? 0 : c->dups;

@@ -417,6 +417,43 @@ static void forged_acks(void **state)
     }
 }
 
+/* ---- numbers that somebody has changed on their way, of one packet with data */
+
+static unsigned change_of, change_at;
+
+static bool change_one(struct world *w, unsigned from, struct link_packet *k)
+{
+    if (from != change_of || k->len < 1000 || !change_at || --change_at)
+        return true;
+    const struct pq_flow *f = from == SERVER ? &w->ses->flow : &server_of(w, w->ses)->flow;
+    const uint32_t len = (uint32_t)(k->len - TCP) - PQ_TCP_LEN;
+    pq_put_be32(k->p + TCP + 4, f->st.ack + f->conn.window - len);
+    put_checksum(k->p, k->len);
+    return true;
+}
+
+/* Where all of a small window goes, what is acknowledged then was not sent yet: it is, all the
+ * same. */
+static void changed_numbers(void **state)
+{
+    (void)state;
+    for (change_of = 0; change_of < 2; change_of++) {
+        struct world_conf c = connecting(20 * PQ_MS);
+        c.hub[!change_of].rmem = 65535;
+        struct world *w = world_new(&c, ut_seed("changed numbers"));
+        w->end[CLIENT].stays = true;
+        assert_true(world_run(w, w->now + 3 * PQ_SEC, is_secured));
+        world_run(w, w->now + PQ_SEC, NULL);
+        change_at = 3;
+        w->tap = change_one;
+        world_open(w, 500000, 500000);
+        assert_true(world_run(w, w->now + 5 * PQ_SEC, world_closed));
+        assert_int_equal(change_at, 0);
+        world_check(w);
+        finish(w);
+    }
+}
+
 /* ---- ends */
 
 static bool is_over(const struct world *w)
@@ -544,6 +581,7 @@ int main(void)
         cmocka_unit_test(many_forged_answers),
         cmocka_unit_test(no_end_beside),
         cmocka_unit_test(forged_acks),
+        cmocka_unit_test(changed_numbers),
         cmocka_unit_test(no_configured_flags),
         cmocka_unit_test(clock_was_ahead),
         cmocka_unit_test(foreign_fins),

@@ -339,6 +339,49 @@ static void foreign_fin(void **state)
     assert_int_equal(fin(&p.s, 2 * PQ_SEC).ack, ack);
 }
 
+/* Half a round of numbers away is not ahead; and whatever comes before this side acknowledges
+ * again, no more is above the lowest hole than a window can say. */
+static void changed_numbers(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    struct pq_segment s = pair_data(&p.c, 100, PQ_SEC);
+    pq_flow_heard(&p.s, &s);
+    const uint32_t ack = p.s.st.ack;
+    for (uint32_t i = 0; i < 2000; i++) {
+        s.seq = ack + 0x7ffffc00 + i;
+        pq_flow_heard(&p.s, &s);
+        assert_true(p.s.st.ack == ack && !p.s.conn.holes.n);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        s.seq = pq_holes_high(&p.s.conn.holes, p.s.st.ack) + p.s.conn.window - 100;
+        pq_flow_heard(&p.s, &s);
+        assert_in_range(s.seq + 100 - p.s.st.ack, 1, 65535U << p.s.conn.scale);
+    }
+}
+
+/* What was not sent is not acknowledged, but opens the window if it is the peer's and not far off.
+ */
+static void acks_beyond(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    struct pq_segment s = pair_data(&p.s, 100, PQ_SEC);
+    pq_flow_heard(&p.c, &s);
+    const uint32_t una = p.c.conn.una, most = 65535U << p.c.conn.peer_scale;
+    const uint32_t before = p.c.conn.edge - p.c.st.seq;
+    s.ack = p.c.st.seq + most + 1;
+    pq_flow_heard(&p.c, &s);
+    s.ack--;
+    assert_false(pq_connect_bare(&p.c, &s));
+    assert_int_equal(p.c.conn.edge - p.c.st.seq, before);
+    pq_flow_heard(&p.c, &s);
+    assert_int_equal(p.c.conn.una, una);
+    assert_int_equal(pq_connect_room(&p.c), most + ((uint32_t)s.window << p.c.conn.peer_scale));
+}
+
 /* What the first payload begins with, and that no other does. */
 static void lead(void **state)
 {
@@ -377,11 +420,18 @@ static void lead(void **state)
 int wire_connect(void)
 {
     const struct CMUnitTest connect[] = {
-        cmocka_unit_test(handshake),   cmocka_unit_test(syn_goes_again),
-        cmocka_unit_test(systems),     cmocka_unit_test(no_scale),
-        cmocka_unit_test(room),        cmocka_unit_test(bare_acks),
-        cmocka_unit_test(lead),        cmocka_unit_test(fins),
-        cmocka_unit_test(foreign_fin), cmocka_unit_test(plain_handshake),
+        cmocka_unit_test(handshake),
+        cmocka_unit_test(syn_goes_again),
+        cmocka_unit_test(systems),
+        cmocka_unit_test(no_scale),
+        cmocka_unit_test(room),
+        cmocka_unit_test(bare_acks),
+        cmocka_unit_test(lead),
+        cmocka_unit_test(fins),
+        cmocka_unit_test(foreign_fin),
+        cmocka_unit_test(plain_handshake),
+        cmocka_unit_test(changed_numbers),
+        cmocka_unit_test(acks_beyond),
     };
     return ut_run(connect);
 }
