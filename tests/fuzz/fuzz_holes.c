@@ -14,7 +14,7 @@ static void read_blocks(struct fuzz_in *in)
 {
     struct pq_gap gaps[PQ_SACKS_MAX];
     const unsigned n = fuzz_u8(in) % 6;
-    const uint32_t ack = (uint32_t)fuzz_u16(in) << 16, end = ack + fuzz_u16(in);
+    const uint32_t ack = ((uint32_t)fuzz_u16(in) << 16) - 1000, end = ack + fuzz_u16(in);
     const struct pq_view v = fuzz_bytes(in, (size_t)n * PQ_SACK_LEN);
     uint8_t *p = fuzz_exact(v.p, v.n);
     uint32_t at = ack;
@@ -107,7 +107,7 @@ static void tell(uint8_t at, uint8_t change)
 static void two_ends(struct fuzz_in *in)
 {
     struct pq_fills_memory m = {.max = (size_t)fuzz_u8(in) << 13};
-    e = (struct ends){.first = (uint32_t)fuzz_u8(in) << 24, .now = PQ_SEC};
+    e = (struct ends){.first = ((uint32_t)fuzz_u8(in) << 24) - 5000, .now = PQ_SEC};
     e.next = e.ack = e.first;
     e.fills = pq_fills_new(&m);
     while (e.fills && fuzz_left(in)) {
