@@ -19,6 +19,10 @@
 #define PQ_NGTCP2_OPEN  65527
 #endif
 
+/* A server whose client has answered a small PATH_CHALLENGE, and not yet the large one that
+ * follows, ends by an assertion when something comes from where it was before, even that answer. */
+#define PQ_NGTCP2_ENDS (NGTCP2_VERSION_NUM < 0x010b00)
+
 #if NGTCP2_VERSION_NUM < 0x010000
 typedef ngtcp2_connection_close_error ngtcp2_ccerr;
 typedef ngtcp2_conn_stat ngtcp2_conn_info;

@@ -3,7 +3,8 @@
  * every other packet for a moment, or somebody who wants to, makes as many.  So the frames of a
  * packet are looked at before ngtcp2 has them, and one that makes a hole too many is taken as if it
  * had been lost: it comes again.  The same befalls a packet that takes ids back: no peer does
- * (ngtcp2, quic-go), and ngtcp2 0.12 ends the whole program when an id is taken back twice. */
+ * (ngtcp2, quic-go), and ngtcp2 0.12 ends the whole program when an id is taken back twice; and one
+ * with an answer to PATH_CHALLENGE from elsewhere (quic_path.c). */
 #include "quic/quic_internal.h"
 
 #include <stdlib.h>
@@ -151,6 +152,8 @@ bool pq_quic_takes(struct pq_quic *q, struct pq_view frames)
             ok = stream_frame(q, &r, type);
         else if (type == 0x18)
             ok = id_frame(&r);
+        else if (type == 0x1b && pq_quic_is_away(q, q->from)) /* PATH_RESPONSE */
+            ok = false;
         else
             skip_frame(&r, type);
     }

@@ -33,6 +33,8 @@ static int encrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_cry
                    const uint8_t *plain, size_t n, const uint8_t *nonce, size_t n_nonce,
                    const uint8_t *head, size_t n_head)
 {
+    if (current)
+        current->asks = n && plain[0] == 0x1a; /* it is alone in its packet */
     if (current && is_early(head))
         pq_quic_early_sent(current, n);
     else if (current && !(head[0] & 0x80))

@@ -200,6 +200,8 @@ struct pq_quic {
     unsigned turns;
     const struct quic_raw_path *from; /* of the datagram at hand, ... */
     bool elsewhere;                   /* ... which is not taken from there */
+    bool held;                        /* nothing is from where pq_quic_is_away */
+    bool asks;                        /* the last packet was a PATH_CHALLENGE */
     int broken;                       /* memory was short inside an event */
     ngtcp2_ccerr error;
 
@@ -255,6 +257,7 @@ bool pq_quic_may_come(const struct pq_quic *q, const struct quic_raw_path *from,
                       pq_ns now); /* a datagram of the peer's from there */
 void pq_quic_came(struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p);
 void pq_quic_note_strange(struct pq_quic *q); /* one is authentic that may not come from there */
+bool pq_quic_is_away(const struct pq_quic *q, const struct quic_raw_path *p);
 void pq_quic_look_at_path(struct pq_quic *q); /* ngtcp2 may have gone over to another */
 int pq_quic_on_validation(ngtcp2_conn *conn, uint32_t flags, const ngtcp2_path *path,
                           PQ_NGTCP2_OLD_PATH ngtcp2_path_validation_result result, void *user);

@@ -272,6 +272,7 @@ static size_t finish(struct pq_quic *q, struct packet *k, size_t n, struct pq_qu
 {
     struct quic_raw_path raw;
     pq_quic_path_of(&raw, &k->path.path);
+    q->held = q->held && !(q->asks && pq_quic_is_away(q, &raw));
     pq_quic_shown(q, &raw);
     pq_quic_from_raw(q->e, path, &raw);
     if (q->e->conf.client && !q->plain && !q->asked)

@@ -125,9 +125,18 @@ static bool has_turn(const struct pq_quic *q, pq_ns now)
     return pq_quic_is_proven(q) ? waited >= GRACE : waited / (GRACE << q->turns) % 2 == 1;
 }
 
+/* Not the client's path, where that matters: ngtcp2 may not have PATH_RESPONSE from there, nor
+ * anything until it is done with the path that was shown (`held`).  Then it asks another one. */
+bool pq_quic_is_away(const struct pq_quic *q, const struct quic_raw_path *p)
+{
+    return PQ_NGTCP2_ENDS && !q->e->conf.client && p && !is_same(p, &q->path);
+}
+
 bool pq_quic_may_come(const struct pq_quic *q, const struct quic_raw_path *from, const uint8_t *p,
                       pq_ns now)
 {
+    if (q->held && pq_quic_is_away(q, from))
+        return false;
     if (q->e->conf.client || !q->ready || (p[0] & 0x80) || is_same(from, &q->proven) ||
         memcmp(p + 1, q->id, sizeof q->id) != 0)
         return true;
@@ -199,6 +208,7 @@ int pq_quic_on_validation(ngtcp2_conn *conn, uint32_t flags, const ngtcp2_path *
     (void)flags;
     if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
         pq_quic_path_of(&q->proven, path);
+    q->held = result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS;
     const bool asked = q->asks_path;
     q->asks_path = false;
     if (asked && result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && !q->over && q->e->ev->stays)

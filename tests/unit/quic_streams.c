@@ -378,6 +378,48 @@ static void rebinding(void **state)
     qw_free(w);
 }
 
+static bool is_over_there(const struct qw *w)
+{
+    return w->side[SERVER].paths == 1;
+}
+
+/* It gives the client the old port back after so long, before a large packet has been answered from
+ * the new one: the server asks there with a small one first, since little has come from there. */
+static void rebind_for_a_moment(pq_ns moment)
+{
+    struct qw_conf c = qw_conf();
+    c.link[CLIENT].delay = c.link[SERVER].delay = 100 * PQ_MS;
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    w->side[SERVER].echo = true;
+    struct qw_stream *s = qw_hold(&w->side[CLIENT], 10);
+    qw_run(w, w->now + 5 * PQ_SEC, NULL);
+    w->side[CLIENT].nat_port = 50000;
+    qw_more(s, 10);
+    assert_true(qw_run(w, w->now + 5 * PQ_SEC, is_over_there));
+    qw_run(w, w->now + moment, NULL);
+    w->side[CLIENT].nat_port = 40000;
+    if (moment > 100 * PQ_MS)
+        qw_more(s, 10);
+    qw_run(w, w->now + 120 * PQ_MS, NULL);
+    qw_more(s, 10);
+    qw_run(w, w->now + 60 * PQ_MS, NULL);
+    w->side[CLIENT].nat_port = 50000;
+    s->keep_open = false;
+    qw_more(s, 100000);
+    assert_true(qw_run(w, w->now + 10 * PQ_SEC, qw_both_got_all));
+    assert_int_equal(w->side[SERVER].last.peer.port, 50000);
+    qw_free(w);
+}
+
+/* ngtcp2 0.12 would end the program at what comes from the old port then. */
+static void rebinding_for_a_moment(void **state)
+{
+    (void)state;
+    rebind_for_a_moment(50 * PQ_MS);  /* that is the answer to the small one */
+    rebind_for_a_moment(110 * PQ_MS); /* it has been answered */
+}
+
 /* Each other packet has another port. */
 static bool each_other(struct qw *w, int from, uint8_t *p, size_t *n)
 {
@@ -478,7 +520,7 @@ int quic_streams_tests(void)
         cmocka_unit_test(datagrams),      cmocka_unit_test(datagrams_beside_bulk),
         cmocka_unit_test(no_datagrams),   cmocka_unit_test(rebinding),
         cmocka_unit_test(mixed),          cmocka_unit_test(flapping),
-        cmocka_unit_test(move),
+        cmocka_unit_test(move),           cmocka_unit_test(rebinding_for_a_moment),
     };
     return ut_run(streams);
 }
