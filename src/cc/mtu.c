@@ -8,6 +8,9 @@
 #define TRIES   3              /* lost probes of a size: it does not pass */
 #define NEAR    12             /* bytes for which nobody goes on looking */
 #define AGAIN   (600 * PQ_SEC) /* until what did not pass is tried again */
+#define OFTEN   (60 * PQ_SEC)  /* large packets stop arriving so soon again: nothing is tried ... */
+#define HELD    (10 * PQ_SEC)  /* ... for so long, ... */
+#define HELDS   6              /* ... and twice as long each time, so many times */
 #define IN_HOLE 4              /* large packets that were lost, while others have arrived ... */
 #define PER_ONE 20             /* ... and one more for so many of 1000 that are lost anyway ... */
 #define PER_TRY 100            /* ... and one more probe */
@@ -60,6 +63,8 @@ void pq_mtu_path(struct pq_mtu *m, int64_t next)
     m->since = next;
     m->probe = -1;
     m->any = m->full = next - 1;
+    m->calm_at = 0;
+    m->often = 0;
     fall(m);
 }
 
@@ -142,18 +147,29 @@ static void note_fates(struct pq_mtu *m, unsigned came, unsigned gone)
     m->gone /= 2;
 }
 
-static void look_at_hole(struct pq_mtu *m)
+/* Who lets probes pass, and what is as long not, gets no more of them for a while. */
+static void hold(struct pq_mtu *m, pq_ns now)
+{
+    m->often = now < m->calm_at ? m->often + (m->often <= HELDS) : 0;
+    m->again_at = m->often ? now + (HELD << (m->often - 1)) : 0;
+    m->calm_at = pq_ns_max(now, m->again_at) + OFTEN;
+}
+
+static void look_at_hole(struct pq_mtu *m, pq_ns now)
 {
     if (m->lost < enough(m, IN_HOLE, PER_ONE) || m->any <= m->hole)
         return;
     fall(m);
     m->falls++;
+    if (m->patient)
+        hold(m, now);
 }
 
 void pq_mtu_acked(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns now)
 {
     if (n < m->since)
         return;
+    const bool held = m->often && m->again_at && n != m->probe;
     if (n == m->probe)
         m->probe = -1;
     m->any = n > m->any ? n : m->any;
@@ -164,11 +180,11 @@ void pq_mtu_acked(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns now)
         note_fates(m, 0, m->lost);
         m->lost = 0;
     }
-    if (bytes > m->size && bytes <= m->most) {
+    if (bytes > m->size && bytes <= m->most && !held) {
         m->size = bytes;
         learn(m, now);
     }
-    look_at_hole(m);
+    look_at_hole(m, now);
 }
 
 void pq_mtu_lost(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns now)
@@ -190,7 +206,7 @@ void pq_mtu_lost(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns now)
     m->hole = m->lost ? m->hole : n;
     m->hole_len = m->lost && m->hole_len < bytes ? m->hole_len : bytes;
     m->lost++;
-    look_at_hole(m);
+    look_at_hole(m, now);
 }
 
 void pq_mtu_timeout(struct pq_mtu *m)

@@ -29,6 +29,8 @@ struct pq_mtu {
     uint16_t hole_len; /* ... and the shortest of them */
     unsigned came,
         gone;       /* of the last packets, but for that hole: how many have arrived, and not */
+    pq_ns calm_at;  /* until then it is soon that ... */
+    unsigned often; /* ... large packets have stopped arriving again, so many times in a row */
     unsigned falls; /* how often large packets have stopped arriving */
 };
 
