@@ -531,7 +531,7 @@ def test_reload_key() -> None:
         expect("key_before is accepted, too" in said and "restart" not in said, f"it says: {said}")
         echo.check()
         expect_client(lab, keys, 1081, paqet.KEY, True)
-        server.wait_log(r"\(sara\) connected, with transport.kcp.key_before", 2)
+        server.wait_log(r"\(sara\) connected, with transport.(kcp|quic).key_before", 2)
         expect_client(lab, keys, 1082, new, True)
         change(server, f'    key_before: "{paqet.KEY}"\n', "")
         said = reload(lab, "server")
