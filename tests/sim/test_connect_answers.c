@@ -2,7 +2,6 @@
 /* test_connect_answers.c - which SYNs a server answers: neither a stranger's nor a recording
  * [12.9]. */
 #include "tunnel/tunnel_internal.h"
-#include "wire/csum.h"
 #include "world.h"
 
 #define TCP (14 + 20)
@@ -11,18 +10,6 @@ static struct pq_syns *remembered; /* by the server; answers from the start */
 static struct link_packet *kept;   /* the client's first SYN */
 static unsigned lose_syns;         /* so many of them are lost */
 static unsigned wrong_sum;         /* what is played has a wrong checksum */
-
-/* What changes a header makes its checksum right, else nobody takes the segment. */
-static void make_sound(struct link_packet *k)
-{
-    uint8_t *t = k->p + TCP, rest[4] = {0, 6};
-    const size_t n = k->len - TCP;
-    pq_put_be16(rest + 2, (uint16_t)n);
-    pq_put_be16(t + 16, 0);
-    uint64_t sum = pq_csum_add(0, k->p + 14 + 12, 8);
-    const uint16_t c = pq_csum_fold(pq_csum_add(pq_csum_add(sum, rest, 4), t, n));
-    memcpy(t + 16, &c, 2);
-}
 
 static struct world_conf connecting(enum pq_system system)
 {
@@ -83,7 +70,7 @@ static unsigned play(struct world *w, uint32_t address, uint32_t later, uint32_t
         pq_put_be32(k->p + 14 + 12, address);
     pq_put_be32(k->p + TCP + 28, pq_be32(k->p + TCP + 28) + later);
     pq_put_be32(k->p + TCP + 4, pq_be32(k->p + TCP + 4) + more);
-    make_sound(k);
+    world_make_sound(k->p, k->len);
     k->p[TCP + 16] ^= (uint8_t)wrong_sum;
     w->tap = note_answer;
     world_inject(w, SERVER, k->p, k->len, 0);

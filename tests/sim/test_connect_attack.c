@@ -5,7 +5,6 @@
 #include "tunnel/measure.h"
 #include "tunnel/syns.h"
 #include "tunnel/tunnel_internal.h"
-#include "wire/csum.h"
 #include "world.h"
 
 #define IP  14
@@ -53,16 +52,6 @@ static void swap(uint8_t *a, uint8_t *b, size_t n)
     memcpy(b, t, n);
 }
 
-static void put_checksum(uint8_t *p, size_t n)
-{
-    const uint8_t protocol[4] = {0, 6, (uint8_t)((n - TCP) >> 8), (uint8_t)(n - TCP)};
-    memset(p + TCP + 16, 0, 2);
-    uint64_t sum = pq_csum_add(0, p + IP + 12, 8);
-    sum = pq_csum_add(sum, protocol, sizeof protocol);
-    const uint16_t c = pq_csum_fold(pq_csum_add(sum, p + TCP, n - TCP));
-    memcpy(p + TCP + 16, &c, 2);
-}
-
 static void forge_answer(struct world *w, uint32_t isn, uint16_t window, uint16_t mss)
 {
     struct link_packet *k = link_packet_new(kept->p, kept->len);
@@ -74,7 +63,7 @@ static void forge_answer(struct world *w, uint32_t isn, uint16_t window, uint16_
     tcp[13] = PQ_TCP_SYN | PQ_TCP_ACK;
     pq_put_be16(tcp + 14, window);
     pq_put_be16(tcp + 22, mss);
-    put_checksum(k->p, k->len);
+    world_make_sound(k->p, k->len);
     world_inject(w, CLIENT, k->p, k->len, 0);
     link_packet_free(k);
 }
@@ -172,7 +161,7 @@ static bool acknowledge(struct world *w, unsigned from, struct link_packet *k)
     pq_put_be32(a->p + TCP + 4, pq_be32(tcp + 8));
     pq_put_be32(a->p + TCP + 8, pq_be32(tcp + 4) + 1);
     a->p[TCP + 13] = PQ_TCP_ACK;
-    put_checksum(a->p, a->len);
+    world_make_sound(a->p, a->len);
     world_inject(w, SERVER, a->p, a->len, 0);
     link_packet_free(a);
     return true;
@@ -428,7 +417,7 @@ static bool change_one(struct world *w, unsigned from, struct link_packet *k)
     const struct pq_flow *f = from == SERVER ? &w->ses->flow : &server_of(w, w->ses)->flow;
     const uint32_t len = (uint32_t)(k->len - TCP) - PQ_TCP_LEN;
     pq_put_be32(k->p + TCP + 4, f->st.ack + f->conn.window - len);
-    put_checksum(k->p, k->len);
+    world_make_sound(k->p, k->len);
     return true;
 }
 

@@ -4,7 +4,6 @@
  * grows with them [12.2] [12.7] [12.9]. */
 #include "tunnel/syns.h"
 #include "tunnel/tunnel_internal.h"
-#include "wire/csum.h"
 #include "world.h"
 
 #define PORTS 101
@@ -32,16 +31,6 @@ static bool keep(struct world *w, unsigned from, struct link_packet *k)
     return !held;
 }
 
-static void put_checksum(uint8_t *p, size_t n)
-{
-    const uint8_t protocol[4] = {0, 6, (uint8_t)((n - TCP) >> 8), (uint8_t)(n - TCP)};
-    memset(p + TCP + 16, 0, 2);
-    uint64_t sum = pq_csum_add(0, p + IP + 12, 8);
-    sum = pq_csum_add(sum, protocol, sizeof protocol);
-    const uint16_t c = pq_csum_fold(pq_csum_add(sum, p + TCP, n - TCP));
-    memcpy(p + TCP + 16, &c, 2);
-}
-
 /* What was kept comes to each port of the server: from one address, or each from another. */
 static void to_all_ports(struct world *w, bool others)
 {
@@ -50,7 +39,7 @@ static void to_all_ports(struct world *w, bool others)
         pq_put_be16(k->p + TCP + 2, (uint16_t)(SERVER_PORT + i));
         if (others)
             pq_put_be32(k->p + IP + 12, 0xcb007100U + i);
-        put_checksum(k->p, k->len);
+        world_make_sound(k->p, k->len);
         world_inject(w, SERVER, k->p, k->len, 0);
         link_packet_free(k);
         world_run(w, w->now + PQ_MS, NULL);

@@ -128,4 +128,8 @@ void world_inject(struct world *w, unsigned side, const uint8_t *p, size_t n, ui
 
 size_t world_chunk_bytes(const struct end *e); /* in use */
 uint64_t world_drops(const struct end *e);     /* all reasons together */
+
+/* Makes the TCP checksum of an IPv4 frame of n bytes, whose header was changed, right again: else
+ * nobody takes the segment. */
+void world_make_sound(uint8_t *frame, size_t n);
 #endif
