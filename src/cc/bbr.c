@@ -13,32 +13,31 @@
  * have, less to drain what that queued, for some rounds if need be.  Every ten seconds in which
  * min_rtt was not seen again, half of the path is left empty for a round trip.
  *
- * Where the RTT becomes longer from one round to the next, two rounds show whether as much as
- * before comes through: then it is another path, else a queue.
+ * Where the RTT becomes longer from one round to the next, a sixteenth less goes for two rounds:
+ * if that waits as long, and as much as before comes through, it is another path, else a queue.
  *
  * At the start the window doubles in each round until packets begin to wait or the rate no longer
  * grows; then the queue is drained. */
 #include "cc/cc.h"
 
-#define MIN_CWND     16
-#define FIRST_CWND   64
-#define FIRST_LIMIT  128           /* of the start while nothing is known of the rate */
-#define START_PACE   3             /* times the rate so far */
-#define SLACK        (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
-#define RTT_WINDOW   (10 * PQ_SEC)
-#define RATE_WINDOW  PQ_SEC /* of one of the rounds, while there is too little to send */
-#define STEP_WINDOW  (300 * PQ_MS)
-#define STEP_ROUNDS  2
-#define STEP_PART    16  /* of the rate that is not sent in them, to see whether a queue shrinks */
-#define PROBE_FULL   9   /* of 8: the gain that probes a path which is known to be full */
-#define MORE_CARRIED 128 /* of that part more in a round in which nothing waits */
-#define PACED_RTT    (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
-#define LATE_MIN     PQ_MS
-#define LATE_MAX     (8 * PQ_MS)
-#define LATE_ALWAYS                                                                                \
-    (100 * PQ_MS)                 /* ... and where it is late each time: twice the average of ...  \
-                                   */
-#define LATE_TIMES    4           /* ... so many */
+#define MIN_CWND      16
+#define FIRST_CWND    64
+#define FIRST_LIMIT   128           /* of the start while nothing is known of the rate */
+#define START_PACE    3             /* times the rate so far */
+#define SLACK         (500 * PQ_US) /* two machines' turns: neither runs the moment a packet comes */
+#define RTT_WINDOW    (10 * PQ_SEC)
+#define RATE_WINDOW   PQ_SEC /* of one of the rounds, while there is too little to send */
+#define STEP_WINDOW   (300 * PQ_MS)
+#define STEP_ROUNDS   2
+#define STEP_PART     16  /* of the rate that is not sent in them, to see whether a queue shrinks */
+#define PROBE_FULL    9   /* of 8: the gain that probes a path which is known to be full */
+#define MORE_CARRIED  128 /* of that part more in a round in which nothing waits */
+#define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
+#define LATE_MIN      PQ_MS
+#define LATE_MAX      (8 * PQ_MS)
+/* ... and where it is late each time, twice the average of about four times, each no more than: */
+#define LATE_ALWAYS   (100 * PQ_MS)
+#define LATE_TIMES    4
 #define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
 #define LOSS_MAX      512         /* of 1024 */
 #define QUEUE_SAMPLES 8           /* all of which have waited: there is a queue ... */
