@@ -44,23 +44,51 @@ get_compiler() {
     chmod +x "$zig/ziglang/zig"
 }
 
-# apt-get with lists of its own: the same archives as the system's, but their sources.
-apt_sources() {
-    local apt=$out/apt file
+# apt-get with lists of its own: the same archives as the system's, but their sources; in the folder
+# apt-newer Debian 13's in place of Debian 12's.
+apt_sources() { # FOLDER ARGUMENT...
+    local apt=$out/$1 rename= file
+    [ "$1" = apt ] || rename='s/\bbookworm\b/trixie/g'
+    shift
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts"
     for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-        [ ! -e "$file" ] || sed -n 's/^deb\(-src\)\? /deb-src /p' "$file" >"$apt/parts/$(basename "$file" .list).list"
+        [ ! -e "$file" ] || sed -n "$rename; s/^deb\(-src\)\? /deb-src /p" "$file" >"$apt/parts/$(basename "$file" .list).list"
     done
     for file in /etc/apt/sources.list.d/*.sources; do
-        [ ! -e "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" >"$apt/parts/$(basename "$file")"
+        [ ! -e "$file" ] || sed "$rename; s/^Types:.*/Types: deb-src/" "$file" >"$apt/parts/$(basename "$file")"
     done
     apt-get -q -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$apt/parts" \
         -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Acquire::Retries=3 \
         -o APT::Sandbox::User= "$@"
 }
 
+# Prints the lists by which to take the packages of NEWER.
+find_lists() {
+    grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || { echo apt && return; }
+    if [ ! -e "$out/apt-newer/updated" ]; then
+        apt_sources apt-newer update >>"$logs/download.log" 2>&1 || true
+        touch "$out/apt-newer/updated"
+    fi
+    if apt_sources apt-newer source --print-uris "${NEWER[@]}" >>"$logs/download.log" 2>&1; then
+        echo apt-newer
+    else
+        say "Debian 13's ${NEWER[*]} are not to be had here: Debian 12's, which are slower" >&2
+        echo apt
+    fi
+}
+
+# Downloads a tarball of the package $name, by the lists of $apt, to $folder and unpacks it.
+get_tarball() { # KIND ENDING TAR_OPTION...: as apt-get calls it, as its name ends; prints its name
+    local file
+    (cd "$folder" && quietly download apt_sources "$apt" source --download-only "--$1-only" "$name")
+    file=$(find "$folder" -name "*.$2.tar.*" ! -name '*.asc')
+    shift 2
+    quietly download tar xf "$file" -C "$out/sources/$name" "$@"
+    basename "$file"
+}
+
 get_sources() { # PACKAGE...
-    local name folder
+    local name folder version apt
     for name; do
         [ ! -e "$out/sources/$name/.complete" ] || continue
         command -v apt-get >/dev/null ||
@@ -68,23 +96,23 @@ get_sources() { # PACKAGE...
                 "will do), or unpack them as $out/sources/$name and make an empty file .complete there"
         if [ ! -e "$out/apt/updated" ]; then
             say "lists of Debian's source packages"
-            quietly download apt_sources update
+            quietly download apt_sources apt update
             touch "$out/apt/updated"
         fi
+        apt=apt
+        [[ " ${NEWER[*]} " != *" $name "* ]] || apt=$(find_lists)
         say "source of $name"
         folder=$out/downloads/$name
         rm -rf "$folder" "$out/sources/$name"
-        mkdir -p "$folder" "$out/sources"
-        if [[ " ${UPSTREAM[*]} " == *" $name "* ]]; then
-            (cd "$folder" && quietly download apt_sources source --download-only --tar-only "$name")
-            mkdir -p "$out/sources/$name"
-            quietly download tar xf "$folder"/*.orig.tar.* -C "$out/sources/$name" --strip-components=1
-            basename "$folder"/*.orig.tar.* >"$out/sources/$name/.complete"
-        else
-            (cd "$folder" && quietly download apt_sources source --download-only "$name")
-            quietly download dpkg-source --no-check -x "$folder"/*.dsc "$out/sources/$name"
-            basename "$folder"/*.dsc .dsc >"$out/sources/$name/.complete"
+        mkdir -p "$folder" "$out/sources/$name"
+        # The tarballs, which the signed lists have the hashes of, are enough: some mirrors have not all of the rest.
+        version=$(get_tarball tar orig --strip-components=1)
+        if [[ " ${UPSTREAM[*]} " != *" $name "* ]]; then
+            version=$(get_tarball diff debian)
+            version=${version%.debian.tar.*}
+            quietly download dpkg-source --before-build "$out/sources/$name" # applies Debian's patches
         fi
+        echo "$version" >"$out/sources/$name/.complete"
     done
 }
 
