@@ -156,7 +156,8 @@ static void one_download(void **state)
     (void)state;
     static const size_t which[] = {0, 1, 5, 7, 8};
     for (size_t i = 0; i < COUNT_OF(which); i++)
-        check(&rows[which[i]], 1);
+        if (!ut_slow() || which[i] != 1) /* a tenth of 1 Mbit/s is too little for a kernel's ACKs */
+            check(&rows[which[i]], 1);
 }
 
 /* What is sent late goes all the same, so that a thread that is not run in time (a full machine, a
