@@ -382,6 +382,7 @@ void pq_quic_tick(struct pq_quic *q, pq_ns now)
     q->ping = q->ping || pq_mtu_ask(&q->cc.mtu, now);
     if (q->gone || q->close_owed || ngtcp2_conn_get_expiry(q->conn) > now)
         return;
+    q->caught_up = false;
     pq_quic_enter(q, now);
     const int r = ngtcp2_conn_handle_expiry(q->conn, now);
     pq_quic_leave(q);

@@ -339,6 +339,7 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const ui
     const ngtcp2_path path = pq_quic_ngtcp2_path(raw);
     const ngtcp2_pkt_info info = {0};
     const pq_ns heard = q->heard;
+    const uint64_t lost = q->cc.lost;
     q->heard = 0;
     q->from = raw;
     pq_quic_look_at_path(q); /* where it was before, if nobody has answered */
@@ -346,6 +347,7 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const ui
     pq_quic_enter(q, now);
     int r = ngtcp2_conn_read_pkt(q->conn, &path, &info, p, n, now);
     pq_quic_leave(q);
+    q->caught_up = q->caught_up && q->cc.lost == lost;
     const bool good = q->heard != 0;
     q->heard = good ? now : heard;
     r = r ? r : q->broken ? NGTCP2_ERR_NOMEM : 0;

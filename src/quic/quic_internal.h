@@ -218,6 +218,7 @@ struct pq_quic {
     size_t queue_max;
     struct pq_chunkq dgrams;
     bool dgram_turn;
+    bool caught_up; /* new bytes have gone since anything was lost: what was goes before them */
 
     struct quic_window window;
     uint64_t came, granted; /* bytes in order, of all streams; that the peer may send in all */

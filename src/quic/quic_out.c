@@ -143,6 +143,7 @@ static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_
     if (taken >= 0) {
         st->fin_sent = st->fin_sent || (fin && (size_t)taken == bytes);
         pq_quic_was_sent(st, (size_t)taken);
+        q->caught_up = true;
         had_turn(st);
         pq_quic_keep_apart(st);
     }
@@ -228,17 +229,24 @@ static uint16_t probe_size(struct pq_quic *q)
     return sealed(q) || !pq_quic_is_proven(q) ? 0 : pq_mtu_probe(&q->cc.mtu, q->now);
 }
 
-/* Towards others a probe carries what goes anyway, if there is so much. */
+static ngtcp2_ssize put_probe(struct pq_quic *q, struct packet *k, size_t size)
+{
+    const size_t cap = k->cap;
+    k->cap = size;
+    const ngtcp2_ssize n = q->plain ? fill(q, k) : put_padding(q, k);
+    k->cap = cap;
+    return n;
+}
+
+/* Towards others a probe carries what goes anyway, if there is so much.  What was lost before must
+ * not go with one, and ngtcp2 puts it into whatever packet is next: a probe waits until none of it
+ * is left. */
 static ngtcp2_ssize fill_or_probe(struct pq_quic *q, struct packet *k)
 {
-    const uint16_t size = probe_size(q), cap = pq_mtu_cap(&q->cc.mtu);
-    ngtcp2_ssize n = 0;
-    k->cap = size ? size : cap;
-    if (size && !q->plain) {
-        n = put_padding(q, k);
-        k->cap = cap;
-    }
-    return n ? n : fill(q, k);
+    const uint16_t size = probe_size(q);
+    ngtcp2_ssize n = size && q->caught_up ? put_probe(q, k, size) : 0;
+    n = n ? n : fill(q, k);
+    return n || !size || q->caught_up ? n : put_probe(q, k, size);
 }
 
 /* ---- what goes out */
