@@ -7,6 +7,7 @@
 
 #define HANDSHAKE_TIMEOUT (10 * PQ_SEC)
 #define FIRST_RTT         (100 * PQ_MS) /* until one is known: an Initial is sent again after three */
+#define GRAIN             PQ_MS         /* of ngtcp2's timers */
 #define IDS               4             /* that each side has of the other's [7.3], ... */
 #define IDS_MORE          8 /* ... with the key: a client moves again and again [13.4] */
 
@@ -391,13 +392,21 @@ void pq_quic_tick(struct pq_quic *q, pq_ns now)
         pq_quic_fail(q, r);
 }
 
+/* ngtcp2's next timer; over a short path by a coarse clock (RFC 9002 6.1.2): else it would have a
+ * packet that came alone acknowledged after some microseconds. */
+static pq_ns next_timer(const struct pq_quic *q)
+{
+    const pq_ns at = ngtcp2_conn_get_expiry(q->conn);
+    return q->driven && quic_cc_is_near(&q->cc) ? quic_cc_grain(at) : at;
+}
+
 pq_ns pq_quic_deadline(const struct pq_quic *q)
 {
     if (q->gone)
         return PQ_NEVER;
     if (q->close_owed)
         return q->now;
-    pq_ns at = ngtcp2_conn_get_expiry(q->conn);
+    pq_ns at = next_timer(q);
     if (at <= q->now) /* it wants to send, and waits for our window */
         at = q->now + PQ_MS / 4;
     const bool waiting = !pq_list_empty(&q->fresh) || !pq_list_empty(&q->turn) || q->dgrams.n;

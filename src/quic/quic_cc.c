@@ -28,7 +28,10 @@
 #define SPREAD_LEAST  1500
 #define SPREAD_MORE   800
 #define WINDOW_LEAST  16
-#define TAG           16 /* bytes behind the frames, of each cipher */
+#define GRAIN         PQ_MS       /* of timers where the path is short: ... */
+#define NEAR          (8 * GRAIN) /* ... acknowledgements wait for an eighth of the RTT */
+#define OWED_MOST     4           /* packets that wait for an acknowledgement */
+#define TAG           16          /* bytes behind the frames, of each cipher */
 #define FRAME_PADDING 0x00
 #define FRAME_PING    0x01
 #define FRAME_ACK     0x02
@@ -137,6 +140,7 @@ void quic_cc_sent(struct quic_cc *c, struct pq_view head, struct pq_view frames,
     const int64_t pn = whole_number(c, head);
     c->number_len = (head.p[0] & 3) + 1U;
     const bool eliciting = is_eliciting(frames);
+    c->owed = 0;
     if (!c->flight && !c->limbo) /* nothing before it matters any more */
         c->first = c->next = eliciting ? pn : pn + 1;
     if (!eliciting && !c->flight)
@@ -266,7 +270,10 @@ void quic_cc_received(struct quic_cc *c, struct pq_view frames, pq_ns now)
     skip(&r, FRAME_PING);
     if (at_ack(&r)) /* it is the first in packets of ngtcp2 and of quic-go */
         take_ack(c, &r, now);
-    c->ack_due = c->ack_due || is_eliciting(frames);
+    if (!is_eliciting(frames))
+        return;
+    c->ack_due = true;
+    c->owed_since = c->owed++ ? c->owed_since : now;
 }
 
 void quic_cc_timer(struct quic_cc *c, pq_ns now)
@@ -397,6 +404,22 @@ void quic_cc_stopped(struct quic_cc *c, pq_ns now)
         return;
     c->app_limited = true;
     c->limited_until = c->delivered + c->flight + 1;
+}
+
+bool quic_cc_is_near(const struct quic_cc *c)
+{
+    return c->srtt && c->srtt < NEAR;
+}
+
+pq_ns quic_cc_grain(pq_ns at)
+{
+    return at == PQ_NEVER ? at : (at + GRAIN - 1) / GRAIN * GRAIN;
+}
+
+bool quic_cc_ack_waits(const struct quic_cc *c, pq_ns now)
+{
+    return quic_cc_is_near(c) && !c->probes && c->owed && c->owed < OWED_MOST &&
+           now < quic_cc_grain(c->owed_since);
 }
 
 pq_ns quic_cc_waits_since(const struct quic_cc *c)

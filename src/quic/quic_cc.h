@@ -35,6 +35,8 @@ struct quic_cc {
     unsigned number_len; /* bytes of the last packet's number */
     unsigned probes;     /* packets that may go whatever the window says */
     bool ack_due;        /* something has come that asks for an acknowledgement */
+    unsigned owed;       /* so many packets have, since the last one that was made, ... */
+    pq_ns owed_since;    /* ... the first of them then */
     uint64_t sent, acked, lost;
     struct pq_mtu mtu; /* is told of each packet's fate */
 
@@ -71,6 +73,15 @@ void quic_cc_report(struct quic_cc *c, pq_ns now);
 bool quic_cc_may_send(const struct quic_cc *c, pq_ns now);
 pq_ns quic_cc_next(const struct quic_cc *c);
 void quic_cc_stopped(struct quic_cc *c, pq_ns now);
+
+/* Whether the path is so short that its timers are finer than they need be; then the moment for one
+ * that is due at `at`. */
+bool quic_cc_is_near(const struct quic_cc *c);
+pq_ns quic_cc_grain(pq_ns at);
+
+/* If nothing but an acknowledgement is to go: whether it may wait for an answer to what has come,
+ * which takes it along; that is so for a moment, over a short path. */
+bool quic_cc_ack_waits(const struct quic_cc *c, pq_ns now);
 
 /* Since when the oldest packet waits for its acknowledgement; 0 = none does. */
 pq_ns quic_cc_waits_since(const struct quic_cc *c);

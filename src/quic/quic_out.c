@@ -310,10 +310,19 @@ static bool writes_early(const struct pq_quic *q)
                              : !q->driven || quic_cc_may_send(&q->cc, q->now);
 }
 
+/* What was lost does not wait, nor what else is to go. */
+static bool waits_for_answer(const struct pq_quic *q)
+{
+    return q->driven && q->ready && q->caught_up && !q->ping && !q->dgrams.n &&
+           pq_list_empty(&q->fresh) && pq_list_empty(&q->turn) && quic_cc_ack_waits(&q->cc, q->now);
+}
+
 static ngtcp2_ssize write_packet(struct pq_quic *q, struct packet *k)
 {
     if (q->close_owed)
         return write_close(q, k);
+    if (waits_for_answer(q))
+        return 0;
     const bool open = !q->driven || !q->ready || q->ping || quic_cc_may_send(&q->cc, q->now);
     if (open && q->ready)
         return fill_or_probe(q, k);

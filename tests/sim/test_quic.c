@@ -372,6 +372,41 @@ static void keys_and_ids(void **state)
     qw_free(w);
 }
 
+/* ---- little is sent */
+
+/* Over a short path questions follow each other closely, each of 100 bytes and answered a little
+ * later: what acknowledges a packet goes with the next one that the same side sends.  But a lone
+ * one is acknowledged soon, too. */
+static void questions(void **state)
+{
+    (void)state;
+    struct qw_conf c = qw_conf();
+    for (int i = 0; i < 2; i++)
+        c.link[i].delay = 50 * PQ_US;
+    struct qw *w = qw_new(&c);
+    struct qw_side *a = &w->side[CLIENT], *b = &w->side[SERVER];
+    qw_up(w);
+    struct qw_stream *s = qw_hold(a, 100);
+    qw_run(w, w->now + PQ_SEC, NULL);
+    const uint64_t before[2] = {a->packets_out, b->packets_out};
+    for (int i = 0; i < 1000; i++) {
+        s->to_send += 100;
+        qw_run(w, w->now + 150 * PQ_US, NULL);
+        b->s[0].to_send += 100;
+        qw_run(w, w->now + 150 * PQ_US, NULL);
+    }
+    const uint64_t up = a->packets_out - before[0], down = b->packets_out - before[1];
+    printf("1000 questions and answers: %llu packets up, %llu down\n", (unsigned long long)up,
+           (unsigned long long)down);
+    assert_int_equal(b->s[0].rx, s->to_send);
+    assert_int_equal(s->rx, b->s[0].to_send);
+    assert_true(up <= 1300 && down <= 1300);
+    s->to_send += 100;
+    qw_run(w, w->now + 3 * PQ_MS / 2, NULL);
+    assert_int_equal(s->acked, s->to_send);
+    qw_free(w);
+}
+
 /* ---- idle */
 
 static void idle(void **state)
@@ -396,19 +431,13 @@ static void idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates),
-        cmocka_unit_test(cubic),
-        cmocka_unit_test(paths),
-        cmocka_unit_test(slow_receiver),
-        cmocka_unit_test(short_and_lossy),
-        cmocka_unit_test(echoes),
-        cmocka_unit_test(some_unread),
-        cmocka_unit_test(many_unread),
-        cmocka_unit_test(blackouts),
-        cmocka_unit_test(reordered_and_doubled),
-        cmocka_unit_test(holes),
-        cmocka_unit_test(keys_and_ids),
-        cmocka_unit_test(idle),
+        cmocka_unit_test(rates),           cmocka_unit_test(cubic),
+        cmocka_unit_test(paths),           cmocka_unit_test(slow_receiver),
+        cmocka_unit_test(short_and_lossy), cmocka_unit_test(echoes),
+        cmocka_unit_test(some_unread),     cmocka_unit_test(many_unread),
+        cmocka_unit_test(blackouts),       cmocka_unit_test(reordered_and_doubled),
+        cmocka_unit_test(holes),           cmocka_unit_test(keys_and_ids),
+        cmocka_unit_test(questions),       cmocka_unit_test(idle),
     };
     return ut_run(tests);
 }
