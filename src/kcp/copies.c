@@ -15,10 +15,12 @@
 #define AFTER_HIGH  1   /* ... or after the first, where so much is lost: ... */
 #define LOSS_HIGH   900 /* ... of 1000 */
 #define LOSS_MIN    5   /* per thousand: below, a copy is not worth its bytes */
-#define LOSS_MUCH   40  /* from here on there are two copies */
+#define LOSS_MUCH   40  /* from here on there are two copies ... */
+#define LOSS_MOST   80  /* ... and three, ... */
+#define LOSS_WORST  250 /* ... and four */
 #define BACKOFF_MAX 2   /* time-outs in a row */
 #define LOSS_SPAN   64  /* transmissions between two measurements */
-#define LEAST_SPAN  PQ_SEC
+#define SPAN        PQ_SEC
 #define LATER_PART  16 /* of the RTT */
 #define LATER_MIN   (5 * PQ_MS)
 #define LATER_MAX   (20 * PQ_MS)
@@ -74,21 +76,31 @@ static pq_ns least_rtt(const struct pq_kcp *k)
     return known ? known : pq_ns_min(k->least_rtt, k->least_before);
 }
 
-static void note_rtt(struct pq_kcp *k, pq_ns now)
+static uint32_t worse_loss(const struct pq_kcp *k)
 {
-    if (now >= k->least_at + LEAST_SPAN) {
+    return k->loss > k->loss_in ? k->loss : k->loss_in;
+}
+
+/* Losses that come now and then, as a policer's do, come again. */
+static void note_path(struct pq_kcp *k, pq_ns now)
+{
+    const uint32_t loss = worse_loss(k);
+    if (now >= k->span_at + SPAN) {
         k->least_before = k->least_rtt ? k->least_rtt : k->srtt;
         k->least_rtt = k->srtt;
-        k->least_at = now;
+        k->most_before = k->most_loss;
+        k->most_loss = loss;
+        k->span_at = now;
     }
     k->least_rtt = pq_ns_min(k->least_rtt, k->srtt);
+    k->most_loss = loss > k->most_loss ? loss : k->most_loss;
 }
 
 bool pq_copies_pay(const struct pq_kcp *k)
 {
     const pq_ns least = least_rtt(k);
     const bool queue = k->srtt > least + least / 2 + LATER_MIN;
-    return k->lean && !queue && (k->loss >= LOSS_MIN || k->loss_in >= LOSS_MIN);
+    return k->lean && !queue && (k->most_loss >= LOSS_MIN || k->most_before >= LOSS_MIN);
 }
 
 /* Whether a copy for a fast answer is worth its bytes, which are paid then. */
@@ -110,7 +122,7 @@ static pq_ns later(const struct pq_kcp *k)
 void pq_copies_sent(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now)
 {
     earn(k, s->len, now);
-    note_rtt(k, now);
+    note_path(k, now);
     const bool small = s->len <= PQ_COPY_SMALL && k->lean;
     if (!k->ours || k->backoff > (small ? BACKOFF_MAX : 0)) /* it may have fallen silent */
         return;
@@ -120,10 +132,16 @@ void pq_copies_sent(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now)
         note(k, s, later(k), now);
 }
 
+/* Of a small segment, so that about one in a thousand needs a round trip more. */
+static unsigned copies(const struct pq_kcp *k)
+{
+    const uint32_t loss = worse_loss(k);
+    return 1u + (loss >= LOSS_MUCH) + (loss >= LOSS_MOST) + (loss >= LOSS_WORST);
+}
+
 void pq_copies_copied(struct pq_kcp *k, const struct pq_kcp_seg *s, pq_ns now)
 {
-    const bool much = k->loss >= LOSS_MUCH || k->loss_in >= LOSS_MUCH;
-    if (much && s->copied == 1 && s->len <= PQ_COPY_SMALL && pays(k, s))
+    if (s->len <= PQ_COPY_SMALL && s->copied < copies(k) && pays(k, s))
         note(k, s, later(k), now);
 }
 

@@ -151,9 +151,11 @@ struct pq_kcp {
     uint32_t out_all, out_lost; /* ... and of those since: whose fate is known, and lost ones */
     uint32_t loss_in;           /* the same of the peer's, by the numbers that are missing */
     uint32_t in_from, in_came;
-    pq_ns least_rtt, least_before, least_at; /* smallest RTT of this span and of the one before */
-    size_t copy_credit;                      /* bytes that may go twice */
-    pq_ns copy_at;                           /* when it was last added to */
+    pq_ns least_rtt, least_before;   /* smallest RTT of this span and of the one before */
+    uint32_t most_loss, most_before; /* the largest of both losses */
+    pq_ns span_at;                   /* when this one began */
+    size_t copy_credit;              /* bytes that may go twice */
+    pq_ns copy_at;                   /* when it was last added to */
 
     /* receiving */
     uint32_t rcv_nxt, rcv_read;
