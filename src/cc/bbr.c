@@ -17,7 +17,8 @@
  * if that waits as long, and as much as before comes through, it is another path, else a queue.
  *
  * At the start the window doubles in each round until packets begin to wait or the rate no longer
- * grows; then the queue is drained. */
+ * grows (for three rounds, or one that loses much more than another did); then the queue is
+ * drained. */
 #include "cc/cc.h"
 
 #define MIN_CWND      16
@@ -38,8 +39,12 @@
 /* ... and where it is late each time, twice the average of about four times, each no more than: */
 #define LATE_ALWAYS   (100 * PQ_MS)
 #define LATE_TIMES    4
-#define LOSS_SAMPLE   50          /* segments that tell of the loss of a round, at least */
-#define LOSS_MAX      512         /* of 1024 */
+#define LOSS_SAMPLE   50  /* segments that tell of the loss of a round, at least */
+#define LOSS_MAX      512 /* of 1024 */
+#define LOSS_UNKNOWN  UINT16_MAX
+#define LOSS_START    256         /* of 1024 more than in another round: the start went too far */
+#define LOSS_FEW      6           /* segments that are lost by chance */
+#define LOSS_MORE     16          /* of 1024, and half of what is lost anyway: more is our doing */
 #define QUEUE_SAMPLES 8           /* all of which have waited: there is a queue ... */
 #define QUEUE_MIN     (4 * PQ_MS) /* ... so long at least */
 #define DRAIN_ROUNDS  4
@@ -95,20 +100,24 @@ static uint32_t extra_of(const struct pq_cc *c)
     return max;
 }
 
-/* Of 1024 segments in the round that ends.  Few segments tell nothing. */
+/* Of 1024 segments in the round that ends, or LOSS_UNKNOWN: few segments tell nothing. */
 static uint16_t round_loss(const struct pq_cc *c)
 {
     uint32_t lost = c->bbr.round_lost, all = c->bbr.round_acked + lost;
-    return (uint16_t)(all < LOSS_SAMPLE ? 0 : (uint64_t)lost * 1024 / all);
+    return (uint16_t)(all < LOSS_SAMPLE ? LOSS_UNKNOWN : (uint64_t)lost * 1024 / all);
 }
 
 /* What the path loses whatever is sent: the least of ten rounds, one of which sends less than it
- * carries.  What a full queue or a policer drops is not in it. */
+ * carries; 0 as long as not all of them are known.  What a full queue or a policer drops is not in
+ * it. */
 static uint32_t path_loss(const struct pq_cc *c)
 {
     uint32_t min = LOSS_MAX;
-    for (int i = 0; i < PQ_CC_ROUNDS; i++)
+    for (int i = 0; i < PQ_CC_ROUNDS; i++) {
+        if (c->bbr.loss[i] == LOSS_UNKNOWN)
+            return 0;
         min = c->bbr.loss[i] < min ? c->bbr.loss[i] : min;
+    }
     return min;
 }
 
@@ -116,6 +125,28 @@ static uint32_t path_loss(const struct pq_cc *c)
 static uint64_t send_rate(const struct pq_cc *c)
 {
     return rate_of(c) * 1024 / (1024 - path_loss(c));
+}
+
+/* A policer drops what is too much at once, and nothing waits. */
+static bool drops(const struct pq_cc *c)
+{
+    const uint32_t lost = round_loss(c), always = path_loss(c);
+    for (int i = 0; i < PQ_CC_ROUNDS; i++)
+        if (c->bbr.loss[i] == LOSS_UNKNOWN)
+            return false;
+    const uint32_t few = LOSS_FEW * 1024 / (c->bbr.round_acked + c->bbr.round_lost + 1);
+    return c->bbr.filled && lost != LOSS_UNKNOWN && lost > always + always / 2 + LOSS_MORE + few;
+}
+
+/* The same at the start, of which each round tells what the path loses anyway. */
+static bool start_drops(struct pq_cc *c)
+{
+    const uint16_t lost = round_loss(c);
+    if (c->bbr.filled || lost == LOSS_UNKNOWN)
+        return false;
+    if (lost < c->bbr.start_loss)
+        c->bbr.start_loss = lost;
+    return lost > c->bbr.start_loss + LOSS_START;
 }
 
 /* The time of two: on slow paths they wait for each other. */
@@ -189,22 +220,29 @@ static bool is_other_path(const struct pq_cc *c, bool app_limited)
            now >= c->bbr.step_full - c->bbr.step_full / 8;
 }
 
-/* While each packet waits the path is never empty: then it carries what arrives in that time, no
- * matter how late single acknowledgements are.  While none waits it may carry more.  Where less is
- * in flight than the path holds nothing waits there: this machine was late. */
+/* While each packet waits, or more is lost than the path loses anyway, it is never empty: then it
+ * carries what arrives in that time, no matter how late single acknowledgements are.  While none
+ * waits it may carry more; where it dropped, only if it did not drop what probed.  Where less is in
+ * flight than the path holds nothing waits there: this machine was late. */
 static void note_carried(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
     const uint64_t rate = rate_of(c), least = rate - rate / 8;
     const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, spent = now - c->bbr.busy_at;
     const bool waited = last != PQ_NEVER && last > min + two_segments(c, rate) + min / 32 &&
-                        s->in_flight >= in(rate, min) && !s->app_limited && !has_stepped(c);
-    const bool begins = !waited || spent >= PQ_CC_ROUNDS * min;
+                        s->in_flight >= in(rate, min);
+    const bool full = (waited || drops(c)) && !s->app_limited && !has_stepped(c);
+    c->bbr.policed = c->bbr.policed && !waited;
+    const bool begins = !full || spent >= PQ_CC_ROUNDS * min;
     if (has_stepped(c))
         c->bbr.carried = 0;
-    else if (!waited)
+    else if (!full && !c->bbr.policed)
         c->bbr.carried += c->bbr.carried / MORE_CARRIED;
-    else if (!begins && spent >= 2 * min)
+    else if (!full && c->bbr.round == c->bbr.probe_round + 1) /* what probed has arrived */
+        c->bbr.carried += c->bbr.carried / 8;
+    else if (!begins && spent >= 2 * min) {
         c->bbr.carried = (uint64_t)(s->delivered - c->bbr.busy_from) * PQ_SEC / spent;
+        c->bbr.policed = !waited;
+    }
     if (c->bbr.carried && c->bbr.carried < least)
         c->bbr.carried = least;
     if (begins) {
@@ -239,13 +277,15 @@ static void new_round(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
     }
     c->bbr.extra[slot] = 0;
     c->bbr.loss[slot] = round_loss(c);
+    const bool overshoots = start_drops(c);
+    c->bbr.feels = c->bbr.feels || drops(c);
     c->bbr.round_acked = c->bbr.round_lost = 0;
     if (c->bbr.filled || s->app_limited)
         return;
     if (rate >= c->bbr.full_rate + c->bbr.full_rate / 4) {
         c->bbr.full_rate = rate;
         c->bbr.full_rounds = 0;
-    } else if (++c->bbr.full_rounds >= 3 || has_queue(c)) {
+    } else if (++c->bbr.full_rounds >= 3 || has_queue(c) || overshoots) {
         c->bbr.filled = true;
         c->bbr.phase = PHASE_START;
     }
@@ -327,6 +367,7 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
         c->bbr.phase = PHASE_DRAIN; /* once a cycle: others may keep the queue */
     if (c->bbr.phase == PHASE_PROBE) {
         c->bbr.full_rate = rate;
+        c->bbr.probe_round = c->bbr.round;
         c->bbr.felt = c->bbr.feels;
         c->bbr.feels = false;
     }
@@ -449,5 +490,8 @@ void pq_cc_new_path(struct pq_cc *c, uint32_t delivered)
 void pq_cc_init_bbr(struct pq_cc *c)
 {
     *c = (struct pq_cc){.ops = &bbr_ops, .cwnd = FIRST_CWND};
+    c->bbr.start_loss = LOSS_MAX;
+    for (int i = 0; i < PQ_CC_ROUNDS; i++)
+        c->bbr.loss[i] = LOSS_UNKNOWN;
     c->bbr.recent_rtt = c->bbr.before_rtt = c->bbr.round_rtt = c->bbr.last_rtt = PQ_NEVER;
 }

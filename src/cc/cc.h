@@ -45,13 +45,15 @@ struct pq_cc {
             /* largest surplus of acknowledgements that came at once */
             uint32_t extra[PQ_CC_ROUNDS];
             uint16_t loss[PQ_CC_ROUNDS];      /* of 1024 segments */
+            uint16_t start_loss;              /* the least of the start */
             uint32_t round_acked, round_lost; /* segments of the round so far */
             uint32_t round, round_end;
-            uint32_t rate_round; /* those in which there was enough to send ... */
-            pq_ns rate_at;       /* ... and when the last of them began */
-            bool felt, feels;    /* whether the last probe has made packets wait, and this one */
-            uint8_t phase;       /* which gain is in force */
-            uint8_t drained;     /* rounds of draining so far */
+            uint32_t rate_round;  /* those in which there was enough to send ... */
+            pq_ns rate_at;        /* ... and when the last of them began */
+            bool felt, feels;     /* whether the last probe has made packets wait, and this one */
+            uint8_t phase;        /* which gain is in force */
+            uint32_t probe_round; /* in which more was sent, the last time */
+            uint8_t drained;      /* rounds of draining so far */
             pq_ns min_rtt, min_rtt_at;    /* and when it was last seen */
             pq_ns recent_rtt, before_rtt; /* smallest of the last samples, and of those before */
             uint32_t recent;              /* how many the last ones are */
@@ -59,6 +61,7 @@ struct pq_cc {
             pq_ns busy_at;                /* since then each packet has waited ... */
             uint32_t busy_from;           /* ... and so many had arrived before */
             uint64_t carried;    /* what the path carried then, segments a second; 0 = not known */
+            bool policed;        /* more than that did not wait, but was dropped */
             pq_ns step_rtt;      /* what the RTT has become from one round to the next ... */
             uint32_t step_round; /* ... then, ... */
             uint64_t step_full;  /* ... and the rate before */

@@ -48,7 +48,7 @@ static pq_ns through_queue(struct link *l, size_t n, pq_ns now)
     if ((start - now) * l->conf.rate / PQ_SEC + n > l->conf.queue)
         return PQ_NEVER;
     l->free_at = start + n * PQ_SEC / l->conf.rate;
-    return l->free_at;
+    return l->conf.policed ? now : l->free_at;
 }
 
 static void put(struct link *l, const uint8_t *p, size_t n, pq_ns at)

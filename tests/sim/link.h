@@ -14,6 +14,7 @@ struct link_conf {
     pq_ns reorder_by;                     /* extra delay of a reordered packet */
     uint64_t rate;                        /* bytes a second; 0 = no limit */
     uint64_t queue;                       /* bytes that wait for the rate; more are dropped */
+    bool policed;                         /* nothing waits: more than that at once is dropped */
     bool loss_first;                      /* loses in front of the queue, not behind it */
     uint64_t mtu;                         /* bytes of a frame; longer ones vanish; 0 = no limit */
     bool cut;                             /* nothing arrives any more */

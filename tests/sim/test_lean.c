@@ -24,6 +24,7 @@ struct row {
     unsigned back; /* per mille of the bytes, at most, that go the other way; 0 = not looked at */
     bool connect;  /* with handshakes, and acknowledgements without data [12.9] */
     pq_ns late;    /* world.h */
+    bool policed;  /* the way down has no queue, but so much may come at once */
 };
 
 static struct pq_syns *syns; /* of a server that has answered none before */
@@ -46,6 +47,7 @@ static struct world *make(const struct row *r, uint64_t seed)
         c.hub[i].memory = (size_t)512 << 20;
         c.hub[i].fec_auto = true;
     }
+    c.link[SERVER].policed = r->policed;
     c.hub[CLIENT].look = r->connect ? PQ_LOOK_CONNECT : PQ_LOOK_PLAUSIBLE;
     c.hub[SERVER].look = PQ_LOOK_PLAUSIBLE;
     c.hub[CLIENT].rmem = c.hub[SERVER].rmem = 6U << 20;
@@ -129,7 +131,9 @@ static const struct row rows[] = {
     {"200, 40 %", 200, 200, 100, 400, 100, 0, 85, 95, 140, 2500, 50, false, 0},
     {"100, RTT 80-180", 100, 100, 80, 10, 100, 100, 85, 88, 110, 300, 50, false, 0},
     {"10, RTT 120, 3 %", 10, 10, 120, 30, 100, 0, 8.7, 8.7, 135, 300, 0, false, 0},
-    {"20 policed", 20, 200, 100, 0, 26, 0, 17.9, 17.9, 110, 200, 0, false, 0},
+    {"20, 26 ms", 20, 200, 100, 0, 26, 0, 17.9, 17.9, 110, 200, 0, false, 0},
+    {"20 policed", 20, 200, 100, 0, 26, 0, 17.7, 17.7, 110, 200, 0, false, 0, true},
+    {"the same, late", 20, 200, 100, 0, 26, 0, 17.7, 17.7, 110, 200, 0, false, PQ_MS, true},
 };
 
 static void check(const struct row *r, unsigned n)

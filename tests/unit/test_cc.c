@@ -21,16 +21,17 @@ struct path {
     pq_ns rtt;     /* of the empty path */
     double rate;   /* packets a second */
     pq_ns queue;   /* the longest wait */
+    bool policed;  /* nothing waits: what that queue had no room for is lost */
     unsigned loss; /* per thousand, in front of the queue */
     pq_ns busy;    /* the queue is empty then */
     pq_ns pace_at, first_sent, delivered_at;
     uint32_t delivered, in_flight;
     uint32_t first, end; /* of the ring */
     struct sent ring[RING];
-    uint64_t arrived; /* since the last look */
-    pq_ns wait;       /* the longest of them */
-    pq_ns waits;      /* of all of them */
-    pq_ns late;       /* so much later are acknowledgements in half of the time */
+    uint64_t went, arrived; /* since the last look */
+    pq_ns wait;             /* the longest of them */
+    pq_ns waits;            /* of all of them */
+    pq_ns late;             /* so much later are acknowledgements in half of the time */
     uint64_t seed;
 };
 
@@ -54,7 +55,9 @@ static void transmit(struct path *p)
     s->lost = ut_below(&p->seed, 1000) < p->loss || wait > p->queue;
     if (!s->lost)
         p->busy = p->now + wait + (pq_ns)(1e9 / p->rate);
-    s->back = p->now + wait + p->rtt + (p->now / (350 * PQ_MS) % 2 ? p->late : 0);
+    s->back =
+        p->now + (p->policed ? 0 : wait) + p->rtt + (p->now / (350 * PQ_MS) % 2 ? p->late : 0);
+    p->went++;
     p->wait = pq_ns_max(p->wait, wait);
     p->waits += wait;
 }
@@ -92,7 +95,7 @@ static void acknowledge(struct path *p)
 static double run(struct path *p, pq_ns time)
 {
     const pq_ns until = p->now + time;
-    p->arrived = 0;
+    p->went = p->arrived = 0;
     p->wait = p->waits = 0;
     while (p->now < until) {
         p->now += STEP;
@@ -136,6 +139,31 @@ static void loss_of_the_path_does_not_slow_it(void **state)
         const double got = run(&path, 5 * PQ_SEC);
         printf("loss %u per thousand: %.0f of %.0f\n", loss, got, path.rate);
         assert_true(got > 0.88 * path.rate);
+    }
+}
+
+/* A policer drops what is too much, and nothing waits: that much is not sent for long.  It is seen
+ * soon when more passes. */
+static void what_is_dropped_is_not_sent(void **state)
+{
+    (void)state;
+    static const double rates[] = {1770, 8850};
+    for (unsigned i = 0; i < 6; i++) {
+        begin(&path, rates[i % 2], 100 * PQ_MS);
+        path.policed = true;
+        path.queue = 26 * PQ_MS;
+        path.loss = 50 * (i / 2);
+        run(&path, 4 * PQ_SEC);
+        const double got = run(&path, 8 * PQ_SEC);
+        const double went = (double)path.went / 8 * (1000 - path.loss) / 1000;
+        path.rate *= 2;
+        run(&path, 8 * PQ_SEC);
+        const double later = run(&path, 4 * PQ_SEC);
+        printf("policed to %.0f, loss %u per thousand: %.0f of %.0f; then %.0f\n", rates[i % 2],
+               path.loss, got, went, later);
+        assert_true(got > 0.97 * path.rate / 2);
+        assert_true(went < 1.07 * path.rate / 2);
+        assert_true(later > 0.9 * path.rate);
     }
 }
 
@@ -255,6 +283,7 @@ int main(void)
         cmocka_unit_test(late),
         cmocka_unit_test(fills_a_path_and_leaves_its_queue_empty),
         cmocka_unit_test(loss_of_the_path_does_not_slow_it),
+        cmocka_unit_test(what_is_dropped_is_not_sent),
         cmocka_unit_test(a_longer_way_is_taken_for_one),
         cmocka_unit_test(late_acknowledgements_leave_no_queue),
         cmocka_unit_test(a_late_machine_is_no_longer_way),
