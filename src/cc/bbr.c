@@ -5,7 +5,8 @@
  *
  *      rate = what arrived / (1 - what the path loses whatever is sent)
  *
- *      RTT of 5 ms or more:  pace = rate * gain,  cwnd = 2 * rate * min_rtt + MIN_CWND
+ *      RTT of 5 ms or more:  pace = rate * gain,  cwnd = 2 * rate * min_rtt + what is late
+ *                                                        + MIN_CWND
  *      less:                 no pace,             cwnd = rate * min_rtt * gain + rate * SLACK
  *                                                        + what arrives at once anyway + MIN_CWND
  *
@@ -36,9 +37,9 @@
 #define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
 #define LATE_MIN      PQ_MS
 #define LATE_MAX      (8 * PQ_MS)
-/* ... and where it is late each time, twice the average of about four times, each no more than: */
+/* ... and where it is late each time, twice the average of so long, each time no more than: */
+#define LATE_WINDOW   (100 * PQ_MS)
 #define LATE_ALWAYS   (100 * PQ_MS)
-#define LATE_TIMES    4
 #define LOSS_SAMPLE   50  /* segments that tell of the loss of a round, at least */
 #define LOSS_MAX      512 /* of 1024 */
 #define LOSS_UNKNOWN  UINT16_MAX
@@ -398,7 +399,7 @@ static void set_cwnd(struct pq_cc *c, uint32_t acked)
     bool paced = c->bbr.min_rtt >= PACED_RTT;
     c->pace = 0;
     if (paced) {
-        want = bdp * 2 + MIN_CWND;
+        want = bdp * 2 + in(rate, 2 * c->bbr.late) + MIN_CWND;
         c->pace = c->bbr.filled ? paced_rate(c, rate, g) + 1
                                 : START_PACE * (rate + FIRST_CWND * PQ_SEC / c->bbr.min_rtt);
     }
@@ -459,10 +460,15 @@ pq_ns pq_cc_min_rtt(const struct pq_cc *c)
     return c->ops == &bbr_ops && c->bbr.filled ? c->bbr.min_rtt : 0;
 }
 
+/* Each counts for as long as it took: between two long waits there may be many that are no longer
+ * than a timer is late. */
 void pq_cc_note_late(struct pq_cc *c, pq_ns late)
 {
-    if (c->ops == &bbr_ops)
-        c->bbr.late += pq_ns_min(late, LATE_ALWAYS) / LATE_TIMES - c->bbr.late / LATE_TIMES;
+    if (c->ops != &bbr_ops)
+        return;
+    const pq_ns took = late + (c->pace ? PQ_SEC / c->pace : PQ_MS), all = took + LATE_WINDOW;
+    late = pq_ns_min(late, LATE_ALWAYS);
+    c->bbr.late = (c->bbr.late * (LATE_WINDOW / PQ_US) + late * (took / PQ_US)) / (all / PQ_US);
 }
 
 /* A busy machine does not run a thread when it should; the path must not be empty for that.  Where

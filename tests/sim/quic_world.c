@@ -369,20 +369,37 @@ static void send_all(struct qw *w, int from)
     }
 }
 
+/* When a machine gets to what is due then. */
+static pq_ns awake(const struct qw_side *e, pq_ns at)
+{
+    const pq_ns in = e->period && at != PQ_NEVER ? at % e->period : e->stopped;
+    return in < e->stopped ? at - in + e->stopped : at;
+}
+
+static void turn(struct qw *w, int i)
+{
+    struct qw_side *e = &w->side[i];
+    if (awake(e, w->now) != w->now)
+        return;
+    deliver(w, i);
+    if (e->q && pq_quic_deadline(e->q) <= w->now)
+        pq_quic_tick(e->q, w->now);
+    send_all(w, i);
+}
+
 static pq_ns step(struct qw *w)
 {
     pq_ns next = PQ_NEVER;
     for (int i = 0; i < 2; i++)
-        deliver(w, i);
-    for (int i = 0; i < 2; i++)
-        if (w->side[i].q && pq_quic_deadline(w->side[i].q) <= w->now)
-            pq_quic_tick(w->side[i].q, w->now);
-    for (int i = 0; i < 2; i++)
-        send_all(w, i);
+        turn(w, i);
     for (int i = 0; i < 2; i++) {
-        next = pq_ns_min(next, link_next(&w->side[i].out));
-        if (w->side[i].q)
-            next = pq_ns_min(next, pq_quic_deadline(w->side[i].q));
+        const struct qw_side *e = &w->side[i];
+        pq_ns at = link_next(&w->side[!i].out);
+        if (e->q)
+            at = pq_ns_min(at, pq_quic_deadline(e->q));
+        if (awake(e, w->now) != w->now) /* there may be something to send */
+            at = w->now;
+        next = pq_ns_min(next, awake(e, at));
     }
     return next;
 }

@@ -40,7 +40,8 @@ struct qw_side {
     struct pq_rng rng;
     struct link out;
     struct pq_addr addr;
-    uint16_t nat_port; /* not 0: what its port is on the way */
+    pq_ns stopped, period; /* the machine gets to nothing in so much of each such time */
+    uint16_t nat_port;     /* not 0: what its port is on the way */
     struct qw_stream s[QW_STREAMS];
     size_t n;
     bool ready, refuse, closed;

@@ -129,6 +129,36 @@ static void short_and_lossy(void **state)
     assert_true(upload(&c, 5, "RTT 3 ms, loss 5 %") >= 100);
 }
 
+/* A server that others keep from running most of the time (a full machine, a cheap VPS): what the
+ * path could have carried meanwhile goes all the same. */
+static void starved_machines(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned stopped, period, rtt; /* ms */
+    } is[] = {{12, 15, 10}, {12, 15, 100}, {45, 50, 10}, {45, 50, 100}};
+    for (size_t i = 0; i < COUNT_OF(is); i++) {
+        struct qw_conf c = wan(0);
+        for (int k = 0; k < 2; k++) {
+            c.link[k].rate = (uint64_t)(30 * MBIT / 8);
+            c.link[k].queue = c.link[k].rate / 5;
+            c.link[k].delay = is[i].rtt * PQ_MS / 2;
+        }
+        struct qw *w = qw_new(&c);
+        qw_up(w);
+        qw_run(w, w->now + PQ_SEC, NULL);
+        w->side[SERVER].stopped = is[i].stopped * PQ_MS;
+        w->side[SERVER].period = is[i].period * PQ_MS;
+        qw_open(&w->side[SERVER], UINT64_C(1) << 40);
+        qw_run(w, w->now + SECONDS * PQ_SEC, NULL);
+        const double rate = mbit(qw_received(&w->side[CLIENT]), SECONDS);
+        printf("stopped %u of %u ms, RTT %u: %.1f Mbit/s\n", is[i].stopped, is[i].period, is[i].rtt,
+               rate);
+        assert_true(rate >= 20);
+        qw_free(w);
+    }
+}
+
 /* ---- beside each other */
 
 static pq_ns asked_at, took[60];
@@ -431,13 +461,21 @@ static void idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates),           cmocka_unit_test(cubic),
-        cmocka_unit_test(paths),           cmocka_unit_test(slow_receiver),
-        cmocka_unit_test(short_and_lossy), cmocka_unit_test(echoes),
-        cmocka_unit_test(some_unread),     cmocka_unit_test(many_unread),
-        cmocka_unit_test(blackouts),       cmocka_unit_test(reordered_and_doubled),
-        cmocka_unit_test(holes),           cmocka_unit_test(keys_and_ids),
-        cmocka_unit_test(questions),       cmocka_unit_test(idle),
+        cmocka_unit_test(rates),
+        cmocka_unit_test(cubic),
+        cmocka_unit_test(paths),
+        cmocka_unit_test(slow_receiver),
+        cmocka_unit_test(short_and_lossy),
+        cmocka_unit_test(starved_machines),
+        cmocka_unit_test(echoes),
+        cmocka_unit_test(some_unread),
+        cmocka_unit_test(many_unread),
+        cmocka_unit_test(blackouts),
+        cmocka_unit_test(reordered_and_doubled),
+        cmocka_unit_test(holes),
+        cmocka_unit_test(keys_and_ids),
+        cmocka_unit_test(questions),
+        cmocka_unit_test(idle),
     };
     return ut_run(tests);
 }

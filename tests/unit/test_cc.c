@@ -251,7 +251,7 @@ static void the_queue_of_others_is_not_the_path(void **state)
 
 static void note(struct pq_cc *c, pq_ns late)
 {
-    for (int i = 0; i < 40; i++)
+    for (int i = 0; i < 2000; i++)
         pq_cc_note_late(c, late);
 }
 
@@ -272,6 +272,10 @@ static void late(void **state)
     assert_in_range(pq_cc_late(&c), 150 * PQ_MS, 200 * PQ_MS);
     note(&c, 0);
     assert_int_equal(pq_cc_late(&c), usual);
+    c.pace = 2700; /* a thread that runs for 3 of 15 ms: then its timers are late as any are */
+    for (int i = 0; i < 200; i++)
+        pq_cc_note_late(&c, i % 9 ? 50 * PQ_US : 12 * PQ_MS);
+    assert_in_range(pq_cc_late(&c), 12 * PQ_MS, 24 * PQ_MS);
     pq_cc_init_reno(&c, 2);
     note(&c, 50 * PQ_MS);
     assert_int_equal(pq_cc_late(&c), usual);
