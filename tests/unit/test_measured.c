@@ -115,6 +115,9 @@ static void sizes_losses_speed(void **state)
     assert_non_null(strstr(of(&f, "speed", 0)->text, "could not be measured"));
     assert_int_equal(of(&f, "speed", 1)->level, PQ_FINDING_NOTE);
     assert_non_null(strstr(of(&f, "speed", 1)->text, "900.0 ms meanwhile, 40.0 without"));
+    m.speed[PQ_UP].pings = 0; /* so fast that it was over before */
+    f = say(&m);
+    assert_string_equal(of(&f, "speed", 1)->text, "40.0 Mbit/s to the server");
 }
 
 /* An old server, a Go server, the classic wire, a session that was cut short. */
