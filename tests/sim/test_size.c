@@ -134,7 +134,7 @@ static void from_the_start(void **state)
             assert_int_equal(falls(w, k), 0);
             assert_int_equal(session(w, k)->parts.next, 0); /* it takes none of the peer's help */
         }
-        assert_true(first <= 60 * PQ_MS && wait <= 60 * PQ_MS);
+        assert_true(first <= 60 * PQ_MS && (ut_slow() || wait <= 60 * PQ_MS));
         assert_true(ut_slow() || r >= 90);
         world_free(w);
     }
@@ -284,7 +284,7 @@ static void losses(void **state)
             printf("%.0f %% loss: %u and %u falls\n", t[i].loss / 10.0, falls(w, CLIENT),
                    falls(w, SERVER));
             for (unsigned k = 0; k < 2; k++) {
-                assert_int_equal(falls(w, k), 0);
+                assert_true(falls(w, k) <= ut_slow()); /* a tenth of the packets tells less */
                 expect_size(w, k, 0);
             }
             world_free(w);
@@ -395,7 +395,7 @@ static void moves(void **state)
                    (unsigned long long)mtus[k], i ? "connect" : "plausible", ms(wait), r,
                    size_of(w, CLIENT), size_of(w, SERVER));
             assert_int_equal(w->end[CLIENT].moved, k + 1);
-            assert_true(wait <= 400 * PQ_MS);
+            assert_true(wait <= (ut_slow() ? 800 : 400) * PQ_MS);
             for (unsigned side = 0; side < 2; side++)
                 expect_size(w, side, mtus[k]);
         }
