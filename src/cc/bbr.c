@@ -110,28 +110,35 @@ static uint16_t round_loss(const struct pq_cc *c)
 
 /* What the path loses whatever is sent: the least of ten rounds, one of which sends less than it
  * carries; 0 as long as not all of them are known.  What a full queue or a policer drops is not in
- * it. */
-static uint32_t path_loss(const struct pq_cc *c)
+ * it.  A round has ended: `lost` is its. */
+static void note_loss(struct pq_cc *c, uint16_t lost)
 {
-    uint32_t min = LOSS_MAX;
+    bool known = true;
+    uint16_t min = LOSS_MAX;
+    c->bbr.loss[c->bbr.round % PQ_CC_ROUNDS] = lost;
     for (int i = 0; i < PQ_CC_ROUNDS; i++) {
-        if (c->bbr.loss[i] == LOSS_UNKNOWN)
-            return 0;
+        known = known && c->bbr.loss[i] != LOSS_UNKNOWN;
         min = c->bbr.loss[i] < min ? c->bbr.loss[i] : min;
     }
-    return min;
+    c->bbr.path_loss = known ? min : 0;
+}
+
+/* What must be sent so that `rate` arrives. */
+static uint64_t for_loss(const struct pq_cc *c, uint64_t rate)
+{
+    return rate * 1024 / (1024 - c->bbr.path_loss);
 }
 
 /* What must be sent so that as much as ever has arrived arrives. */
 static uint64_t send_rate(const struct pq_cc *c)
 {
-    return rate_of(c) * 1024 / (1024 - path_loss(c));
+    return for_loss(c, rate_of(c));
 }
 
 /* A policer drops what is too much at once, and nothing waits. */
 static bool drops(const struct pq_cc *c)
 {
-    const uint32_t lost = round_loss(c), always = path_loss(c);
+    const uint32_t lost = round_loss(c), always = c->bbr.path_loss;
     for (int i = 0; i < PQ_CC_ROUNDS; i++)
         if (c->bbr.loss[i] == LOSS_UNKNOWN)
             return false;
@@ -270,14 +277,13 @@ static void new_round(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
     uint64_t rate = rate_of(c);
     c->bbr.round_end = s->delivered;
     c->bbr.round++;
-    unsigned slot = c->bbr.round % PQ_CC_ROUNDS;
     if (!s->app_limited ||
         now > c->bbr.rate_at + RATE_WINDOW) { /* else it tells nothing of the path */
         c->bbr.rate[++c->bbr.rate_round % PQ_CC_ROUNDS] = 0;
         c->bbr.rate_at = now;
     }
-    c->bbr.extra[slot] = 0;
-    c->bbr.loss[slot] = round_loss(c);
+    c->bbr.extra[c->bbr.round % PQ_CC_ROUNDS] = 0;
+    note_loss(c, round_loss(c));
     const bool overshoots = start_drops(c);
     c->bbr.feels = c->bbr.feels || drops(c);
     c->bbr.round_acked = c->bbr.round_lost = 0;
@@ -383,7 +389,7 @@ static uint64_t paced_rate(const struct pq_cc *c, uint64_t rate, unsigned gain)
     const pq_ns min = c->bbr.min_rtt, last = c->bbr.last_rtt, none = min + two_segments(c, rate);
     if (gain != 8 || last == PQ_NEVER || last > none + min / 8)
         return rate * gain / 8;
-    const uint64_t carried = c->bbr.carried * 1024 / (1024 - path_loss(c));
+    const uint64_t carried = for_loss(c, c->bbr.carried);
     const uint64_t pace = carried && carried < rate ? carried : rate;
     const pq_ns waited = last > none ? pq_ns_min(last - none, min / 16) : 0;
     return pace - pace * (waited / PQ_US) / (2 * min / PQ_US);

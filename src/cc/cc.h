@@ -44,9 +44,9 @@ struct pq_cc {
             uint64_t rate[PQ_CC_ROUNDS]; /* largest of each round, segments a second */
             /* largest surplus of acknowledgements that came at once */
             uint32_t extra[PQ_CC_ROUNDS];
-            uint16_t loss[PQ_CC_ROUNDS];      /* of 1024 segments */
-            uint16_t start_loss;              /* the least of the start */
-            uint32_t round_acked, round_lost; /* segments of the round so far */
+            uint16_t loss[PQ_CC_ROUNDS], path_loss; /* of 1024 segments; the least of these */
+            uint16_t start_loss;                    /* the least of the start */
+            uint32_t round_acked, round_lost;       /* segments of the round so far */
             uint32_t round, round_end;
             uint32_t rate_round;  /* those in which there was enough to send ... */
             pq_ns rate_at;        /* ... and when the last of them began */
