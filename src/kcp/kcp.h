@@ -141,6 +141,10 @@ void pq_kcp_limit(struct pq_kcp *k, uint16_t most);
  * Returns its bytes; 0 = there is nothing to ask, or nothing may go now. */
 size_t pq_kcp_probe(struct pq_kcp *k, uint8_t *dst, size_t cap, size_t more, pq_ns now);
 
+/* A datagram of n bytes (at most 65535) goes beside the segments, which nobody acknowledges: it is
+ * seen to that pq_kcp_probe asks now and then whether such pass. */
+void pq_kcp_beside(struct pq_kcp *k, size_t n);
+
 /* Writes a short datagram whose acknowledgement tells what has come of those before it, where they
  * are long enough not to pass.  Returns its bytes, or 0. */
 size_t pq_kcp_ask(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now);

@@ -240,6 +240,7 @@ size_t pq_lean_put_ack(struct pq_kcp *k, uint8_t *p, size_t cap, pq_ns now);
 pq_ns pq_lean_patience(const struct pq_kcp *k); /* how long the peer may wait to acknowledge */
 
 /* kcp_size.c [12.11] */
+uint16_t pq_size_next(struct pq_kcp *k); /* a datagram begins: its bytes at most */
 void pq_size_wrote(struct pq_kcp *k, uint32_t first, size_t n); /* numbers from there, n bytes */
 void pq_size_acked(struct pq_kcp *k, uint32_t number, pq_ns now);
 void pq_size_lost(struct pq_kcp *k, uint32_t number, pq_ns now);

@@ -346,6 +346,13 @@ static bool put_new(struct writer *w)
     return true;
 }
 
+/* Where every other datagram is to be a short one [12.11], it is one with something new. */
+static bool lost_is_longer(const struct pq_kcp *k)
+{
+    return k->mss + PQ_LEAN_HEAD < k->mtu && !pq_list_empty(&k->lost) &&
+           is_too_long(k, PQ_OF(k->lost.next, struct pq_kcp_seg, node)->len);
+}
+
 /* Whether there is something to acknowledge; what is only told once more goes by itself. */
 static bool ack_waits(const struct pq_kcp *k)
 {
@@ -388,7 +395,8 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
 {
     pq_kcp_check_timeout(k, now);
     run_probe_timer(k, now);
-    const size_t size = cap < k->mtu ? cap : k->mtu;
+    const uint16_t most = pq_size_next(k);
+    const size_t size = cap < most ? cap : most;
     struct writer w = {.k = k, .p = dst, .end = dst + size, .begin = dst, .cap = cap, .now = now};
     const uint32_t first = k->numbers.next;
     k->in_parts = false;
@@ -397,7 +405,7 @@ size_t pq_kcp_pull(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
     if (!k->doubt && (now >= k->ack_at || ack_fits(k, size, now)))
         put_acks(&w);
     put_probes(&w);
-    while (put_again(&w) || put_lost(&w) || put_new(&w))
+    while (put_again(&w) || (lost_is_longer(k) && put_new(&w)) || put_lost(&w) || put_new(&w))
         continue;
     note_app_limit(k, left(&w), now);
     /* an acknowledgement that is not due yet rides along where there is room */

@@ -33,6 +33,15 @@ static void take_size(struct pq_kcp *k)
     k->mss = (uint16_t)(k->mtu - PQ_LEAN_HEAD);
 }
 
+uint16_t pq_size_next(struct pq_kcp *k)
+{
+    if (!k->lean)
+        return k->mtu;
+    const uint16_t n = pq_mtu_next(&k->size);
+    k->mss = (uint16_t)(n - PQ_LEAN_HEAD);
+    return n;
+}
+
 uint16_t pq_kcp_size(const struct pq_kcp *k)
 {
     return k->mtu;
@@ -78,6 +87,8 @@ void pq_kcp_limit(struct pq_kcp *k, uint16_t most)
 
 void pq_size_wrote(struct pq_kcp *k, uint32_t first, size_t n)
 {
+    if (first != k->numbers.next)
+        pq_mtu_went(&k->size, k->numbers.made - 1, (uint16_t)n, pq_cc_min_rtt(&k->cc));
     for (; first != k->numbers.next; first++)
         pq_lean_sent(k, first)->bytes = (uint16_t)n;
 }
@@ -147,6 +158,12 @@ static uint32_t put_stale(struct pq_kcp *k, uint8_t *dst, size_t n, size_t more,
     return number;
 }
 
+void pq_kcp_beside(struct pq_kcp *k, size_t n)
+{
+    if (k->lean)
+        pq_mtu_beside(&k->size, (uint16_t)n);
+}
+
 size_t pq_kcp_ask(struct pq_kcp *k, uint8_t *dst, size_t cap, pq_ns now)
 {
     if (!may_ask(k) || k->mtu == k->size.least || cap < ASK_LEN)
@@ -163,7 +180,7 @@ size_t pq_kcp_probe(struct pq_kcp *k, uint8_t *dst, size_t cap, size_t more, pq_
     if (!n || n + more > cap)
         return 0;
     const uint32_t number = put_stale(k, dst, n, more, now);
-    if (n > k->mtu)
+    if (n > ASK_LEN)
         k->probe = number;
     pq_mtu_sent(&k->size, place_of(k, number), (uint16_t)n, k->srtt, now);
     return n + more;
@@ -190,6 +207,7 @@ pq_ns pq_size_deadline(const struct pq_kcp *k, pq_ns now)
 {
     if (!may_ask(k))
         return PQ_NEVER;
-    const pq_ns at = pq_mtu_wants(&k->size) ? now : pq_mtu_ask_at(&k->size);
+    pq_ns at = pq_mtu_wants(&k->size) ? now : pq_mtu_ask_at(&k->size);
+    at = pq_ns_min(at, pq_mtu_check_at(&k->size));
     return pq_kcp_paced(k, now) ? at : pq_ns_max(at, k->pace_at);
 }

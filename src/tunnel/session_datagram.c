@@ -15,7 +15,10 @@ static uint32_t conv_from(const struct pq_session *s, bool client)
 size_t pq_session_dgram(struct pq_session *s, uint8_t *p, size_t cap)
 {
     s->dgram_first -= s->dgram_first > 0;
-    return pq_dgrams_pull(&s->dgrams, conv_from(s, s->hub->conf.client), p, cap);
+    const size_t n = pq_dgrams_pull(&s->dgrams, conv_from(s, s->hub->conf.client), p, cap);
+    if (n > s->hub->fec_head)
+        pq_kcp_beside(s->kcp, n - s->hub->fec_head);
+    return n;
 }
 
 void pq_session_dgram_close(const struct pq_stream *st)

@@ -292,6 +292,32 @@ static void losses(void **state)
     }
 }
 
+/* What finds no room in a short queue, or at a policer, where a little shorter means a little more
+ * room. */
+static void full_queues(void **state)
+{
+    (void)state;
+    static const uint64_t queue[] = {4000, 16000, 64000};
+    for (size_t i = 0; i < COUNT_OF(queue); i++) {
+        struct world_conf c = conf(0);
+        for (int k = 0; k < 2; k++) {
+            c.link[k].rate = RATE / 5;
+            c.link[k].queue = queue[i];
+        }
+        struct world *w = begin(&c, ut_seed("queues"));
+        for (unsigned k = 0; k < 4; k++)
+            world_open(w, ENDING, ENDING);
+        world_run(w, w->now + 15 * PQ_SEC, NULL);
+        const struct link_stats *s = &w->end[SERVER].out.stats;
+        printf("queue of %llu bytes: %llu of %llu lost, %u and %u falls\n",
+               (unsigned long long)queue[i], (unsigned long long)s->overflow,
+               (unsigned long long)s->given, falls(w, CLIENT), falls(w, SERVER));
+        for (unsigned k = 0; k < 2; k++)
+            assert_int_equal(falls(w, k), 0);
+        world_free(w);
+    }
+}
+
 /* Nothing passes for some time: at worst it is a round trip of smaller packets. */
 static void blackout(void **state)
 {
@@ -370,6 +396,43 @@ static void datagrams(void **state)
     world_free(w);
 }
 
+/* Nothing else is sent: that they pass no more is noticed by a packet a second. */
+static void datagrams_alone(void **state)
+{
+    (void)state;
+    const struct world_conf c = conf(0);
+    struct world *w = begin(&c, ut_seed("alone"));
+    struct flow *f = flow_open(w, ABLE, ABLE);
+    flow_settle(f);
+    world_run(w, w->now + PQ_SEC, NULL);
+    for (unsigned k = 0; k < 3; k++) { /* a wide path, a narrow one, known for such */
+        const unsigned came = flow_came(&f->end[SERVER]);
+        unsigned gone = 0;
+        const uint64_t before = w->end[CLIENT].out.stats.given;
+        for (unsigned i = 0; i < 500; i++, gone++) {
+            for (unsigned side = 0; side < 2; side++)
+                assert_int_equal(flow_send(&f->end[side], 1250), 0);
+            world_run(w, w->now + 10 * PQ_MS, NULL);
+        }
+        world_run(w, w->now + 200 * PQ_MS, NULL);
+        const unsigned less = gone - (flow_came(&f->end[SERVER]) - came);
+        const uint64_t more = w->end[CLIENT].out.stats.given - before - gone;
+        printf("datagrams alone, %s: %u of %u lost, %llu packets more\n",
+               k ? k > 1 ? "known" : "narrow" : "wide", less, gone, (unsigned long long)more);
+        assert_true(k == 1 ? less <= 200 : less == 0);
+        assert_true(k ? more <= 600 : more <= 16);
+        if (!k)
+            set_mtu(w, 1280);
+    }
+    for (unsigned side = 0; side < 2; side++) {
+        expect_size(w, side, 1280);
+        assert_int_equal(falls(w, side), 1);
+        assert_int_equal(f->end[side].framed, side == SERVER);
+    }
+    flow_free(f);
+    world_free(w);
+}
+
 /* ---- another path */
 
 /* The client goes over to a narrow one, from another address; later back to a wide one. */
@@ -430,15 +493,64 @@ static void probes_pass(void **state)
     world_free(w);
 }
 
+/* ---- a part of the long packets is lost, as where one of several ways is narrow */
+
+struct choice {
+    unsigned lost; /* of 1000 long ones */
+    uint64_t rng;
+};
+
+static bool lose_long(struct world *w, unsigned from, struct link_packet *k)
+{
+    struct choice *c = w->tap_ctx;
+    (void)from;
+    return k->len <= LINK + 1260 || ut_below(&c->rng, 1000) >= c->lost;
+}
+
+/* Short ones are sent then; soon after it is over long ones again. */
+static void most_are_lost(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned lost, loss;
+        double least;
+    } t[] = {{250, 0, 85}, {500, 0, 85}, {500, 50, 75}, {900, 0, 80}, {900, 100, 60}};
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        struct world_conf c = conf(0);
+        for (int k = 0; k < 2; k++)
+            c.link[k].loss = t[i].loss;
+        struct world *w = begin(&c, ut_seed("most"));
+        struct half *down = world_open(w, 100, ENDING);
+        world_run(w, w->now + 2 * PQ_SEC, NULL);
+        struct choice choice = {.lost = t[i].lost, .rng = ut_seed("choice")};
+        w->tap_ctx = &choice;
+        w->tap = lose_long;
+        const double r = rate(w, down, 10 * PQ_SEC);
+        const unsigned n = falls(w, SERVER);
+        printf("%.0f %% of what is long lost, %.0f %% of all: %.1f Mbit/s, %u times narrow\n",
+               t[i].lost / 10.0, t[i].loss / 10.0, r, n);
+        assert_true(ut_slow() || r >= t[i].least);
+        assert_in_range(n, 1, 2);
+        choice.lost = 0;
+        world_run(w, w->now + (i ? 0 : 12) * PQ_SEC, NULL);
+        if (!i)
+            expect_size(w, SERVER, 0);
+        assert_int_equal(falls(w, SERVER), n);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(from_the_start), cmocka_unit_test(from_the_middle),
         cmocka_unit_test(whole_streams),  cmocka_unit_test(small_window),
         cmocka_unit_test(little),         cmocka_unit_test(wide_again),
-        cmocka_unit_test(losses),         cmocka_unit_test(blackout),
-        cmocka_unit_test(with_fec),       cmocka_unit_test(datagrams),
+        cmocka_unit_test(losses),         cmocka_unit_test(full_queues),
+        cmocka_unit_test(blackout),       cmocka_unit_test(with_fec),
+        cmocka_unit_test(datagrams),      cmocka_unit_test(datagrams_alone),
         cmocka_unit_test(moves),          cmocka_unit_test(probes_pass),
+        cmocka_unit_test(most_are_lost),
     };
     if (pq_crypt_global_init())
         return 1;
