@@ -14,6 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 LIMIT = 200  # s for each program
+# Random bytes may look like the beginning of a long message, which tshark would put together anew with each segment.
+TSHARK = ("tshark", "-n", "-o", "tcp.desegment_tcp_streams:FALSE")
 ANALYSIS = (
     *("ack_lost_segment", "lost_segment", "out_of_order", "retransmission"),
     *("spurious_retransmission", "fast_retransmission", "duplicate_ack", "keep_alive"),
@@ -37,7 +39,7 @@ def tshark(pcap: Path) -> dict[str, str]:
     """Its analysis of the sequence numbers, and how much its experts have to say about TCP."""
     fields = [text for name in ANALYSIS for text in ("-e", f"tcp.analysis.{name}")]
     flagged = ask(
-        ["tshark", "-n", "-r", str(pcap), "-Y", "tcp.analysis.flags", "-T", "fields", *fields]
+        [*TSHARK, "-r", str(pcap), "-Y", "tcp.analysis.flags", "-T", "fields", *fields]
     )
     counts: Counter[str] = Counter()
     for line in flagged.splitlines():
@@ -47,7 +49,7 @@ def tshark(pcap: Path) -> dict[str, str]:
     rows = {f"tshark: {short(name)}": f"{counts[name]}" for name in ANALYSIS}
     experts: Counter[str] = Counter()
     severity = ""
-    for line in ask(["tshark", "-n", "-r", str(pcap), "-q", "-z", "expert"]).splitlines():
+    for line in ask([*TSHARK, "-r", str(pcap), "-q", "-z", "expert"]).splitlines():
         if heading := re.match(r"(Errors|Warns|Notes|Chats) \(\d+\)", line):
             severity = heading[1].lower()
         elif entry := re.match(r"\s*(\d+)\s+\w+\s+TCP\s", line):
