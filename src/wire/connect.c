@@ -1,27 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "wire/connect.h"
 
+#include "wire/connect_internal.h"
 #include "wire/flow.h"
 
 #include <string.h>
 
-#define ACK_NEAR    PQ_MS /* between acknowledgements without data on short paths: ... */
-#define NEAR        3     /* ... of so many ms; */
-#define ACK_EACH    1     /* more than so many full segments bring one on others, ... */
-#define ACK_FEWEST  256   /* ... or up to so many, ... */
-#define ACKS_FIRST  64    /* of a round trip; a quarter more after each that had all, ... */
-#define ACK_PAST    16    /* ... and then one for so many segments, until the next one */
-#define FEWER       4     /* ... so many times more in each round trip in which ... */
-#define QUEUED      8     /* ... packets wait so many ms more than at best, and in others ... */
-#define MORE        16    /* ... less again, by such a part */
-#define WAY_KEPT    20000 /* ms for which the best is remembered, at least */
-#define ACK_LATEST  (40 * PQ_MS) /* after a lone segment, as Linux does */
 #define LEADS       (PQ_LEAD_MAX - PQ_LEAD_MIN + 1)
-#define PRINTABLE   95            /* characters from ' ' on */
-#define ACK_AGAIN   (100 * PQ_MS) /* between two to a peer that repeats itself */
-#define SPACE_FIRST 65535U        /* of which whole segments are told at first */
-#define MSS_LEAST   536           /* less says nobody but who wants to disturb; nor ... */
-#define FIRST_LEAST 32768         /* ... a first window of less */
+#define PRINTABLE   95     /* characters from ' ' on */
+#define SPACE_FIRST 65535U /* of which whole segments are told at first */
+#define MSS_LEAST   536    /* less says nobody but who wants to disturb; nor ... */
+#define FIRST_LEAST 32768  /* ... a first window of less */
 
 /* A timer of a second falls where the clock of Linux' timers, which goes at 250 Hz, is at a
  * multiple of eight; the next ones fall there, too, so they are late by a part that is always the
@@ -78,8 +67,8 @@ static void init(struct pq_flow *f, const struct pq_connect_conf *c)
         f->conn.scale = systems[c->system].scale;
     f->conn.own_scale = f->conn.scale;
     f->conn.window_max = c->rmem;
-    f->conn.every = ACK_EACH * (uint32_t)c->mss;
-    f->conn.max_acks = ACKS_FIRST;
+    f->conn.every = PQ_ACK_EACH * (uint32_t)c->mss;
+    f->conn.max_acks = PQ_ACKS_FIRST;
 }
 
 static uint32_t first_edge(uint32_t from, uint16_t window)
@@ -178,7 +167,7 @@ void pq_connect_server(struct pq_flow *f, const struct pq_connect_conf *c,
     f->conn.edge = first_edge(f->st.seq + 1, syn->window);
 }
 
-static void forge_bare(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, pq_ns now)
+void pq_connect_forge_bare(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, pq_ns now)
 {
     slot->off = PQ_SLOT_HEAD;
     slot->len = 0;
@@ -195,7 +184,7 @@ void pq_connect_ask(struct pq_flow *f, struct pq_slot *slot, uint32_t first, pq_
     }
     f->st.seq = c->first;
     c->syn_at = c->syn_ts + syn_time(c);
-    forge_bare(f, slot, PQ_TCP_SYN, now);
+    pq_connect_forge_bare(f, slot, PQ_TCP_SYN, now);
     c->due += PQ_SYN_PATIENCE;
     if (++c->syns < PQ_SYNS)
         c->due = c->began + syn_time(c) * PQ_MS;
@@ -204,7 +193,7 @@ void pq_connect_ask(struct pq_flow *f, struct pq_slot *slot, uint32_t first, pq_
 void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 {
     f->st.seq = f->conn.first;
-    forge_bare(f, slot, PQ_TCP_SYN | PQ_TCP_ACK, now);
+    pq_connect_forge_bare(f, slot, PQ_TCP_SYN | PQ_TCP_ACK, now);
     scaled_window(&f->conn);
     f->conn.round_ts = f->conn.told;
 }
@@ -335,47 +324,6 @@ bool pq_connect_bare(struct pq_flow *f, const struct pq_segment *s)
     return acked(f, s, false);
 }
 
-/* How long own packets take to the peer, as far as it has changed: the clocks of both are
- * different, and one of them is a little faster.  `at`: by that clock whose time stamps come. */
-static void note_way(struct pq_connect *c, uint32_t way, uint32_t at)
-{
-    if (!c->way_known || at - c->way_ts > WAY_KEPT) {
-        c->way = c->way_known ? c->way_next : way;
-        c->way_next = way;
-        c->way_ts = at;
-        c->way_known = true;
-    }
-    if ((int32_t)(way - c->way_next) < 0)
-        c->way_next = way;
-    if ((int32_t)(way - c->way) < 0)
-        c->way = way;
-    c->n_ways++;
-    c->n_late += way - c->way > QUEUED;
-}
-
-/* Once a round trip: what is only for show yields where packets wait on their way to the peer. */
-static void thin_out(struct pq_connect *c)
-{
-    const uint32_t most = ACK_FEWEST * (uint32_t)c->mss, least = ACK_EACH * (uint32_t)c->mss;
-    const bool late = 2 * c->n_late > c->n_ways;
-    c->every = late ? FEWER * c->every : c->every - c->every / MORE;
-    if (c->every > most)
-        c->every = most;
-    if (c->every < least)
-        c->every = least;
-    if (c->n_acks >= c->max_acks && !late)
-        c->max_acks += c->max_acks / 4;
-    c->n_ways = c->n_late = c->n_acks = 0;
-}
-
-/* With how many bytes more than that an acknowledgement is due: many at once would come as a
- * surprise to a narrow way to the peer. */
-static uint32_t each(const struct pq_connect *c)
-{
-    const uint32_t past = ACK_PAST * (uint32_t)c->mss;
-    return c->n_acks < c->max_acks || c->every > past ? c->every : past;
-}
-
 /* Whether one is over: his echo tells, which stands, too, while something of his own is lacking
  * here; or, by his clock, the least one. */
 static bool is_round(const struct pq_connect *c, const struct pq_segment *s, bool told)
@@ -398,25 +346,10 @@ static void widen(struct pq_connect *c, const struct pq_segment *s, bool told, u
     if (wanted > c->window)
         c->window = wanted;
     scaled_window(c);
-    thin_out(c);
+    pq_connect_thin_out(c);
     c->round = 0;
     c->round_ts = c->told + 1;
     c->round_peer_ts = s->tsval;
-}
-
-/* Each frame may bring an acknowledgement, as each makes a kernel send one. */
-static void owe(struct pq_flow *f, uint32_t fresh)
-{
-    struct pq_connect *c = &f->conn;
-    c->owed += fresh;
-    if (c->owed <= each(c) || (c->rtt_min && c->rtt_min <= NEAR))
-        return;
-    if (c->n_points == PQ_ACK_POINTS)
-        c->n_points--;
-    c->points[c->n_points++] = (struct pq_ack_point){f->st.ack, f->st.ts_echo};
-    c->n_acks++;
-    c->owed = 0;
-    c->owed_since = 0;
 }
 
 /* Whether it tells when something was sent that it answers: by the time stamp that comes back, or
@@ -434,7 +367,7 @@ static bool echoed(struct pq_connect *c, const struct pq_segment *s)
     if (!s->has_ts)
         return false;
     if (s->tsecr != c->echo) { /* again, it tells when it was sent alone */
-        note_way(c, s->tsval - s->tsecr, s->tsval);
+        pq_connect_note_way(c, s->tsval - s->tsecr, s->tsval);
         c->echo_new = true;
     }
     c->echo = s->tsecr;
@@ -449,10 +382,7 @@ void pq_connect_heard(struct pq_flow *f, const struct pq_segment *s)
         return;
     acked(f, s, true);
     widen(c, s, echoed(c, s), fresh);
-    if (c->dup)
-        c->owed += fresh;
-    else
-        owe(f, fresh);
+    pq_connect_owe(f, fresh);
 }
 
 bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s)
@@ -500,74 +430,13 @@ void pq_connect_note_rtt(struct pq_flow *f, pq_ns now)
     if (!c->rtt_min || rtt < c->rtt_min)
         c->rtt_min = rtt;
     if (c->plain) /* there and back together is all that is known */
-        note_way(c, rtt, stamp);
+        pq_connect_note_way(c, rtt, stamp);
     c->echo_new = false;
-}
-
-pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)
-{
-    struct pq_connect *c = &f->conn;
-    if (c->state != PQ_CONNECT_OPEN ||
-        (!c->owed && !c->n_points && !c->again && !c->finish && !c->dup))
-        return PQ_NEVER;
-    pq_connect_note_rtt(f, now);
-    if (c->finish || c->n_points)
-        return now;
-    const bool near = c->rtt_min && c->rtt_min <= NEAR;
-    if (c->dup)
-        return pq_connect_dup_at(f, !near && c->owed > each(c), now);
-    if (c->again)
-        return c->sent_at + ACK_AGAIN;
-    if (!c->owed_since)
-        c->owed_since = now;
-    if (c->owed <= (near ? c->mss : each(c)))
-        return c->owed_since + ACK_LATEST;
-    return near ? c->sent_at + ACK_NEAR : c->sent_at;
-}
-
-size_t pq_connect_acks(struct pq_flow *f, struct pq_slot *slots, size_t n, pq_ns now)
-{
-    struct pq_connect *c = &f->conn;
-    const struct pq_ack_point last = {f->st.ack, f->st.ts_echo};
-    const uint32_t owed = c->owed, many = c->n_points;
-    const bool dup = c->dup;
-    const uint8_t holes = c->holes.n;
-    const pq_ns since = c->owed_since;
-    size_t done = 0;
-    c->holes.n = 0; /* they showed later */
-    for (; done < many && done < n; done++) {
-        f->st.ack = c->points[done].ack;
-        f->st.ts_echo = c->points[done].ts_echo;
-        forge_bare(f, &slots[done], PQ_TCP_ACK, now);
-    }
-    c->holes.n = holes;
-    c->dup = dup;
-    if (!done)
-        return 0;
-    f->st.ack = last.ack;
-    f->st.ts_echo = last.ts_echo;
-    c->n_points = (uint8_t)(many - done);
-    memmove(c->points, c->points + done, c->n_points * sizeof c->points[0]);
-    c->owed = owed;
-    c->owed_since = since;
-    return done;
-}
-
-void pq_connect_ack(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
-{
-    struct pq_connect *c = &f->conn;
-    forge_bare(f, slot, PQ_TCP_ACK, now);
-    if (c->dup) {
-        c->dup = false;
-        c->n_acks++;
-        c->dups = (uint8_t)(c->dups < UINT8_MAX ? c->dups + 1 : c->dups);
-        c->dup_at = now;
-    }
 }
 
 void pq_connect_reset(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 {
-    forge_bare(f, slot, PQ_TCP_RST | PQ_TCP_ACK, now);
+    pq_connect_forge_bare(f, slot, PQ_TCP_RST | PQ_TCP_ACK, now);
 }
 
 bool pq_connect_fin_came(struct pq_flow *f)
@@ -590,7 +459,7 @@ void pq_connect_fin(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
         c->fin = f->st.seq;
     f->st.seq = c->fin;
     pq_connect_fin_came(f);
-    forge_bare(f, slot, PQ_TCP_FIN | PQ_TCP_ACK, now);
+    pq_connect_forge_bare(f, slot, PQ_TCP_FIN | PQ_TCP_ACK, now);
 }
 
 bool pq_connect_fin_acked(const struct pq_flow *f)

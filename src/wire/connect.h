@@ -95,6 +95,8 @@ struct pq_connect { /* part of a flow */
     uint8_t dups;          /* ... so many times since the acknowledgement moved ... */
     pq_ns dup_at;          /* ... last at */
     uint8_t new_holes;     /* since blocks were told last */
+    uint8_t n_moves;       /* points beside a hole, some of which ... */
+    bool moves;            /* ... tell how far the peer may send now, as this one */
     uint32_t window, window_max;
     uint32_t told;            /* the last own time stamp */
     uint32_t mark, mark_ts;   /* plain: the end of what went at that time; ... */
@@ -111,6 +113,7 @@ struct pq_connect { /* part of a flow */
     uint8_t n_points;
     struct pq_ack_point {
         uint32_t ack, ts_echo;
+        uint32_t high; /* behind all that had come then */
     } points[PQ_ACK_POINTS];
     uint32_t way;      /* the least that own packets took last, on two clocks, ms; ... */
     uint32_t way_next; /* ... since way_ts of the peer's clock; ... */
@@ -181,10 +184,6 @@ bool pq_connect_knows(const struct pq_flow *f, const struct pq_segment *s);
  * for too long, or would keep the peer from sending more.  Returns the window, as the header has
  * it. */
 uint16_t pq_connect_tell(struct pq_flow *f, pq_ns now);
-
-/* When it is acknowledged that something has come beside a hole.  `much`: as much as brings an
- * acknowledgement where nothing is lacking. */
-pq_ns pq_connect_dup_at(const struct pq_flow *f, bool much, pq_ns now);
 
 /* The blocks for a packet of its own with so many bytes of data: none if these are many, so that it
  * is not longer than others. */

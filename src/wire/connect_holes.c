@@ -2,11 +2,10 @@
 /* connect_holes.c - a connection where something is lacking [12.9]: what its headers tell of it,
  * and when; what the other side's tell. */
 #include "wire/connect.h"
+#include "wire/connect_internal.h"
 #include "wire/flow.h"
 
-#define DUPS_FIRST 3   /* that go at once where something is lacking; ... */
-#define DUPS_RTT   16  /* ... then so many in a round trip, but one each ms at most, and ... */
-#define HOLE_MIN   200 /* ms, and twice the RTT, that one waits to be filled */
+#define HOLE_MIN   200 /* ms, and twice the RTT, that a hole waits to be filled */
 #define BESIDE_MAX 512 /* bytes of data beside which blocks are told */
 
 bool pq_connect_take_up(struct pq_flow *f, const struct pq_segment *s, uint32_t *fresh)
@@ -64,7 +63,7 @@ static uint32_t next_edge(const struct pq_flow *f)
 {
     const struct pq_connect *c = &f->conn;
     const uint32_t high = pq_holes_high(&c->holes, f->st.ack);
-    const uint32_t least = high + (c->holes.n ? need(c) : c->window);
+    const uint32_t least = high + (c->holes.n && !c->moves ? need(c) : c->window);
     return (int32_t)(c->own_edge - least) >= 0 ? c->own_edge : high + c->window;
 }
 
@@ -76,14 +75,20 @@ static bool is_in_the_way(const struct pq_flow *f)
     return c->holes.n && above + need(c) > UINT32_C(65535) << c->scale;
 }
 
-uint16_t pq_connect_tell(struct pq_flow *f, pq_ns now)
+void pq_connect_give_up(struct pq_flow *f, pq_ns now)
 {
     struct pq_connect *c = &f->conn;
-    const uint32_t unit = UINT32_C(1) << c->scale, most = UINT32_C(65535) << c->scale;
     f->st.ack =
         pq_holes_expire(&c->holes, f->st.ack, (uint32_t)(now / PQ_MS), HOLE_MIN + 2 * c->rtt_min);
     while (is_in_the_way(f))
         f->st.ack = pq_holes_jump(&c->holes, f->st.ack);
+}
+
+uint16_t pq_connect_tell(struct pq_flow *f, pq_ns now)
+{
+    struct pq_connect *c = &f->conn;
+    const uint32_t unit = UINT32_C(1) << c->scale, most = UINT32_C(65535) << c->scale;
+    pq_connect_give_up(f, now);
     uint32_t window = (next_edge(f) - f->st.ack + unit - 1) & ~(unit - 1);
     window = window < most ? window : most;
     c->own_edge = f->st.ack + window;
@@ -98,12 +103,4 @@ unsigned pq_connect_blocks(struct pq_flow *f, size_t bytes, struct pq_block out[
     const unsigned n = pq_holes_tell(&c->holes, out);
     c->new_holes = n ? 0 : c->new_holes;
     return n;
-}
-
-pq_ns pq_connect_dup_at(const struct pq_flow *f, bool much, pq_ns now)
-{
-    const struct pq_connect *c = &f->conn;
-    if (c->dups < DUPS_FIRST || c->new_holes > 1 || much)
-        return now;
-    return c->dup_at + pq_ns_max(c->rtt_min * PQ_MS / DUPS_RTT, PQ_MS);
 }

@@ -101,6 +101,14 @@ uint32_t pq_holes_expire(struct pq_holes *h, uint32_t ack, uint32_t now, uint32_
     return ack;
 }
 
+void pq_holes_cut(struct pq_holes *h, uint32_t high)
+{
+    while (h->n && !before(h->r[h->n - 1].have.from, high))
+        drop(h, h->n - 1U, 1);
+    if (h->n && before(high, h->r[h->n - 1].have.to))
+        h->r[h->n - 1].have.to = high;
+}
+
 unsigned pq_holes_tell(const struct pq_holes *h, struct pq_block out[PQ_SACKS_MAX])
 {
     unsigned n = 0;

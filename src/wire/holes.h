@@ -44,6 +44,9 @@ uint32_t pq_holes_jump(struct pq_holes *h, uint32_t ack);
 /* The same with all that has been there for `patience` ms or longer. */
 uint32_t pq_holes_expire(struct pq_holes *h, uint32_t ack, uint32_t now, uint32_t patience);
 
+/* As they were when nothing behind `high` had come. */
+void pq_holes_cut(struct pq_holes *h, uint32_t high);
+
 /* The blocks to be told, at most PQ_SACKS_MAX: the one in which something came last, then the
  * highest, downwards.  Returns how many. */
 unsigned pq_holes_tell(const struct pq_holes *h, struct pq_block out[PQ_SACKS_MAX]);

@@ -88,6 +88,24 @@ static void given_up(void **state)
     assert_int_equal(ack, 20 * (100 - PQ_HOLES_MAX) + 10);
 }
 
+/* As they were before the last ones came. */
+static void cut(void **state)
+{
+    (void)state;
+    struct pq_holes h = {0};
+    take(&h, 100, 200, 300, 50);
+    take(&h, 100, 400, 500, 60);
+    pq_holes_cut(&h, HIGH + 500);
+    assert_true(h.n == 2 && h.last == 1);
+    pq_holes_cut(&h, HIGH + 450);
+    assert_int_equal(pq_holes_high(&h, 0) - HIGH, 450);
+    pq_holes_cut(&h, HIGH + 400);
+    assert_true(h.n == 1 && h.last == 0);
+    assert_int_equal(pq_holes_high(&h, 0) - HIGH, 300);
+    pq_holes_cut(&h, HIGH + 100);
+    assert_int_equal(h.n, 0);
+}
+
 static unsigned told(struct pq_gap *gaps, uint32_t ack, unsigned n, const uint32_t *b)
 {
     uint8_t p[4 * PQ_SACK_LEN];
@@ -266,6 +284,7 @@ int wire_holes(void)
         cmocka_unit_test(blocks),
         cmocka_unit_test(repetitions),
         cmocka_unit_test(given_up),
+        cmocka_unit_test(cut),
         cmocka_unit_test(gaps_told),
         cmocka_unit_test(fill_once),
         cmocka_unit_test(fills_are_paid_for),
