@@ -476,7 +476,7 @@ size_t pq_connect_packets(const struct pq_session *s)
 void pq_connect_keep(struct pq_session *s, const struct pq_span *last, pq_ns now)
 {
     struct pq_stalled *t = &s->stalled;
-    if (s->flow.look != PQ_LOOK_CONNECT || pq_connect_packets(s)) {
+    if (s->flow.look != PQ_LOOK_CONNECT || (pq_connect_packets(s) && !s->parting)) {
         free(t->copy);
         *t = (struct pq_stalled){0};
         return;
@@ -565,7 +565,7 @@ void pq_connect_end(struct pq_session *s)
 {
     const bool in_order = s->dead == PQ_ECLOSED || s->dead == PQ_EREPLACED;
     if (!s->away && !is_shared(s))
-        pq_leave(s->hub, &s->flow, in_order);
+        pq_leave_session(s, in_order);
     pq_mask_free(&s->syn_key);
     free(s->stalled.copy);
     pq_fill_end(s);

@@ -315,6 +315,7 @@ static void proven(struct pq_session *s)
 static void bye(struct pq_session *s)
 {
     pq_smux_bye(s->smux);
+    s->parting = true;
 }
 
 static bool moves(const struct pq_session *s)

@@ -24,6 +24,10 @@ struct pq_leaving {
     bool answers; /* owes an acknowledgement */
     bool remains; /* nothing goes again */
     unsigned n_answers;
+    uint8_t *last; /* datagram, malloc'ed, which may go again; NULL: there is none */
+    uint16_t last_len;
+    uint32_t last_seq;
+    uint8_t lasts; /* FINs that had gone when it went again */
 };
 
 static struct pq_leaving *find(struct pq_hub *h, const struct pq_addr *peer,
@@ -47,6 +51,7 @@ static void forget(struct pq_hub *h, struct pq_leaving *l)
     pq_hash_remove(&h->by_leaving, &l->by_tuple);
     pq_heap_remove(&h->leaving_due, &l->due);
     h->n_leaving--;
+    free(l->last);
     free(l);
 }
 
@@ -61,15 +66,16 @@ static struct pq_leaving *oldest(struct pq_hub *h)
     return PQ_OF(h->leaving.next, struct pq_leaving, node);
 }
 
-void pq_leave(struct pq_hub *h, struct pq_flow *f, bool in_order)
+/* NULL: nothing is to be said there, or there is no memory. */
+static struct pq_leaving *begin(struct pq_hub *h, struct pq_flow *f, bool in_order)
 {
     if (f->look != PQ_LOOK_CONNECT || f->conn.state != PQ_CONNECT_OPEN || f->conn.gone)
-        return;
+        return NULL;
     if (h->n_leaving >= LEAVING_MAX)
         forget(h, oldest(h));
     struct pq_leaving *l = calloc(1, sizeof *l);
     if (!l)
-        return;
+        return NULL;
     l->flow = *f;
     l->in_order = in_order;
     f->conn.gone = true;
@@ -77,10 +83,28 @@ void pq_leave(struct pq_hub *h, struct pq_flow *f, bool in_order)
     pq_list_init(&l->parting);
     pq_list_push(&h->leaving, &l->node);
     h->n_leaving++;
-    if (pq_hash_add(&h->by_leaving, &l->by_tuple, pq_session_key(h, &l->peer, l->local.port)))
+    if (pq_hash_add(&h->by_leaving, &l->by_tuple, pq_session_key(h, &l->peer, l->local.port))) {
         forget(h, l);
-    else
-        speak(h, l);
+        return NULL;
+    }
+    speak(h, l);
+    return l;
+}
+
+void pq_leave(struct pq_hub *h, struct pq_flow *f, bool in_order)
+{
+    begin(h, f, in_order);
+}
+
+void pq_leave_session(struct pq_session *s, bool in_order)
+{
+    struct pq_leaving *l = begin(s->hub, &s->flow, in_order);
+    if (!l || !s->stalled.copy)
+        return;
+    l->last = s->stalled.copy;
+    l->last_len = (uint16_t)s->stalled.len;
+    l->last_seq = s->stalled.seq;
+    s->stalled = (struct pq_stalled){0};
 }
 
 static void leave(void *ctx, struct pq_session *s)
@@ -89,7 +113,7 @@ static void leave(void *ctx, struct pq_session *s)
     struct pq_kcp_stats st;
     if (s->away)
         return;
-    pq_leave(h, &s->flow, true);
+    pq_leave_session(s, true);
     pq_session_stats(s, &st);
     h->quiet_at = pq_ns_max(h->quiet_at, h->now + st.srtt + st.srtt / 4 + IN_FLIGHT);
 }
@@ -161,11 +185,31 @@ bool pq_leave_ready(const struct pq_hub *h)
     return !pq_list_empty(&h->parting);
 }
 
+/* Whether it goes once more before the FIN that goes again. */
+static bool repeat_last(struct pq_leaving *l, struct pq_slot *slot, pq_ns now)
+{
+    struct pq_flow *f = &l->flow;
+    const uint32_t end = l->last_seq + l->last_len;
+    if (!l->last || f->conn.fins <= l->lasts || (int32_t)(end - f->conn.una) <= 0)
+        return false;
+    l->lasts = f->conn.fins;
+    slot->off = PQ_SLOT_HEAD;
+    slot->len = l->last_len;
+    memcpy(slot->buf + slot->off, l->last, l->last_len);
+    const uint32_t next = f->st.seq;
+    f->st.seq = l->last_seq;
+    pq_flow_craft(f, slot, false, now);
+    f->st.seq = next;
+    return true;
+}
+
 static void part(struct pq_hub *h, struct pq_leaving *l, struct pq_slot *slot, pq_ns now)
 {
     struct pq_flow *f = &l->flow;
     if (l->answers) {
         pq_connect_ack(f, slot, now);
+    } else if (repeat_last(l, slot, now)) {
+        speak(h, l);
     } else {
         const pq_ns again = FIN_AGAIN + 2 * (pq_ns)f->conn.rtt_min * PQ_MS;
         pq_connect_fin(f, slot, now);

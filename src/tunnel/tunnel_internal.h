@@ -165,8 +165,8 @@ struct pq_known_id { /* the same by the id of its keys; a server's */
     struct pq_home home;
 };
 
-struct pq_stalled { /* the peer's window is full [12.9] */
-    uint8_t *copy;  /* of the last datagram, malloc'ed; NULL = there is room */
+struct pq_stalled { /* the peer's window is full, or it was told that this is the end [12.9] */
+    uint8_t *copy;  /* of the last datagram, malloc'ed; NULL = there is room, and more to come */
     size_t len;
     uint32_t seq;
     pq_ns due; /* when it goes again */
@@ -198,6 +198,7 @@ struct pq_session {
     size_t size; /* most bytes of a datagram, ... */
     size_t full; /* ... and of those that it sends */
     struct pq_stalled stalled;
+    bool parting;                  /* the peer is told that this is the end */
     struct pq_fills *fills;        /* NULL: the peer has told of no hole lately [12.9] */
     struct pq_mask *syn_key;       /* client: of what its SYNs prove; NULL: there are none */
     bool away;                     /* the link has not our address now: what is sent is lost */
@@ -474,7 +475,7 @@ size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns 
 size_t pq_connect_head(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now);
 pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now); /* when that is */
 size_t pq_connect_packets(const struct pq_session *s);    /* that may go now */
-/* `last` has been sent: it is kept if nothing more may go. */
+/* `last` has been sent: it is kept if nothing more may go, or nothing will. */
 void pq_connect_keep(struct pq_session *s, const struct pq_span *last, pq_ns now);
 /* Acknowledgements that go before anything else, each a packet. */
 size_t pq_connect_show(struct pq_session *s, struct pq_slot *slots, size_t n, pq_ns now);
@@ -491,8 +492,9 @@ size_t pq_kcp_session_turn(const struct pq_session *s);
 pq_ns pq_kcp_session_deadline(struct pq_session *s, pq_ns now);
 
 /* leave.c: ends of connections, for who watches them */
-/* Nothing more is sent over the flow: FIN, which is answered and acknowledged; or else a reset. */
+/* Nothing more is sent: FIN, with it a session's last datagram again; or else a reset. */
 void pq_leave(struct pq_hub *h, struct pq_flow *f, bool in_order);
+void pq_leave_session(struct pq_session *s, bool in_order);
 /* Whether a segment without data is of one that ends here. */
 bool pq_leave_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);
 /* Another connection begins from there; or this side begins one, on the flow's addresses: what

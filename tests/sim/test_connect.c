@@ -153,7 +153,8 @@ static bool watch(struct world *w, unsigned from, struct link_packet *k)
     box.bytes[from] += k->len;
     box.longest = n > box.longest ? (unsigned)n : box.longest;
     const uint32_t seq = pq_be32(t + 4), end = seq + (uint32_t)n + (t[13] & PQ_TCP_FIN ? 1 : 0);
-    const bool bad = !box.began[port] || (n && box.fin[port][from]) ||
+    const bool bad = !box.began[port] ||
+                     (n && box.fin[port][from] && end == box.high[port][from]) ||
                      is_invalid(&box.of[port][from], &box.of[port][!from], t, end);
     if (t[13] & PQ_TCP_FIN) {
         box.fins++;
@@ -239,6 +240,35 @@ static void ends_both_ways(struct world *w, unsigned loss)
                          pq_hub_left(w->end[SERVER].hub, w->now)));
     assert_true(world_run(w, w->now + 20 * PQ_SEC, is_over));
     expect_clean();
+}
+
+/* What says that it is over is lost, with the FIN behind it: it goes again before the FIN does, and
+ * both are acknowledged. */
+static void last_is_lost(void **state)
+{
+    (void)state;
+    for (int plain = 0; plain < 2; plain++) {
+        struct world_conf c = plain ? plain_connecting(20 * PQ_MS) : connecting(20 * PQ_MS);
+        struct world *w = begin(&c, "last datagram is lost");
+        world_open(w, 100000, 100000);
+        assert_true(world_run(w, WORLD_T0 + 5 * PQ_SEC, world_closed));
+        w->end[CLIENT].out.conf.loss = 1000;
+        pq_session_bye(w->ses);
+        world_run(w, w->now + 5 * PQ_MS, NULL);
+        pq_session_end(w->ses, PQ_ECLOSED);
+        world_run(w, w->now + 100 * PQ_MS, NULL);
+        assert_int_equal(pq_hub_sessions(w->end[SERVER].hub), 1);
+        w->end[CLIENT].out.conf.loss = 0;
+        const unsigned repeats = box.repeats;
+        world_run(w, w->now + PQ_SEC, NULL);
+        assert_int_equal(pq_hub_sessions(w->end[SERVER].hub), 0);
+        assert_true(box.fin_acked[0][CLIENT] && box.fin_acked[0][SERVER]);
+        assert_int_equal(box.resets, 0);
+        assert_in_range(box.repeats - repeats, 0, 1);
+        assert_true(world_run(w, w->now + 20 * PQ_SEC, is_over));
+        expect_clean();
+        finish(w);
+    }
 }
 
 /* What was lost comes again, as far as one part of what is sent pays for it; without time stamps
@@ -474,13 +504,10 @@ static void clamped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(carries),
-        cmocka_unit_test(begins),
-        cmocka_unit_test(begin_at_once),
-        cmocka_unit_test(unanswered),
-        cmocka_unit_test(goes_on_after_silence),
-        cmocka_unit_test(moves),
-        cmocka_unit_test(moves_between_workers),
+        cmocka_unit_test(last_is_lost), cmocka_unit_test(carries),
+        cmocka_unit_test(begins),       cmocka_unit_test(begin_at_once),
+        cmocka_unit_test(unanswered),   cmocka_unit_test(goes_on_after_silence),
+        cmocka_unit_test(moves),        cmocka_unit_test(moves_between_workers),
         cmocka_unit_test(clamped),
     };
     if (pq_crypt_global_init())
