@@ -73,6 +73,7 @@ struct pq_epoch { /* the keys of a session for a time */
     struct pq_mask *tx_mask, *rx_mask;
     uint32_t tx_id, rx_id; /* the peer's, and the own one */
     uint8_t next_psk[PQ_PSK_LEN];
+    uint32_t filled; /* of what was opened, came again where it was lacking [12.9] */
 };
 
 /* Creates it in *out, owned by the caller; the keys are copied.  Returns 0 or PQ_ENOMEM. */

@@ -26,7 +26,8 @@ void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
         .in = s->in,
         .out = s->out};
     if (s->sec) {
-        out->came = pq_seal_opened(s->sec->cur.rx);
+        const uint32_t opened = pq_seal_opened(s->sec->cur.rx), filled = s->sec->cur.filled;
+        out->came = opened > filled ? opened - filled : 0; /* some may have been under other keys */
         out->expected = pq_seal_used(s->sec->cur.rx);
     }
     s->hub->t->carried(s, &out->carried_in, &out->carried_out);

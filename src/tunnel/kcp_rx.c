@@ -196,6 +196,8 @@ static enum pq_drop use_datagram(struct pq_session *s, const struct pq_segment *
     const uint64_t before = pq_kcp_news(s->kcp);
     s->heard = now;
     h->hasty = h->hasty || pq_kcp_srtt(s->kcp) < PQ_CALM_RTT;
+    if (h->again && s->sec)
+        s->sec->cur.filled++;
     if (h->again)
         d = use_again(s, kcp, now);
     else if (kcp.n) /* -> on_kcp_data in kcp_session.c -> smux -> stream */

@@ -284,6 +284,18 @@ static void holes_are_filled(unsigned loss, bool plain)
     assert_true(!plain == (box.sacks > 0));
 }
 
+/* What is said of loss counts what was lost, also where it came again. */
+static void loss_is_told(struct world *w)
+{
+    struct pq_session_info info;
+    pq_session_info(w->ses, &info);
+    const uint64_t lost = info.expected - info.came, lacked = box.lacked[SERVER];
+    const uint64_t all = box.bytes[SERVER] - box.filled[SERVER] + lacked;
+    const uint64_t told = 10000 * lost / info.expected; /* of datagrams, not of bytes */
+    assert_true(info.expected > 5000);
+    assert_in_range(told, 6500 * lacked / all, 12500 * lacked / all);
+}
+
 static void carries(void **state)
 {
     (void)state;
@@ -301,6 +313,7 @@ static void carries(void **state)
         expect_clean();
         assert_in_range(box.syns, 2, 2 + (loss ? 4 : 0));
         holes_are_filled(loss, i >= 3);
+        loss_is_told(w);
         assert_true(box.bare > 2);
         assert_true(loss || box.leads == 2);
         assert_int_equal(box.resets, 0);
