@@ -5,6 +5,7 @@
 #include "app/discover.h"
 #include "app/server_ports.h"
 #include "base/err.h"
+#include "os/others.h"
 #include "os/process.h"
 #include "os/service.h"
 
@@ -62,12 +63,66 @@ static void check_clock(struct pq_findings *f)
              "nobody keeps it right; with users, one that is far behind may not be let in");
 }
 
+/* Queues that hold packets back on purpose. */
+static bool is_slow_queue(const char *kind)
+{
+    static const char *const kinds[] = {"tbf", "htb", "hfsc", "cbq", "netem"};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kind, kinds[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Of other programs only these see our packets between the packet socket and the wire. */
+static void check_others(const char *name, const struct pq_others *o, struct pq_findings *f)
+{
+    char remedy[256];
+    if (o->xdp) {
+        snprintf(remedy, sizeof remedy,
+                 "bpftool prog show id %u tells what it is; it must pass TCP of the tunnel's port",
+                 o->xdp);
+        NOTE(f, "others", remedy, "a program at XDP sees what comes in at %s before paqet does",
+             name);
+    }
+    if (o->chains) {
+        snprintf(remedy, sizeof remedy,
+                 "nft list chain netdev %s; it must not drop TCP from or to the tunnel's port",
+                 o->chain);
+        NOTE(f, "others", remedy, "%u of nft's chains see%s what paqet sends at %s (egress)",
+             o->chains, o->chains == 1 ? "s" : "", name);
+    }
+    if (o->filters) {
+        snprintf(remedy, sizeof remedy, "tc filter show dev %s egress", name);
+        NOTE(f, "others", remedy, "%u filters of tc see what paqet sends at %s", o->filters, name);
+    }
+    if (is_slow_queue(o->queue)) {
+        snprintf(remedy, sizeof remedy, "tc -s qdisc show dev %s tells its limits", name);
+        NOTE(f, "others", remedy, "the queue of %s (%s) may hold packets back", name, o->queue);
+    } else if (!o->xdp && !o->chains && !o->filters) {
+        OK(f, "others", "%s between paqet and the wire at %s%s",
+           o->all ? "no filter of another program is" : "no program at XDP is", name,
+           o->all ? "" : "; of others it takes CAP_NET_ADMIN to see them");
+    }
+}
+
 static void check_interface(const struct pq_iface *i, struct pq_findings *f)
 {
+    struct pq_others o;
+    char remedy[64];
     OK(f, "interface", "%s is up, MTU %u", i->name, i->mtu);
     if (i->mtu < 1280)
         NOTE(f, "interface", "raise the MTU of the interface, if the network permits it",
              "an MTU of %u costs speed", i->mtu);
+    if (pq_others_read(i->name, i->index, &o))
+        return;
+    snprintf(remedy, sizeof remedy, "ethtool -K %s gso on", i->name);
+    if (o.has_offloads && o.gso)
+        OK(f, "offloads", "%s cuts long runs of packets at the last moment (gso)%s", i->name,
+           o.gro ? ", and puts them together on arrival (gro)" : "");
+    else if (o.has_offloads)
+        NOTE(f, "offloads", remedy, "%s has no segmentation offload (gso): that costs CPU time",
+             i->name);
+    check_others(i->name, &o, f);
 }
 
 /* A router's MAC that was configured once may be that of a router that is gone. */

@@ -57,13 +57,15 @@ static void write_again(const struct pq_nl_msg *m, const struct pq_nl_attrs *a, 
 
 static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, size_t cap)
 {
-    static const size_t heads[] = {4, 8, 12, 16}; /* of all that we ask for */
+    static const size_t heads[] = {4, 8, 12, 16, 20}; /* of all that we ask for */
     struct pq_iface iface;
     struct pq_iface_addr addr;
     struct pq_rt_route route;
     struct pq_rt_neigh neigh;
+    struct pq_rt_tc tc;
+    struct pq_rt_chain chain;
     struct pq_nl_attrs a;
-    uint8_t head[16];
+    uint8_t head[20];
     int e = 0, index;
     if (pq_nl_verdict(m, &e))
         FUZZ_CHECK(e <= 0);
@@ -78,6 +80,12 @@ static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, 
     pq_rt_addr(&addr, &index, m);
     pq_rt_route(&route, m);
     pq_rt_neigh(&neigh, m);
+    pq_rt_xdp(m);
+    if (pq_rt_tc(&tc, m))
+        FUZZ_CHECK(memchr(tc.kind, 0, sizeof tc.kind));
+    if (pq_rt_chain_at_egress(&chain, m, "eth0"))
+        FUZZ_CHECK(memchr(chain.table, 0, sizeof chain.table) &&
+                   memchr(chain.name, 0, sizeof chain.name));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)

@@ -83,6 +83,34 @@ def test_check_here() -> None:
 
 
 @test()
+def test_check_others() -> None:
+    """What of other programs is between the packet socket and the wire is read from the kernel."""
+    with Lab() as lab:
+        device = lab.s.device
+        server = write(lab, "server.yaml", paqet.server_config(lab, Settings()))
+        expect(only(findings(lab.s, server, bad=False), "others")["level"] == "ok", "something is said to be there")
+        chain = f"add chain netdev lab_other out {{ type filter hook egress devices = {{ lo, {device} }} priority 0; }}"
+        lab.s.check(["nft", f"add table netdev lab_other; {chain}"])
+        lab.s.check(["tc", "qdisc", "add", "dev", device, "clsact"])
+        lab.s.check(["tc", "filter", "add", "dev", device, "ingress", "bpf", "bytecode", "1,6 0 0 0"])  # behind us
+        said = only(findings(lab.s, server, bad=False), "others")
+        expect("chains" in said["text"] and "lab_other out" in said["remedy"], f"{said}")
+        lab.s.check(["nft", "delete table netdev lab_other"])
+        lab.s.check(["tc", "filter", "add", "dev", device, "egress", "bpf", "bytecode", "1,6 0 0 4294967295"])
+        lab.s.check(["ethtool", "-K", device, "gso", "off", "tso", "off"])
+        topics = findings(lab.s, server, bad=False)
+        expect("1 filters of tc" in only(topics, "others")["text"], f"{topics['others']}")
+        expect("gso on" in only(topics, "offloads")["remedy"], f"{topics['offloads']}")
+        lab.s.check(["tc", "qdisc", "del", "dev", device, "clsact"])
+        lab.s.check(["tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", "10mbit", "burst", "64k", "latency", "50ms"])
+        expect("(tbf)" in only(findings(lab.s, server, bad=False), "others")["text"], "a queue that limits the rate")
+        lab.s.check(["tc", "qdisc", "del", "dev", device, "root"])
+        with_xdp = ["python3", str(Path(__file__).with_name("xdp.py")), device]
+        said = json.loads(lab.s.check([*with_xdp, paqet.program(), "check", "-c", str(server), "--json"]))
+        expect(any("at XDP sees" in f["text"] for f in said["findings"]), f"XDP: {said}")
+
+
+@test()
 def test_check_silence() -> None:
     """Nobody there, a kernel that resets, another family: the client tells them apart."""
     with Lab() as lab:

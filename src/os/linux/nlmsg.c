@@ -162,19 +162,27 @@ bool pq_nl_verdict(const struct pq_nl_msg *m, int *e)
     return true;
 }
 
-void pq_nl_attrs_read(struct pq_nl_attrs *a, struct pq_view bytes)
+bool pq_nl_attr(struct pq_view *rest, unsigned *type, struct pq_view *v)
 {
     struct nlattr h;
+    if (rest->n < sizeof h)
+        return false;
+    memcpy(&h, rest->p, sizeof h);
+    if (h.nla_len < sizeof h || h.nla_len > rest->n)
+        return false;
+    *type = h.nla_type & (unsigned)NLA_TYPE_MASK;
+    *v = (struct pq_view){rest->p + sizeof h, h.nla_len - sizeof h};
+    skip(rest, h.nla_len);
+    return true;
+}
+
+void pq_nl_attrs_read(struct pq_nl_attrs *a, struct pq_view bytes)
+{
+    struct pq_view v;
     *a = (struct pq_nl_attrs){0};
-    while (bytes.n >= sizeof h) {
-        memcpy(&h, bytes.p, sizeof h);
-        const unsigned type = h.nla_type & (unsigned)NLA_TYPE_MASK;
-        if (h.nla_len < sizeof h || h.nla_len > bytes.n)
-            return;
+    for (unsigned type; pq_nl_attr(&bytes, &type, &v);)
         if (type < PQ_NL_ATTRS)
-            a->v[type] = (struct pq_view){bytes.p + sizeof h, h.nla_len - sizeof h};
-        skip(&bytes, h.nla_len);
-    }
+            a->v[type] = v;
 }
 
 bool pq_nl_head(const struct pq_nl_msg *m, void *head, size_t n, struct pq_nl_attrs *a)

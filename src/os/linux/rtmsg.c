@@ -4,10 +4,14 @@
 #include <net/if.h>
 
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/neighbour.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if_arp.h>
 
+#define EGRESS   1       /* NF_NETDEV_EGRESS, which headers before Linux 5.16 do not know */
 #define LOWER_UP 0x10000 /* IFF_LOWER_UP, which net/if.h does not know */
 
 bool pq_rt_link(struct pq_iface *out, const struct pq_nl_msg *m)
@@ -101,5 +105,63 @@ bool pq_rt_neigh(struct pq_rt_neigh *out, const struct pq_nl_msg *m)
     if (a.v[NDA_LLADDR].n != 6 || !pq_nl_addr(&out->ip, a.v[NDA_DST]))
         return false;
     memcpy(out->mac, a.v[NDA_LLADDR].p, 6);
+    return true;
+}
+
+uint32_t pq_rt_xdp(const struct pq_nl_msg *m)
+{
+    static const uint16_t which[] = {IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID,
+                                     IFLA_XDP_HW_PROG_ID};
+    struct ifinfomsg h;
+    struct pq_nl_attrs a, xdp;
+    uint32_t id = 0;
+    if (m->type != RTM_NEWLINK || !pq_nl_head(m, &h, sizeof h, &a))
+        return 0;
+    pq_nl_attrs_read(&xdp, a.v[IFLA_XDP]);
+    for (size_t i = 0; !id && i < sizeof which / sizeof which[0]; i++)
+        id = pq_nl_u32(xdp.v[which[i]]);
+    return id;
+}
+
+bool pq_rt_tc(struct pq_rt_tc *out, const struct pq_nl_msg *m)
+{
+    struct tcmsg h;
+    struct pq_nl_attrs a;
+    if ((m->type != RTM_NEWQDISC && m->type != RTM_NEWTFILTER) || !pq_nl_head(m, &h, sizeof h, &a))
+        return false;
+    *out =
+        (struct pq_rt_tc){.ifindex = h.tcm_ifindex, .parent = h.tcm_parent, .handle = h.tcm_handle};
+    pq_nl_str(out->kind, sizeof out->kind, a.v[TCA_KIND]);
+    return true;
+}
+
+/* Whether a chain is at this interface: the kernel names one, or several in a list. */
+static bool is_at(const struct pq_nl_attrs *hook, const char *ifname)
+{
+    char name[IF_NAMESIZE];
+    struct pq_view rest = hook->v[NFTA_HOOK_DEVS];
+    pq_nl_str(name, sizeof name, hook->v[NFTA_HOOK_DEV]);
+    bool found = strcmp(name, ifname) == 0;
+    struct pq_view v;
+    for (unsigned type; !found && pq_nl_attr(&rest, &type, &v);) {
+        pq_nl_str(name, sizeof name, v);
+        found = strcmp(name, ifname) == 0;
+    }
+    return found;
+}
+
+bool pq_rt_chain_at_egress(struct pq_rt_chain *out, const struct pq_nl_msg *m, const char *ifname)
+{
+    struct nfgenmsg g;
+    struct pq_nl_attrs a, hook;
+    if (m->type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN) ||
+        !pq_nl_head(m, &g, sizeof g, &a) || !a.v[NFTA_CHAIN_HOOK].p)
+        return false;
+    pq_nl_attrs_read(&hook, a.v[NFTA_CHAIN_HOOK]);
+    const struct pq_view number = hook.v[NFTA_HOOK_HOOKNUM];
+    if (number.n != 4 || pq_be32(number.p) != EGRESS || !is_at(&hook, ifname))
+        return false;
+    pq_nl_str(out->table, sizeof out->table, a.v[NFTA_CHAIN_TABLE]);
+    pq_nl_str(out->name, sizeof out->name, a.v[NFTA_CHAIN_NAME]);
     return true;
 }

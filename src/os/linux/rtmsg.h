@@ -36,4 +36,23 @@ struct pq_rt_neigh {
 
 /* A neighbour whose MAC may be used. */
 bool pq_rt_neigh(struct pq_rt_neigh *out, const struct pq_nl_msg *m);
+
+/* The number of the program that an interface has at XDP; 0: it has none, or the message is another
+ * one. */
+uint32_t pq_rt_xdp(const struct pq_nl_msg *m);
+
+struct pq_rt_tc { /* a queue or a filter of tc */
+    int ifindex;
+    uint32_t parent, handle;
+    char kind[16];
+};
+
+bool pq_rt_tc(struct pq_rt_tc *out, const struct pq_nl_msg *m);
+
+struct pq_rt_chain {
+    char table[64], name[64]; /* cut, if they are longer */
+};
+
+/* A chain of nft at the hook egress of this interface. */
+bool pq_rt_chain_at_egress(struct pq_rt_chain *out, const struct pq_nl_msg *m, const char *ifname);
 #endif
