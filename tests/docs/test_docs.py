@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What README and docs say to type exists, their links lead somewhere, and each language says to type
-the same.
+the same; fuzz harnesses are all told of.
 
     test_docs.py PAQET
 
@@ -153,6 +153,20 @@ def check_languages(page: Page, by_path: dict[Path, Page]) -> list[str]:
     return []
 
 
+# ---- harnesses
+
+
+def check_harnesses() -> list[str]:
+    """Each harness of tests/fuzz has its row in the table of docs/testing.md, and a corpus; each row its harness."""
+    there = {path.stem.removeprefix("fuzz_") for path in (ROOT / "tests/fuzz").glob("fuzz_*.c")}
+    table = (ROOT / "docs/testing.md").read_text().partition("| harness | bytes |")[2].partition("\n\n")[0]
+    told = set(re.findall(r"(?m)^\| (\w+) \|", table))
+    wrong = [f"docs/testing.md: the harness {name} is in one of table and tests/fuzz alone" for name in there ^ told]
+    return wrong + [
+        f"tests/fuzz/corpus/{name}: no inputs" for name in there if not any((ROOT / f"tests/fuzz/corpus/{name}").glob("*"))
+    ]
+
+
 def main() -> int:
     program = sys.argv[1]
     all_pages = pages()
@@ -160,6 +174,7 @@ def main() -> int:
     wrong = []
     for page in all_pages:
         wrong += check_links(page, by_path) + check_commands(page, program) + check_languages(page, by_path)
+    wrong += check_harnesses()
     commands = sum(len(typed(page)) for page in all_pages)
     if commands < 100 or not any(page.path.name.endswith(".fa.md") for page in all_pages):
         wrong.append(f"only {commands} commands were found in {len(all_pages)} pages: the test reads them no more")
