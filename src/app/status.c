@@ -236,7 +236,11 @@ static void put_session(const struct pq_app *app, struct pq_json *w,
     put_user(app, w, s->who);
     put_tunnel(of, w);
     pq_json_text(w, "transport", s->transport);
-    pq_json_text(w, "wire", s->secure ? "own" : of->conf->over_quic ? "quic" : "classic");
+    pq_json_text(w, "wire",
+                 s->secure             ? "own"
+                 : of->conf->over_quic ? "quic"
+                 : s->asking           ? "asking"
+                                       : "classic");
     pq_json_text(w, "cipher", s->cipher);
     pq_json_text(w, "look",
                  s->connected                        ? "connect"

@@ -138,7 +138,8 @@ struct pq_session_info {
     uint32_t serial; /* among all of the hub */
     struct pq_addr peer, local;
     const char *transport; /* "kcp" or "quic" */
-    bool secure;           /* our own wire */
+    bool secure;           /* our own wire ... */
+    bool asking;           /* ... or that is asked for, and nothing else is spoken [12.2] */
     const char *cipher;    /* valid as long as the session is; "" while it is not known */
     bool half;
     bool before;  /* it began with the key before */

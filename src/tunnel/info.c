@@ -11,6 +11,7 @@ void pq_session_info(const struct pq_session *s, struct pq_session_info *out)
         .peer = s->peer,
         .local = s->local,
         .secure = s->sec != NULL,
+        .asking = !s->sec && s->ask && s->ask->about.kind == PQ_KIND_KEYS,
         .connected = s->flow.look == PQ_LOOK_CONNECT,
         .half = s->half,
         .before = pq_session_key_before(s),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import json
 import os
 import re
 import shutil
@@ -246,9 +247,12 @@ def test_keys_client_says_what_may_be_wrong() -> None:
         keys = Keys(lab)
         lab.origin()
         keys.start_server()
-        client = keys.start_client(key=pair()[0])
+        client = keys.start_client(key=pair()[0], control=True)
         for _ in range(3):
             paqet.fetch_by_hand(lab, 3)
+        argv = [paqet.program(), "status", "-s", str(paqet.control_path(lab, "client")), "--json"]
+        wires = {session["wire"] for session in json.loads(lab.c.check(argv))["sessions"]}
+        expect(wires <= {"quic" if os.environ.get("PAQET_PROTOCOL") else "asking"}, f"it speaks {wires}")
         expect("public_key" in client.log(), f"it does not say where to look: {client.log()}")
 
 
