@@ -14,6 +14,7 @@
 
 #define NAME_MAX_LEN 64
 #define HEX_LEN      (2 * PQ_CONF_KEY_LEN + 1)
+#define NOT_SAID     "ADDRESS-OF-THE-SERVER"
 
 struct wanted { /* what was asked for */
     const char *action, *name, *config, *socket, *public_key;
@@ -110,7 +111,7 @@ static int print_client(const struct wanted *w, const struct pq_conf *c)
            "socks5:\n"
            "  - listen: 127.0.0.1:1080\n"
            "server:\n"
-           "  addr: ADDRESS-OF-THE-SERVER:%s\n"
+           "  addr: " NOT_SAID ":%s # write it here\n"
            "  public_key: \"%s\"\n"
            "transport:\n"
            "  protocol: %s\n",
@@ -128,6 +129,9 @@ static int print_client(const struct wanted *w, const struct pq_conf *c)
         printf("  kcp:\n    block: %s\n    key: ", pq_cipher_name(c->cipher));
     print_quoted(c->kcp.key ? c->kcp.key : "");
     putchar('\n');
+    fputs("in what was printed, write this server's address in place of " NOT_SAID
+          ", or let paqet link -c FILE --address HOST make a link of it\n",
+          stderr);
     return fflush(stdout) ? fail("the client's part could not be written%s", "") : 0;
 }
 

@@ -323,7 +323,7 @@ def test_user_command() -> None:
         wait_until(paqet.control_path(lab, "server").exists, 5, "the socket")
         code, config, said = user(lab, server, "add", "reza")
         expect(code == 0 and "users: 1 new, 0 gone" in said, said)
-        expect("ADDRESS-OF-THE-SERVER" in config, config)
+        expect("ADDRESS-OF-THE-SERVER" in config and "in place of ADDRESS" in said, config + said)
         config = config.replace("ADDRESS-OF-THE-SERVER", lab.s.ip4) + 'control: "off"\n'
         client = paqet.start(lab.c, "reza", config)
         paqet.wait_ready(client)
