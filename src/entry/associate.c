@@ -14,6 +14,14 @@ struct pq_associate {
     uv_tcp_t *tcp;
 };
 
+/* Ends all of the worker. */
+static void stop_all(struct pq_front *front)
+{
+    struct pq_list *n;
+    while ((n = pq_list_pop(&front->associates)))
+        pq_associate_drop(PQ_OF(n, struct pq_associate, node));
+}
+
 int pq_associate_open(struct pq_associate **out, struct pq_front *front, uv_tcp_t *tcp,
                       const struct pq_addr *from, struct pq_addr *bound)
 {
@@ -48,7 +56,7 @@ int pq_associate_open(struct pq_associate **out, struct pq_front *front, uv_tcp_
     }
     pq_udp_port_addr(a->port, bound);
     pq_list_push(&front->associates, &a->node);
-    pq_front_at_stop(front, pq_associates_stop);
+    pq_front_at_stop(front, stop_all);
     *out = a;
     return 0;
 }
@@ -58,13 +66,6 @@ static void on_closed(uv_handle_t *h)
     struct pq_associate *a = h->data;
     free(h);
     free(a);
-}
-
-void pq_associates_stop(struct pq_front *front)
-{
-    struct pq_list *n;
-    while ((n = pq_list_pop(&front->associates)))
-        pq_associate_drop(PQ_OF(n, struct pq_associate, node));
 }
 
 void pq_associate_drop(struct pq_associate *a)

@@ -18,9 +18,6 @@ int pq_associate_open(struct pq_associate **out, struct pq_front *front, uv_tcp_
 /* Takes the socket: the association ends with it, or with the front. */
 void pq_associate_hold(struct pq_associate *a, uv_tcp_t *tcp);
 
-/* Ends all of the worker. */
-void pq_associates_stop(struct pq_front *front);
-
 /* Instead of that: it was not wanted after all. */
 void pq_associate_drop(struct pq_associate *a);
 #endif

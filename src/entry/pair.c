@@ -263,6 +263,14 @@ static void filter_reset(void *side)
     pair_close(side, true);
 }
 
+/* Resets all pairs of the worker. */
+static void stop_all(struct pq_front *front)
+{
+    struct pq_list *n;
+    while ((n = pq_list_pop(&front->pairs)))
+        pair_close(PQ_OF(n, struct pair, node), true);
+}
+
 /* ---- life */
 
 void pq_pair_join(struct pq_front *front, uv_tcp_t *program, uv_tcp_t *target,
@@ -287,7 +295,7 @@ void pq_pair_join(struct pq_front *front, uv_tcp_t *program, uv_tcp_t *target,
         filter->side = p;
     }
     pq_list_push(&front->pairs, &p->node);
-    pq_front_at_stop(front, pq_pairs_stop);
+    pq_front_at_stop(front, stop_all);
     uv_timer_init(front->loop, &p->idle);
     p->idle.data = p;
     p->handles = SIDES + 1;
@@ -301,11 +309,4 @@ void pq_pair_join(struct pq_front *front, uv_tcp_t *program, uv_tcp_t *target,
         pair_close(p, true);
     for (int i = 0; i < SIDES && !p->closing; i++)
         write_out(&p->side[i]);
-}
-
-void pq_pairs_stop(struct pq_front *front)
-{
-    struct pq_list *n;
-    while ((n = pq_list_pop(&front->pairs)))
-        pair_close(PQ_OF(n, struct pair, node), true);
 }

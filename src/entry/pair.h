@@ -13,7 +13,4 @@
  * short both sockets are reset. */
 void pq_pair_join(struct pq_front *front, uv_tcp_t *program, uv_tcp_t *target,
                   struct pq_filter *filter, struct pq_view first);
-
-/* Resets all pairs of the worker. */
-void pq_pairs_stop(struct pq_front *front);
 #endif

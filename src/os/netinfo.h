@@ -71,14 +71,10 @@ int pq_netwatch_open(void);
 /* Takes what has been told; returns whether there was something. */
 bool pq_netwatch_read(int fd);
 
-/* Reads the neighbour table.  *fresh: the kernel knows that it is right now, or somebody has put it
- * there.  Returns 0, -ENOENT (not there, or not valid) or -errno. */
-int pq_neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6], bool *fresh);
-
-/* The same, but unless it is fresh asks the neighbour itself, by ARP or ND over a packet socket, to
- * which no firewall rule applies, and waits up to `patience` ns; without an answer an entry that is
- * not fresh must do.  `f` is the interface, `own` an address of it to ask from.
- * Returns 0, -EHOSTUNREACH (no answer) or -errno. */
+/* The MAC of a neighbour.  Unless the kernel is sure of it asks the neighbour itself, by ARP or ND
+ * over a packet socket, to which no firewall rule applies, and waits up to `patience` ns; without
+ * an answer an entry that is not fresh must do.  `f` is the interface, `own` an address of it to
+ * ask from. Returns 0, -EHOSTUNREACH (no answer) or -errno. */
 int pq_neigh_resolve(const struct pq_iface *f, const struct pq_addr *own, const struct pq_addr *ip,
                      uint8_t mac[6], pq_ns patience);
 #endif

@@ -9,7 +9,4 @@
  * NetworkManager, OpenWrt).  Link-local ones of IPv6 are left out.  Reads small files.  Returns how
  * many, at most max. */
 unsigned pq_resolvers(struct pq_addr *out, unsigned max);
-
-/* Those that one such file names. */
-unsigned pq_resolvers_of(const char *path, struct pq_addr *out, unsigned max);
 #endif

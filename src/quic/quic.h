@@ -321,10 +321,9 @@ struct pq_quic_stream *pq_quic_open(struct pq_quic *q, void *user);
 int pq_quic_stream_send(struct pq_quic_stream *st, struct pq_chunk *c);
 
 /* Bytes that may be queued now; bulk senders stop at 0 and wait for the room event.  Chunks that
- * wait to be sent.  Bytes that were sent and not acknowledged. */
+ * wait to be sent. */
 size_t pq_quic_stream_room(struct pq_quic_stream *st);
 size_t pq_quic_stream_waiting(const struct pq_quic_stream *st);
-size_t pq_quic_stream_unacked(const struct pq_quic_stream *st);
 
 /* Holds queued bytes back, or lets them go with `first`, if not NULL, in front of them, which is
  * possible while none of them has been sent; takes it. */

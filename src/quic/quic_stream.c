@@ -225,11 +225,6 @@ size_t pq_quic_stream_waiting(const struct pq_quic_stream *st)
     return st->waiting;
 }
 
-size_t pq_quic_stream_unacked(const struct pq_quic_stream *st)
-{
-    return st->unacked;
-}
-
 void pq_quic_stream_cork(struct pq_quic_stream *st)
 {
     st->corked = true;

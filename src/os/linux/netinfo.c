@@ -252,7 +252,9 @@ static int on_neigh(const struct pq_nl_msg *m, void *arg)
     return 0;
 }
 
-int pq_neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6], bool *fresh)
+/* Reads the neighbour table.  *fresh: the kernel knows that it is right now, or somebody has put it
+ * there.  Returns 0, -ENOENT (not there, or not valid) or -errno. */
+static int neigh_get(int ifindex, const struct pq_addr *ip, uint8_t mac[6], bool *fresh)
 {
     struct neigh_query q = {.ifindex = ifindex, .ip = *ip};
     int e = pq_nl_dump(RTM_GETNEIGH, sizeof(struct ndmsg), on_neigh, &q);
@@ -269,7 +271,7 @@ int pq_neigh_resolve(const struct pq_iface *f, const struct pq_addr *own, const 
                      uint8_t mac[6], pq_ns patience)
 {
     bool fresh;
-    int known = pq_neigh_get(f->index, ip, mac, &fresh);
+    int known = neigh_get(f->index, ip, mac, &fresh);
     if (fresh || (known && known != -ENOENT))
         return known;
     uint8_t answer[6];

@@ -24,7 +24,8 @@ static bool is_elsewhere(const struct pq_addr *a)
     return true;
 }
 
-unsigned pq_resolvers_of(const char *path, struct pq_addr *out, unsigned max)
+/* Those that one such file names. */
+static unsigned resolvers_of(const char *path, struct pq_addr *out, unsigned max)
 {
     char line[512], text[64];
     unsigned n = 0;
@@ -42,6 +43,6 @@ unsigned pq_resolvers(struct pq_addr *out, unsigned max)
 {
     unsigned n = 0;
     for (size_t i = 0; !n && i < sizeof files / sizeof files[0]; i++)
-        n = pq_resolvers_of(files[i], out, max);
+        n = resolvers_of(files[i], out, max);
     return n;
 }
