@@ -59,8 +59,8 @@ bool pq_nl_next(struct pq_view *rest, struct pq_nl_msg *m);
  * kernel's -errno, or PQ_EPROTO (the message is cut off, or has a number that is no error). */
 bool pq_nl_verdict(const struct pq_nl_msg *m, int *e);
 
-/* Takes the next attribute off `rest`.  Returns false at the end, or where a length lies: nothing of
- * `rest` is used then. */
+/* Takes the next attribute off `rest`.  Returns false at the end, or where a length lies: nothing
+ * of `rest` is used then. */
 bool pq_nl_attr(struct pq_view *rest, unsigned *type, struct pq_view *v);
 
 /* Attributes by type; p is NULL where one is absent, the last of several counts. */
