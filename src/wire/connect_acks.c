@@ -19,9 +19,9 @@
 #define ACK_LATEST (40 * PQ_MS)  /* after a lone segment, as Linux does */
 #define ACK_AGAIN  (100 * PQ_MS) /* between two to a peer that repeats itself */
 #define DUPS_FIRST 3             /* that go at once where something is lacking; ... */
-#define DUP_MANY   6             /* ... then where more than so many segments have come, or ... */
-#define DUP_SOON   PQ_MS         /* ... so long after the last if it is more than one, or ... */
-#define DUPS_RTT   16            /* ... so many in a round trip */
+#define DUP_MANY   9             /* ... then where more than so many segments have come, or ... */
+#define DUPS_RTT   16            /* ... so many in a round trip, but one each ... */
+#define DUP_SOON   PQ_MS         /* ... that at most */
 #define MOVES      4             /* one of so many moves the window */
 
 void pq_connect_note_way(struct pq_connect *c, uint32_t way, uint32_t at)
@@ -65,6 +65,9 @@ static uint32_t each(const struct pq_connect *c)
     if (c->n_acks >= c->max_acks)
         segments = ACK_PAST;
     const uint32_t bytes = segments * c->mss;
+    const uint32_t least = PQ_ACK_EACH * (uint32_t)c->mss;
+    if (c->dup && c->every > least) /* these are long, and packets wait */
+        return DUP_MANY * c->every;
     return c->every > bytes ? c->every : bytes;
 }
 
@@ -94,8 +97,7 @@ static pq_ns dup_at(const struct pq_connect *c, pq_ns now)
 {
     if (c->dups < DUPS_FIRST || c->new_holes > 1)
         return now;
-    const pq_ns part = c->rtt_min * PQ_MS / DUPS_RTT;
-    return c->dup_at + (c->owed > c->every || part < DUP_SOON ? DUP_SOON : part);
+    return c->dup_at + pq_ns_max(c->rtt_min * PQ_MS / DUPS_RTT, DUP_SOON);
 }
 
 pq_ns pq_connect_ack_at(struct pq_flow *f, pq_ns now)

@@ -99,7 +99,7 @@ static void bare_acks_grow(void **state)
     struct pair p;
     pair_open(&p);
     pq_ns now = 2 * PQ_SEC;
-    unsigned most = 96, acks;
+    unsigned most = 64, acks;
     for (unsigned n = 60; n < 2000; n *= 2) {
         const unsigned dense = n < 64 ? n / 2 : 32 + (n - 64) / 4;
         acks = round_of(&p, 60, 20, &now);
@@ -146,12 +146,12 @@ static void window_grows(void **state)
     grow(PQ_SYSTEM_WINDOWS);
 }
 
-/* Beside a hole one goes for more than six segments of what comes together: each tells what had
+/* Beside a hole one goes for more than nine segments of what comes together: each tells what had
  * come then, and one of four how far the other side may send now. */
 static void beside_a_hole(void **state)
 {
     (void)state;
-    enum { EACH = 7, TIMES = 8 };
+    enum { EACH = 10, TIMES = 8 };
     struct pair p;
     pair_open(&p);
     p.c.conn.window = 1U << 20;
