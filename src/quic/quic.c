@@ -193,8 +193,7 @@ int pq_quic_start(struct pq_quic *q, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *
     if (r)
         return PQ_ENOMEM;
     ngtcp2_conn_set_tls_native_handle(q->conn, q->tls);
-    if (q->e->conf.keepalive)
-        ngtcp2_conn_set_keep_alive_timeout(q->conn, q->e->conf.keepalive);
+    pq_quic_vary_keepalive(q);
     return 0;
 }
 

@@ -161,6 +161,8 @@ struct pq_quic {
     ngtcp2_cid odcid; /* what the client made up; n = 0: not registered */
     uint8_t second[PQ_QUIC_SECOND_LEN], mix[PQ_QUIC_PSK_LEN];
 
+    pq_ns alive, vary_at; /* silence that brings a PING; when it is drawn anew */
+
     bool plain;      /* without the key */
     unsigned set;    /* which key it began with; PQ_QUIC_KEYS: that is gone */
     bool somebody;   /* server: the client has named a PSK that is there */
@@ -319,6 +321,9 @@ bool pq_quic_has_work(const struct pq_quic_stream *st);
 void pq_quic_open_gates(struct pq_quic *q);
 void pq_quic_keep_apart(struct pq_quic_stream *st);
 bool pq_quic_is_spread(const struct pq_quic_stream *st);
+/* Draws, now and then, how long a silence brings a PING: half to all of what is configured, so that
+ * an idle connection has no beat [13.6]. */
+void pq_quic_vary_keepalive(struct pq_quic *q);
 void pq_quic_bind(struct pq_quic *q); /* gives numbers to those that wait for one */
 void pq_quic_was_sent(struct pq_quic_stream *st, size_t n);
 void pq_quic_was_acked(struct pq_quic_stream *st, size_t n);

@@ -276,6 +276,17 @@ static size_t first_again(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *
     return seal(q, buf, q->first_len);
 }
 
+void pq_quic_vary_keepalive(struct pq_quic *q)
+{
+    const pq_ns most = q->e->conf.keepalive;
+    if (!most || q->now < q->vary_at)
+        return;
+    const uint64_t mine = pq_hash_bytes(q->odcid.data, sizeof q->odcid.data, q->e->hash_seed);
+    q->alive = most - pq_hash_bytes(&q->now, sizeof q->now, mine) % (most / 2 + 1);
+    q->vary_at = q->now + most / 2;
+    ngtcp2_conn_set_keep_alive_timeout(q->conn, q->alive);
+}
+
 static size_t finish(struct pq_quic *q, struct packet *k, size_t n, struct pq_quic_path *path)
 {
     struct quic_raw_path raw;
@@ -287,6 +298,7 @@ static size_t finish(struct pq_quic *q, struct packet *k, size_t n, struct pq_qu
         keep_first(q, k->buf, n);
     if (!q->ready && !q->asked)
         q->asked = q->now;
+    pq_quic_vary_keepalive(q);
     if (q->plain || !(k->buf[0] & 0x80))
         return n;
     return seal(q, k->buf, n);
@@ -340,7 +352,7 @@ static ngtcp2_ssize write_with_ping(struct pq_quic *q, struct packet *k)
     const uint64_t before = q->cc.sent;
     ngtcp2_conn_set_keep_alive_timeout(q->conn, 1);
     const ngtcp2_ssize n = write_packet(q, k);
-    ngtcp2_conn_set_keep_alive_timeout(q->conn, q->e->conf.keepalive);
+    ngtcp2_conn_set_keep_alive_timeout(q->conn, q->alive);
     q->ping = q->cc.sent == before;
     return n;
 }

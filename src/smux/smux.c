@@ -8,6 +8,15 @@
 
 #define WINDOW_FIRST (8U << 20) /* told at first, or all of a smaller stream_buf */
 
+/* When the next NOP is due: after half to all of the interval, at random, since who idles at one
+ * beat is known by it [5.5]. */
+static pq_ns next_nop(struct pq_smux *s, pq_ns now)
+{
+    const uint32_t key[2] = {s->conf.beat, s->n_nops++};
+    const pq_ns half = s->conf.keepalive / 2;
+    return now + s->conf.keepalive - pq_hash_bytes(key, sizeof key, s->conf.hash_seed) % (half + 1);
+}
+
 int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
                 const struct pq_smux_events *ev, void *ctx, struct pq_chunks *chunks, pq_ns now)
 {
@@ -24,7 +33,7 @@ int pq_smux_new(struct pq_smux **out, const struct pq_smux_conf *conf,
     s->next_id = conf->client ? 3 : 2; /* [5.2] */
     s->queue_max = PQ_SMUX_QUEUE_MAX;
     s->head_need = PQ_SMUX_HDR_LEN;
-    s->nop_at = now + conf->keepalive;
+    s->nop_at = next_nop(s, now);
     s->check_at = now + conf->timeout;
     pq_list_init(&s->ctl);
     pq_list_init(&s->turn);
@@ -357,7 +366,7 @@ int pq_smux_tick(struct pq_smux *s, pq_ns now)
     pq_smux_relieve(s, now);
     if (now >= s->nop_at) {
         s->need_nop = true;
-        s->nop_at = now + s->conf.keepalive;
+        s->nop_at = next_nop(s, now);
     }
     if (now >= s->check_at) {
         if (!s->seen && !s->stopped)

@@ -23,7 +23,8 @@ struct pq_smux_conf {
     uint32_t stream_buf;      /* the largest window told to the peer, bytes per stream */
     uint32_t max_streams;     /* open at a time; a peer's further ones are closed at once */
     uint64_t hash_seed;       /* secret, since the peer chooses ids */
-    pq_ns keepalive, timeout; /* NOP interval; period in which a frame must come [5.5] */
+    uint32_t beat;            /* another one for each session: when its NOPs go [5.5] */
+    pq_ns keepalive, timeout; /* longest time between NOPs; period in which a frame must come */
 };
 
 /* Upcalls.  They may call pq_smux_* of the same session except pq_smux_input and pq_smux_free. */

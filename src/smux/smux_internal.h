@@ -93,7 +93,8 @@ struct pq_smux {
 
     bool seen; /* a frame came in this period */
     pq_ns nop_at, check_at;
-    pq_ns now, rtt; /* as pq_smux_clock said last */
+    uint32_t n_nops; /* that were due */
+    pq_ns now, rtt;  /* as pq_smux_clock said last */
 };
 
 void pq_smux_stream_free(struct pq_smux_stream *st);

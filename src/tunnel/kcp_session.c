@@ -143,11 +143,13 @@ static int make(struct pq_session *s, uint32_t conv, pq_ns now)
     s->dgram_max = (uint16_t)(kc.mtu + h->fec_head - PQ_DGRAM_HEAD);
     s->full = s->size - h->around + h->crypt_head + h->crypt_tail;
     struct pq_kcp_mem mem = {&h->blocks, &s->share->chunks};
+    struct pq_smux_conf sc = h->conf.smux;
+    sc.beat = kc.ts_base;
     int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
     if (!e)
         pq_kcp_take_frames(s->kcp, on_kcp_frames);
     if (!e)
-        e = pq_smux_new(&s->smux, &h->conf.smux, &smux_events, s, &s->share->chunks, now);
+        e = pq_smux_new(&s->smux, &sc, &smux_events, s, &s->share->chunks, now);
     return e ? e : pq_session_fec_open(s);
 }
 

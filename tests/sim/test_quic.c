@@ -445,7 +445,22 @@ static void idle(void **state)
     struct qw_conf c = qw_conf();
     struct qw *w = qw_new(&c);
     qw_up(w);
-    qw_run(w, w->now + 300 * PQ_SEC, NULL); /* PINGs keep it */
+    unsigned spans[11] = {0}; /* s between packets of the client */
+    const pq_ns end = w->now + 300 * PQ_SEC;
+    pq_ns last = w->now;
+    for (uint64_t sent = 0; w->now < end;) {
+        qw_run(w, w->now + PQ_SEC, NULL); /* PINGs keep it */
+        const uint64_t n = w->side[CLIENT].out.stats.given;
+        if (n == sent)
+            continue;
+        spans[(w->now - last) / PQ_SEC < 10 ? (w->now - last) / PQ_SEC : 10]++;
+        sent = n;
+        last = w->now;
+    }
+    unsigned kinds = 0;
+    for (unsigned i = 0; i < COUNT_OF(spans); i++)
+        kinds += spans[i] > 0;
+    assert_true(kinds >= 3); /* at no beat */
     assert_false(w->side[CLIENT].closed || w->side[SERVER].closed);
     for (int i = 0; i < 2; i++)
         w->side[i].out.conf.cut = true;
