@@ -5,7 +5,8 @@
 
 #define VERSION 1
 
-enum { TLV_FIRST = 1, TLV_LAST = 12 }; /* type n is bit n of PQ_ABLE_* */
+enum { TLV_FIRST = 1, TLV_LAST = 13 }; /* type n is bit n of PQ_ABLE_* */
+_Static_assert(PQ_ABLE_ALL == (1u << (TLV_LAST + 1)) - 1, "each ability has its type");
 
 size_t pq_ext_encode(uint32_t abilities, uint8_t buf[PQ_EXT_MAX])
 {

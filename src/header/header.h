@@ -52,7 +52,8 @@ enum {                               /* what a peer of our own kind can do [8.2]
        PQ_ABLE_LEAN = 1u << 10,      /* type 10 */
        PQ_ABLE_MEASURE = 1u << 11,   /* type 11 */
        PQ_ABLE_PARTS = 1u << 12,     /* type 12 */
-       PQ_ABLE_ALL = (1u << 13) - 1,
+       PQ_ABLE_PADDING = 1u << 13,   /* type 13 */
+       PQ_ABLE_ALL = (1u << 14) - 1,
 };
 
 enum { PQ_MEASURE_DOWN, PQ_MEASURE_UP, PQ_MEASURE_BACK /* datagrams are answered */ };

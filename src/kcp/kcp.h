@@ -19,6 +19,7 @@
 #define PQ_KCP_FRAMES    85 /* a PUSH of whole frames, between peers of our kind [8.10] */
 #define PQ_KCP_BLOCK_LEN ((size_t)64 * 72) /* a block of records, kcp_internal.h */
 
+struct pq_rng;
 struct pq_kcp; /* opaque; laid out in kcp_internal.h, for kcp*.c and its test only */
 
 enum pq_congestion {
@@ -130,6 +131,14 @@ unsigned pq_kcp_shrunk(const struct pq_kcp *k);
 /* The peer takes a datagram in two parts: so goes what was cut before they had to be smaller. */
 void pq_kcp_part(struct pq_kcp *k);
 bool pq_kcp_parts(const struct pq_kcp *k);
+
+/* On our own wire, to a peer that knows it: datagrams that are not full may be padded [12.8]. */
+void pq_kcp_pads(struct pq_kcp *k);
+
+/* Lengthens the n bytes at p that pq_kcp_pull has just written there, by chance, or not at all;
+ * `cap`: how much room there is behind them.  Returns how many there are now. */
+size_t pq_kcp_pad(struct pq_kcp *k, uint8_t *p, size_t n, size_t cap, struct pq_rng *rng,
+                  pq_ns now);
 
 /* Whether what the last pull has written is to go in two parts. */
 bool pq_kcp_in_parts(const struct pq_kcp *k);

@@ -34,7 +34,8 @@
 #define PQ_COPY_SMALL     256 /* bytes of a segment that is worth a copy where the path loses */
 #define PQ_LEAN_HEAD      8   /* number kind sn [12.8] ... */
 #define PQ_LEAN_HEAD_MORE 10  /* ... and length */
-#define PQ_LEAN_ACK_MIN   20  /* room that an acknowledgement with few ranges needs */
+#define PQ_LEAN_PAD_MIN   5
+#define PQ_LEAN_ACK_MIN   20 /* room that an acknowledgement with few ranges needs */
 
 enum pq_kcp_state { SEG_FLIGHT, SEG_LOST, SEG_ACKED };
 
@@ -156,6 +157,10 @@ struct pq_kcp {
     pq_ns span_at;                   /* when this one began */
     size_t copy_credit;              /* bytes that may go twice */
     pq_ns copy_at;                   /* when it was last added to */
+    bool pads;                       /* the peer knows blocks that say nothing [12.8] */
+    size_t room;                     /* for such a one, in the datagram that was written last */
+    size_t pad_credit;               /* thousandths of bytes of them that may go */
+    pq_ns pad_at;
 
     /* receiving */
     uint32_t rcv_nxt, rcv_read;
@@ -235,6 +240,8 @@ void pq_lean_confirmed(struct pq_kcp *k, const struct pq_kcp_seg *s); /* by una 
 /* The head of a segment's block, behind which others follow in the datagram if `more`.  Returns its
  * bytes: PQ_LEAN_HEAD, or PQ_LEAN_HEAD_MORE. */
 size_t pq_lean_put_head(const struct pq_kcp *k, uint8_t *p, const struct pq_kcp_seg *s, bool more);
+/* A block of n bytes, at least PQ_LEAN_PAD_MIN, that says nothing and ends the datagram. */
+void pq_lean_put_pad(uint8_t *p, size_t n);
 /* Writes an acknowledgement.  Returns its bytes; 0 = there is no room. */
 size_t pq_lean_put_ack(struct pq_kcp *k, uint8_t *p, size_t cap, pq_ns now);
 pq_ns pq_lean_patience(const struct pq_kcp *k); /* how long the peer may wait to acknowledge */

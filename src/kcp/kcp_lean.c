@@ -9,6 +9,7 @@
 
 #define BLOCK_ACK    1
 #define BLOCK_DATA   2 /* and one of these bits, or both */
+#define BLOCK_PAD    4 /* says nothing, and ends the datagram */
 #define DATA_MORE    1 /* its length is told, since other blocks follow */
 #define DATA_FRAMES  4 /* whole frames [8.10] */
 #define DATA_LAST    8 /* the window is used up: nothing follows before an acknowledgement */
@@ -274,6 +275,8 @@ enum pq_drop pq_lean_input(struct pq_kcp *k, struct pq_view v, bool regular, pq_
             good = acked = take_ack(k, first, &rd, regular, now);
         else if ((kind & ~(DATA_MORE | DATA_FRAMES | DATA_LAST)) == BLOCK_DATA)
             good = take_data(k, first, kind, &rd, regular, now);
+        else if (kind == BLOCK_PAD)
+            return PQ_DROP_NONE;
         if (!good)
             return PQ_DROP_SEGMENT;
     }
@@ -301,6 +304,12 @@ size_t pq_lean_put_head(const struct pq_kcp *k, uint8_t *p, const struct pq_kcp_
         return PQ_LEAN_HEAD;
     pq_put_le16(p + PQ_LEAN_HEAD, s->len);
     return PQ_LEAN_HEAD_MORE;
+}
+
+void pq_lean_put_pad(uint8_t *p, size_t n)
+{
+    memset(p, 0, n);
+    p[4] = BLOCK_PAD;
 }
 
 void pq_lean_put_stale(const struct pq_kcp *k, uint8_t *p, uint32_t number)

@@ -386,6 +386,7 @@ static void note_app_limit(struct pq_kcp *k, size_t room, pq_ns now)
 static size_t end_datagram(const struct writer *w, uint32_t first)
 {
     const size_t n = (size_t)(w->p - w->begin);
+    w->k->room = left(w);
     if (w->k->lean)
         pq_size_wrote(w->k, first, w->k->in_parts ? n / 2 : n);
     return n;

@@ -295,6 +295,8 @@ int pq_session_own(struct pq_session *s, uint32_t said, uint32_t abilities)
         return PQ_ENOMEM;
     if (said & abilities & PQ_ABLE_PARTS)
         pq_kcp_part(s->kcp);
+    if (said & abilities & PQ_ABLE_PADDING)
+        pq_kcp_pads(s->kcp);
     pq_session_able(s, abilities);
     if (abilities & PQ_ABLE_FRAMES)
         send_frames(s);

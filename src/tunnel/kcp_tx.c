@@ -38,6 +38,8 @@ static size_t fill_kcp(struct pq_session *s, uint8_t **p, size_t cap, pq_ns now)
     s->whole = n && !s->in_parts;
     if (n && !pq_kcp_backlog(s->kcp) && !pq_smux_pending(s->smux))
         pq_kcp_burst_over(s->kcp, now);
+    if (n)
+        n = pq_kcp_pad(s->kcp, *p, n, cap - n, s->hub->rng, now);
     if (!n || !pq_session_fec_wants(s))
         return n;
     *p -= PQ_FEC_HEAD;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_look.c - plausible numbers follow what came new from the peer, and nothing else [1.6]. */
+/* test_look.c - plausible numbers follow what came new from the peer, and nothing else [1.6]; what
+ * is short has no length by which it is known [12.8]. */
 #include "base/bytes.h"
 #include "flow.h"
 
@@ -60,10 +61,47 @@ static void datagrams(void **state)
     flow_free(f);
 }
 
+static bool note_length(struct world *w, unsigned from, struct link_packet *k)
+{
+    unsigned(*seen)[2000] = w->tap_ctx;
+    seen[from][k->len < 1999 ? k->len : 1999]++;
+    return true;
+}
+
+/* Keystrokes, their echo, and what acknowledges them. */
+static void lengths(void **state)
+{
+    (void)state;
+    static unsigned seen[2][2000];
+    struct world_conf c = world_keyed(20 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed("lengths"));
+    memset(seen, 0, sizeof seen);
+    world_open(w, 300, 1)->keep_open = true;
+    assert_true(world_run(w, w->now + 20 * PQ_SEC, world_transferred));
+    w->tap = note_length;
+    w->tap_ctx = seen;
+    for (unsigned i = 0; i < 100; i++) {
+        world_open(w, 1, 1);
+        world_run(w, w->now + 500 * PQ_MS, NULL);
+    }
+    for (unsigned side = 0; side < 2; side++) {
+        unsigned all = 0, most = 0, lengths = 0;
+        for (size_t n = 0; n < COUNT_OF(seen[side]); n++) {
+            all += seen[side][n];
+            lengths += seen[side][n] > 0;
+            most = seen[side][n] > most ? seen[side][n] : most;
+        }
+        printf("%u datagrams of %u lengths, %u of one\n", all, lengths, most);
+        assert_true(lengths > 60 && most * 6 < all);
+    }
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(datagrams),
+        cmocka_unit_test(lengths),
     };
     return ut_run(tests);
 }

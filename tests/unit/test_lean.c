@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_lean.c - the segments of our own wire [12.8]: ranges against a model, blocks as they are on
  * the wire, peers that lie, and transfers over a link that loses. */
+#include "base/rng.h"
 #include "kcp_link.h"
 #include "unit.h"
 
@@ -220,7 +221,7 @@ static void lies(void **state)
         {"00000000 01", PQ_DROP_SEGMENT},
         {"00000000", PQ_DROP_SEGMENT},
         {"00000000 00 000000 61", PQ_DROP_SEGMENT}, /* kinds that are none */
-        {"00000000 04 000000 61", PQ_DROP_SEGMENT},
+        {"00000000 05 000000 61", PQ_DROP_SEGMENT},
         {"00000000 12 000000 61", PQ_DROP_SEGMENT},
         {"00000000 02 000000", PQ_DROP_SEGMENT}, /* no payload */
         {"00000000 03 000000 0000", PQ_DROP_SEGMENT},
@@ -241,6 +242,65 @@ static void lies(void **state)
         assert_int_equal(e->rx_len, i == COUNT_OF(t) - 1);
         kend_fini(e);
     }
+}
+
+/* Blocks behind which there is room may be padded, and are read as before; longer datagrams are
+ * left alone, and so is all that goes to a peer that does not know it. */
+static void padding(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 64, 550, 590, 1300};
+    struct pq_kcp_conf c = kconf();
+    struct pq_rng rng;
+    pq_rng_init_seed(&rng, ut_seed("padding"));
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct kend *e[2] = {lean_end(&c), lean_end(&c)};
+        uint8_t out[1400], data[1300];
+        size_t lengths = 0;
+        bool seen[128] = {false};
+        ut_pattern(data, sizeof data, 9);
+        for (unsigned k = 0; k < 400; k++) {
+            const pq_ns now = (k + 1) * PQ_SEC;
+            if (k == 100)
+                pq_kcp_pads(e[0]->k);
+            kend_write(e[0], data, sizes[i]);
+            const size_t n = pq_kcp_pull(e[0]->k, out, sizeof out, now);
+            const size_t all = pq_kcp_pad(e[0]->k, out, n, sizeof out - n, &rng, now);
+            assert_in_range(all, n, k < 100 || n >= 600 ? n : n + 127);
+            assert_true(all == n || all >= n + 5);
+            lengths += !seen[all - n];
+            seen[all - n] = true;
+            assert_int_equal(kend_input(e[1], out, all, now), PQ_DROP_NONE);
+            assert_int_equal(e[1]->rx_len, sizes[i]);
+            e[1]->rx_len = 0;
+            const size_t back = pq_kcp_pull(e[1]->k, out, sizeof out, now + 30 * PQ_MS);
+            kend_input(e[0], out, back, now + 31 * PQ_MS);
+        }
+        assert_true(sizes[i] > 580 ? lengths == 1 : lengths > 80);
+        kend_fini(e[0]);
+        kend_fini(e[1]);
+    }
+}
+
+/* Who sends many short datagrams pays no more for it than a thirty-second and 2 kB/s. */
+static void padding_is_bounded(void **state)
+{
+    (void)state;
+    struct pq_kcp_conf c = kconf();
+    struct kend *e = lean_end(&c);
+    struct pq_rng rng;
+    uint8_t out[1400];
+    size_t sent = 0, more = 0;
+    pq_rng_init_seed(&rng, ut_seed("padding is bounded"));
+    pq_kcp_pads(e->k);
+    kend_write(e, "z", 1);
+    const size_t n = pq_kcp_pull(e->k, out, sizeof out, PQ_SEC);
+    for (unsigned i = 0; i < 100000; i++) {
+        sent += n;
+        more += pq_kcp_pad(e->k, out, n, sizeof out - n, &rng, PQ_SEC + i * 100 * PQ_US) - n;
+    }
+    assert_true(more > 10 * 2000 && more <= 10 * 2000 + 4096 + sent / 32);
+    kend_fini(e);
 }
 
 /* Ranges that confirm everything, again and again, cost no more than what is in flight. */
@@ -350,10 +410,16 @@ static void transfers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_follow_a_model), cmocka_unit_test(what_is_told_is_read),
-        cmocka_unit_test(told_three_times),      cmocka_unit_test(malformed_ranges),
-        cmocka_unit_test(the_examples),          cmocka_unit_test(lies),
-        cmocka_unit_test(ranges_without_end),    cmocka_unit_test(transfers),
+        cmocka_unit_test(ranges_follow_a_model),
+        cmocka_unit_test(what_is_told_is_read),
+        cmocka_unit_test(told_three_times),
+        cmocka_unit_test(malformed_ranges),
+        cmocka_unit_test(the_examples),
+        cmocka_unit_test(lies),
+        cmocka_unit_test(ranges_without_end),
+        cmocka_unit_test(transfers),
+        cmocka_unit_test(padding),
+        cmocka_unit_test(padding_is_bounded),
     };
     return cmocka_run_group_tests_name("lean", tests, NULL, NULL);
 }
