@@ -9,8 +9,8 @@
 #define PAD_MAX    128 /* bytes; a power of two */
 #define PAD_RATE   2000
 #define PAD_PART   32
-#define CREDIT_MAX 4096
 #define MILLI      1000
+#define CREDIT_MAX ((size_t)4096 * MILLI)
 
 void pq_kcp_pads(struct pq_kcp *k)
 {
@@ -25,7 +25,7 @@ size_t pq_kcp_pad(struct pq_kcp *k, uint8_t *p, size_t n, size_t cap, struct pq_
     const size_t credit =
         k->pad_credit + n * MILLI / PAD_PART + (size_t)(idle * PAD_RATE * MILLI / PQ_SEC);
     k->pad_at = now;
-    k->pad_credit = credit < CREDIT_MAX * MILLI ? credit : CREDIT_MAX * MILLI;
+    k->pad_credit = credit < CREDIT_MAX ? credit : CREDIT_MAX;
     if (n >= PAD_BELOW)
         return n;
     const size_t more = pq_rng_u32(rng) % PAD_MAX, room = cap < k->room ? cap : k->room;

@@ -309,7 +309,7 @@ static void renews(void **state)
     }
 }
 
-static bool renews(const struct world *w)
+static bool asks(const struct world *w)
 {
     return w->ses->ask;
 }
@@ -331,7 +331,7 @@ static void renews_under_way(void **state)
     for (unsigned i = 0; i < 8; i++) {
         world_run(w, w->now + PQ_SEC, NULL);
         w->ses->sec->renew_at = w->now; /* or when something has come under the last new keys */
-        assert_true(world_run(w, w->now + PQ_SEC, renews));
+        assert_true(world_run(w, w->now + PQ_SEC, asks));
     }
     assert_true(world_run(w, w->now + 60 * PQ_SEC, world_closed));
     world_check(w);
