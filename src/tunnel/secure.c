@@ -164,7 +164,7 @@ pq_ns pq_secure_deadline(const struct pq_session *s)
     at = pq_ns_min(at, pq_move_deadline(s));
     if (s->sec->old.tx && s->sec->heard)
         at = pq_ns_min(at, s->sec->old_until);
-    return s->hub->conf.client && !s->ask
+    return s->hub->conf.client && !s->ask && s->sec->heard
                ? pq_ns_min(at, pq_ns_max(s->sec->renew_at, s->sec->not_before))
                : at;
 }
