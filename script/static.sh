@@ -47,7 +47,7 @@ get_compiler() {
 # apt-get with lists of its own: the same archives as the system's, but their sources; in the folder
 # apt-newer Debian 13's in place of Debian 12's.
 apt_sources() { # FOLDER ARGUMENT...
-    local apt=$out/$1 rename= file
+    local apt=$out/$1 rename='' file
     [ "$1" = apt ] || rename='s/\bbookworm\b/trixie/g'
     shift
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts"
