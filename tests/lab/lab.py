@@ -195,6 +195,10 @@ class Host:
         self.ip6 = f"fd77::{number}"
         self.watch: looks.Watch | None = None
 
+    def send_singly(self) -> None:
+        """Packets go one by one, so that what captures them does not see several as one."""
+        self.check(["ethtool", "-K", self.device, "tx", "off", "tso", "off", "gso", "off", "gro", "off"])
+
     def inside(self, command: list[str]) -> list[str]:
         return ["ip", "netns", "exec", self.namespace, *command]
 
@@ -396,7 +400,7 @@ class Lab:
     def make_wire_real(self, host: Host) -> None:
         """Real wires carry whole checksums and single segments."""
         off = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"]
-        host.check(["ethtool", "-K", host.device, *off])
+        host.send_singly()
         self.middle.check(["ethtool", "-K", f"w{host.letter}", *off])
 
     def put_far_away(self, host: Host, options: list[str]) -> None:

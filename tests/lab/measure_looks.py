@@ -24,7 +24,6 @@ from test_keys import Keys
 
 TICK = os.sysconf("SC_CLK_TCK")
 GB = 1e9
-OFF = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
 
 
 def cpu_seconds(process: Process) -> float:
@@ -41,7 +40,7 @@ class Pair:
         self.lab = Lab(name="abcdefgh"[number], wan=options.wan.split() or None)
         if not offload and not options.wan:
             for host in (self.lab.c, self.lab.s):
-                host.check(["ethtool", "-K", host.device, *OFF])
+                host.send_singly()
         keys = Keys(self.lab)
         keys.know_all()
         tcp = f"  tcp:\n    look: {look}\n"

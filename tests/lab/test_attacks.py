@@ -89,6 +89,7 @@ def recording(block: str) -> list[bytes]:
     with Lab(third=True) as lab:
         web = Web(lab.x, lab.x.ip4, port=TARGET)
         start_server(lab, block)
+        lab.c.send_singly()
         capture = lab.sniff(f"tcp dst port {PORT}", 2000)
         client = start_client(lab, block)
         proxy = f"socks5h://127.0.0.1:{paqet.SOCKS}"

@@ -218,6 +218,7 @@ def datagrams_of_client(segments: list[Segment], lab: Lab) -> list[bytes]:
 def test_replay_is_not_answered() -> None:
     """Genuine datagrams, sent again from another port: they must not open a session."""
     with Lab() as lab:
+        lab.c.send_singly()
         capture = lab.sniff(f"tcp port {paqet.PORT}", 2000)
         pair = paqet.start_pair(lab, Settings(client_port=CLIENT_PORT))
         datagrams = datagrams_of_client(capture.stop(), lab)

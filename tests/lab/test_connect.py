@@ -317,6 +317,7 @@ for _look in ("plausible", "connect"):
 
 def record(lab: Lab, keys: Keys, look: str = "connect") -> list[packets.Segment]:
     """All packets of a client from its SYN on."""
+    lab.c.send_singly()
     capture = lab.sniff(f"tcp dst port {PORT}", 2000)
     client = start_client(keys, look, client_port=CLIENT_PORT)
     paqet.wait_working(lab)

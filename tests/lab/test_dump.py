@@ -113,7 +113,7 @@ def test_dump_files() -> None:
     keeps is the same again; both ends count the same."""
     with Lab() as lab:
         for host in (lab.c, lab.s):
-            host.check(["ethtool", "-K", host.device, "tso", "off", "gso", "off", "gro", "off"])
+            host.send_singly()
         lab.origin()
         settings = Settings(block="aes-128-gcm", transport="  wire: classic\n")
         server = paqet.start_server(lab, settings)

@@ -258,6 +258,7 @@ def test_keys_client_says_what_may_be_wrong() -> None:
 
 def record(lab: Lab, keys: Keys) -> list[bytes]:
     """All that a client with a fixed port says from its start on."""
+    lab.c.send_singly()
     capture = lab.sniff(f"tcp dst port {PORT}", 2000)
     client = keys.start_client(client_port=CLIENT_PORT)
     paqet.wait_working(lab)
