@@ -396,7 +396,7 @@ void pq_quic_tick(struct pq_quic *q, pq_ns now)
 static pq_ns next_timer(const struct pq_quic *q)
 {
     const pq_ns at = ngtcp2_conn_get_expiry(q->conn);
-    return q->driven && quic_cc_is_near(&q->cc) ? quic_cc_grain(at) : at;
+    return q->driven && !q->plain && quic_cc_is_near(&q->cc) ? quic_cc_grain(at) : at;
 }
 
 pq_ns pq_quic_deadline(const struct pq_quic *q)

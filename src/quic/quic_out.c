@@ -322,10 +322,11 @@ static bool writes_early(const struct pq_quic *q)
                              : !q->driven || quic_cc_may_send(&q->cc, q->now);
 }
 
-/* What was lost does not wait, nor what else is to go. */
+/* What was lost does not wait, nor what else is to go; and others may count on what fits beside no
+ * acknowledgement: datagrams in family A's streams, of which each is to come in one packet. */
 static bool waits_for_answer(const struct pq_quic *q)
 {
-    return q->driven && q->ready && q->caught_up && !q->ping && !q->dgrams.n &&
+    return q->driven && !q->plain && q->ready && q->caught_up && !q->ping && !q->dgrams.n &&
            pq_list_empty(&q->fresh) && pq_list_empty(&q->turn) && quic_cc_ack_waits(&q->cc, q->now);
 }
 
