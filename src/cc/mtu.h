@@ -59,7 +59,7 @@ void pq_mtu_limit(struct pq_mtu *m, uint16_t most);
 /* From packet `next` on all go over another path. */
 void pq_mtu_path(struct pq_mtu *m, int64_t next);
 
-/* Packet n, no probe, has gone; and what the next one should have at most.  Who does not tell does
+/* Packet n has gone; and what the next one should have at most.  Who does not tell does
  * not notice that long packets are lost more than short ones.  `round`: the RTT, or 0 while more is
  * sent than the path may carry, which loses packets for that. */
 void pq_mtu_went(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns round);

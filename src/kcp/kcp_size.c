@@ -201,6 +201,7 @@ void pq_size_judge(struct pq_kcp *k, pq_ns tolerance, pq_ns now)
     k->untried = false;
     if (known)
         pq_lean_sent(k, k->probe)->bytes = 0;
+    take_size(k); /* it may have been one of the size in use */
 }
 
 pq_ns pq_size_deadline(const struct pq_kcp *k, pq_ns now)
