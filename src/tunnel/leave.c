@@ -174,7 +174,7 @@ bool pq_leave_take(struct pq_hub *h, const struct pq_segment *seg, pq_ns now)
     if (seg->flags & PQ_TCP_FIN && l->flow.conn.fins && pq_connect_fin_came(&l->flow) &&
         l->n_answers < ANSWERS) {
         l->n_answers++;
-        l->answers = true;
+        l->answers = l->answers || pq_list_empty(&l->parting); /* else a FIN goes, which says it */
         speak(h, l);
     }
     return true;

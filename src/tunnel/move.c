@@ -262,6 +262,8 @@ static void adopt(struct pq_session *s, pq_ns now)
     s->flow = path->flow;
     path->flow = flow;
     pq_fill_end(s);
+    free(s->stalled.copy); /* its number is the old connection's */
+    s->stalled = (struct pq_stalled){0};
     s->away = false;
     path->peer = peer; /* what still comes over the old one is taken */
     path->local = local;
