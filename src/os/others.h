@@ -18,7 +18,7 @@ struct pq_others {
 };
 
 /* Reads it for the interface of that name and index.  What the kernel does not tell (no
- * CAP_NET_ADMIN, no nf_tables, an old kernel) is as if there were none, and `all` is false.
+ * CAP_NET_ADMIN, an old kernel) is as if there were none, and `all` is false.
  * Returns 0 or -errno (no netlink). */
 int pq_others_read(const char *name, int index, struct pq_others *out);
 #endif

@@ -93,7 +93,8 @@ static void check_others(const char *name, const struct pq_others *o, struct pq_
     }
     if (o->filters) {
         snprintf(remedy, sizeof remedy, "tc filter show dev %s egress", name);
-        NOTE(f, "others", remedy, "%u filters of tc see what paqet sends at %s", o->filters, name);
+        NOTE(f, "others", remedy, "%u filter%s of tc see%s what paqet sends at %s", o->filters,
+             o->filters == 1 ? "" : "s", o->filters == 1 ? "s" : "", name);
     }
     if (is_slow_queue(o->queue)) {
         snprintf(remedy, sizeof remedy, "tc -s qdisc show dev %s tells its limits", name);

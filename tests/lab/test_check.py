@@ -99,7 +99,7 @@ def test_check_others() -> None:
         lab.s.check(["tc", "filter", "add", "dev", device, "egress", "bpf", "bytecode", "1,6 0 0 4294967295"])
         lab.s.check(["ethtool", "-K", device, "gso", "off", "tso", "off"])
         topics = findings(lab.s, server, bad=False)
-        expect("1 filters of tc" in only(topics, "others")["text"], f"{topics['others']}")
+        expect("1 filter of tc sees" in only(topics, "others")["text"], f"{topics['others']}")
         expect("gso on" in only(topics, "offloads")["remedy"], f"{topics['offloads']}")
         lab.s.check(["tc", "qdisc", "del", "dev", device, "clsact"])
         lab.s.check(["tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", "10mbit", "burst", "64k", "latency", "50ms"])

@@ -129,7 +129,9 @@ int pq_others_read(const char *name, int index, struct pq_others *out)
     const int tc = read_tc(&r, RTM_GETTFILTER, egress, on_filter);
     out->all = !tc || tc == -EINVAL || tc == -EOPNOTSUPP; /* without clsact there are none */
     out->all = !read_tc(&r, RTM_GETQDISC, 0, on_queue) && out->all;
-    out->all = !read_chains(&r) && out->all;
+    const int nft = read_chains(&r); /* without nf_tables there are none */
+    out->all =
+        out->all && (!nft || nft == -EINVAL || nft == -EPROTONOSUPPORT || nft == -EOPNOTSUPP);
     read_offloads(&r);
     return 0;
 }
