@@ -66,8 +66,7 @@ apt_sources() { # FOLDER ARGUMENT...
 find_lists() {
     grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || { echo apt && return; }
     if [ ! -e "$out/apt-newer/updated" ]; then
-        apt_sources apt-newer update >>"$logs/download.log" 2>&1 || true
-        touch "$out/apt-newer/updated"
+        ! apt_sources apt-newer update >>"$logs/download.log" 2>&1 || touch "$out/apt-newer/updated"
     fi
     if apt_sources apt-newer source --print-uris "${NEWER[@]}" >>"$logs/download.log" 2>&1; then
         echo apt-newer
@@ -80,7 +79,7 @@ find_lists() {
 # Downloads a tarball of the package $name, by the lists of $apt, to $folder and unpacks it.
 get_tarball() { # KIND ENDING TAR_OPTION...: as apt-get calls it, as its name ends; prints its name
     local file
-    (cd "$folder" && quietly download apt_sources "$apt" source --download-only "--$1-only" "$name")
+    (cd "$folder" && quietly download apt_sources "$apt" source --download-only "--$1-only" "$name") || exit 1
     file=$(find "$folder" -name "*.$2.tar.*" ! -name '*.asc')
     shift 2
     quietly download tar xf "$file" -C "$out/sources/$name" "$@"
