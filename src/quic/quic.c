@@ -7,7 +7,6 @@
 
 #define HANDSHAKE_TIMEOUT (10 * PQ_SEC)
 #define FIRST_RTT         (100 * PQ_MS) /* until one is known: an Initial is sent again after three */
-#define GRAIN             PQ_MS         /* of ngtcp2's timers */
 #define IDS               4             /* that each side has of the other's [7.3], ... */
 #define IDS_MORE          8 /* ... with the key: a client moves again and again [13.4] */
 

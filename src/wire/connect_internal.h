@@ -4,10 +4,9 @@
 #define PQ_WIRE_CONNECT_INTERNAL_H
 #include "wire/flow.h"
 
-#define PQ_ACK_EACH 1 /* more than so many full segments bring an acknowledgement, ... */
-#define PQ_ACKS_FIRST                                                                              \
-    64 /* ... and so many go in the first round trips; a quarter more after each that had all      \
-        */
+#define PQ_ACK_EACH   1 /* more than so many full segments bring an acknowledgement, ... */
+/* ... and so many go in the first round trips; a quarter more after each that had all: */
+#define PQ_ACKS_FIRST 64
 
 void pq_connect_forge_bare(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, pq_ns now);
 
