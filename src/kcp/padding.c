@@ -17,17 +17,22 @@ void pq_kcp_pads(struct pq_kcp *k)
     k->pads = k->lean;
 }
 
+static void earn(struct pq_kcp *k, size_t milli)
+{
+    const size_t credit = k->pad_credit + milli;
+    k->pad_credit = credit < CREDIT_MAX ? credit : CREDIT_MAX;
+}
+
 size_t pq_kcp_pad(struct pq_kcp *k, uint8_t *p, size_t n, size_t cap, struct pq_rng *rng, pq_ns now)
 {
     if (!k->pads)
         return n;
-    const pq_ns idle = pq_ns_min(now - k->pad_at, 2 * PQ_SEC);
-    const size_t credit =
-        k->pad_credit + n * MILLI / PAD_PART + (size_t)(idle * PAD_RATE * MILLI / PQ_SEC);
-    k->pad_at = now;
-    k->pad_credit = credit < CREDIT_MAX ? credit : CREDIT_MAX;
+    earn(k, n * MILLI / PAD_PART);
     if (n >= PAD_BELOW)
         return n;
+    const pq_ns idle = pq_ns_min(now - k->pad_at, 2 * PQ_SEC);
+    earn(k, (size_t)(idle * PAD_RATE * MILLI / PQ_SEC));
+    k->pad_at = now;
     const size_t more = pq_rng_u32(rng) % PAD_MAX, room = cap < k->room ? cap : k->room;
     if (more < PQ_LEAN_PAD_MIN || more > room || more * MILLI > k->pad_credit)
         return n;
