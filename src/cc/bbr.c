@@ -120,6 +120,7 @@ static void note_loss(struct pq_cc *c, uint16_t lost)
         known = known && c->bbr.loss[i] != LOSS_UNKNOWN;
         min = c->bbr.loss[i] < min ? c->bbr.loss[i] : min;
     }
+    c->bbr.loss_known = known;
     c->bbr.path_loss = known ? min : 0;
 }
 
@@ -139,11 +140,9 @@ static uint64_t send_rate(const struct pq_cc *c)
 static bool drops(const struct pq_cc *c)
 {
     const uint32_t lost = round_loss(c), always = c->bbr.path_loss;
-    for (int i = 0; i < PQ_CC_ROUNDS; i++)
-        if (c->bbr.loss[i] == LOSS_UNKNOWN)
-            return false;
     const uint32_t few = LOSS_FEW * 1024 / (c->bbr.round_acked + c->bbr.round_lost + 1);
-    return c->bbr.filled && lost != LOSS_UNKNOWN && lost > always + always / 2 + LOSS_MORE + few;
+    return c->bbr.filled && c->bbr.loss_known && lost != LOSS_UNKNOWN &&
+           lost > always + always / 2 + LOSS_MORE + few;
 }
 
 /* The same at the start, of which each round tells what the path loses anyway. */

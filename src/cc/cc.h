@@ -45,6 +45,7 @@ struct pq_cc {
             /* largest surplus of acknowledgements that came at once */
             uint32_t extra[PQ_CC_ROUNDS];
             uint16_t loss[PQ_CC_ROUNDS], path_loss; /* of 1024 segments; the least of these */
+            bool loss_known;                        /* of all these rounds */
             uint16_t start_loss;                    /* the least of the start */
             uint32_t round_acked, round_lost;       /* segments of the round so far */
             uint32_t round, round_end;
