@@ -497,10 +497,7 @@ static bool is_stalled(const struct pq_session *s)
 void pq_connect_send_again(struct pq_session *s, struct pq_slot *slot, uint32_t seq, bool more,
                            pq_ns now)
 {
-    const uint32_t next = s->flow.st.seq;
-    s->flow.st.seq = seq;
-    pq_flow_craft(&s->flow, slot, more, now);
-    s->flow.st.seq = next;
+    pq_flow_craft_again(&s->flow, slot, seq, more, now);
     s->hub->stats.tx_packets++;
 }
 

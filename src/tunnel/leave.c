@@ -196,10 +196,7 @@ static bool repeat_last(struct pq_leaving *l, struct pq_slot *slot, pq_ns now)
     slot->off = PQ_SLOT_HEAD;
     slot->len = l->last_len;
     memcpy(slot->buf + slot->off, l->last, l->last_len);
-    const uint32_t next = f->st.seq;
-    f->st.seq = l->last_seq;
-    pq_flow_craft(f, slot, false, now);
-    f->st.seq = next;
+    pq_flow_craft_again(f, slot, l->last_seq, false, now);
     return true;
 }
 

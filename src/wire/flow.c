@@ -379,6 +379,15 @@ void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot, bool more, pq_ns now
     pq_flow_craft_as(f, slot, flags, now);
 }
 
+void pq_flow_craft_again(struct pq_flow *f, struct pq_slot *slot, uint32_t seq, bool more,
+                         pq_ns now)
+{
+    const uint32_t next = f->st.seq;
+    f->st.seq = seq;
+    pq_flow_craft(f, slot, more, now);
+    f->st.seq = next;
+}
+
 void pq_flow_craft_as(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, pq_ns now)
 {
     uint64_t sum;

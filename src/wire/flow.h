@@ -97,6 +97,11 @@ void pq_flow_craft(struct pq_flow *f, struct pq_slot *slot, bool more, pq_ns now
 /* The same with these flags instead of the next ones of the cycle; the datagram may be empty. */
 void pq_flow_craft_as(struct pq_flow *f, struct pq_slot *slot, uint16_t flags, pq_ns now);
 
+/* pq_flow_craft for one that was sent before, under its number `seq`: the next ones stay as they
+ * are. */
+void pq_flow_craft_again(struct pq_flow *f, struct pq_slot *slot, uint32_t seq, bool more,
+                         pq_ns now);
+
 /* The time stamp of what is sent now; not of a classic flow. */
 uint32_t pq_flow_tsval(const struct pq_flow *f, pq_ns now);
 
