@@ -87,9 +87,18 @@ static size_t forge_block(const struct end *e, const uint8_t *note, uint8_t *p, 
     const uint32_t step = (uint32_t)(note[2] ^ 0x80) - 0x80,
                    far = (uint32_t)(note[3] ^ 0x80) - 0x80;
     const size_t len = note[4] & 0x80 ? (size_t)note[4] * 4 : note[4] & 0x1f;
-    const uint8_t kind = note[0] & 0x80 ? note[0] : (uint8_t[]){1, 2, 3, 6, 7}[note[0] % 5];
+    const uint8_t kind = note[0] & 0x80    ? note[0]
+                         : note[0] >= 0x78 ? 4
+                                           : (uint8_t[]){1, 2, 3, 6, 7}[note[0] % 5];
     const uint32_t sn = k->rcv_nxt + step;
     struct pq_wr w = pq_wr_init(p, room);
+    if (kind == 4) { /* a PAD, whose first bytes and rest say nothing */
+        pq_wr_le32(&w, note[6] & 1 ? far : 0);
+        pq_wr_u8(&w, kind);
+        for (size_t i = 0; i < len; i++)
+            pq_wr_u8(&w, note[5]);
+        return w.bad ? 0 : pq_wr_len(&w);
+    }
     if (kind == 1) {
         pq_wr_le32(&w, k->snd_una + (step & 7) - 1);
         pq_wr_bytes(&w, (uint8_t[]){1, note[1] & 1, note[5], note[1] >> 4}, 4);
