@@ -11,7 +11,8 @@ import struct
 import subprocess
 import sys
 
-BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]  # the system call
+# the system call; 280 on all machines that came after these
+BPF = {"x86_64": 321, "s390x": 351, "i686": 357, "armv7l": 386}.get(os.uname().machine, 280)
 LOAD, LINK = 5, 28
 XDP, AT_XDP = 6, 37  # type of program; where it is attached
 
