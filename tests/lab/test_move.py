@@ -18,10 +18,11 @@ from functools import partial
 import packets
 import paqet
 from case import Failure, Skip, add, expect, test
-from lab import ROOT, Capture, Host, Lab, Process, tool, wait_until
+from lab import ROOT, Capture, Host, Lab, wait_until
 from paqet import Settings
+from test_flags import tcp_block
+from test_link import joined, open_tun
 from test_main import check_upload, expect_no_race
-from test_peers import joined, open_tun, tcp_block
 from test_survive import MB, expect_download, start_download
 from test_tun import FAR, need, ping, seen_by_far, tun, wait_ping
 
