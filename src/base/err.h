@@ -43,7 +43,7 @@ enum pq_drop {
     PQ_DROP_CONV,        /* KCP: another conversation */
     PQ_DROP_SEGMENT,     /* KCP: unknown command or a length that lies */
     PQ_DROP_NO_SESSION,  /* no session, and the datagram may not open one */
-    PQ_DROP_REPLAY,      /* would open a session, but has been seen before */
+    PQ_DROP_REPLAY,      /* it, or the opening in it, has been seen before */
     PQ_DROP_HANDSHAKE,   /* of our own wire: not for us, malformed, or not authentic */
     PQ_DROP_USER,        /* the same, of a key that no user has */
     PQ_DROP_STAMP,       /* the same, not later than the last of its sender */

@@ -28,6 +28,47 @@ static bool is_early(const uint8_t *head)
     return (head[0] & 0xb0) == 0x90;
 }
 
+/* The number in the header is cut: of those that end so, the nearest to the next (RFC 9000 A.3). */
+static int64_t whole_number(const struct quic_came *c, struct pq_view head)
+{
+    const unsigned n = (head.p[0] & 3) + 1U;
+    int64_t cut = 0;
+    for (unsigned i = 0; i < n; i++)
+        cut = cut << 8 | head.p[head.n - n + i];
+    const int64_t span = INT64_C(1) << 8 * n;
+    const int64_t pn = (c->next & ~(span - 1)) | cut;
+    if (pn <= c->next - span / 2)
+        return pn + span;
+    return pn > c->next + span / 2 && pn >= span ? pn - span : pn;
+}
+
+/* Whether a packet comes for the first time: anybody can send a recording of one.  Of what is too
+ * late to tell it is not said; ngtcp2, which never forgets one, may use that all the same. */
+static bool is_new(struct quic_came *c, struct pq_view head)
+{
+    const int64_t pn = whole_number(c, head);
+    for (int64_t i = pn - c->next < CAME_MAX ? c->next : pn - CAME_MAX + 1; i <= pn; i++)
+        c->bits[i % CAME_MAX / 64] &= ~(UINT64_C(1) << (i % 64));
+    if (pn >= c->next)
+        c->next = pn + 1;
+    uint64_t *word = &c->bits[pn % CAME_MAX / 64];
+    const uint64_t bit = UINT64_C(1) << (pn % 64);
+    if (c->next - pn > CAME_MAX || *word & bit)
+        return false;
+    *word |= bit;
+    return true;
+}
+
+/* Who has sent it, and knows its keys, is there.  One of before the handshake is done has keys that
+ * soon are no more. */
+static void note_authentic(struct pq_quic *q, struct pq_view head)
+{
+    if ((head.p[0] & 0x80 && !is_early(head.p)) || is_new(&q->numbers, head))
+        q->heard = q->now;
+    else
+        q->again = true;
+}
+
 /* NOLINTNEXTLINE(readability-function-size) */
 static int encrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *ctx,
                    const uint8_t *plain, size_t n, const uint8_t *nonce, size_t n_nonce,
@@ -55,7 +96,7 @@ static int decrypt(uint8_t *to, const ngtcp2_crypto_aead *aead, const ngtcp2_cry
         pq_quic_note_strange(current);
         return NGTCP2_ERR_DECRYPT;
     }
-    current->heard = current->now;
+    note_authentic(current, (struct pq_view){head, n_head});
     const struct pq_view frames = {to, n - aead->max_overhead};
     if (is_early(head))
         return pq_quic_early_takes(current, frames) ? 0 : NGTCP2_ERR_DECRYPT;
@@ -341,6 +382,7 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const ui
     const pq_ns heard = q->heard;
     const uint64_t lost = q->cc.lost;
     q->heard = 0;
+    q->again = false;
     q->from = raw;
     pq_quic_look_at_path(q); /* where it was before, if nobody has answered */
     q->elsewhere = !pq_quic_may_come(q, raw, p, now);
@@ -362,5 +404,7 @@ enum pq_drop pq_quic_read(struct pq_quic *q, struct quic_raw_path *raw, const ui
     if (good)
         pq_quic_came(q, raw, p);
     q->from = NULL;
-    return good ? PQ_DROP_NONE : q->elsewhere ? PQ_DROP_NO_SESSION : PQ_DROP_AUTH;
+    if (good)
+        return PQ_DROP_NONE;
+    return q->elsewhere ? PQ_DROP_NO_SESSION : q->again ? PQ_DROP_REPLAY : PQ_DROP_AUTH;
 }

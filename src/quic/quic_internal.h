@@ -52,6 +52,12 @@ struct quic_window { /* what the peer may send before it is granted more */
     pq_ns since; /* when `used` was 0 */
 };
 
+#define CAME_MAX 1024
+struct quic_came { /* which of the last packets have come, by their numbers */
+    int64_t next;  /* one behind the greatest */
+    uint64_t bits[CAME_MAX / 64];
+};
+
 struct quic_set { /* what follows from a key [13.1] */
     bool there;
     uint8_t key[PQ_QUIC_KEY_LEN];
@@ -204,7 +210,9 @@ struct pq_quic {
     bool elsewhere;                   /* ... which is not taken from there */
     bool held;                        /* nothing is from where pq_quic_is_away */
     bool asks;                        /* the last packet was a PATH_CHALLENGE */
-    int broken;                       /* memory was short inside an event */
+    struct quic_came numbers;
+    bool again; /* the datagram at hand has a packet that has come before */
+    int broken; /* memory was short inside an event */
     ngtcp2_ccerr error;
 
     struct pq_list streams;

@@ -66,6 +66,77 @@ static void replays(void **state)
     qw_free(w);
 }
 
+static pq_ns heard_of(const struct qw *w, int side, uint64_t *received)
+{
+    struct pq_quic_stats st;
+    pq_quic_stats(w->side[side].q, &st);
+    *received = st.received;
+    return st.heard;
+}
+
+static bool lose_last; /* of `tape_some` */
+
+static bool tape_some(struct qw *w, int from, uint8_t *p, size_t *n)
+{
+    tape(w, from, p, n);
+    return !(lose_last && from == record_from);
+}
+
+/* Packets of an established connection that were recorded are no life of who sent them, however
+ * often they come: the silence goes on, until the connection ends of it.  One that has been lost on
+ * its way is, once. */
+static void no_life(int from)
+{
+    struct qw_conf c = qw_conf();
+    struct qw *w = qw_new(&c);
+    const int to = !from;
+    uint64_t received, then;
+    qw_up(w);
+    qw_run(w, w->now + PQ_SEC, NULL);
+    recorded = 0;
+    record_from = from;
+    lose_last = false;
+    w->tap = tape_some;
+    struct qw_stream *s = qw_hold(&w->side[from], 1000);
+    qw_run(w, w->now + PQ_SEC, NULL);
+    assert_in_range(recorded, 1, COUNT_OF(record) - 1);
+    lose_last = true;
+    const size_t lost = recorded;
+    qw_more(s, 1);
+    qw_run(w, w->now + PQ_MS, NULL);
+    assert_true(recorded > lost);
+    for (int i = 0; i < 2; i++)
+        w->side[i].out.conf.cut = true;
+    w->tap = NULL;
+    const pq_ns heard = heard_of(w, to, &received);
+    recorded = lost;
+    for (int i = 0; i < 20; i++) {
+        qw_run(w, w->now + PQ_SEC, NULL);
+        play(w, to, &w->side[from].addr);
+        assert_int_equal(heard_of(w, to, &then), heard);
+        assert_int_equal(then, received);
+    }
+    assert_int_equal(w->side[to].drops[PQ_DROP_REPLAY], 20 * lost);
+    qw_inject(w, to, &w->side[from].addr, record[lost], record_len[lost]);
+    assert_int_equal(heard_of(w, to, &then), w->now);
+    assert_int_equal(then, received + 1);
+    for (int i = 0; i < 100 && !w->side[to].closed; i++) {
+        qw_run(w, w->now + PQ_SEC, NULL);
+        if (!w->side[to].closed)
+            play(w, to, &w->side[from].addr);
+    }
+    assert_true(w->side[to].closed);
+    assert_int_equal(w->side[to].why.err, PQ_ETIMEOUT);
+    qw_free(w);
+}
+
+static void no_life_of_recordings(void **state)
+{
+    (void)state;
+    no_life(CLIENT);
+    no_life(SERVER);
+}
+
 /* The first flight sent again by the client, since the first copy was lost: the other copy, sealed
  * with another nonce, opens nothing later. */
 static bool lose_first(struct qw *w, int from, uint8_t *p, size_t *n)
@@ -320,6 +391,7 @@ int quic_recordings_tests(void)
 {
     const struct CMUnitTest recordings[] = {
         cmocka_unit_test(replays),
+        cmocka_unit_test(no_life_of_recordings),
         cmocka_unit_test(other_copy),
         cmocka_unit_test(damaged),
         cmocka_unit_test(after_a_restart),
