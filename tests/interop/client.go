@@ -32,6 +32,7 @@ type jobOptions struct {
 	target   string
 	bytes    int64
 	parallel int
+	rounds   int
 	count    int
 	size     int
 	seed     uint64
@@ -168,8 +169,17 @@ func (c *client) refused() (string, error) {
 	return fmt.Sprintf("ms=%.1f", millis(start)), nil
 }
 
-// echo runs the echo check on one or several streams at once.
+// echo runs the echo check on one or several streams at once, as often as wanted.
 func (c *client) echo() (string, error) {
+	for round := 1; round < c.job.rounds; round++ {
+		if text, err := c.echoOnce(); err != nil {
+			return text, fmt.Errorf("round %d: %w", round, err)
+		}
+	}
+	return c.echoOnce()
+}
+
+func (c *client) echoOnce() (string, error) {
 	start := time.Now()
 	sums := make([]string, c.job.parallel)
 	errs := make([]error, c.job.parallel)

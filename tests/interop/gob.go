@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/gob"
 	"io"
 
@@ -34,14 +35,15 @@ func writeGob(w io.Writer, h *header) error {
 	return gob.NewEncoder(w).Encode(&p)
 }
 
-// readGob keeps a trap of the originals: as r is no io.ByteReader, the decoder wraps it in a 4096-byte
-// bufio.Reader, and whatever that read beyond the header is lost.
+// readGob keeps a trap of the originals: as their stream is no io.ByteReader, the decoder wraps it in a 4096-byte
+// bufio.Reader, and whatever that read beyond the header is lost. Here that reader is made by hand, to look into it.
 func readGob(r io.Reader) (*header, error) {
 	var p Proto
-	if err := gob.NewDecoder(r).Decode(&p); err != nil {
+	buffered := bufio.NewReader(r)
+	if err := gob.NewDecoder(buffered).Decode(&p); err != nil {
 		return nil, err
 	}
-	h := &header{kind: p.Type}
+	h := &header{kind: p.Type, swallowed: buffered.Buffered()}
 	if p.Addr != nil {
 		h.host, h.port = p.Addr.Host, p.Addr.Port
 	}

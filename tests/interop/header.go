@@ -21,6 +21,8 @@ type header struct {
 	host  string    // TCP, UDP
 	port  int       // TCP, UDP
 	flags []flagSet // TCPF
+
+	swallowed int // bytes behind it that were read with it, and are lost
 }
 
 // family is what differs between the two families of the original program.

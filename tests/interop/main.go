@@ -61,6 +61,7 @@ func parseOptions() *options {
 	flag.StringVar(&o.work.target, "target", "", "client: HOST:PORT of an echo service, or for refused of nobody")
 	flag.Int64Var(&o.work.bytes, "bytes", 1<<20, "echo: bytes for each stream")
 	flag.IntVar(&o.work.parallel, "par", 1, "echo: streams at once")
+	flag.IntVar(&o.work.rounds, "rounds", 1, "echo: so often, one after the other")
 	flag.IntVar(&o.work.count, "count", 50, "udp: datagrams")
 	flag.IntVar(&o.work.size, "size", 1000, "udp: bytes of each datagram")
 	flag.Uint64Var(&o.work.seed, "seed", 1, "echo, udp: seed of the pseudo-random bytes")

@@ -77,6 +77,9 @@ func (s *server) serveStream(stream stream, from netip.AddrPort) error {
 		return fmt.Errorf("header: %w", err)
 	}
 	verbosef("%v: stream %d: type %d %s:%d %v", from, stream.ID(), h.kind, h.host, h.port, h.flags)
+	if h.swallowed > 0 {
+		fmt.Printf("stream %d: swallowed %d bytes behind its header\n", stream.ID(), h.swallowed)
+	}
 	switch h.kind {
 	case typePing:
 		return s.family.writeHeader(stream, &header{kind: typePong})

@@ -131,10 +131,15 @@ def start_echo(lab: Lab, limit: int = 60) -> None:
     lab.s.start("echo", argv).wait_log("^ready", 10)
 
 
-def run_job(lab: Lab, family: str, options: Options, job: str, *more: str, limit: int = 40) -> None:
-    """A client that does one job against our server, then ends."""
+def job_command(
+    lab: Lab, family: str, options: Options, port: int, job: str, *more: str, limit: int = 40
+) -> list[str]:
+    """A client from that port (0: any) that does one job against our server, then ends."""
     argv = [path(), "-role", "client", "-server", f"{options.address(lab.s)}:{PORT}"]
-    argv += arguments(lab.c, lab.s, 0, family, options)
-    argv += ["-timeout", f"{limit}s", "-target", ECHO, "-job", job, *more]
-    result = lab.c.run(argv, limit + 10)
+    argv += arguments(lab.c, lab.s, port, family, options)
+    return [*argv, "-timeout", f"{limit}s", "-target", ECHO, "-job", job, *more]
+
+
+def run_job(lab: Lab, family: str, options: Options, job: str, *more: str, limit: int = 40) -> None:
+    result = lab.c.run(job_command(lab, family, options, 0, job, *more, limit=limit), limit + 10)
     expect(result.returncode == 0, (result.stdout + result.stderr).strip())

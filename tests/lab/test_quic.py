@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import gopeer
 import looks
 import paqet
 import test_attacks
@@ -21,12 +20,11 @@ import test_keys
 import test_main
 import test_move
 import test_peers
-import test_reload
 import test_ports
+import test_reload
 import test_rules
 import test_tun
 import test_udp
-import udp
 from case import Failure, Skip, add, cases, expect, test
 from lab import Lab, Process, wait_until
 from paqet import PORT, Settings
@@ -35,7 +33,6 @@ from test_survive import map_port
 
 QUIC = Settings(protocol="quic")
 OPEN = Settings(protocol="quic", quic="    auth: none\n    insecure_skip_verify: true\n")
-GO = gopeer.Options(transport="quic")
 
 
 def have_quic() -> None:
@@ -258,77 +255,6 @@ def test_quic_goes_on_behind_another_port() -> None:
         server.wait_log(f"client {lab.c.ip4}:20002 goes on", 2)
         expect(server.log().count("connected") == 1, f"another session: {server.log()}")
         echo.close()
-
-
-@test(tries=2, timed=True)
-def test_quic_go_server() -> None:
-    """One of family A, whose reader of headers takes what has come with them: nothing is lost, unless
-    the machine is too busy for either."""
-    have_quic()
-    gopeer.path()
-    with Lab() as lab:
-        lab.origin()
-        lab.s.keep_kernel_quiet(PORT)
-        gopeer.start_server(lab, "a", GO)
-        client = paqet.start_client(lab, OPEN)
-        paqet.wait_working(lab)
-        client.wait_log("family A", 2)
-        test_main.check_download(lab, 1000, "--count", 100)
-        test_main.check_download(lab, 1000, "--count", 1000, "--parallel", 200)
-        test_main.check_download(lab, 20_000_000)
-        test_main.check_upload(lab, 20_000_000)
-
-
-@test(timed=True)
-def test_quic_go_server_udp() -> None:
-    """Datagrams lie in a stream there: each still comes as one, also of twenty at once nearly all, and
-    of TUN and UDP the log says what they lack."""
-    have_quic()
-    gopeer.path()
-    with Lab() as lab:
-        lab.origin()
-        lab.s.keep_kernel_quiet(PORT)
-        gopeer.start_server(lab, "a", GO)
-        client = paqet.start_client(lab, OPEN)
-        paqet.wait_working(lab)
-        client.wait_log("UDP over QUIC to a server of family A", 2)
-        udp.start_echo(lab)
-        echo = udp.address("127.0.0.1", udp.ECHO)
-        target = udp.Listener(lab)
-        with udp.Association(lab) as association:
-            for size in 1, 100, 1200, 1260, 1270:  # Go cuts what does not fit its 1280
-                payload = bytes(i % 251 for i in range(size))
-                expect(association.ask(echo, payload, 5) == payload, f"{size} bytes came back as others")
-            association.send(echo, bytes(1400))
-            association.expect_silence()
-            there = udp.address("127.0.0.1", target.port)
-            association.send(there, b"first")  # its stream is open when this has come
-            expect(target.receive()[0] == b"first", "the first datagram is another")
-            sent = [b"%d" % i * 50 for i in range(20)]
-            for payload in sent:
-                association.send(there, payload)
-            whole = set(sent) & set(target.received(1))
-            expect(len(whole) > 12, f"of 20 at once only {len(whole)} came whole")
-
-
-@test()
-def test_quic_go_client() -> None:
-    """One of family A at our server, which also serves who has the key."""
-    have_quic()
-    gopeer.path()
-    with Lab() as lab:
-        server = paqet.start_server(lab, OPEN)
-        gopeer.start_echo(lab)
-        for job in (
-            ["ping"],
-            ["empty"],
-            ["refused", "-target", "127.0.0.1:1"],
-            ["echo", "-bytes", "20000000"],
-            ["echo", "-bytes", "100000", "-par", "200"],
-            ["udp"],
-        ):
-            gopeer.run_job(lab, "a", GO, *job)
-        expect(server.alive(), "the server ended")
 
 
 def first_request_of_a_session(lab: Lab, quic: str) -> float:
