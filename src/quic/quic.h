@@ -38,6 +38,7 @@
 #define PQ_QUIC_REMEMBER    (2 * PQ_QUIC_CLOCKS)
 #define PQ_QUIC_HALF_MAX    256 /* connections whose handshake is not done, then a random one goes */
 #define PQ_QUIC_HALF_RETRY  64  /* of those without a key: then by Retry only */
+#define PQ_QUIC_ANSWER_MAX  255 /* bytes of a Retry */
 #define PQ_QUIC_DGRAMS_MAX  256 /* datagrams that wait in a connection */
 #define PQ_QUIC_TICKET_KEY  64
 #define PQ_QUIC_EARLY_MAX   16384 /* bytes of early packets in a connection [13.10] */
@@ -199,7 +200,7 @@ unsigned pq_quic_worker(const struct pq_quic_end *e, const uint8_t *p, size_t n)
 void pq_quic_rx_done(struct pq_quic_end *e);
 
 /* Answers that belong to no connection (Retry, only where `open`): writes one to buf, which has
- * conf.size bytes.  Returns its length and sets *path, 0 if there is none. */
+ * PQ_QUIC_ANSWER_MAX bytes.  Returns its length and sets *path, 0 if there is none. */
 size_t pq_quic_answer(struct pq_quic_end *e, uint8_t *buf, struct pq_quic_path *path);
 
 /* Server with a key: another one holds from now on, and `before` besides, if it is not NULL; not
@@ -324,12 +325,6 @@ int pq_quic_stream_send(struct pq_quic_stream *st, struct pq_chunk *c);
  * wait to be sent. */
 size_t pq_quic_stream_room(struct pq_quic_stream *st);
 size_t pq_quic_stream_waiting(const struct pq_quic_stream *st);
-
-/* Holds queued bytes back, or lets them go with `first`, if not NULL, in front of them, which is
- * possible while none of them has been sent; takes it. */
-void pq_quic_stream_cork(struct pq_quic_stream *st);
-bool pq_quic_stream_corked(const struct pq_quic_stream *st);
-void pq_quic_stream_uncork(struct pq_quic_stream *st, struct pq_chunk *first);
 
 /* What has been queued so far goes out, in two packets or more, so that the peer acknowledges it at
  * once.  What is queued later, and the end, waits until all of that is acknowledged, and until

@@ -40,7 +40,7 @@ struct quic_block {
 
 struct quic_answer {
     struct pq_quic_path path;
-    uint8_t n, p[255];
+    uint8_t n, p[PQ_QUIC_ANSWER_MAX];
 };
 
 struct quic_raw_path { /* as ngtcp2 has it: IPv4 in its mapped form, too */
@@ -138,12 +138,11 @@ struct pq_quic_stream {
     bool full;                /* room was 0: the room event is owed */
     bool blocked;             /* the peer's window for it is used up */
     bool spread;              /* too much was sent behind what was not acknowledged */
-    bool corked;
-    bool fin, fin_sent; /* nothing follows what is queued */
-    bool stopped;       /* the peer reads no more, or it was reset */
-    bool ended;         /* the peer's half */
-    bool gone;          /* ngtcp2 has forgotten it */
-    bool remote;        /* the peer opened it */
+    bool fin, fin_sent;       /* nothing follows what is queued */
+    bool stopped;             /* the peer reads no more, or it was reset */
+    bool ended;               /* the peer's half */
+    bool gone;                /* ngtcp2 has forgotten it */
+    bool remote;              /* the peer opened it */
 };
 
 struct pq_quic_ticket {

@@ -70,8 +70,7 @@ void pq_quic_schedule(struct pq_quic_stream *st)
     struct pq_quic *q = st->q;
     if (st->id < 0 || !pq_list_empty(&st->turn))
         return;
-    if (!st->corked && !st->stopped && !st->gone && !st->blocked && !st->spread &&
-        pq_quic_has_work(st))
+    if (!st->stopped && !st->gone && !st->blocked && !st->spread && pq_quic_has_work(st))
         pq_list_push(st->served ? &q->turn : &q->fresh, &st->turn);
 }
 
@@ -223,35 +222,6 @@ size_t pq_quic_stream_room(struct pq_quic_stream *st)
 size_t pq_quic_stream_waiting(const struct pq_quic_stream *st)
 {
     return st->waiting;
-}
-
-void pq_quic_stream_cork(struct pq_quic_stream *st)
-{
-    st->corked = true;
-    if (st->id >= 0) {
-        pq_list_remove(&st->turn);
-        st->served = false;
-    }
-}
-
-bool pq_quic_stream_corked(const struct pq_quic_stream *st)
-{
-    return st->corked;
-}
-
-void pq_quic_stream_uncork(struct pq_quic_stream *st, struct pq_chunk *first)
-{
-    st->corked = false;
-    if (first && (st->stopped || st->gone || !first->len)) {
-        pq_chunk_free(first);
-    } else if (first) {
-        st->unsent += first->len;
-        st->waiting++;
-        st->next = first;
-        st->next_at = 0;
-        pq_chunkq_unshift(&st->out, first);
-    }
-    pq_quic_schedule(st);
 }
 
 /* ---- a gate */
@@ -430,7 +400,6 @@ void pq_quic_stream_close(struct pq_quic_stream *st)
         release(st);
         return;
     }
-    st->corked = false;
     if (st->id >= 0)
         stop_reading(st, 0);
     pq_quic_stream_finish(st);

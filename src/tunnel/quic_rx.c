@@ -12,6 +12,9 @@
 #include "tunnel/tunnel_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define RETRIES_MAX 64
 
 /* ---- datagrams */
 
@@ -53,6 +56,28 @@ static void note_good(struct pq_session *s, const struct pq_segment *seg, size_t
         pq_flow_set_peer_mac(f, seg->src_mac);
 }
 
+/* Where strangers are let in, and many wait, the next ones are asked to show that they are there:
+ * with headers that fit what has come, since they have no session yet [13.3]. */
+static void take_retry(struct pq_hub *h, const struct pq_segment *seg)
+{
+    struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
+    struct pq_quic_path path;
+    uint8_t p[PQ_QUIC_ANSWER_MAX];
+    const size_t n = pq_quic_answer(h->quic, p, &path);
+    if (!n || h->n_retries >= RETRIES_MAX || !h->ev->accept(h->ctx, seg, &fc))
+        return;
+    struct pq_retry *r = malloc(sizeof *r);
+    if (!r)
+        return;
+    pq_list_init(&r->node);
+    pq_session_flow(h, &r->flow, &fc);
+    pq_flow_heard(&r->flow, seg);
+    memcpy(r->p, p, n);
+    r->n = n;
+    pq_list_push(&h->retries, &r->node);
+    h->n_retries++;
+}
+
 enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *seg, uint8_t *p,
                                    size_t n, pq_ns now)
 {
@@ -66,6 +91,8 @@ enum pq_drop pq_quic_session_input(struct pq_hub *h, const struct pq_segment *se
     h->seg = NULL;
     h->quic_who.q = NULL;
     h->quic_no = PQ_DROP_NONE;
+    if (d == PQ_DROP_FULL)
+        take_retry(h, seg);
     /* a connection that only says goodbye takes nothing, and has no session any more */
     struct pq_session *s = q && d != PQ_DROP_NO_SESSION ? pq_quic_user(q) : NULL;
     if (d == PQ_DROP_ELSEWHERE) {

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define IPV6_HEADS   72 /* bytes of IP and TCP in front of a datagram, SYN left out */
 #define IPV4_HEADS   52
@@ -30,6 +31,7 @@ static int hub_init(struct pq_hub *h)
     qc.named = h->conf.own.required;
     qc.workers = qc.client || !h->conf.workers ? 1 : h->conf.workers;
     pq_list_init(&h->goodbyes);
+    pq_list_init(&h->retries);
     h->mtu_min = PQ_QUIC_SIZE_MIN;
     h->replay = h->conf.replay;
     int e = pq_quic_keys_init(h);
@@ -53,11 +55,19 @@ static void goodbye_free(struct pq_hub *h, struct pq_goodbye *g)
     free(g);
 }
 
+static void retry_free(struct pq_hub *h, struct pq_retry *r)
+{
+    h->n_retries--;
+    free(r);
+}
+
 static void hub_fini(struct pq_hub *h)
 {
     struct pq_list *i;
     while ((i = pq_list_pop(&h->goodbyes)))
         goodbye_free(h, PQ_OF(i, struct pq_goodbye, node));
+    while ((i = pq_list_pop(&h->retries)))
+        retry_free(h, PQ_OF(i, struct pq_retry, node));
     pq_quic_end_free(&h->quic);
     pq_quic_keys_fini(h);
     pq_quic_tickets_fini(h);
@@ -81,7 +91,17 @@ static pq_ns hub_deadline(const struct pq_hub *h)
     return PQ_NEVER;
 }
 
-/* Each says CONNECTION_CLOSE, once. */
+/* What is in the slot, of n bytes, goes out over a flow that belongs to no session. */
+static void craft(struct pq_hub *h, struct pq_flow *f, struct pq_slot *slot, size_t n, pq_ns now)
+{
+    slot->off = PQ_SLOT_HEAD;
+    slot->len = (uint16_t)n;
+    h->stats.tx_packets++;
+    h->stats.tx_bytes += n;
+    pq_flow_craft(f, slot, false, now);
+}
+
+/* Each goodbye says CONNECTION_CLOSE, once. */
 static size_t hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
 {
     size_t done = 0;
@@ -90,22 +110,26 @@ static size_t hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns 
         struct pq_goodbye *g = PQ_OF(i, struct pq_goodbye, node);
         struct pq_slot *slot = &slots[done];
         struct pq_quic_path path;
-        slot->off = PQ_SLOT_HEAD;
-        slot->len = (uint16_t)pq_quic_pull(g->quic, slot->buf + PQ_SLOT_HEAD, &path, now);
-        if (slot->len) {
-            h->stats.tx_packets++;
-            h->stats.tx_bytes += slot->len;
-            pq_flow_craft(&g->flow, slot, false, now);
+        const size_t len = pq_quic_pull(g->quic, slot->buf + PQ_SLOT_HEAD, &path, now);
+        if (len) {
+            craft(h, &g->flow, slot, len, now);
             done++;
         }
         goodbye_free(h, g);
+    }
+    while (done < n && (i = pq_list_pop(&h->retries))) {
+        struct pq_retry *r = PQ_OF(i, struct pq_retry, node);
+        struct pq_slot *slot = &slots[done++];
+        memcpy(slot->buf + PQ_SLOT_HEAD, r->p, r->n);
+        craft(h, &r->flow, slot, r->n, now);
+        retry_free(h, r);
     }
     return done;
 }
 
 static bool hub_ready(const struct pq_hub *h)
 {
-    return h->n_goodbyes;
+    return h->n_goodbyes || h->n_retries;
 }
 
 /* ---- life */

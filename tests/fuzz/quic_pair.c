@@ -264,12 +264,6 @@ static void on_stream(struct qp *w, struct qp_flow *f, uint8_t what)
         pq_quic_stream_abort(f->st, fuzz_u8(w->in));
         f->st = NULL;
         break;
-    case 3:
-        pq_quic_stream_cork(f->st);
-        break;
-    case 4:
-        pq_quic_stream_uncork(f->st, NULL);
-        break;
     default:
         if (pq_quic_stream_room(f->st))
             send_some(f, fuzz_u16(w->in) % PQ_CHUNK_BIG + 1);

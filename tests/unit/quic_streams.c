@@ -156,24 +156,6 @@ static void send_after_the_end(void **state)
 
 /* ---- order and turns */
 
-static void cork(void **state)
-{
-    (void)state;
-    struct qw *w = up();
-    struct qw_stream *s = qw_open(&w->side[CLIENT], 0);
-    pq_quic_stream_cork(s->st); /* with an end behind it */
-    assert_true(pq_quic_stream_corked(s->st));
-    a_while(w);
-    assert_int_equal(w->side[SERVER].n, 0);
-    pq_quic_stream_uncork(s->st, pq_chunk_copy(&w->side[CLIENT].chunks, "\0", 1));
-    s->sent = 1;
-    a_while(w);
-    assert_int_equal(w->side[SERVER].n, 1);
-    assert_int_equal(w->side[SERVER].s[0].rx, 1);
-    assert_true(w->side[SERVER].s[0].eof);
-    qw_free(w);
-}
-
 /* Many small pieces lie in few chunks. */
 static void small_pieces(void **state)
 {
@@ -511,16 +493,25 @@ static void move(void **state)
 int quic_streams_tests(void)
 {
     const struct CMUnitTest streams[] = {
-        cmocka_unit_test(fin_of_nothing), cmocka_unit_test(half_close),
-        cmocka_unit_test(matrix),         cmocka_unit_test(close_sends_all),
-        cmocka_unit_test(not_wanted),     cmocka_unit_test(send_after_the_end),
-        cmocka_unit_test(cork),           cmocka_unit_test(small_pieces),
-        cmocka_unit_test(room),           cmocka_unit_test(deaf),
-        cmocka_unit_test(own_streams),    cmocka_unit_test(flush),
-        cmocka_unit_test(datagrams),      cmocka_unit_test(datagrams_beside_bulk),
-        cmocka_unit_test(no_datagrams),   cmocka_unit_test(rebinding),
-        cmocka_unit_test(mixed),          cmocka_unit_test(flapping),
-        cmocka_unit_test(move),           cmocka_unit_test(rebinding_for_a_moment),
+        cmocka_unit_test(fin_of_nothing),
+        cmocka_unit_test(half_close),
+        cmocka_unit_test(matrix),
+        cmocka_unit_test(close_sends_all),
+        cmocka_unit_test(not_wanted),
+        cmocka_unit_test(send_after_the_end),
+        cmocka_unit_test(small_pieces),
+        cmocka_unit_test(room),
+        cmocka_unit_test(deaf),
+        cmocka_unit_test(own_streams),
+        cmocka_unit_test(flush),
+        cmocka_unit_test(datagrams),
+        cmocka_unit_test(datagrams_beside_bulk),
+        cmocka_unit_test(no_datagrams),
+        cmocka_unit_test(rebinding),
+        cmocka_unit_test(mixed),
+        cmocka_unit_test(flapping),
+        cmocka_unit_test(move),
+        cmocka_unit_test(rebinding_for_a_moment),
     };
     return ut_run(streams);
 }
