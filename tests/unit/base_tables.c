@@ -8,6 +8,8 @@
 #include "base_tests.h"
 #include "unit.h"
 
+#include <stdalign.h>
+
 #define NODES 300
 
 static pq_ns naive_min(const struct pq_heap_node *v, const bool *in, size_t n)
@@ -142,6 +144,7 @@ static void pool_bounds(void **state)
     struct pq_pool p;
     void *obj[5];
     pq_pool_init(&p, 1, 4, 2); /* smaller than a pointer is rounded up */
+    assert_int_equal(p.n_slabs, 0);
     for (int i = 0; i < 4; i++)
         assert_non_null(obj[i] = pq_pool_get(&p));
     assert_int_equal(p.used, 4);
@@ -151,20 +154,96 @@ static void pool_bounds(void **state)
     for (int i = 0; i < 4; i++)
         pq_pool_put(&p, obj[i]);
     assert_int_equal(p.used, 0);
-    assert_int_equal(p.nfree, 2); /* no more than `keep` stay */
-    obj[0] = pq_pool_get(&p);
-    assert_int_equal(p.nfree, 1);
-    pq_pool_put(&p, obj[0]);
+    assert_int_equal(p.n_slabs, 1); /* two are to be kept */
+    void *again = pq_pool_get(&p);
+    assert_ptr_equal(again, obj[3]);
+    pq_pool_put(&p, again);
     pq_pool_fini(&p);
-    assert_int_equal(p.nfree, 0);
+    assert_int_equal(p.n_slabs, 0);
 
     pq_pool_init(&p, 64, 0, 0); /* no bound, nothing kept */
     for (int i = 0; i < 5; i++)
         memset(obj[i] = pq_pool_get(&p), i, 64);
+    assert_int_equal(p.n_slabs, 1);
     for (int i = 0; i < 5; i++)
         pq_pool_put(&p, obj[i]);
-    assert_int_equal(p.nfree, 0);
+    assert_int_equal(p.n_slabs, 0);
     pq_pool_fini(&p);
+}
+
+/* Objects of any size do not overlap and are aligned, however they come and go; what is no longer
+ * in use goes back, but for as much as is in use and what is kept. */
+static void pool_slabs(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 24, 576, 2040, 4608, 16440, 65591, 1U << 20};
+    enum { MOST = 400, KEEP = 7 };
+    static uint8_t *obj[MOST], tag[MOST];
+    for (size_t k = 0; k < COUNT_OF(sizes); k++) {
+        const size_t size = sizes[k] < 8 ? sizes[k] : 8; /* bytes that are written, at either end */
+        struct pq_pool p;
+        uint64_t r = 1 + k;
+        size_t n = 0;
+        pq_pool_init(&p, sizes[k], 0, KEEP);
+        assert_true(p.each >= 1 && p.each * sizes[k] < p.slab);
+        for (int i = 0; i < 20000; i++) {
+            r = r * 6364136223846793005U + 1442695040888963407U;
+            bool more =
+                (r >> 40) % 1000 < (i / 2500 % 2 ? 300U : 700U); /* it grows, then shrinks */
+            if (more && n < MOST) {
+                assert_non_null(obj[n] = pq_pool_get(&p));
+                assert_int_equal((uintptr_t)obj[n] % alignof(max_align_t), 0);
+                tag[n] = (uint8_t)i;
+                memset(obj[n], tag[n], size);
+                memset(obj[n] + sizes[k] - size, tag[n], size);
+                n++;
+            } else if (!more && n) {
+                size_t at = (r >> 33) % n;
+                for (size_t b = 0; b < size; b++)
+                    assert_true(obj[at][b] == tag[at] && obj[at][sizes[k] - 1 - b] == tag[at]);
+                pq_pool_put(&p, obj[at]);
+                obj[at] = obj[--n];
+                tag[at] = tag[n];
+            }
+            assert_int_equal(p.used, n);
+            assert_true(p.n_slabs * p.each >= n);
+        }
+        while (n)
+            pq_pool_put(&p, obj[--n]);
+        assert_true(p.n_slabs * p.each < KEEP + p.each);
+        pq_pool_fini(&p);
+    }
+}
+
+/* What is nearly full is filled first, and what is empty goes back, wherever it is. */
+static void pool_order(void **state)
+{
+    (void)state;
+    struct pq_pool p;
+    pq_pool_init(&p, 2040, 0, 0);
+    const size_t each = p.each, all = 4 * each;
+    void **obj = calloc(all, sizeof *obj);
+    assert_non_null(obj);
+    for (size_t i = 0; i < each + 1; i++)
+        obj[i] = pq_pool_get(&p);
+    assert_int_equal(p.n_slabs, 2);
+    pq_pool_put(&p, obj[3]); /* of the full one */
+    void *again = pq_pool_get(&p);
+    assert_ptr_equal(again, obj[3]);
+    for (size_t i = each + 1; i < all; i++)
+        obj[i] = pq_pool_get(&p);
+    assert_int_equal(p.n_slabs, 4);
+    for (size_t i = each + 1; i < 2 * each; i++) /* of the second one stays */
+        pq_pool_put(&p, obj[i]);
+    assert_int_equal(p.n_slabs, 4);
+    for (size_t i = 0; i < all; i++)
+        if (i < each || i >= 2 * each)
+            pq_pool_put(&p, obj[i]);
+    assert_int_equal(p.n_slabs, 1);
+    pq_pool_put(&p, obj[each]);
+    assert_int_equal(p.n_slabs, 0);
+    pq_pool_fini(&p);
+    free(obj);
 }
 
 static void chunk_sizes(void **state)
@@ -267,7 +346,8 @@ int base_tables(void)
     const struct CMUnitTest tables[] = {
         cmocka_unit_test(heap_random), cmocka_unit_test(hash_random),
         cmocka_unit_test(hash_spread), cmocka_unit_test(hash_of_bytes),
-        cmocka_unit_test(pool_bounds), cmocka_unit_test(chunk_sizes),
+        cmocka_unit_test(pool_bounds), cmocka_unit_test(pool_slabs),
+        cmocka_unit_test(pool_order),  cmocka_unit_test(chunk_sizes),
         cmocka_unit_test(chunk_limit), cmocka_unit_test(chunk_queue),
     };
     return ut_run(tables);
