@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #define TICK_MS     10
-#define RESULT_LEN  6 /* bytes of a RESULT [8.4] */
-#define FIRST_SHARE 2 /* the first request is asked again after this part of the patience */
+#define RESULT_LEN  6     /* bytes of a RESULT [8.4] */
+#define CLOCK_LEN   8     /* bytes of what it says of its clock [8.11] */
+#define WALL_JUMP   60000 /* ms: no answer takes so long */
+#define FIRST_SHARE 2     /* the first request is asked again after this part of the patience */
 
 struct request {
     struct pq_probe *probe;
@@ -24,6 +26,7 @@ struct request {
     size_t len;
     bool last; /* what is there ends where a frame does */
     bool target;
+    uint64_t wall; /* asks for the clock, when this one showed so many ms; else 0 */
 };
 
 static void drop(struct request *r)
@@ -52,7 +55,8 @@ static void look_back(const struct pq_probe *p)
     *seen =
         (struct pq_probe_seen){.datagrams = st->rx_packets,
                                .foreign = st->drops[PQ_DROP_AUTH] + st->drops[PQ_DROP_HANDSHAKE],
-                               .empty = st->drops[PQ_DROP_NO_PAYLOAD]};
+                               .empty = st->drops[PQ_DROP_NO_PAYLOAD],
+                               .clock = p->clock};
     seen->heard = seen->datagrams > seen->foreign;
     pq_hub_each(p->cw->w.hub, add_session, seen);
 }
@@ -114,6 +118,17 @@ static void answered(struct request *r, int result)
         finish(p);
 }
 
+/* The server's clock is taken to have been read in the middle of the round trip [8.11]. */
+static void clock_told(struct request *r)
+{
+    const uint64_t now = pq_app_wall(NULL);
+    const int64_t told = (int64_t)(pq_le32(r->buf) | (uint64_t)pq_le32(r->buf + 4) << 32);
+    const int64_t half = (int64_t)((pq_clock() - r->at) / PQ_MS / 2);
+    if (told >= 0 && now - r->wall <= WALL_JUMP) /* else this clock was set meanwhile */
+        r->probe->clock = (struct pq_probe_clock){true, told - ((int64_t)r->wall + half), half + 1};
+    drop(r);
+}
+
 /* ---- streams */
 
 static void on_data(void *ctx, struct pq_view v, bool last)
@@ -145,7 +160,9 @@ static void on_flush(void *ctx)
 {
     struct request *r = ctx;
     int result;
-    if (r->len && read_answer(r, &result))
+    if (r->wall && r->len >= CLOCK_LEN)
+        clock_told(r);
+    else if (!r->wall && r->len && read_answer(r, &result))
         answered(r, result);
 }
 
@@ -159,6 +176,10 @@ static void on_end(void *ctx, int err)
 {
     struct request *r = ctx;
     int result = -1;
+    if (r->wall) {
+        drop(r); /* what is whole was read: an older server tells nothing */
+        return;
+    }
     if (!err && (r->target || read_answer(r, &result))) {
         answered(r, result);
         return;
@@ -186,7 +207,21 @@ static void ask(struct pq_probe *p, unsigned seq, pq_ns now)
                            r->target ? c->port : 0, &events, r);
 }
 
-/* ---- the clock */
+/* Once the session is one that says so. */
+static void ask_clock(struct pq_probe *p, pq_ns now)
+{
+    const struct pq_session *ses = p->cw->links[0].ses;
+    const bool able = ses && pq_session_abilities(ses) & PQ_ABLE_MEASURE;
+    struct request *r = able && !p->clock_asked ? calloc(1, sizeof *r) : NULL;
+    if (!r)
+        return;
+    p->clock_asked = true;
+    *r = (struct request){.probe = p, .at = now, .wall = pq_app_wall(NULL)};
+    pq_list_push(&p->pending, &r->node);
+    r->st = pq_client_open(p->cw, PQ_REQ_MEASURE, "", PQ_MEASURE(PQ_MEASURE_CLOCK, 1), &events, r);
+}
+
+/* ---- time goes on */
 
 static void give_up_late(struct pq_probe *p, pq_ns now)
 {
@@ -227,6 +262,8 @@ static void on_tick(uv_timer_t *t)
         return;
     }
     give_up_late(p, now);
+    if (p->conf->clock)
+        ask_clock(p, now);
     const bool more = !p->conf->count || p->asked < p->conf->count;
     if (more && now >= p->next) {
         p->next = now + p->conf->interval;

@@ -37,6 +37,11 @@ struct pq_probe_seen {    /* what has come to this client's ports, answers or no
     uint64_t empty;       /* segments without content: a kernel that resets, say */
     bool heard;           /* a datagram could be opened */
     uint64_t sent, again; /* KCP segments of the session that answered, and repeated ones */
+    struct pq_probe_clock {
+        bool known;    /* the server has told what its clock shows */
+        int64_t ahead; /* ms that it is before this machine's; less than 0: behind */
+        int64_t sure;  /* ... give or take so many */
+    } clock;
 };
 
 struct pq_probe_conf {
@@ -47,6 +52,7 @@ struct pq_probe_conf {
     uint16_t port;    /* ... closed as soon as the server has said how dialling went */
     void (*event)(void *ctx, const struct pq_probe_event *ev); /* from the worker's thread */
     void *ctx;
+    bool clock;                            /* a server that is able to is asked for its clock */
     struct pq_probe_seen *seen;            /* not NULL: filled at the end */
     const struct pq_measure_conf *measure; /* not NULL: what is measured then, of this session */
 };
@@ -67,7 +73,8 @@ struct pq_probe {
     pq_ns start, next;
     unsigned asked;
     struct pq_measuring *measuring;
-    bool open, done, running;
+    struct pq_probe_clock clock;
+    bool open, done, running, clock_asked;
 };
 
 /* Begins to ask, on a worker that is not running yet; stops, from the worker's thread. */

@@ -121,6 +121,12 @@ static void print_json(const struct pq_findings *f)
         pq_json_end(&w, '}');
     }
     pq_json_end(&w, ']');
+    if (f->clock.known) {
+        pq_json_begin(&w, "clock", '{');
+        pq_json_real(&w, "server_ahead_s", (double)f->clock.ahead / 1000);
+        pq_json_real(&w, "give_or_take_s", (double)f->clock.sure / 1000);
+        pq_json_end(&w, '}');
+    }
     if (f->measured.speed_able)
         json_measured(&w, &f->measured);
     pq_json_end(&w, '}');

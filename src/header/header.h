@@ -56,7 +56,12 @@ enum {                               /* what a peer of our own kind can do [8.2]
        PQ_ABLE_ALL = (1u << 14) - 1,
 };
 
-enum { PQ_MEASURE_DOWN, PQ_MEASURE_UP, PQ_MEASURE_BACK /* datagrams are answered */ };
+enum {
+    PQ_MEASURE_DOWN,
+    PQ_MEASURE_UP,
+    PQ_MEASURE_BACK,  /* datagrams are answered */
+    PQ_MEASURE_CLOCK, /* it tells what its clock shows */
+};
 #define PQ_MEASURE(way, seconds) ((uint16_t)((unsigned)(way) << 8 | (seconds)))
 #define PQ_MEASURE_SECONDS_MAX   10
 

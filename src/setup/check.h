@@ -18,6 +18,7 @@ struct pq_findings {
         char remedy[512]; /* "": none is needed, or known */
     } v[PQ_FINDINGS_MAX];
     unsigned n, bad;
+    struct pq_probe_clock clock; /* of a client's server, beside this one */
     struct pq_measured measured; /* of a client and its server; all 0: nothing was */
 };
 
@@ -31,9 +32,17 @@ __attribute__((format(printf, 5, 6))) void pq_finding_add(struct pq_findings *f,
  * `path` is the configuration's file. */
 void pq_check_local(const struct pq_conf *c, const char *path, struct pq_findings *f);
 
+/* How far this clock and the server's are apart, and what comes of it; `bound` as
+ * pq_check_clock_bound has it.  Pure. */
+void pq_check_clock(const struct pq_probe_clock *clock, unsigned bound, struct pq_findings *f);
+
+/* So many seconds the clocks of both ends may differ [12.2, 12.9, 13.3]. */
+unsigned pq_check_clock_bound(const struct pq_conf *c);
+
 struct pq_check_silence {    /* what is known of a server that did not answer */
     bool by_keys;            /* it was asked under its public key */
     bool header_set;         /* transport.header is not auto */
+    bool connects;           /* network.tcp.look: connect: the clock is part of each SYN */
     bool quic, open, trust;  /* over QUIC; with auth: none; its certificate has to be trusted */
     uint64_t foreign, empty; /* as in app/probe.h */
     bool heard;

@@ -49,7 +49,7 @@ static void check_file(const char *path, struct pq_findings *f)
            st.st_mode & S_IRGRP ? " and the service" : "");
 }
 
-/* With users a server wants clocks that are not far off where its file of stamps is new. */
+/* How far it is from the server's: check_clock.c. */
 static void check_clock(struct pq_findings *f)
 {
     struct timex t = {.modes = 0};

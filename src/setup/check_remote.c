@@ -97,6 +97,7 @@ void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct p
                                      .patience = how->patience,
                                      .event = on_event,
                                      .ctx = &r,
+                                     .clock = true,
                                      .seen = &seen,
                                      .measure = how->measure ? &mc : NULL};
     if (pq_client_probe(c, &pc)) {
@@ -105,6 +106,8 @@ void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct p
     }
     if (r.open) {
         add_answers(&r, &seen, f);
+        f->clock = seen.clock;
+        pq_check_clock(&seen.clock, pq_check_clock_bound(c), f);
         about.idle = r.answers ? r.sum / r.answers : r.first;
         if (how->measure)
             pq_check_measured(&f->measured, &about, f);

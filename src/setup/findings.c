@@ -26,6 +26,7 @@ struct pq_check_silence pq_check_silence_of(const struct pq_conf *c,
     return (struct pq_check_silence){.by_keys = c->server[0].has_key,
                                      .header_set = c->header != PQ_FAMILY_NONE &&
                                                    !(c->over_quic && !c->quic.open),
+                                     .connects = !c->over_quic && c->look == PQ_LOOK_CONNECT,
                                      .quic = c->over_quic,
                                      .open = c->over_quic && c->quic.open,
                                      .trust = !c->quic.skip_verify,
@@ -39,6 +40,14 @@ static const char way_or_keys[] =
     "whether "
     "packets arrive, and with the right key. What it is most often: paqet does not run there; the "
     "provider's firewall keeps TCP to the port out; the link is an old one";
+
+/* With look: connect the server answers no SYN of who has another clock [12.9]. */
+static const char way_keys_or_clock[] =
+    "compare the clocks (date -u at both ends; network.tcp.look: auto does without). At the "
+    "server, "
+    "\"paqet check -c server.yaml --listen 20\" while this asks again tells whether packets "
+    "arrive. What it is most often: paqet does not run there, or was started anew less than three "
+    "minutes ago; the provider's firewall keeps TCP to the port out; the link is an old one";
 
 static const char key_or_way[] =
     "at the server, \"paqet check -c server.yaml --listen 20\" while this asks again tells which. "
@@ -100,6 +109,11 @@ void pq_check_explain(const struct pq_check_silence *s, struct pq_findings *f)
                        "(its log says so)",
                        "only empty packets come back, as of a kernel that resets: the machine is "
                        "reached, but no paqet has that port");
+    } else if (s->connects) {
+        pq_finding_add(f, PQ_FINDING_BAD, "server", way_keys_or_clock,
+                       "nothing comes back at all. With look: connect a server is silent to all "
+                       "whose keys it does not know, or whose clock is not within a minute of its "
+                       "own, so it is either the way, the keys or a clock");
     } else if (s->by_keys) {
         pq_finding_add(f, PQ_FINDING_BAD, "server", way_or_keys,
                        "nothing comes back at all. A server with keys is silent to all that it "

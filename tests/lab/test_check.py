@@ -12,7 +12,7 @@ import goserver
 import paqet
 from case import Skip, add, expect, test
 from goserver import GoServer, go_servers
-from lab import Host, Lab, wait_until
+from lab import Host, Lab, tool, wait_until
 from paqet import PORT, Settings
 from test_keys import GCM, Keys
 
@@ -119,6 +119,48 @@ def test_check_silence() -> None:
         expect("nothing comes back" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "nobody is there")
         lab.s.check(["nft", "delete", "table", "inet", "lab_go"])
         expect("only empty packets" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "the kernel resets")
+
+
+def need_own_clock() -> None:
+    """The library in front of the program changes its clock alone; a static program takes none."""
+    if b"ld-linux" not in Path(paqet.program()).read_bytes()[:4096]:
+        raise Skip("the program is static: its clock cannot be changed without the whole machine's")
+
+
+def client_off(lab: Lab, client: Path, seconds: int, *, bad: bool) -> dict[str, list[dict]]:
+    """What check says where the client's clock is wrong."""
+    off = lab.new_file("off")
+    off.write_text(str(seconds))
+    argv = ["env", f"LD_PRELOAD={tool('lab-clock.so')}", f"LAB_CLOCK={off}", paqet.program(), "check", "-c", str(client)]
+    result = lab.c.run([*argv, "--json", "--quick", "-w", "4"], 60)
+    said = json.loads(result.stdout)
+    expect(result.returncode == int(bad), f"{seconds} s: {result.returncode}: {said}")
+    topics: dict[str, list[dict]] = {}
+    for finding in said["findings"]:
+        topics.setdefault(finding["topic"], []).append(finding)
+    if "clock" in said:
+        expect(abs(said["clock"]["server_ahead_s"] + seconds) <= said["clock"]["give_or_take_s"] + 0.1, f"{said['clock']}")
+    return topics
+
+
+@test(limit=60)
+def test_check_clock() -> None:
+    """How far both clocks are apart, and whether that is too far; with look: connect silence may come of it."""
+    need_own_clock()
+    with Lab() as lab:
+        keys = Keys(lab)
+        paqet.wait_ready(paqet.start_server(lab, keys.server_settings()))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings()))
+        for seconds, level, words in (
+            (0, "ok", "they may differ by 120 s"),
+            (90, "note", "behind this one"),
+            (500, "bad", "8 minutes behind this one"),
+        ):
+            said = client_off(lab, client, seconds, bad=level == "bad")["clock"]
+            expect(any(f["level"] == level and words in f["text"] for f in said), f"{seconds} s: {said}")
+        connect = write(lab, "connect.yaml", paqet.client_config(lab, keys.client_settings(look="connect")))
+        said = client_off(lab, connect, 500, bad=True)["server"]
+        expect("or a clock" in said[0]["text"] and "compare the clocks" in said[0]["remedy"], f"connect: {said}")
 
 
 def measured(lab: Lab, client: Path, *options: str, bad: bool) -> tuple[dict, dict[str, list[dict]]]:

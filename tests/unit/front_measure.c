@@ -108,7 +108,7 @@ static void bounds(void **state)
     fw_init(&w);
     assert_false(served(&w, &st[0], PQ_MEASURE(0, 0)));
     assert_false(served(&w, &st[0], PQ_MEASURE(0, PQ_MEASURE_SECONDS_MAX + 1)));
-    assert_false(served(&w, &st[0], PQ_MEASURE(3, 1))); /* no way */
+    assert_false(served(&w, &st[0], PQ_MEASURE(4, 1))); /* no way */
     for (unsigned i = 0; i < 4; i++)
         assert_true(served(&w, &st[i], PQ_MEASURE(1, 10)));
     assert_false(served(&w, &st[4], PQ_MEASURE(1, 1))); /* at a time */
@@ -119,6 +119,32 @@ static void bounds(void **state)
         st[0].ev->eof(st[0].ctx);
     }
     assert_false(served(&w, &st[0], PQ_MEASURE(1, 10))); /* in all */
+    fw_fini(&w);
+}
+
+/* The clock is told at once, also where no more may be measured; not by a server that stops. */
+static void clock_is_told(void **state)
+{
+    (void)state;
+    struct fw w;
+    struct pq_stream st[5];
+    struct timespec before, after;
+    fw_init(&w);
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(served(&w, &st[i], PQ_MEASURE(1, 10)));
+    clock_gettime(CLOCK_REALTIME, &before);
+    assert_false(served(&w, &st[4], PQ_MEASURE(PQ_MEASURE_CLOCK, 1)));
+    clock_gettime(CLOCK_REALTIME, &after);
+    assert_int_equal(st[4].sent.n, 1);
+    assert_true(told(&st[4]) + 1 >=
+                (uint64_t)before.tv_sec * 1000 + (uint64_t)before.tv_nsec / 1000000);
+    assert_true(told(&st[4]) <= (uint64_t)after.tv_sec * 1000 + (uint64_t)after.tv_nsec / 1000000);
+    fw_stream_clear(&st[4]);
+    for (unsigned i = 0; i < 4; i++)
+        st[i].ev->eof(st[i].ctx);
+    w.front.stopping = true;
+    assert_false(served(&w, &st[4], PQ_MEASURE(PQ_MEASURE_CLOCK, 1)));
+    assert_int_equal(st[4].sent.n, 0);
     fw_fini(&w);
 }
 
@@ -139,8 +165,8 @@ static void ends(void **state)
 int front_measure_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(source), cmocka_unit_test(sink), cmocka_unit_test(echo),
-        cmocka_unit_test(bounds), cmocka_unit_test(ends),
+        cmocka_unit_test(source), cmocka_unit_test(sink),          cmocka_unit_test(echo),
+        cmocka_unit_test(bounds), cmocka_unit_test(clock_is_told), cmocka_unit_test(ends),
     };
     return cmocka_run_group_tests_name("front measure", tests, NULL, NULL);
 }

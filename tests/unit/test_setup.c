@@ -264,6 +264,8 @@ static void silence(void **state)
     } t[] = {
         {{.by_keys = true}, "either the way or the keys"},
         {{.by_keys = false}, "nothing comes back"},
+        {{.by_keys = true, .connects = true}, "either the way, the keys or a clock"},
+        {{.connects = true, .empty = 3}, "only empty packets"},
         {{.empty = 3}, "only empty packets"},
         {{.by_keys = true, .empty = 3}, "only empty packets"},
         {{.foreign = 4, .empty = 1}, "another key or cipher"},
@@ -288,6 +290,45 @@ static void silence(void **state)
         assert_true(*f->v[0].remedy);
         free(f);
     }
+}
+
+/* ---- clocks */
+
+static void clocks(void **state)
+{
+    (void)state;
+    static const struct {
+        struct pq_probe_clock clock;
+        unsigned bound;
+        enum pq_finding_level level;
+        const char *says;
+    } t[] = {
+        {{true, 0, 20}, 60, PQ_FINDING_OK, "is 0.0 s before this one, give or take 0.0 s"},
+        {{true, -2500, 120}, 120, PQ_FINDING_OK, "2.5 s behind this one, give or take 0.1 s"},
+        {{true, 30000, 1}, 60, PQ_FINDING_OK, "30.0 s before"},
+        {{true, 30300, 1}, 60, PQ_FINDING_NOTE, "30.3 s before"},
+        {{true, -45000, 1}, 60, PQ_FINDING_NOTE, "45.0 s behind"},
+        {{true, -45000, 1}, 120, PQ_FINDING_OK, "45.0 s behind"},
+        {{true, -60500, 100}, 60, PQ_FINDING_BAD, "60.5 s behind"},
+        {{true, -60500, 1000}, 60, PQ_FINDING_NOTE, "60.5 s behind"}, /* perhaps it is less */
+        {{true, 600000, 5}, 120, PQ_FINDING_BAD, "10 minutes before"},
+        {{true, 7200000, 5}, 120, PQ_FINDING_BAD, "2.0 hours before"},
+        {{true, -864000000, 5}, 120, PQ_FINDING_BAD, "10 days behind"},
+        {{true, -864000000, 5}, 0, PQ_FINDING_OK, "10 days behind"}, /* nothing comes of it */
+    };
+    struct pq_findings *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    pq_check_clock(&(struct pq_probe_clock){.ahead = 100000000}, 60, f);
+    assert_int_equal(f->n, 0); /* not known */
+    for (unsigned i = 0; i < COUNT_OF(t); i++) {
+        f->n = 0;
+        pq_check_clock(&t[i].clock, t[i].bound, f);
+        assert_int_equal(f->n, 1);
+        assert_int_equal(f->v[0].level, t[i].level);
+        assert_non_null(strstr(f->v[0].text, t[i].says));
+        assert_int_equal(*f->v[0].remedy != 0, t[i].level != PQ_FINDING_OK);
+    }
+    free(f);
 }
 
 /* What there is no room for is left out, but not forgotten. */
@@ -453,7 +494,7 @@ int main(void)
         cmocka_unit_test(link_of_server), cmocka_unit_test(made),
         cmocka_unit_test(whole_files),    cmocka_unit_test(archive),
         cmocka_unit_test(service_files),  cmocka_unit_test(silence),
-        cmocka_unit_test(findings_bound),
+        cmocka_unit_test(clocks),         cmocka_unit_test(findings_bound),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
