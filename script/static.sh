@@ -62,10 +62,15 @@ apt_sources() { # FOLDER ARGUMENT...
         -o APT::Sandbox::User= "$@"
 }
 
+# Whether the lists in a folder are of today: the archive has only what is current, so what older ones name may be gone.
+lists_are_fresh() { # FOLDER
+    [ -n "$(find "$out/$1/updated" -mtime -1 2>/dev/null)" ]
+}
+
 # Prints the lists by which to take the packages of NEWER.
 find_lists() {
     grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || { echo apt && return; }
-    if [ ! -e "$out/apt-newer/updated" ]; then
+    if ! lists_are_fresh apt-newer; then
         ! apt_sources apt-newer update >>"$logs/download.log" 2>&1 || touch "$out/apt-newer/updated"
     fi
     if apt_sources apt-newer source --print-uris "${NEWER[@]}" >>"$logs/download.log" 2>&1; then
@@ -93,7 +98,7 @@ get_sources() { # PACKAGE...
         command -v apt-get >/dev/null ||
             die "the sources of $name come from Debian's archive by apt-get: run this on Debian or Ubuntu (a container" \
                 "will do), or unpack them as $out/sources/$name and make an empty file .complete there"
-        if [ ! -e "$out/apt/updated" ]; then
+        if ! lists_are_fresh apt; then
             say "lists of Debian's source packages"
             quietly download apt_sources apt update
             touch "$out/apt/updated"
