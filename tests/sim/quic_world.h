@@ -8,7 +8,7 @@
 #include "unit.h"
 
 #define QW_T0      (1000 * PQ_SEC)
-#define QW_STREAMS 4096
+#define QW_STREAMS 50000
 #define QW_HEAD    52 /* IP and TCP headers, which count on the link; addresses lie in them */
 
 enum { CLIENT, SERVER };

@@ -5,6 +5,7 @@
 
 int quic_frames_tests(void);
 int quic_go_tests(void);
+int quic_memory_tests(void);
 int quic_named_tests(void);
 int quic_recordings_tests(void);
 int quic_streams_tests(void);

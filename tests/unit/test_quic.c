@@ -343,5 +343,5 @@ int main(void)
         cmocka_unit_test(settings),
     };
     return ut_run(tests) + quic_named_tests() + quic_recordings_tests() + quic_streams_tests() +
-           quic_frames_tests() + quic_go_tests() + quic_tickets_tests();
+           quic_frames_tests() + quic_go_tests() + quic_memory_tests() + quic_tickets_tests();
 }
