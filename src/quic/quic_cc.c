@@ -28,9 +28,11 @@
 #define SPREAD_LEAST  1500
 #define SPREAD_MORE   800
 #define WINDOW_LEAST  16
-#define GRAIN         PQ_MS       /* of timers where the path is short: ... */
-#define NEAR          (8 * GRAIN) /* ... acknowledgements wait for an eighth of the RTT */
-#define OWED_MOST     4           /* packets that wait for an acknowledgement */
+#define GRAIN         PQ_MS        /* of timers where the path is short: ... */
+#define NEAR          (8 * GRAIN)  /* ... acknowledgements wait for an eighth of the RTT */
+#define OWED_MOST     4            /* packets that wait for an acknowledgement */
+#define LATE_SPAN     (2 * PQ_SEC) /* what was late counts for one to two of these */
+#define ACK_DELAY     (8 * PQ_US) /* of its unit (RFC 9000 18.2: 2^3 us where a peer says nothing) */
 #define TAG           16          /* bytes behind the frames, of each cipher */
 #define FRAME_PADDING 0x00
 #define FRAME_PING    0x01
@@ -203,7 +205,23 @@ static void was_acked(struct quic_cc *c, int64_t n, pq_ns now)
     r->state = UNKNOWN;
 }
 
-static void note_rtt(struct quic_cc *c, int64_t n, pq_ns now)
+static void note_late(struct quic_cc *c, pq_ns late, pq_ns now)
+{
+    if (now >= c->late_since + LATE_SPAN) {
+        c->late[1] = now < c->late_since + 2 * LATE_SPAN ? c->late[0] : 0;
+        c->late[0] = 0;
+        c->late_since = now;
+    }
+    c->late[0] = pq_ns_max(c->late[0], late);
+}
+
+pq_ns quic_cc_late(const struct quic_cc *c, pq_ns now)
+{
+    return now < c->late_since + 2 * LATE_SPAN ? pq_ns_max(c->late[0], c->late[1]) : 0;
+}
+
+/* Packet n is the largest that is acknowledged now, after `waited`. */
+static void note_rtt(struct quic_cc *c, int64_t n, pq_ns waited, pq_ns now)
 {
     const struct quic_record *r = record(c, n);
     if (n <= c->largest || r->state == UNKNOWN || r->state == LIMBO)
@@ -211,6 +229,7 @@ static void note_rtt(struct quic_cc *c, int64_t n, pq_ns now)
     const pq_ns rtt = now > r->sent ? now - r->sent : 1;
     c->sample.rtt = c->latest = rtt;
     c->min_rtt = c->min_rtt ? pq_ns_min(c->min_rtt, rtt) : rtt;
+    note_late(c, rtt - c->min_rtt > waited ? rtt - c->min_rtt - waited : 0, now);
     c->srtt = c->srtt ? c->srtt - c->srtt / 8 + rtt / 8 : rtt;
 }
 
@@ -243,12 +262,12 @@ static void take_ack(struct quic_cc *c, struct pq_rd *r, pq_ns now)
 {
     pq_rd_u8(r);
     const uint64_t top = quic_varint(r);
-    quic_varint(r); /* the delay: it is part of the path */
+    const uint64_t delay = quic_varint(r); /* it is part of the path */
     uint64_t more = quic_varint(r), len = quic_varint(r);
     if (r->bad || top >= (uint64_t)c->next || (int64_t)top < c->first)
         return;
     int64_t hi = (int64_t)top;
-    note_rtt(c, hi, now);
+    note_rtt(c, hi, delay < PQ_SEC / ACK_DELAY ? delay * ACK_DELAY : PQ_SEC, now);
     for (;;) {
         const int64_t lo = len < (uint64_t)(hi - c->first) ? hi - (int64_t)len : c->first;
         for (int64_t i = hi; i >= lo; i--)
@@ -302,6 +321,7 @@ void quic_cc_new_path(struct quic_cc *c)
 {
     pq_cc_new_path(&c->cc, c->delivered);
     c->srtt = c->latest = c->min_rtt = 0;
+    c->late[0] = c->late[1] = 0;
     c->most = c->known = UINT32_MAX;
     c->spread = SPREAD_LEAST;
     c->rounds = 0;

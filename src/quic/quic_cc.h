@@ -32,11 +32,12 @@ struct quic_cc {
     bool resumed; /* ... since then something has been */
     pq_ns delivered_at, first_sent, pace_at;
     pq_ns srtt, latest, min_rtt;
-    unsigned number_len; /* bytes of the last packet's number */
-    unsigned probes;     /* packets that may go whatever the window says */
-    bool ack_due;        /* something has come that asks for an acknowledgement */
-    unsigned owed;       /* so many packets have, since the last one that was made, ... */
-    pq_ns owed_since;    /* ... the first of them then */
+    pq_ns late[2], late_since; /* by how much an answer was, at most: since then, and before that */
+    unsigned number_len;       /* bytes of the last packet's number */
+    unsigned probes;           /* packets that may go whatever the window says */
+    bool ack_due;              /* something has come that asks for an acknowledgement */
+    unsigned owed;             /* so many packets have, since the last one that was made, ... */
+    pq_ns owed_since;          /* ... the first of them then */
     uint64_t sent, acked, lost;
     struct pq_mtu mtu; /* is told of each packet's fate */
 
@@ -82,6 +83,10 @@ pq_ns quic_cc_grain(pq_ns at);
 /* If nothing but an acknowledgement is to go: whether it may wait for an answer to what has come,
  * which takes it along; that is so for a moment, over a short path. */
 bool quic_cc_ack_waits(const struct quic_cc *c, pq_ns now);
+
+/* By how much an answer was late at most, of the last seconds, beyond the least RTT and what its
+ * sender says it has waited on purpose. */
+pq_ns quic_cc_late(const struct quic_cc *c, pq_ns now);
 
 /* Since when the oldest packet waits for its acknowledgement; 0 = none does. */
 pq_ns quic_cc_waits_since(const struct quic_cc *c);

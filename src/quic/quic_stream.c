@@ -5,9 +5,10 @@
 
 #include <stdlib.h>
 
-#define LATE_VARS 8
-#define LATE_MOST (400 * PQ_MS)
-#define JOIN_MAX  512 /* bytes that are moved to the chunk before them if there is room */
+#define LATE_VARS  8
+#define LATE_PEAKS 2
+#define LATE_MOST  (400 * PQ_MS)
+#define JOIN_MAX   512 /* bytes that are moved to the chunk before them if there is room */
 
 static uint64_t hash_of(int64_t id)
 {
@@ -235,13 +236,15 @@ void pq_quic_stream_gate(struct pq_quic_stream *st, pq_ns wait)
 }
 
 /* By how much answers are late of late: where the peer's machine, or this one, has too much to do,
- * so may be a program that is about to read. */
+ * so may be a program that is about to read.  Of a machine that stood still for a moment their
+ * variation tells only for some packets more. */
 static pq_ns lateness(const struct pq_quic *q)
 {
     ngtcp2_conn_info i;
     ngtcp2_conn_get_conn_info(q->conn, &i);
     const pq_ns most = i.smoothed_rtt + LATE_VARS * i.rttvar;
-    return i.min_rtt < most ? most - i.min_rtt : 0;
+    const pq_ns late = i.min_rtt < most ? most - i.min_rtt : 0;
+    return pq_ns_max(late, LATE_PEAKS * quic_cc_late(&q->cc, q->now));
 }
 
 static void shut(struct pq_quic_stream *st, pq_ns wait)

@@ -72,6 +72,34 @@ static void gate_where_answers_are_late(void **state)
     qw_free(w);
 }
 
+/* One answer that came late, and twenty since that did not: for some seconds that counts, since what
+ * has held the peer up may do so again. */
+static void gate_after_one_late_answer(void **state)
+{
+    (void)state;
+    struct qw *w = settled();
+    struct qw_side *e = &w->side[CLIENT], *s = &w->side[SERVER];
+    for (int i = 0; i < 21; i++) {
+        s->out.conf.delay = i ? DELAY : DELAY + 60 * PQ_MS;
+        qw_open(e, 1);
+        qw_run(w, w->now + 100 * PQ_MS, NULL);
+    }
+    struct qw_stream *st = qw_hold(e, 200);
+    pq_quic_stream_gate(st->st, 55 * PQ_MS);
+    st->to_send += 5000;
+    qw_run(w, w->now + 55 * PQ_MS + 110 * PQ_MS, NULL);
+    assert_int_equal(s->s[newest(w)].rx, 200);
+    qw_run(w, w->now + 50 * PQ_MS, NULL);
+    assert_int_equal(s->s[newest(w)].rx, 5200);
+    qw_run(w, w->now + 5 * PQ_SEC, NULL); /* forgotten */
+    st = qw_hold(e, 200);
+    pq_quic_stream_gate(st->st, 55 * PQ_MS);
+    st->to_send += 5000;
+    qw_run(w, w->now + 100 * PQ_MS, NULL);
+    assert_int_equal(s->s[newest(w)].rx, 5200);
+    qw_free(w);
+}
+
 /* Each chunk has a packet, and they keep their distance; others go meanwhile. */
 static void apart(void **state)
 {
@@ -134,6 +162,7 @@ int quic_go_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gate),
         cmocka_unit_test(gate_where_answers_are_late),
+        cmocka_unit_test(gate_after_one_late_answer),
         cmocka_unit_test(apart),
         cmocka_unit_test(apart_later),
     };
