@@ -281,7 +281,7 @@ def first_request_of_a_session(lab: Lab, quic: str) -> float:
     return min(took)
 
 
-@test(tries=2, timed=True)
+@test(timed=True)
 def test_quic_early() -> None:
     """Over a path of 160 ms there and back a fresh session's first request takes a round trip less."""
     have_quic()
@@ -302,7 +302,7 @@ def seconds_of(process: Process, line: str) -> float:
     return int(found[1]) * 60 + float(found[2])
 
 
-@test(tries=2, timed=True)
+@test(timed=True)
 def test_quic_early_recording() -> None:
     """What a client has sent with a ticket, its first request in it, comes again: beside it, when it has
     gone, and at a server that was restarted. Nothing is asked of the target twice, and nobody answered."""

@@ -286,6 +286,44 @@ static void retry(void **state)
     qw_free(w);
 }
 
+/* Who has shown so that he is there, and gets no further, does not fill the server either. */
+static void half_open_without_a_key(void **state)
+{
+    (void)state;
+    struct qw_conf c = qw_conf();
+    c.no_key[CLIENT] = true;
+    c.end[SERVER].open = true;
+    struct qw *w = qw_new(&c);
+    struct qw_side *s = &w->side[SERVER];
+    struct pq_quic_path at = {w->side[CLIENT].addr, s->addr}, to;
+    struct pq_quic *mine[PQ_QUIC_HALF_MAX + 50], *client, *of;
+    uint8_t p[PQ_QUIC_SIZE_MAX];
+    for (size_t i = 0; i < COUNT_OF(mine); i++) {
+        at.local.port++;
+        s->closed = false;
+        s->q = NULL;
+        size_t n = first_datagram(w, NULL, &at.local, p, &client);
+        qw_inject(w, SERVER, &at.local, p, n);
+        assert_int_equal(!s->q, i >= PQ_QUIC_HALF_RETRY);
+        if (!s->q) {
+            n = pq_quic_answer(s->end, p, &to);
+            pq_quic_input(w->side[CLIENT].end, &at, p, n, &of, w->now);
+            assert_ptr_equal(of, client);
+            n = pq_quic_pull(client, p, &to, w->now);
+            qw_inject(w, SERVER, &at.local, p, n);
+        }
+        pq_quic_free(&client);
+        mine[i] = s->q;
+        assert_non_null(mine[i]);
+        assert_int_equal(s->closed, i >= PQ_QUIC_HALF_MAX);
+        assert_true(pq_quic_half_open(s->end) <= PQ_QUIC_HALF_MAX);
+    }
+    for (size_t i = 0; i < COUNT_OF(mine); i++)
+        pq_quic_free(&mine[i]);
+    s->q = NULL;
+    qw_free(w);
+}
+
 /* ---- what is configured wrongly */
 
 static uint64_t no_clock(void *ctx)
@@ -340,6 +378,7 @@ int main(void)
         cmocka_unit_test(half_open),
         cmocka_unit_test(too_many),
         cmocka_unit_test(retry),
+        cmocka_unit_test(half_open_without_a_key),
         cmocka_unit_test(settings),
     };
     return ut_run(tests) + quic_named_tests() + quic_recordings_tests() + quic_streams_tests() +
