@@ -72,8 +72,8 @@ static void gate_where_answers_are_late(void **state)
     qw_free(w);
 }
 
-/* One answer that came late, and twenty since that did not: for some seconds that counts, since what
- * has held the peer up may do so again. */
+/* One answer that came late, and twenty since that did not: for some seconds that counts, since
+ * what has held the peer up may do so again. */
 static void gate_after_one_late_answer(void **state)
 {
     (void)state;
