@@ -314,7 +314,7 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
         const bool waits = f != &s->flow || kind & PQ_TCP_SYN || !pq_connect_packets(s);
         const bool more = pq_connect_bare(f, seg);
         if (f == &s->flow)
-            pq_fill_told(s, seg, false, now);
+            pq_fill_told(s, seg, now);
         if (more && waits) {
             if (kind & PQ_TCP_SYN)
                 h->fresh_until = now + CALLER_WAIT;

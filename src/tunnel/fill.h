@@ -13,11 +13,11 @@ struct pq_session;
 struct pq_slot;
 struct pq_span;
 
-/* What a header of the peer, which was heard already, tells of them.  `sealed`: its datagram has
- * opened, else anybody may have sent it. */
-void pq_fill_told(struct pq_session *s, const struct pq_segment *seg, bool sealed, pq_ns now);
+/* What a header, which was heard already, tells of them; anybody may have sent it. */
+void pq_fill_told(struct pq_session *s, const struct pq_segment *seg, pq_ns now);
 
-/* These n datagrams have been forged just now. */
+/* These n datagrams have been forged just now: copies them, unless the path has lost nothing for
+ * long, or memory is short. */
 void pq_fill_keep(struct pq_session *s, const struct pq_span *spans, size_t n, pq_ns now);
 
 /* Forges what goes again, each a packet of its own, into at most n slots.  Returns how many. */

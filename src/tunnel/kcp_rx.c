@@ -114,10 +114,10 @@ static void note_half(struct pq_session *s, size_t n)
     }
 }
 
+/* A first MOVE or TRAIN [12.7, 12.10] comes from where nothing of the session was known. */
 static bool is_own_tuple(const struct pq_session *s, const struct pq_segment *seg)
 {
-    return (!s->path && !s->measure) ||
-           (pq_addr_eq(&seg->src, &s->peer) && pq_addr_eq(&seg->dst, &s->local));
+    return pq_addr_eq(&seg->src, &s->peer) && pq_addr_eq(&seg->dst, &s->local);
 }
 
 /* What fills a hole is lost to KCP's account of the path: its number is not told, nor, since it is
@@ -135,7 +135,7 @@ static void note_new(struct pq_session *s, const struct pq_segment *seg)
         return; /* another tuple, which has numbers of its own */
     pq_flow_heard(&s->flow, seg);
     pq_connect_note_rtt(&s->flow, s->hub->now);
-    pq_fill_told(s, seg, true, s->hub->now);
+    pq_fill_told(s, seg, s->hub->now);
     if (s->hub->conf.learn_mac && seg->src_mac)
         pq_flow_set_peer_mac(&s->flow, seg->src_mac);
 }

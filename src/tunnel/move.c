@@ -245,6 +245,8 @@ bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now)
     h->stats.tx_packets++;
     h->stats.tx_bytes += slot->len;
     pq_flow_craft(flow, slot, false, now);
+    if (flow == &s->flow)
+        pq_fill_keep(s, &span, 1, now);
     return true;
 }
 

@@ -152,6 +152,13 @@ struct pq_share {        /* what a user has of a worker */
     size_t sessions; /* as counted last */
 };
 
+struct pq_filling {         /* of holes in the numbers of a connection [12.9] */
+    struct pq_fills *fills; /* NULL: nothing is kept */
+    uint64_t sent;          /* bytes since the peer told of one, or the connection began, ... */
+    pq_ns told_at;          /* ... and when that was; 0 = it has not begun */
+    pq_ns trim_at;
+};
+
 struct pq_session {
     struct pq_hub *hub;
     struct pq_share *share;
@@ -169,8 +176,8 @@ struct pq_session {
     size_t size; /* most bytes of a datagram, ... */
     size_t full; /* ... and of those that it sends */
     struct pq_stalled stalled;
-    bool parting;                  /* the peer is told that this is the end */
-    struct pq_fills *fills;        /* NULL: the peer has told of no hole lately [12.9] */
+    bool parting; /* the peer is told that this is the end */
+    struct pq_filling filling;
     struct pq_mask *syn_key;       /* client: of what its SYNs prove; NULL: there are none */
     bool away;                     /* the link has not our address now: what is sent is lost */
     struct pq_quic *quic;          /* NULL: KCP and smux */

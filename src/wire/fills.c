@@ -5,7 +5,9 @@
 
 #include <stdlib.h>
 
-#define CAP_MIN   ((size_t)64 << 10)
+#define CAP_MIN   ((size_t)4 << 10)
+#define CAP_FAIR  ((size_t)64 << 10) /* a quarter of the memory is for those that have no more */
+#define FAIR_PART 4
 #define RECORD    256         /* bytes of copies for each datagram that is remembered */
 #define LOOK      256         /* datagrams of a gap at which is looked */
 #define GAPS_MAX  32          /* that wait to be filled; others are not */
@@ -31,10 +33,11 @@ struct pq_fills {
     struct record *records; /* cap / RECORD of them, first up to next, modulo that */
     size_t cap;
     uint32_t from, to, first, next;
+    size_t most; /* that was in use since it was looked at last */
     struct waiting gaps[GAPS_MAX];
     unsigned n_gaps, in_turn;
     size_t saved; /* PQ_FILLS_PART times as many bytes as may go again */
-    pq_ns told_at, rests_until;
+    pq_ns rests_until;
 };
 
 static bool before(uint32_t a, uint32_t b)
@@ -67,13 +70,10 @@ static void get(const struct pq_fills *f, uint32_t seq, uint8_t *p, size_t n)
     memcpy(p + first, f->ring, n - first);
 }
 
-/* Twice the room, or the first.  False: there is no more to be had. */
-static bool grow(struct pq_fills *f)
+/* So much room, for what is kept and more.  False: there is no memory. */
+static bool resize(struct pq_fills *f, size_t cap)
 {
-    const size_t cap = f->cap ? 2 * f->cap : CAP_MIN, more = cost_of(cap) - cost_of(f->cap);
     struct pq_fills old = *f;
-    if (cap > PQ_FILLS_MAX || f->memory->max - f->memory->used < more)
-        return false;
     uint8_t *ring = malloc(cap);
     struct record *records = calloc(cap / RECORD, sizeof *records);
     if (!ring || !records) {
@@ -84,7 +84,7 @@ static bool grow(struct pq_fills *f)
     f->ring = ring;
     f->records = records;
     f->cap = cap;
-    f->memory->used += more;
+    f->memory->used += cost_of(cap) - cost_of(old.cap);
     for (uint32_t i = f->first; i != f->next; i++) {
         uint8_t datagram[PQ_DGRAM_MAX];
         const struct record *r = record_at(&old, i);
@@ -95,6 +95,16 @@ static bool grow(struct pq_fills *f)
     free(old.ring);
     free(old.records);
     return true;
+}
+
+/* Twice the room, or the first.  False: there is no more to be had. */
+static bool grow(struct pq_fills *f)
+{
+    const size_t cap = f->cap ? 2 * f->cap : CAP_MIN, more = cost_of(cap) - cost_of(f->cap);
+    const size_t apart = cap > CAP_FAIR ? f->memory->max / FAIR_PART : 0;
+    if (cap > PQ_FILLS_MAX || f->memory->used + more + apart > f->memory->max)
+        return false;
+    return resize(f, cap);
 }
 
 struct pq_fills *pq_fills_new(struct pq_fills_memory *m)
@@ -127,6 +137,25 @@ static void forget_first(struct pq_fills *f)
     f->from = f->first == f->next ? f->to : record_at(f, f->first)->seq;
 }
 
+/* With so many bytes more. */
+static void note_use(struct pq_fills *f, size_t n)
+{
+    const size_t bytes = f->to - f->from + n, records = (f->next - f->first + 1) * (size_t)RECORD;
+    const size_t use = bytes > records ? bytes : records;
+    f->most = use > f->most ? use : f->most;
+}
+
+void pq_fills_trim(struct pq_fills *f)
+{
+    size_t cap = CAP_MIN;
+    while (cap < 2 * f->most)
+        cap *= 2;
+    f->most = 0;
+    note_use(f, 0);
+    if (cap < f->cap)
+        resize(f, cap);
+}
+
 void pq_fills_keep(struct pq_fills *f, uint32_t una, uint32_t seq, struct pq_view datagram)
 {
     if (datagram.n > PQ_DGRAM_MAX)
@@ -142,6 +171,7 @@ void pq_fills_keep(struct pq_fills *f, uint32_t una, uint32_t seq, struct pq_vie
         f->saved = (size_t)SAVED_MAX * PQ_FILLS_PART;
     while (f->first != f->next && before(record_at(f, f->first)->seq, una))
         forget_first(f);
+    note_use(f, datagram.n);
     while (f->to - f->from + datagram.n > f->cap || f->next - f->first == f->cap / RECORD) {
         if (!grow(f))
             forget_first(f);
@@ -197,7 +227,6 @@ static void lack(struct pq_fills *f, struct pq_block b, pq_ns due)
 void pq_fills_lack(struct pq_fills *f, const struct pq_gap *gaps, unsigned n, uint32_t mss,
                    pq_ns now, pq_ns patience)
 {
-    f->told_at = now;
     for (unsigned i = 0; i < n; i++)
         lack(f, gaps[i].lacks, gaps[i].above > 2 * mss ? now : now + patience);
 }
@@ -256,9 +285,4 @@ size_t pq_fills_next(struct pq_fills *f, uint32_t una, pq_ns now, uint8_t *out, 
         }
     }
     return 0;
-}
-
-pq_ns pq_fills_told_at(const struct pq_fills *f)
-{
-    return f->told_at;
 }

@@ -27,6 +27,10 @@ void pq_fills_free(struct pq_fills **f); /* sets *f to NULL; NULL does nothing *
  * goes. Numbers that do not follow those before them begin anew. */
 void pq_fills_keep(struct pq_fills *f, uint32_t una, uint32_t seq, struct pq_view datagram);
 
+/* Called now and then: gives memory back, of which twice the most that was in use since the last
+ * time is left. */
+void pq_fills_trim(struct pq_fills *f);
+
 /* The other side lacks these.  What has more than two segments of `mss` bytes above it is lost; the
  * rest may be on its way, until `patience` is over. */
 void pq_fills_lack(struct pq_fills *f, const struct pq_gap *gaps, unsigned n, uint32_t mss,
@@ -40,7 +44,4 @@ pq_ns pq_fills_at(const struct pq_fills *f);
  * 0: none now. */
 size_t pq_fills_next(struct pq_fills *f, uint32_t una, pq_ns now, uint8_t *out, size_t cap,
                      uint32_t *seq);
-
-/* When the other side told of a hole last. */
-pq_ns pq_fills_told_at(const struct pq_fills *f);
 #endif

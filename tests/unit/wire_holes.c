@@ -207,7 +207,6 @@ static void fill_once(void **state)
     expect_next(f, 0, 2 * PQ_SEC + 9 * PQ_MS, 6000, 1000);
     lack(f, 7000, 8000, 3000, 3 * PQ_SEC); /* acknowledged meanwhile */
     expect_next(f, 8000, 3 * PQ_SEC, 0, 0);
-    assert_int_equal(pq_fills_told_at(f), 3 * PQ_SEC);
     keep(f, 0, 20000, 500); /* another connection */
     lack(f, 8000, 9000, 3000, 4 * PQ_SEC);
     expect_next(f, 0, 4 * PQ_SEC, 0, 0);
@@ -243,12 +242,13 @@ static void fills_are_paid_for(void **state)
     pq_fills_free(&f);
 }
 
-/* Memory is bounded for one connection, and for all together: then the oldest goes. */
+/* Memory is bounded for one connection, and for all together: then the oldest goes.  What one has
+ * grown to leaves room for the beginnings of others. */
 static void fills_are_bounded(void **state)
 {
     (void)state;
     struct pq_fills_memory m = {.max = 64U << 20};
-    struct pq_fills *f[40] = {pq_fills_new(&m)};
+    struct pq_fills *f[400] = {pq_fills_new(&m)};
     uint32_t seq = 0;
     for (; seq < 6000000; seq += 1000)
         keep(f[0], 0, seq, 1000);
@@ -262,20 +262,57 @@ static void fills_are_bounded(void **state)
     assert_in_range(m.used, PQ_FILLS_MAX, PQ_FILLS_MAX + PQ_FILLS_MAX / 8);
     pq_fills_free(&f[0]);
     m.max = 1U << 20;
-    unsigned n = 0;
+    f[0] = pq_fills_new(&m);
+    for (uint32_t at = 0; at < 2000000; at += 1000)
+        keep(f[0], 0, at, 1000);
+    assert_in_range(m.used, m.max / 2, m.max * 3 / 4);
+    unsigned n = 1;
     while (n < COUNT_OF(f) && (f[n] = pq_fills_new(&m)))
         n++;
-    assert_in_range(n, 14, 16);
+    assert_in_range(n, 100, 130);
     for (uint32_t at = 0; at < 200000; at += 1000)
-        keep(f[0], 0, at, 1000);
+        keep(f[1], 0, at, 1000);
     assert_true(m.used <= m.max);
-    lack(f[0], 199000, 200000, 5000, PQ_SEC);
-    expect_next(f[0], 0, PQ_SEC, 199000, 1000);
+    lack(f[1], 199000, 200000, 5000, PQ_SEC);
+    expect_next(f[1], 0, PQ_SEC, 199000, 1000);
     while (n)
         pq_fills_free(&f[--n]);
     assert_int_equal(m.used, 0);
     m.max = 1000;
     assert_null(pq_fills_new(&m));
+}
+
+/* What was needed once is given back, but for twice of what still is; what is kept stays. */
+static void fills_give_back(void **state)
+{
+    (void)state;
+    struct pq_fills_memory m = {.max = 8U << 20};
+    struct pq_fills *f = pq_fills_new(&m);
+    const size_t least = m.used;
+    uint32_t seq = 0;
+    assert_in_range(least, 4096, 5000);
+    for (; seq < 1000000; seq += 1000)
+        keep(f, 0, seq, 1000);
+    const size_t most = m.used;
+    pq_fills_trim(f);
+    assert_int_equal(m.used, most);
+    keep(f, seq - 20000, seq, 1000);
+    seq += 1000;
+    pq_fills_trim(f); /* more was in use since then */
+    assert_int_equal(m.used, most);
+    pq_fills_trim(f);
+    assert_in_range(m.used, 32 << 10, 70 << 10);
+    lack(f, seq - 20000, seq - 18000, 5000, PQ_SEC);
+    expect_next(f, seq - 20000, PQ_SEC, seq - 20000, 1000);
+    expect_next(f, seq - 20000, PQ_SEC, seq - 19000, 1000);
+    keep(f, seq, seq, 100);
+    pq_fills_trim(f);
+    pq_fills_trim(f);
+    assert_int_equal(m.used, least);
+    lack(f, seq, seq + 100, 5000, 2 * PQ_SEC);
+    expect_next(f, seq, 2 * PQ_SEC, seq, 100);
+    pq_fills_free(&f);
+    assert_int_equal(m.used, 0);
 }
 
 int wire_holes(void)
@@ -289,6 +326,7 @@ int wire_holes(void)
         cmocka_unit_test(fill_once),
         cmocka_unit_test(fills_are_paid_for),
         cmocka_unit_test(fills_are_bounded),
+        cmocka_unit_test(fills_give_back),
     };
     return ut_run(holes);
 }
