@@ -21,6 +21,14 @@ int pq_cmd_user(int argc, char **argv);
 int pq_cmd_forward(int argc, char **argv);
 int pq_cmd_version(int argc, char **argv);
 
+#define PQ_CLI_PATH 512
+
+/* The configuration that a command is about: `given`, what -c says; NULL: config.yaml of this
+ * folder, or else, where `guess` is set, the only one in /etc/paqet, in buf.  NULL after it has
+ * said that there is none, or which there are. */
+const char *pq_cli_config(const char *command, const char *given, bool guess,
+                          char buf[PQ_CLI_PATH]);
+
 /* Loads a configuration for a command that is about one tunnel: of several that called `tunnel`,
  * or, NULL, the only one.  Prints what is wrong, and which there are.  Returns 0 or the exit code.
  */

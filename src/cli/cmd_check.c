@@ -139,8 +139,12 @@ static void print_json(const struct pq_findings *f)
 static void add_messages(const struct pq_conf_msgs *m, const char *path, struct pq_findings *f)
 {
     for (unsigned i = 0; i < m->n; i++)
-        pq_finding_add(f, m->v[i].error ? PQ_FINDING_BAD : PQ_FINDING_NOTE, "configuration", NULL,
-                       "%s:%d: %s", path, m->v[i].line, m->v[i].text);
+        if (m->v[i].line)
+            pq_finding_add(f, m->v[i].error ? PQ_FINDING_BAD : PQ_FINDING_NOTE, "configuration",
+                           NULL, "%s:%d: %s", path, m->v[i].line, m->v[i].text);
+        else
+            pq_finding_add(f, m->v[i].error ? PQ_FINDING_BAD : PQ_FINDING_NOTE, "configuration",
+                           NULL, "%s %s", path, m->v[i].text);
     if (!m->n)
         pq_finding_add(f, PQ_FINDING_OK, "configuration", NULL, "%s has no mistakes", path);
 }
@@ -159,6 +163,7 @@ static void on_progress(void *ctx, const char *what, double part, double rate)
 
 struct options {
     const char *path, *tunnel;
+    char found[PQ_CLI_PATH];
     bool json, quick;
     unsigned listen, wait, speed;
 };
@@ -235,7 +240,7 @@ static bool read_options(int argc, char **argv, struct options *o)
         {"json", no_argument, NULL, 'j'},         {"listen", required_argument, NULL, 'l'},
         {"wait", required_argument, NULL, 'w'},   {"quick", no_argument, NULL, 'q'},
         {"speed", required_argument, NULL, 's'},  {0}};
-    *o = (struct options){.path = "config.yaml", .wait = 8, .speed = 4};
+    *o = (struct options){.wait = 8, .speed = 4};
     for (int c; (c = getopt_long(argc, argv, "c:w:", opts, NULL)) != -1;) {
         if (c == '?')
             return false;
@@ -252,7 +257,7 @@ static bool read_options(int argc, char **argv, struct options *o)
     }
     if (optind < argc)
         fprintf(stderr, "paqet check: unexpected argument '%s'\n", argv[optind]);
-    return optind >= argc;
+    return optind >= argc && (o->path = pq_cli_config("check", o->path, true, o->found));
 }
 
 int pq_cmd_check(int argc, char **argv)

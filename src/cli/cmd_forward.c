@@ -213,7 +213,8 @@ int pq_cmd_forward(int argc, char **argv)
         {"config", required_argument, NULL, 'c'},   {"socket", required_argument, NULL, 's'},
         {"protocol", required_argument, NULL, 'p'}, {"name", required_argument, NULL, 'n'},
         {"tunnel", required_argument, NULL, 't'},   {0}};
-    struct wanted w = {.config = "config.yaml", .protocol = "tcp", .name = ""};
+    struct wanted w = {.protocol = "tcp", .name = ""};
+    char found[PQ_CLI_PATH];
     for (int o; (o = getopt_long(argc, argv, "c:s:", opts, NULL)) != -1;) {
         if (o == 'c')
             w.config = optarg;
@@ -238,5 +239,6 @@ int pq_cmd_forward(int argc, char **argv)
                                                      : 0;
     if (n != want || !want)
         return fail("say add LISTEN TARGET, del LISTEN-OR-NAME, or list%s", "");
-    return act(&w);
+    w.config = pq_cli_config("forward", w.config, true, found);
+    return w.config ? act(&w) : 1;
 }

@@ -170,6 +170,7 @@ static int finish(const struct figures *f)
 
 struct options {
     const char *path, *tunnel, *text, *target;
+    char found[PQ_CLI_PATH];
     bool packet, json;
     double interval, wait;
     unsigned long count;
@@ -207,7 +208,7 @@ static bool read_options(int argc, char **argv, struct options *o)
         {"interval", required_argument, NULL, 'i'}, {"wait", required_argument, NULL, 'w'},
         {"target", required_argument, NULL, 't'},   {"json", no_argument, NULL, 'j'},
         {"tunnel", required_argument, NULL, 'T'},   {0}};
-    *o = (struct options){.path = "config.yaml", .interval = 1, .wait = 10, .count = 4};
+    *o = (struct options){.interval = 1, .wait = 10, .count = 4};
     for (int c; (c = getopt_long(argc, argv, "c:p:n:i:w:t:", opts, NULL)) != -1;) {
         bool ok = true;
         switch (c) {
@@ -248,7 +249,8 @@ static bool read_options(int argc, char **argv, struct options *o)
     o->text = o->text ? o->text : "PING";
     if (strlen(o->text) > PQ_DGRAM_MAX)
         fprintf(stderr, "paqet ping: --payload is longer than %d bytes\n", PQ_DGRAM_MAX);
-    return strlen(o->text) <= PQ_DGRAM_MAX;
+    return strlen(o->text) <= PQ_DGRAM_MAX &&
+           (o->path = pq_cli_config("ping", o->path, true, o->found));
 }
 
 static int probe(struct pq_conf *c, const struct options *o)

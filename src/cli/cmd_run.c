@@ -20,7 +20,8 @@ static const char *absolute(const char *path, char buf[PATH_MAX])
 int pq_cmd_run(int argc, char **argv)
 {
     static const struct option opts[] = {{"config", required_argument, NULL, 'c'}, {0}};
-    const char *path = "config.yaml";
+    const char *path = NULL;
+    char unused[PQ_CLI_PATH];
     struct pq_conf c;
     char whole[PATH_MAX];
     for (int o; (o = getopt_long(argc, argv, "c:", opts, NULL)) != -1;) {
@@ -32,6 +33,9 @@ int pq_cmd_run(int argc, char **argv)
         fprintf(stderr, "paqet run: unexpected argument '%s'\n", argv[optind]);
         return 1;
     }
+    path = pq_cli_config("run", path, false, unused);
+    if (!path)
+        return 1;
     pq_process_protect();
     pq_process_confine();
     if (pq_cli_load_all(&c, path))

@@ -239,7 +239,8 @@ int pq_cmd_user(int argc, char **argv)
                                          {"socket", required_argument, NULL, 's'},
                                          {"public-key", required_argument, NULL, 'k'},
                                          {0}};
-    struct wanted w = {.config = "config.yaml"};
+    struct wanted w = {.config = NULL};
+    char found[PQ_CLI_PATH];
     for (int o; (o = getopt_long(argc, argv, "c:s:", opts, NULL)) != -1;) {
         if (o == 'c')
             w.config = optarg;
@@ -257,5 +258,6 @@ int pq_cmd_user(int argc, char **argv)
     const bool changes = strcmp(w.action, "add") == 0 || strcmp(w.action, "del") == 0;
     if ((!lists && !changes) || n != (lists ? 1 : 2))
         return fail("say add NAME, del NAME or list%s", "");
-    return act(&w);
+    w.config = pq_cli_config("user", w.config, true, found);
+    return w.config ? act(&w) : 1;
 }

@@ -59,7 +59,9 @@ static const struct command {
      "      --address HOST    ... with this address of the server\n"
      "      --format paqetn   as the programs paqetN and paqetNG read it\n"},
     {"check", pq_cmd_check, "check -c FILE: find out what is in the way, here and at the server",
-     "  -c, --config FILE   of a client or a server; config.yaml if it is left out\n"
+     "  -c, --config FILE   of a client or a server; config.yaml if it is left out, or else the "
+     "only\n"
+     "                      one in /etc/paqet\n"
      "      --tunnel NAME   of several tunnels in FILE this one\n"
      "      --json          print it for programs\n"
      "      --quick         a client: nothing is measured\n"
@@ -89,21 +91,25 @@ static const struct command {
      "      --public  the public key that belongs to the private one on standard input\n"},
     {"user", pq_cmd_user, "user add NAME | del NAME | list: who may use a server",
      "  -c, --config FILE     the server's configuration, which is changed; config.yaml if it is\n"
-     "                        left out. A server that runs follows at once\n"
+     "                        left out, or else the only one in /etc/paqet. A server that runs\n"
+     "                        follows at once\n"
      "  -s, --socket PATH     its control socket, where that is not what FILE says\n"
      "      --public-key KEY  add: of a pair that the user has made himself\n"
      "add writes a configuration for the client to standard output.\n"},
     {"forward", pq_cmd_forward, "forward add LISTEN TARGET | del LISTEN | list: ports of a client",
      "  -c, --config FILE    the client's configuration, which is changed; config.yaml if it is "
      "left\n"
-     "                       out. A client that runs follows at once\n"
+     "                       out, or else the only one in /etc/paqet. A client that runs follows\n"
+     "                       at once\n"
      "  -s, --socket PATH    its control socket, where that is not what FILE says\n"
      "      --tunnel NAME    of several tunnels in FILE this one; not needed where only one fits\n"
      "      --protocol WORD  add: tcp (if it is left out), udp, or tcp,udp\n"
      "      --name NAME      add: for the log; del takes it, too\n"},
     {"iface", pq_cmd_iface, "list interfaces, addresses and routers, for the configuration", ""},
     {"ping", pq_cmd_ping, "ping -c FILE [-t HOST:PORT]: measure round trips through the tunnel",
-     "  -c, --config FILE     a client's configuration; config.yaml if it is left out\n"
+     "  -c, --config FILE     a client's configuration; config.yaml if it is left out, or else "
+     "the\n"
+     "                        only one in /etc/paqet\n"
      "      --tunnel NAME     of several tunnels in FILE this one\n"
      "  -n, --count N         so many; 4 if it is left out, 0: until Ctrl-C\n"
      "  -i, --interval S      seconds from one to the next; 1\n"
@@ -252,8 +258,11 @@ int main(int argc, char **argv)
     }
     if (!sort_arguments(argc, argv)) {
         if (argc > 1)
-            fprintf(stderr, "Error: unknown flag or missing command: %s\n", argv[1]);
-        usage(stderr);
+            fprintf(stderr,
+                    "Error: unknown flag or missing command: %s\nRun 'paqet help' for usage.\n",
+                    argv[1]);
+        else
+            usage(stderr);
         return 1;
     }
     if (find_command(argv[1]))

@@ -79,6 +79,7 @@ def test_setup_one_command_each() -> None:
             expect(machine.mode(f"etc/paqet/{name}.yaml") == 0o600, f"{name}.yaml is open to others")
         check_refusals(server, said)
         check_shown_again(server, link)
+        check_found(server, client)
         lab.s.listen("0.0.0.0", 5555, lambda connection: connection.close())
         failed = server.run("init", "server", "--force", "--port", "5555")
         expect(failed.returncode == 1 and "5555 is in use" in failed.stderr, f"it says: {failed.stderr}")
@@ -88,6 +89,8 @@ def test_setup_one_command_each() -> None:
         client.check("init", "--remove")
         expect((server.files(), client.files()) == before, f"left: {server.files() - before[0]}, {client.files() - before[1]}")
         expect(fetch(lab, proxy[1], 2) in ("", "0"), "the client still runs")
+        none = client.run("check")
+        expect(none.returncode == 1 and "have 'paqet init' make one" in none.stderr, f"none: {none.stderr}")
         again = client.run("init", "--remove")
         expect(again.returncode == 1 and "nothing" in again.stderr, f"removed twice: {again.stderr}")
 
@@ -101,6 +104,21 @@ def check_refusals(server: Machine, said: str) -> None:
     expect(server.read("etc/paqet/server.yaml") == kept, "it was changed")
     secret = re.search(r"private_key: \"(\w+)\"", kept)
     expect(secret and secret[1] not in said, "the server's private key was printed")
+
+
+def check_found(server: Machine, client: Machine) -> None:
+    """Commands find the only configuration by themselves, and name those that there are."""
+    expect("2 answered" in client.check("ping", "-n", "2", "-i", "0.1"), "ping")
+    expect("Nothing is in the way" in client.check("check", "--quick"), "check")
+    expect("user" in server.check("user", "list"), "user")
+    run = client.run("run")
+    expect(run.returncode == 1 and "say which it is: -c /etc/paqet/client.yaml\n" in run.stderr, f"run: {run.stderr}")
+    second = client.root / "etc/paqet/second.yaml"
+    second.write_text("role: client\n")
+    both = client.run("ping")
+    named = {word for word in both.stderr.split() if word.startswith("/etc")}
+    expect(both.returncode == 1 and named == {f"/etc/paqet/{name}.yaml" for name in ("client", "second")}, f"two: {both.stderr}")
+    second.unlink()
 
 
 def check_shown_again(server: Machine, link: str) -> None:

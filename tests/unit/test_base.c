@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* test_base.c - addresses, flags, bytes, errors, log limit, random source, lists. */
+/* test_base.c - addresses, flags, bytes, errors, log limit, random source, lists, mistyped words.
+ */
 #include "base/addr.h"
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/flags.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/near.h"
 #include "base/rng.h"
 #include "base_tests.h"
 #include "unit.h"
@@ -502,6 +504,39 @@ static void lists(void **state)
     assert_true(pq_list_empty(&l));
 }
 
+/* Edits from one word to another, both ways. */
+static void distances(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        unsigned n;
+    } t[] = {
+        {"", "", 0},
+        {"ping", "ping", 0},
+        {"", "ping", 4},
+        {"pig", "ping", 1},
+        {"pong", "ping", 1},
+        {"pnig", "ping", 1},
+        {"pnig", "init", 2},
+        {"chekc", "check", 1},
+        {"gnip", "ping", 3},
+        {"status", "tsatus", 1},
+        {"statsu", "status", 1},
+        {"abc", "cab", 2},
+    };
+    char long_word[65];
+    memset(long_word, 'x', sizeof long_word);
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        assert_int_equal(pq_text_distance(t[i].a, t[i].b), t[i].n);
+        assert_int_equal(pq_text_distance(t[i].b, t[i].a), t[i].n);
+    }
+    long_word[64] = 0;
+    assert_int_equal(pq_text_distance(long_word, "x"), 64);
+    long_word[63] = 0;
+    assert_int_equal(pq_text_distance(long_word, "x"), 62);
+}
+
 int main(void)
 {
     const struct CMUnitTest base[] = {
@@ -524,6 +559,7 @@ int main(void)
         cmocka_unit_test(log_limit),
         cmocka_unit_test(random_source),
         cmocka_unit_test(lists),
+        cmocka_unit_test(distances),
     };
     return ut_run(base) + base_tables();
 }
