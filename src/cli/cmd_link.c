@@ -75,8 +75,29 @@ static int of_conf(struct args *a)
     return e || a->failed;
 }
 
+struct users {
+    char names[256]; /* "ali, sara" */
+    unsigned n;
+};
+
+static void note_user(void *ctx, const char *user, const char *link)
+{
+    struct users *u = ctx;
+    const size_t len = strlen(u->names);
+    (void)link;
+    snprintf(u->names + len, sizeof u->names - len, "%s%s", u->n++ ? ", " : "", user);
+}
+
 static int of_kept(struct args *a)
 {
+    struct users all = {.n = 0};
+    char why[320];
+    if (a->bundle && !a->user)
+        pq_links_each(a->folder, a->name, NULL, note_user, &all);
+    if (all.n > 1) { /* an archive is of one */
+        snprintf(why, sizeof why, "say whose link with --user: %s", all.names);
+        return fail("--bundle", why);
+    }
     a->titles = !a->user && !a->bundle;
     const int n = pq_links_each(a->folder, a->name, a->user, print, a);
     if (n > 0)
@@ -142,7 +163,5 @@ int pq_cmd_link(int argc, char **argv)
         return fail("unexpected argument", argv[optind]);
     if ((a.address || a.tunnel) && !a.conf)
         return fail(a.address ? "--address" : "--tunnel", "it is of use with -c FILE alone");
-    if (a.bundle && !a.user && !a.conf)
-        return fail("--bundle", "say whose link: --user NAME");
     return a.conf ? of_conf(&a) : of_kept(&a);
 }

@@ -277,7 +277,7 @@ def test_setup_bundle() -> None:
         said = server.check("init", "server", "--address", lab.s.ip4, "--bundle", "/tmp/for-ali.tar")
         expect(("needs libraries" in said) == bool(libraries(paqet.program())), f"of what the program needs it says: {said}")
         expect(server.mode("tmp/for-ali.tar") == 0o600, "others can read the archive")
-        server.check("link", "--user", "user", "--bundle", "/tmp/again.tar")
+        server.check("link", "--bundle", "/tmp/again.tar")
         archive = (server.root / "tmp/again.tar").read_bytes()
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(client.root / "tmp", filter="data")
@@ -336,6 +336,8 @@ def test_setup_quic() -> None:
         users = ("--user", "ali", "--user", "sara", "--bridge", "80")
         said = server.check("init", "server", "--quic", "--address", lab.s.ip4, "--port", "20000-20100", *users)
         expect("&p=quic" in link_in(said) and "It speaks QUIC" in said, f"it says: {said}")
+        whose = server.run("link", "--bundle", "/tmp/for-one.tar")
+        expect(whose.returncode == 1 and "--user: ali, " in whose.stderr, f"of two users: {whose.stderr}")
         server.check("link", "--user", "ali", "--bundle", "/tmp/for-ali.tar")
         with tarfile.open(server.root / "tmp/for-ali.tar") as tar:
             tar.extractall(client.root / "tmp", filter="data")
