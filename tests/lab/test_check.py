@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -173,6 +175,26 @@ def measured(lab: Lab, client: Path, *options: str, bad: bool) -> tuple[dict, di
     for finding in said["findings"]:
         topics.setdefault(finding["topic"], []).append(finding)
     return said.get("measured", {}), topics
+
+
+@test(limit=60)
+def test_check_progress() -> None:
+    """At a terminal it says how far it is, with the rate, and leaves nothing of that behind."""
+    with Lab() as lab:
+        keys = Keys(lab)
+        paqet.wait_ready(paqet.start_server(lab, keys.server_settings()))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings()))
+        argv = [paqet.program(), "check", "-c", str(client), "--speed", "2"]
+        said = lab.c.run(["script", "-qec", shlex.join(argv), "/dev/null"], 50).stdout  # each \r as \n
+        bars = re.findall(r"\n\[([# ]{20})\] +(\d+) %  ([^\x1b\n]*)\x1b\[K", said)
+        parts = [int(part) for _, part, _ in bars]
+        expect(len(bars) > 50 and parts == sorted(parts) and parts[-1] >= 95, f"how far it is: {parts}")
+        expect(all(abs(bar.count("#") - int(part) / 5) <= 1 for bar, part, _ in bars), "the bar's length")
+        expect(any("Mbit/s" in what for _, _, what in bars), f"no rate: {bars[-1]}")
+        left = said.rpartition("\n\x1b[K")[2]
+        expect(left.lstrip().startswith("ok ") and "\x1b" not in left, f"what is left: {left[:80]!r}")
+        quiet = lab.c.run(argv, 50)
+        expect("[#" not in quiet.stdout + quiet.stderr, "a bar where nobody watches")
 
 
 def look(figures: dict, name: str, flags: str) -> dict:
