@@ -64,6 +64,43 @@ static void rates(void **state)
     }
 }
 
+static uint64_t of_size[PQ_QUIC_SIZE_MAX + 1];
+
+static bool note_size(struct qw *w, int from, uint8_t *p, size_t *n)
+{
+    (void)w;
+    (void)p;
+    of_size[*n] += from == CLIENT;
+    return true;
+}
+
+/* What goes out in bulk is of one length, also beside acknowledgements and repairs: the kernel, or
+ * the card, cuts such runs. */
+static void one_length(void **state)
+{
+    (void)state;
+    struct qw_conf c = wan(10);
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    w->side[SERVER].echo = true;
+    qw_open(&w->side[CLIENT], UINT64_C(1) << 40);
+    qw_run(w, w->now + 2 * PQ_SEC, NULL);
+    memset(of_size, 0, sizeof of_size);
+    w->tap = note_size;
+    qw_run(w, w->now + 2 * PQ_SEC, NULL);
+    uint64_t all = 0;
+    size_t top = 0;
+    for (size_t i = 200; i < COUNT_OF(of_size); i++) { /* shorter ones acknowledge */
+        all += of_size[i];
+        top = of_size[i] ? i : top;
+    }
+    printf("%llu of %llu datagrams have %zu bytes\n", (unsigned long long)of_size[top],
+           (unsigned long long)all, top);
+    assert_int_equal(top, 1350);
+    assert_true(of_size[top] * 100 >= all * 97);
+    qw_free(w);
+}
+
 /* ngtcp2's own, by choice: for comparison. */
 static void cubic(void **state)
 {
@@ -477,6 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates),
+        cmocka_unit_test(one_length),
         cmocka_unit_test(cubic),
         cmocka_unit_test(paths),
         cmocka_unit_test(slow_receiver),
