@@ -128,6 +128,14 @@ static int recv_crypto(ngtcp2_conn *conn, ngtcp2_encryption_level level, uint64_
     return ngtcp2_crypto_recv_crypto_data_cb(conn, level, at, p, n, user);
 }
 
+/* It is sealed with what came before only, yet good. */
+static int on_retry(ngtcp2_conn *conn, const ngtcp2_pkt_hd *head, void *user)
+{
+    struct pq_quic *q = user;
+    q->heard = q->now;
+    return ngtcp2_crypto_recv_retry_cb(conn, head, user);
+}
+
 static int on_completed(ngtcp2_conn *conn, void *user)
 {
     struct pq_quic *q = user;
@@ -347,7 +355,7 @@ const ngtcp2_callbacks pq_quic_callbacks = {
     .recv_crypto_data = recv_crypto,
     .handshake_completed = on_completed,
     .handshake_confirmed = on_confirmed,
-    .recv_retry = ngtcp2_crypto_recv_retry_cb,
+    .recv_retry = on_retry,
     .encrypt = encrypt,
     .decrypt = decrypt,
     .hp_mask = ngtcp2_crypto_hp_mask_cb,
