@@ -30,19 +30,21 @@ static void forge(const struct pq_segment *s)
 }
 
 /* Nothing that strangers say lets this side send more than a window can be, or takes back what the
- * peer was allowed. */
+ * peer was allowed.  Who changes the numbers of a packet that is the peer's own, and acknowledges
+ * what was not sent, gets a window more [12.9]. */
 static void connected(struct pq_flow *f, const struct pq_segment *s)
 {
-    const uint32_t edge = f->st.ack + f->conn.window;
+    const uint32_t edge = f->st.ack + f->conn.window, window = UINT32_C(65535) << 14;
     const bool was_open = f->conn.state == PQ_CONNECT_OPEN;
     pq_connect_bare(f, s);
+    FUZZ_CHECK(pq_connect_room(f) <= window);
     if (s->len)
         pq_flow_heard(f, s);
     if (f->conn.state != PQ_CONNECT_OPEN) {
         FUZZ_CHECK(pq_connect_room(f) == 0);
         return;
     }
-    FUZZ_CHECK(pq_connect_room(f) <= UINT32_C(65535) << 14);
+    FUZZ_CHECK(pq_connect_room(f) <= 2 * window);
     FUZZ_CHECK(f->conn.window <= f->conn.window_max || f->conn.window <= 65535);
     FUZZ_CHECK(!was_open || (int32_t)(f->st.ack + f->conn.window - edge) >= 0);
     FUZZ_CHECK(f->conn.window >> f->conn.scale <= 65535);

@@ -109,6 +109,14 @@ static void on_fin(void *user)
     owner_end(o, pq_smux_close);
 }
 
+/* All others wait for what this one has not read. */
+static void on_cut(void *user)
+{
+    struct owner *o = user;
+    FUZZ_CHECK(o->used && o->st);
+    owner_end(o, pq_smux_abort);
+}
+
 static void on_bye(void *ctx)
 {
     (void)ctx;
@@ -121,6 +129,7 @@ static const struct pq_smux_events events = {
     .flush = on_event,
     .fin = on_fin,
     .eof = on_event,
+    .cut = on_cut,
     .bye = on_bye,
 };
 
