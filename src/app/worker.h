@@ -17,7 +17,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
-#define PQ_TX_SLOTS 64
+#define PQ_TX_SLOTS 96 /* two runs of 48: to the peer the rest of one is as much work as a run */
 
 struct pq_did {             /* what was done without being asked for, and how often */
     uint64_t opened, ended; /* sessions */

@@ -30,6 +30,8 @@ typedef bool (*pq_alive_fn)(void *ctx, const struct pq_stream *st);
 #define PQ_RESOLVING_MAX   256
 #define PQ_UDP_FLOWS_MAX   16384
 #define PQ_FRONT_PARTS_MAX 4
+#define PQ_WIDE_ROWS       4   /* relays of one batch that have many pieces, ... */
+#define PQ_WIDE            128 /* ... and how many */
 
 struct pq_front;
 typedef void (*pq_front_fn)(struct pq_front *f);
@@ -63,6 +65,8 @@ struct pq_front {
     uint64_t udp_dropped; /* datagrams for which there was no room */
     uv_timer_t second;    /* what has waited too long ends */
     bool stopping;
+    uv_buf_t wide[PQ_WIDE_ROWS][PQ_WIDE]; /* see pq_relay_view */
+    bool wide_taken[PQ_WIDE_ROWS];
     uint8_t *space;                       /* see pq_front_space */
     pq_front_fn part[PQ_FRONT_PARTS_MAX]; /* what ends with it */
     unsigned n_parts;

@@ -92,6 +92,7 @@ void pq_relay_close(struct pq_relay *r, bool reset)
     if (r->closing)
         return;
     r->closing = true;
+    pq_relay_views_clear(r);
     if (r->st && reset)
         pq_stream_abort(r->st);
     else if (r->st)
@@ -223,11 +224,12 @@ static void write_out(struct pq_relay *r)
 /* Writes the borrowed bytes of this batch; keeps what the socket does not take. */
 static void flush_views(struct pq_relay *r)
 {
-    unsigned n = r->n_views;
-    r->n_views = 0;
+    const uv_buf_t *views = pq_relay_views(r);
+    const unsigned n = r->n_views;
+    pq_relay_views_clear(r); /* nobody else takes the row before this has returned */
     if (!n)
         return;
-    int w = uv_try_write((uv_stream_t *)r->tcp, r->views, n);
+    int w = uv_try_write((uv_stream_t *)r->tcp, views, n);
     if (w < 0 && w != UV_EAGAIN) {
         pq_relay_close(r, true);
         return;
@@ -236,9 +238,9 @@ static void flush_views(struct pq_relay *r)
     if (done && r->st)
         pq_stream_consumed(r->st, done);
     for (unsigned i = 0; i < n; i++) {
-        size_t skip = done < r->views[i].len ? done : r->views[i].len;
+        size_t skip = done < views[i].len ? done : views[i].len;
         done -= skip;
-        if (!keep(r, (uint8_t *)r->views[i].base + skip, r->views[i].len - skip)) {
+        if (!keep(r, (uint8_t *)views[i].base + skip, views[i].len - skip)) {
             pq_relay_close(r, true);
             return;
         }
@@ -308,8 +310,7 @@ static void on_data(void *ctx, struct pq_view v, bool last)
         pq_relay_close(r, true);
     if (e != 1)
         return;
-    r->views[r->n_views++] = uv_buf_init((char *)v.p, (unsigned)v.n);
-    if (r->n_views == PQ_RELAY_VIEWS)
+    if (!pq_relay_view(r, v))
         flush_views(r);
 }
 

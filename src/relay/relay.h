@@ -7,16 +7,17 @@
 #include "relay/filter.h"
 #include "relay/front.h"
 
-#define PQ_RELAY_VIEWS 16 /* borrowed pieces of one batch that one write takes */
+#define PQ_RELAY_VIEWS 16 /* borrowed pieces of one batch that one write takes, see also below */
 
 struct pq_relay;
 
 struct pq_relay {
     struct pq_front *front;
-    struct pq_list node;  /* in front->relays, ->lingering or ->half_closed */
-    uv_tcp_t *tcp;        /* NULL until there is a connected socket */
-    struct pq_stream *st; /* NULL once ended */
-    uv_buf_t views[PQ_RELAY_VIEWS];
+    struct pq_list node;          /* in front->relays, ->lingering or ->half_closed */
+    uv_tcp_t *tcp;                /* NULL until there is a connected socket */
+    struct pq_stream *st;         /* NULL once ended */
+    uv_buf_t few[PQ_RELAY_VIEWS]; /* borrowed pieces of this batch are here, ... */
+    uv_buf_t *wide;               /* ... or in one of the front's rows, if not NULL */
     unsigned n_views;
     struct pq_chunkq out; /* bytes for the socket that had to be copied */
     size_t own;           /* so many of them are not the stream's */
@@ -65,6 +66,15 @@ bool pq_relay_feed(struct pq_relay *r, const uint8_t *p, size_t n);
 /* The same with words of our own, which are not the stream's; also when the session has ended, if
  * the socket takes them at once. */
 bool pq_relay_say(struct pq_relay *r, const uint8_t *p, size_t n);
+
+/* Notes a borrowed piece of this batch, in the relay itself, or, if there are more than it has room
+ * for, in a row of the front: each write wakes the reader, which costs more than the write. Returns
+ * false when this was the last that there is room for: write them. */
+bool pq_relay_view(struct pq_relay *r, struct pq_view v);
+
+/* The pieces noted, n_views of them; and having none any more: a row goes back. */
+uv_buf_t *pq_relay_views(struct pq_relay *r);
+void pq_relay_views_clear(struct pq_relay *r);
 
 /* Ends both sides at once; `reset`: the socket's other end sees a reset instead of an end. */
 void pq_relay_close(struct pq_relay *r, bool reset);
