@@ -32,6 +32,7 @@
 #define STEP_WINDOW   (300 * PQ_MS)
 #define STEP_ROUNDS   2
 #define STEP_PART     16  /* of the rate that is not sent in them, to see whether a queue shrinks */
+#define FOUND         2   /* probes one after the other that find more: the start goes on */
 #define PROBE_FULL    9   /* of 8: the gain that probes a path which is known to be full */
 #define MORE_CARRIED  128 /* of that part more in a round in which nothing waits */
 #define PACED_RTT     (5 * PQ_MS) /* below it the clock of the acknowledgements is good enough */
@@ -346,9 +347,25 @@ static void restart(struct pq_cc *c)
     c->bbr.full_rounds = 0;
 }
 
+/* What probed has arrived.  Whether it found more than was known, and nothing waited or was
+ * dropped: it is tried again at once, and where there is still more, the start was cut short (by
+ * losses, or since there was too little to send): it goes on.  Once alone may be a policer's
+ * bucket. */
+static bool found_more(struct pq_cc *c, uint64_t rate)
+{
+    if (c->bbr.round != c->bbr.probe_round + 2)
+        return false;
+    const bool more = rate > c->bbr.full_rate + c->bbr.full_rate / 16 && !c->bbr.feels;
+    c->bbr.found = more ? c->bbr.found + 1 : 0;
+    if (c->bbr.found < FOUND)
+        return more;
+    c->bbr.found = 0;
+    restart(c);
+    return false;
+}
+
 /* A round has ended: what comes next.  Queues are drained to the end, unless they do not end:
- * others fill them, or the path has become longer.  Where a probe has found much more than was
- * known, the start was cut short (by losses, or since there was too little to send): it goes on. */
+ * others fill them, or the path has become longer. */
 static void next_phase(struct pq_cc *c, uint32_t in_flight)
 {
     if (!c->bbr.filled)
@@ -364,9 +381,10 @@ static void next_phase(struct pq_cc *c, uint32_t in_flight)
         return;
     c->bbr.drained = 0;
     uint64_t rate = rate_of(c);
-    if (c->bbr.phase == PHASE_DRAIN && rate > c->bbr.full_rate + c->bbr.full_rate / 16)
-        restart(c);
-    c->bbr.phase = (uint8_t)(drain ? PHASE_DRAIN + 1 : (c->bbr.phase + 1) % PHASE_START);
+    const bool again = found_more(c, rate);
+    c->bbr.phase = (uint8_t)(again   ? PHASE_PROBE
+                             : drain ? PHASE_DRAIN + 1
+                                     : (c->bbr.phase + 1) % PHASE_START);
     const bool may =
         c->bbr.phase == PHASE_AGAIN || c->bbr.round == c->bbr.step_round + STEP_ROUNDS + 1;
     if (!drain && may && c->bbr.min_rtt >= PACED_RTT && round_waited(c))

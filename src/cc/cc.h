@@ -52,6 +52,7 @@ struct pq_cc {
             uint32_t rate_round;  /* those in which there was enough to send ... */
             pq_ns rate_at;        /* ... and when the last of them began */
             bool felt, feels;     /* whether the last probe has made packets wait, and this one */
+            uint8_t found;        /* probes one after the other that have found more */
             uint8_t phase;        /* which gain is in force */
             uint32_t probe_round; /* in which more was sent, the last time */
             uint8_t drained;      /* rounds of draining so far */

@@ -4,7 +4,10 @@
 #include "base/list.h"
 #include "unit.h"
 
-#define HEADERS (14 + 20 + 4) /* bytes that a bit flip spares: link, IP, ports */
+#define BURST_MIN    20 /* ms */
+#define BURST_VARIES 31
+#define BURST_MEAN   35
+#define HEADERS      (14 + 20 + 4) /* bytes that a bit flip spares: link, IP, ports */
 
 void link_init(struct link *l, const struct link_conf *conf, uint64_t seed)
 {
@@ -37,6 +40,29 @@ void link_packet_free(struct link_packet *k)
 static bool chance(struct link *l, unsigned per_mille)
 {
     return per_mille && ut_below(&l->rng, 1000) < per_mille;
+}
+
+/* Whether this one is lost: each by itself, or, with bursts, all for a while.  From one burst to
+ * the next it takes a time that is as likely to end at any moment. */
+static bool loses(struct link *l, pq_ns now)
+{
+    if (!l->conf.bursts || !l->conf.loss)
+        return chance(l, l->conf.loss);
+    while (now >= l->burst_end) {
+        const uint32_t mean = BURST_MEAN * (1000 - l->conf.loss) / l->conf.loss; /* in ms */
+        l->burst_at = l->burst_end ? l->burst_end : now;
+        do
+            l->burst_at += PQ_MS;
+        while (ut_below(&l->rng, mean));
+        l->burst_end = l->burst_at + (BURST_MIN + ut_below(&l->rng, BURST_VARIES)) * PQ_MS;
+    }
+    return now >= l->burst_at;
+}
+
+void link_burst(struct link *l, pq_ns at)
+{
+    l->burst_at = at;
+    l->burst_end = at + (BURST_MIN + BURST_VARIES - 1) * PQ_MS;
 }
 
 /* Time at which a frame leaves the queue, or PQ_NEVER if the queue is full. */
@@ -78,7 +104,7 @@ void link_send(struct link *l, const uint8_t *p, size_t n, pq_ns now)
         l->stats.too_long++;
         return;
     }
-    if (l->conf.loss_first && chance(l, l->conf.loss)) {
+    if (l->conf.loss_first && loses(l, now)) {
         l->stats.lost++;
         return;
     }
@@ -87,7 +113,7 @@ void link_send(struct link *l, const uint8_t *p, size_t n, pq_ns now)
         l->stats.overflow++;
         return;
     }
-    if (l->conf.cut || (!l->conf.loss_first && chance(l, l->conf.loss))) {
+    if (l->conf.cut || (!l->conf.loss_first && loses(l, now))) {
         l->stats.lost++;
         return;
     }

@@ -16,6 +16,8 @@ struct link_conf {
     uint64_t queue;                       /* bytes that wait for the rate; more are dropped */
     bool policed;                         /* nothing waits: more than that at once is dropped */
     bool loss_first;                      /* loses in front of the queue, not behind it */
+    bool bursts;                          /* loses nothing, then all for 20 to 50 ms, so that
+                                             `loss` of the time is lost */
     uint64_t mtu;                         /* bytes of a frame; longer ones vanish; 0 = no limit */
     bool cut;                             /* nothing arrives any more */
 };
@@ -37,11 +39,15 @@ struct link {
     struct pq_heap wire;
     pq_ns free_at; /* when the last byte of the queue has left */
     pq_ns last_at;
+    pq_ns burst_at, burst_end; /* the next burst, or the one that is */
     struct link_stats stats;
 };
 
 void link_init(struct link *l, const struct link_conf *conf, uint64_t seed);
 void link_fini(struct link *l);
+
+/* The next burst begins then, and is a long one. */
+void link_burst(struct link *l, pq_ns at);
 
 /* Puts a copy of a frame on the link. */
 void link_send(struct link *l, const uint8_t *p, size_t n, pq_ns now);

@@ -25,6 +25,8 @@ struct row {
     bool connect;  /* with handshakes, and acknowledgements without data [12.9] */
     pq_ns late;    /* world.h */
     bool policed;  /* the way down has no queue, but so much may come at once */
+    bool bursts;   /* of loss: link.h, ... */
+    unsigned burst_at; /* ... the first so many ms after the downloads' begin; 0 = by chance */
 };
 
 static struct pq_syns *syns; /* of a server that has answered none before */
@@ -38,6 +40,7 @@ static struct world *make(const struct row *r, uint64_t seed)
     for (int i = 0; i < 2; i++) {
         c.link[i].loss = r->loss;
         c.link[i].loss_first = true;
+        c.link[i].bursts = r->bursts;
         c.link[i].rate = (uint64_t)rate[i];
         c.link[i].queue = (uint64_t)(rate[i] * (i == CLIENT ? 100 : r->queue) / 1000);
         c.hub[i].kcp.snd_wnd = c.hub[i].kcp.rcv_wnd = 16384;
@@ -93,6 +96,8 @@ static struct result download(const struct row *r, unsigned n, uint64_t seed)
         world_open(w, 100, (uint64_t)1 << 40);
     for (int i = 0; i < 2; i++)
         w->end[i].out.stats = (struct link_stats){0};
+    if (r->burst_at)
+        link_burst(&w->end[SERVER].out, begin + r->burst_at * PQ_MS);
     while (w->now < begin + SECONDS * PQ_SEC) {
         set_delay(w, r, begin);
         world_run(w, w->now + PQ_MS, NULL);
@@ -122,20 +127,23 @@ static struct result download(const struct row *r, unsigned n, uint64_t seed)
 /* name, down, up, RTT, loss, queue, swing; wanted: one and four, p50, p99, way back; connect, late,
  * policed */
 static const struct row rows[] = {
-    {"100 down, 1 up, 1 %", 100, 1, 100, 10, 100, 0, 85, 87, 125, 250, 35, false, 0, false},
+    {"100 down, 1 up, 1 %", 100, 1, 100, 10, 100, 0, 85, 87, 125, 250, 35, false, 0, false, false},
     /* which begins slowly now and then: acknowledgements without data wait on the narrow way up */
-    {"the same, connect", 100, 1, 100, 10, 100, 0, 70, 84, 125, 300, 35, true, 0, false},
-    {"200, 0 %", 200, 200, 100, 0, 100, 0, 175, 175, 105, 120, 20, false, 0, false},
-    {"the same, late", 200, 200, 100, 0, 100, 0, 175, 175, 105, 120, 20, false, PQ_MS, false},
-    {"200, 5 %", 200, 200, 100, 50, 100, 0, 160, 170, 107, 300, 25, false, 0, false},
-    {"200, 10 %", 200, 200, 100, 100, 100, 0, 155, 166, 107, 300, 25, false, 0, false},
-    {"200, 20 %", 200, 200, 100, 200, 100, 0, 140, 150, 110, 350, 35, false, 0, false},
-    {"200, 40 %", 200, 200, 100, 400, 100, 0, 85, 95, 140, 600, 50, false, 0, false},
-    {"100, RTT 80-180", 100, 100, 80, 10, 100, 100, 85, 88, 110, 300, 50, false, 0, false},
-    {"10, RTT 120, 3 %", 10, 10, 120, 30, 100, 0, 8.7, 8.7, 135, 260, 0, false, 0, false},
-    {"20, 26 ms", 20, 200, 100, 0, 26, 0, 17.9, 17.9, 110, 200, 0, false, 0, false},
-    {"20 policed", 20, 200, 100, 0, 26, 0, 17.7, 17.7, 110, 200, 0, false, 0, true},
-    {"the same, late", 20, 200, 100, 0, 26, 0, 17.7, 17.7, 110, 200, 0, false, PQ_MS, true},
+    {"the same, connect", 100, 1, 100, 10, 100, 0, 70, 84, 125, 300, 35, true, 0, false, false},
+    {"200, 0 %", 200, 200, 100, 0, 100, 0, 175, 175, 105, 120, 20, false, 0, false, false},
+    {"the same, late", 200, 200, 100, 0, 100, 0, 175, 175, 105, 120, 20, false, PQ_MS, false,
+     false},
+    {"200, 5 %", 200, 200, 100, 50, 100, 0, 160, 170, 107, 300, 25, false, 0, false, false},
+    {"200, 10 %", 200, 200, 100, 100, 100, 0, 155, 166, 107, 300, 25, false, 0, false, false},
+    {"200, 20 %", 200, 200, 100, 200, 100, 0, 140, 150, 110, 350, 35, false, 0, false, false},
+    {"200, 40 %", 200, 200, 100, 400, 100, 0, 85, 95, 140, 600, 50, false, 0, false, false},
+    {"100, RTT 80-180", 100, 100, 80, 10, 100, 100, 85, 88, 110, 300, 50, false, 0, false, false},
+    {"10, RTT 120, 3 %", 10, 10, 120, 30, 100, 0, 8.7, 8.7, 135, 260, 0, false, 0, false, false},
+    {"20, 26 ms", 20, 200, 100, 0, 26, 0, 17.9, 17.9, 110, 200, 0, false, 0, false, false},
+    {"20 policed", 20, 200, 100, 0, 26, 0, 17.7, 17.7, 110, 200, 0, false, 0, true, false},
+    {"the same, late", 20, 200, 100, 0, 26, 0, 17.7, 17.7, 110, 200, 0, false, PQ_MS, true, false},
+    {"200, bursts 2 %", 200, 200, 100, 20, 100, 0, 0, 165, 110, 450, 20, false, 0, false, true},
+    {"100, bursts 5 %", 100, 100, 40, 50, 100, 0, 0, 80, 50, 400, 20, false, 0, false, true},
 };
 
 static void check(const struct row *r, unsigned n)
@@ -164,6 +172,26 @@ static void one_download(void **state)
     for (size_t i = 0; i < COUNT_OF(which); i++)
         if (!ut_slow() || which[i] != 1) /* a tenth of 1 Mbit/s is too little for a kernel's ACKs */
             check(&rows[which[i]], 1);
+}
+
+/* All is lost for a while just as a download begins: that does not show what the path carries. */
+static void burst_at_start(void **state)
+{
+    (void)state;
+    for (unsigned ms = 200; ms <= 600; ms += 50) {
+        const struct row r = {.name = "200, burst at start",
+                              .down = 200,
+                              .up = 200,
+                              .rtt = 100,
+                              .loss = 50,
+                              .queue = 100,
+                              .bursts = true,
+                              .burst_at = ms};
+        const struct result x = download(&r, 4, ut_seed(r.name));
+        printf("%-20s 4: %6.1f Mbit/s after %u ms, requests p50 %.0f ms, p99 %.0f ms\n", r.name,
+               x.mbit, ms, x.p50, x.p99);
+        assert_true(x.mbit >= 130);
+    }
 }
 
 /* What is sent late goes all the same, so that a thread that is not run in time (a full machine, a
@@ -209,9 +237,8 @@ static void starved_machines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(four_downloads),
-        cmocka_unit_test(one_download),
-        cmocka_unit_test(busy_machines),
+        cmocka_unit_test(four_downloads),   cmocka_unit_test(one_download),
+        cmocka_unit_test(burst_at_start),   cmocka_unit_test(busy_machines),
         cmocka_unit_test(starved_machines),
     };
     if (pq_crypt_global_init())
