@@ -41,6 +41,8 @@ ROWS = (
     Row("RTT 80 and 180", "--delay 40 --swing 50 --loss 1 --rate 100", "85 / 88; 110/300"),
     Row("10, RTT 120, 3 %", "--delay 60 --loss 3 --rate 10", "8.8 / 8.9; 135/260"),
     Row("policed to 20", "--delay 50 --rate 20 --rate-up 200 --police 65536", "18; 110/200"),
+    Row("200, bursts 2 %", f"{FAST} --loss 2 --bursts 35", "165 / 165"),
+    Row("200, bursts 5 %", f"{FAST} --loss 5 --bursts 35", "155 / 160"),
 )
 
 

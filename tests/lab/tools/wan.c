@@ -116,7 +116,7 @@ static void usage(void)
     fputs("usage: lab-wan [options] INTERFACE INTERFACE\n"
           "  --delay MS       one way\n"
           "  --jitter MS      0..MS more delay, order kept\n"
-          "  --loss PCT\n"
+          "  --loss PCT       in bursts of MS on the average: --bursts\n"
           "  --rate MBIT      0: no limit; --rate-up towards the second interface, if another\n"
           "  --queue MS       drop-tail queue at that rate (default 100)\n"
           "  --police BYTES   no queue: more than so much at once, at that rate, is dropped\n"
@@ -204,6 +204,9 @@ static bool take_link(int option, struct link_settings *set)
     case 'l':
         set->loss = number(optarg, 100) / 100;
         return true;
+    case 'B':
+        set->burst_ns = number(optarg, 1e5) * NS_PER_MS;
+        return true;
     case 'r':
         set->bytes_per_ns[0] = set->bytes_per_ns[1] = number(optarg, 1e6) * MBIT;
         return true;
@@ -236,6 +239,7 @@ static void parse(int argc, char **argv, struct settings *set)
         {"delay", required_argument, NULL, 'd'},
         {"jitter", required_argument, NULL, 'j'},
         {"loss", required_argument, NULL, 'l'},
+        {"bursts", required_argument, NULL, 'B'},
         {"rate", required_argument, NULL, 'r'},
         {"rate-up", required_argument, NULL, 'R'},
         {"queue", required_argument, NULL, 'q'},

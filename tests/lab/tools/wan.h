@@ -51,6 +51,8 @@ struct link_settings {
     double policed_bytes; /* not 0: what the rate has no room for is not queued, but dropped ... */
                           /* ... unless it is less than this */
     double loss;          /* probabilities, 0..1 */
+    double burst_ns; /* not 0: all are lost for so long on the average, then none: `loss` of the
+                        time */
     double reorder;
     double duplicate;
     double corrupt;
@@ -76,6 +78,7 @@ struct link {
     size_t backlog;      /* bytes in the heap */
     uint64_t busy_until; /* ns; when the last byte accepted so far has been serialised */
     uint64_t last_due;
+    uint64_t burst_from, burst_until; /* ns; the next burst, or the one that is */
     uint64_t next_order;
     uint64_t random;
     uint64_t in, out, out_bytes, lost, queue_dropped, send_dropped;

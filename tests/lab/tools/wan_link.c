@@ -41,6 +41,24 @@ static bool happens(struct link *link, double probability)
     return probability > 0 && draw_unit(link) < probability;
 }
 
+/* Whether a packet is lost: each by itself, or, in bursts, all for a while.  From one burst to the
+ * next it takes as long as chance wants, and on the average so long that `loss` of the time is in
+ * bursts. */
+static bool loses(struct link *link, const struct link_settings *set, uint64_t now)
+{
+    if (set->burst_ns <= 0 || set->loss <= 0)
+        return happens(link, set->loss);
+    while (now >= link->burst_until) {
+        uint64_t at = link->burst_until ? link->burst_until : now;
+        do
+            at += NS_PER_S / 1000;
+        while (!happens(link, set->loss / (1 - set->loss) * NS_PER_MS / set->burst_ns));
+        link->burst_from = at;
+        link->burst_until = at + (uint64_t)(set->burst_ns * (4 + 6 * draw_unit(link)) / 7);
+    }
+    return now >= link->burst_from;
+}
+
 static bool leaves_before(const struct packet *a, const struct packet *b)
 {
     return a->due < b->due || (a->due == b->due && a->order < b->order);
@@ -118,7 +136,7 @@ static uint64_t schedule(struct link *link, const struct link_settings *set, uin
 static void accept_copy(struct link *link, const struct link_settings *set, const uint8_t *frame,
                         uint32_t len, uint64_t now)
 {
-    if (happens(link, set->loss)) {
+    if (loses(link, set, now)) {
         link->lost++;
         return;
     }
