@@ -177,7 +177,8 @@ static enum pq_drop join(struct pq_session *s, struct pq_view *inner, pq_ns now)
     enum pq_drop d = pq_parts_take(&s->parts, &s->share->chunks, *inner, &whole, now);
     if (!d && whole.n)
         *inner = whole;
-    return d;
+    const bool nested = whole.n >= INNER_MIN && pq_le16(whole.p + 4) == PQ_PART_TYPE;
+    return !d && nested ? PQ_DROP_OOB : d;
 }
 
 /* What a session does with the plain text. */
