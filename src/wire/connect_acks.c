@@ -95,7 +95,8 @@ void pq_connect_owe(struct pq_flow *f, uint32_t fresh)
 /* That something has come beside a hole. */
 static pq_ns dup_at(const struct pq_connect *c, pq_ns now)
 {
-    if (c->dups < DUPS_FIRST || c->new_holes > 1)
+    const bool many = c->n_acks >= c->max_acks; /* the way to the peer may not carry more */
+    if (!many && (c->dups < DUPS_FIRST || c->new_holes > 1))
         return now;
     return c->dup_at + pq_ns_max(c->rtt_min * PQ_MS / DUPS_RTT, DUP_SOON);
 }

@@ -128,8 +128,7 @@ static struct result download(const struct row *r, unsigned n, uint64_t seed)
  * policed */
 static const struct row rows[] = {
     {"100 down, 1 up, 1 %", 100, 1, 100, 10, 100, 0, 85, 87, 125, 250, 35, false, 0, false, false},
-    /* which begins slowly now and then: acknowledgements without data wait on the narrow way up */
-    {"the same, connect", 100, 1, 100, 10, 100, 0, 70, 84, 125, 300, 35, true, 0, false, false},
+    {"the same, connect", 100, 1, 100, 10, 100, 0, 82, 82, 125, 300, 35, true, 0, false, false},
     {"200, 0 %", 200, 200, 100, 0, 100, 0, 175, 175, 105, 120, 20, false, 0, false, false},
     {"the same, late", 200, 200, 100, 0, 100, 0, 175, 175, 105, 120, 20, false, PQ_MS, false,
      false},
@@ -172,6 +171,19 @@ static void one_download(void **state)
     for (size_t i = 0; i < COUNT_OF(which); i++)
         if (!ut_slow() || which[i] != 1) /* a tenth of 1 Mbit/s is too little for a kernel's ACKs */
             check(&rows[which[i]], 1);
+}
+
+/* A queue that overflows makes a hole each few packets: what is acknowledged of them must not fill
+ * the narrow way up, or nothing is known of the way down for a while, and all is sent again. */
+static void narrow_way_up(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i <= 4 && !ut_slow(); i++) {
+        const struct result x = download(&rows[1], 4, UINT64_C(1000003) * i);
+        printf("%-20s 4: %6.1f Mbit/s, requests p50 %.0f ms, p99 %.0f ms\n", rows[1].name, x.mbit,
+               x.p50, x.p99);
+        assert_true(x.mbit >= 82 && x.p99 <= 300);
+    }
 }
 
 /* All is lost for a while just as a download begins: that does not show what the path carries. */
@@ -237,9 +249,9 @@ static void starved_machines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(four_downloads),   cmocka_unit_test(one_download),
-        cmocka_unit_test(burst_at_start),   cmocka_unit_test(busy_machines),
-        cmocka_unit_test(starved_machines),
+        cmocka_unit_test(four_downloads), cmocka_unit_test(one_download),
+        cmocka_unit_test(narrow_way_up),  cmocka_unit_test(burst_at_start),
+        cmocka_unit_test(busy_machines),  cmocka_unit_test(starved_machines),
     };
     if (pq_crypt_global_init())
         return 1;
