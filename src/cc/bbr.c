@@ -259,13 +259,25 @@ static void note_carried(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns no
     }
 }
 
+/* While a start doubles what it sends a queue of ours grows: where each packet of two rounds waits
+ * for as long, the path has become longer since its RTT was seen, as while there was little to
+ * send.
+ */
+static bool starts_longer(const struct pq_cc *c, pq_ns before)
+{
+    const pq_ns last = c->bbr.last_rtt, part = c->bbr.min_rtt / 16;
+    const pq_ns least = c->bbr.min_rtt + pq_ns_max(2 * part, QUEUE_MIN);
+    return !c->bbr.filled && last != PQ_NEVER && before != PQ_NEVER && last > least &&
+           before > least && last <= before + part && before <= last + part;
+}
+
 static void new_round(struct pq_cc *c, const struct pq_cc_sample *s, pq_ns now)
 {
     const pq_ns before = c->bbr.last_rtt;
     c->bbr.last_rtt = c->bbr.round_rtt;
     c->bbr.round_rtt = PQ_NEVER;
     note_step(c, before);
-    if (is_other_path(c, s->app_limited)) {
+    if (is_other_path(c, s->app_limited) || starts_longer(c, before)) {
         c->bbr.min_rtt = c->bbr.last_rtt;
         c->bbr.min_rtt_at = now;
         c->bbr.step_rtt = 0;
