@@ -107,17 +107,26 @@ static void read_syn(struct pq_flow *f, const struct pq_segment *s)
     f->st.heard = true;
 }
 
-/* The first character says how many there are. */
+static bool is_letter(uint8_t c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* The first character says how many there are.  It is a letter: other characters are what flows of
+ * some protocols are known by. */
 void pq_connect_set_lead(struct pq_flow *f, const uint8_t random[2 * (PQ_LEAD_MAX + 1)])
 {
     struct pq_connect *c = &f->conn;
     const uint32_t more = pq_le16(random) % LEADS;
-    const uint32_t times = (PRINTABLE - 1 - more) / LEADS + 1;
+    uint8_t letters[PRINTABLE / LEADS + 1];
+    uint32_t n = 0;
     c->lead_len = (uint8_t)(PQ_LEAD_MIN + more);
     for (size_t i = 1; i < c->lead_len; i++)
         c->lead[i] = (uint8_t)(' ' + pq_le16(random + 2 * i) % PRINTABLE);
-    const uint32_t which = pq_le16(random + (size_t)2 * PQ_LEAD_MAX) % times;
-    c->lead[0] = (uint8_t)(' ' + more + LEADS * which);
+    for (uint32_t i = more; i < PRINTABLE; i += LEADS)
+        if (is_letter((uint8_t)(' ' + i)))
+            letters[n++] = (uint8_t)(' ' + i);
+    c->lead[0] = letters[pq_le16(random + (size_t)2 * PQ_LEAD_MAX) % n];
 }
 
 static bool is_printable(const uint8_t *p, size_t n)

@@ -395,6 +395,8 @@ static void lead(void **state)
             random[k] = (uint8_t)(i == 0 ? 0 : i == 1 ? 0xff : ut_rand(&seed));
         pair_open(&p);
         pq_connect_set_lead(&p.c, random);
+        const uint8_t begin = p.c.conn.lead[0];
+        assert_true((begin >= 'A' && begin <= 'Z') || (begin >= 'a' && begin <= 'z'));
         pair_slot.off = PQ_SLOT_HEAD;
         pair_slot.len = 100;
         memset(pair_slot.buf + PQ_SLOT_HEAD, 200, 100);
