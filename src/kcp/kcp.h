@@ -135,6 +135,10 @@ bool pq_kcp_parts(const struct pq_kcp *k);
 /* On our own wire, to a peer that knows it: datagrams that are not full may be padded [12.8]. */
 void pq_kcp_pads(struct pq_kcp *k);
 
+/* So many bytes, by chance, or 0, those are longer that are sent with n bytes and have room for
+ * `cap` more; they count as sent. */
+size_t pq_kcp_padding(struct pq_kcp *k, size_t n, size_t cap, struct pq_rng *rng, pq_ns now);
+
 /* Lengthens the n bytes at p that pq_kcp_pull has just written there, by chance, or not at all;
  * `cap`: how much room there is behind them.  Returns how many there are now. */
 size_t pq_kcp_pad(struct pq_kcp *k, uint8_t *p, size_t n, size_t cap, struct pq_rng *rng,

@@ -23,20 +23,27 @@ static void earn(struct pq_kcp *k, size_t milli)
     k->pad_credit = credit < CREDIT_MAX ? credit : CREDIT_MAX;
 }
 
-size_t pq_kcp_pad(struct pq_kcp *k, uint8_t *p, size_t n, size_t cap, struct pq_rng *rng, pq_ns now)
+size_t pq_kcp_padding(struct pq_kcp *k, size_t n, size_t cap, struct pq_rng *rng, pq_ns now)
 {
     if (!k->pads)
-        return n;
+        return 0;
     earn(k, n * MILLI / PAD_PART);
     if (n >= PAD_BELOW)
-        return n;
+        return 0;
     const pq_ns idle = pq_ns_min(now - k->pad_at, 2 * PQ_SEC);
     earn(k, (size_t)(idle * PAD_RATE * MILLI / PQ_SEC));
     k->pad_at = now;
     const size_t more = pq_rng_u32(rng) % PAD_MAX, room = cap < k->room ? cap : k->room;
     if (more < PQ_LEAN_PAD_MIN || more > room || more * MILLI > k->pad_credit)
-        return n;
+        return 0;
     k->pad_credit -= more * MILLI;
-    pq_lean_put_pad(p + n, more);
+    return more;
+}
+
+size_t pq_kcp_pad(struct pq_kcp *k, uint8_t *p, size_t n, size_t cap, struct pq_rng *rng, pq_ns now)
+{
+    const size_t more = pq_kcp_padding(k, n, cap, rng, now);
+    if (more)
+        pq_lean_put_pad(p + n, more);
     return n + more;
 }

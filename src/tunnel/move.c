@@ -12,18 +12,25 @@
 #define BODY  ((size_t)2 * PQ_TOKEN_LEN)
 #define HEAD  10 /* of what is out of band, kind, 0 */
 
-/* ---- the messages: a token of who says it, and that of the other one */
+/* ---- the messages: a token of who says it, that of the other one, and at most `cap` zeros */
 
-static size_t put(uint8_t *p, uint8_t kind, const uint8_t *own, const uint8_t *other)
+struct tokens {
+    const uint8_t *own, *other;
+};
+
+static size_t put(struct pq_session *s, uint8_t *p, uint8_t kind, struct tokens t, size_t cap,
+                  pq_ns now)
 {
+    const size_t pad = cap ? pq_kcp_padding(s->kcp, HEAD + BODY, cap, s->hub->rng, now) : 0;
     pq_put_le32(p, UINT32_MAX);
     pq_put_le16(p + 4, PQ_CONTROL_TYPE);
-    pq_put_le16(p + 6, (uint16_t)(2 + 2 + BODY));
+    pq_put_le16(p + 6, (uint16_t)(2 + 2 + BODY + pad));
     p[8] = kind;
     p[9] = 0;
-    memcpy(p + HEAD, own, PQ_TOKEN_LEN);
-    memcpy(p + HEAD + PQ_TOKEN_LEN, other, PQ_TOKEN_LEN);
-    return HEAD + BODY;
+    memcpy(p + HEAD, t.own, PQ_TOKEN_LEN);
+    memcpy(p + HEAD + PQ_TOKEN_LEN, t.other, PQ_TOKEN_LEN);
+    memset(p + HEAD + BODY, 0, pad);
+    return HEAD + BODY + pad;
 }
 
 static bool is_there(const struct pq_path *path, const struct pq_segment *seg)
@@ -197,30 +204,32 @@ void pq_move_unanswered(struct pq_session *s, pq_ns now)
 
 /* ---- messages on their way */
 
-size_t pq_move_ask(struct pq_session *s, uint8_t *p)
+size_t pq_move_ask(struct pq_session *s, uint8_t *p, pq_ns now)
 {
     static const uint8_t nothing[PQ_TOKEN_LEN];
     struct pq_watch *w = &s->watch;
     if (!w->ask)
         return 0;
     w->ask = false;
-    return put(p, s->hub->conf.client ? PQ_KIND_ASK : PQ_KIND_YES, nothing, nothing);
+    return put(s, p, s->hub->conf.client ? PQ_KIND_ASK : PQ_KIND_YES,
+               (struct tokens){nothing, nothing}, 0, now);
 }
 
 static size_t next_message(struct pq_session *s, uint8_t *p, pq_ns now)
 {
     struct pq_path *path = s->path;
+    const struct tokens t = {path->token, path->theirs};
     if (s->hub->conf.client) {
         if (now < path->due)
             return 0;
         path->due = now + (AGAIN << (path->n < 4 ? path->n : 4));
         path->n++;
-        return put(p, path->adopted ? PQ_KIND_HERE : PQ_KIND_MOVE, path->token, path->theirs);
+        return put(s, p, path->adopted ? PQ_KIND_HERE : PQ_KIND_MOVE, t, s->size, now);
     }
     if (!path->answer)
         return 0;
     path->answer = false;
-    return put(p, PQ_KIND_MOVED, path->token, path->theirs);
+    return put(s, p, PQ_KIND_MOVED, t, path->asked, now); /* not longer than what it answers */
 }
 
 bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now)
@@ -312,7 +321,7 @@ void pq_move_heard(struct pq_session *s, const struct pq_segment *seg, pq_ns now
 
 /* Server: the client asks whether it may go on there. */
 static enum pq_drop on_move(struct pq_session *s, const struct pq_segment *seg, const uint8_t *body,
-                            pq_ns now)
+                            size_t padding, pq_ns now)
 {
     struct pq_hub *h = s->hub;
     struct pq_flow_conf fc = {.local = seg->dst, .peer = seg->src, .link_len = h->conf.link_len};
@@ -326,6 +335,7 @@ static enum pq_drop on_move(struct pq_session *s, const struct pq_segment *seg, 
     }
     memcpy(s->path->theirs, body, PQ_TOKEN_LEN);
     s->path->answer = true;
+    s->path->asked = padding;
     pq_flow_heard(&s->path->flow, seg);
     pq_session_wake(s);
     return PQ_DROP_NONE;
@@ -361,7 +371,7 @@ enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
     }
     if (s->hub->conf.client)
         return m->kind == PQ_KIND_MOVED ? on_moved(s, seg, m->noise.p, now) : PQ_DROP_HANDSHAKE;
-    return m->kind == PQ_KIND_MOVE   ? on_move(s, seg, m->noise.p, now)
+    return m->kind == PQ_KIND_MOVE   ? on_move(s, seg, m->noise.p, m->noise.n - BODY, now)
            : m->kind == PQ_KIND_HERE ? on_here(s, seg, m->noise.p, now)
                                      : PQ_DROP_HANDSHAKE;
 }

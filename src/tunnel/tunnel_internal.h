@@ -78,7 +78,8 @@ struct pq_path { /* another tuple that the session may go on over, or has left [
     struct pq_flow flow; /* until it is adopted */
     uint8_t token[PQ_TOKEN_LEN], theirs[PQ_TOKEN_LEN];
     bool adopted;     /* the session is there; peer and local are those it had before */
-    bool answer;      /* server: the client has asked */
+    bool answer;      /* server: the client has asked ... */
+    size_t asked;     /* ... with so many bytes of padding */
     bool out;         /* what was pulled last goes over it */
     pq_ns since, due; /* client: the next message */
     unsigned n;       /* of them that went out */
@@ -408,7 +409,8 @@ void pq_rate_refill(struct pq_rate *r, uint32_t a_second, pq_ns now);
 /* move.c */
 void pq_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */
 pq_ns pq_move_deadline(const struct pq_session *s);
-size_t pq_move_ask(struct pq_session *s, uint8_t *p); /* the question, or its answer, that waits */
+/* The question, or its answer, that waits, or 0. */
+size_t pq_move_ask(struct pq_session *s, uint8_t *p, pq_ns now);
 bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now);
 enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
                           const struct pq_message *m, pq_ns now);

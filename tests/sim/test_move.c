@@ -486,6 +486,53 @@ static void diverted(void **state)
     }
 }
 
+#ifndef PQ_SIM_QUIC
+
+/* Payloads' lengths: of the first of each flow, both ways. */
+static struct {
+    size_t first[PORTS][2];
+} lengths;
+
+static bool note_length(struct world *w, unsigned from, struct link_packet *k)
+{
+    const unsigned port = port_of(k, from);
+    const size_t head = 14 + 20 + (size_t)(k->p[14 + 20 + 12] >> 4) * 4, n = k->len - head;
+    (void)w;
+    assert_true(port < PORTS);
+    if (!lengths.first[port][from])
+        lengths.first[port][from] = n;
+    return true;
+}
+
+/* What begins on another tuple has no length of its own, and no answer is longer than what it
+ * answers. */
+static void lengths_vary(void **state)
+{
+    (void)state;
+    struct world_conf c = keyed(20 * PQ_MS);
+    struct world *w = world_new(&c, ut_seed("lengths vary"));
+    struct half *h = world_open(w, 100, 100);
+    h->keep_open = true;
+    world_run(w, WORLD_T0 + PQ_SEC, NULL);
+    memset(&lengths, 0, sizeof lengths);
+    w->tap = note_length;
+    unsigned differ[2] = {0};
+    for (unsigned i = 1; i < PORTS - 1; i++) {
+        w->ses->watch.move_at = w->now;
+        pq_session_wake(w->ses);
+        world_run(w, w->now + PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].moved, i);
+        assert_in_range(lengths.first[i][CLIENT], 50, 50 + 127);
+        assert_in_range(lengths.first[i][SERVER], 50, lengths.first[i][CLIENT]);
+        for (int k = 0; k < 2; k++)
+            differ[k] += lengths.first[i][k] != lengths.first[i - 1][k];
+    }
+    assert_true(differ[CLIENT] > PORTS * 3 / 4 && differ[SERVER] > PORTS / 4);
+    w->sloppy = true;
+    world_free(w);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +547,9 @@ int main(void)
         cmocka_unit_test(recordings_of_the_server),
         cmocka_unit_test(diverted),
         cmocka_unit_test(to_a_slower_network),
+#ifndef PQ_SIM_QUIC
+        cmocka_unit_test(lengths_vary),
+#endif
     };
     if (pq_crypt_global_init())
         return 1;
