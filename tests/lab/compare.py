@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Whether what others see of ours is what they see of the kernel's TCP, as script/observe has found it.
 
-Counts below 20 may differ by 10, others by a factor of two. What is known to differ, and stands in
-docs/detection.md, is told apart from what is not.
+Counts below 20 may differ by 10, others by a factor of two. Of what is lost, and comes again, the
+kernel's count is that for as many packets with data up as ours has: it loses so many of each 1,000.
+What is known to differ, and stands in docs/detection.md, is told apart from what is not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ SIDE_PERCENT = {"one_packet_rule": 0.5, "tsecr_known": 1, "ip_id_zero": 1, "tos_
 # What tshark calls a packet that fills a hole depends on how fast others follow.
 FILLS = "out of order", "retransmission"
 ALSO_FILLS = "fast retransmission"  # some of these, named once more
+# What adds to these for each packet with data that is lost on its way up. At the client it has been
+# sent twice, at the server one is lacking and then comes.
+LOST_UP = (
+    *("up: seq not where the last one ended", "up: packets repeating"),
+    *("tshark: lost", "tshark: fills a hole", "tshark at the client: fills a hole"),
+    "tcptrace: outoforder pkts",
+)
 
 
 def alike(ours: float, kernel: float) -> bool:
@@ -62,6 +70,15 @@ def counts_of(values: dict[str, Any]) -> dict[str, float]:
     return counts
 
 
+def more_up(ours: dict[str, Any], kernel: dict[str, Any]) -> float:
+    """So many more packets with data the kernel would have repeated, had it sent as many up as ours has."""
+    sides = kernel["up"], kernel["down"]
+    sent = sum(side["data_packets"] for side in sides)
+    again = sum(side["repeats"] for side in sides)
+    more = max(0, ours["up"]["data_packets"] - kernel["up"]["data_packets"])
+    return again / sent * more if sent else 0
+
+
 def share_of_acks(values: dict[str, Any]) -> float:
     """Packets up for each thousand down: mostly acknowledgements of them."""
     return 1000 * values["up"]["packets"] / values["down"]["packets"]
@@ -77,9 +94,12 @@ def whole(ours: dict[str, Any], kernel: dict[str, Any]) -> dict[str, str]:
     """What shows only where a connection is seen from its beginning, both ways."""
     found = {}
     mine, theirs = counts_of(ours), counts_of(kernel)
+    more = more_up(ours, kernel)
     for name, count in theirs.items():
-        if not alike(mine.get(name, 0), count):
-            found[name] = f"{mine.get(name, 0)}, kernel {count}"
+        would = count + (more if name in LOST_UP else 0)
+        if not alike(mine.get(name, 0), would):
+            as_many = f", {would:.0f} for as much data up" if would > count else ""
+            found[name] = f"{mine.get(name, 0)}, kernel {count}{as_many}"
     up, other = share_of_acks(ours), share_of_acks(kernel)
     if not alike(up, other):
         found["packets up for 1,000 down"] = f"{up:.0f}, kernel {other:.0f}"
