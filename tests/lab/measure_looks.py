@@ -5,7 +5,11 @@ on wires of their own.
     sudo -E python3 -B tests/lab/measure_looks.py [--offload on|off|both] [--turns N] [--looks ...]
 
 Prints for each look the medians of its turns: Mbit/s, and CPU seconds for each GB of client and
-server. Without offload the wires take no runs of segments and glue none together.
+server; and by how much that is more than the first look took in the same turn: the median over all
+turns, and between what a half of them lies. A host that slows down for a while is in both figures
+of a turn, so the last ones are good while others are at work, too, if there are turns enough. The
+order is turned round each time, and the first turn does not count. Without offload the wires take no
+runs of segments and glue none together.
 """
 
 from __future__ import annotations
@@ -15,11 +19,10 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 import paqet
 from lab import Lab, Process
-from paqet import Settings
 from test_keys import Keys
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -64,6 +67,21 @@ class Pair:
         self.mbps.setdefault(name, []).append(result["mbps"])
         self.cpu.setdefault(name, []).append(tuple(s / size for s in spent))
 
+    def forget(self) -> None:
+        """The first turn: windows were small, and nothing was in the caches."""
+        self.mbps.clear()
+        self.cpu.clear()
+
+    def more_than(self, other: Pair, name: str) -> str:
+        """Percent of CPU for each GB, of the client and the server, turn by turn."""
+        turns = zip(self.cpu[name], other.cpu[name], strict=True)
+        more = [[100 * (a / b - 1) for a, b in zip(*turn, strict=True)] for turn in turns]
+        texts = []
+        for each in zip(*more, strict=True):
+            low, middle, high = quantiles(each, n=4) if len(each) > 1 else each * 3
+            texts.append(f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})")
+        return ", ".join(texts)
+
     def report(self, name: str) -> str:
         cpu = [median(each) for each in zip(*self.cpu[name], strict=True)]
         mbps = sorted(self.mbps[name])
@@ -78,15 +96,21 @@ def measure(options: argparse.Namespace, offload: bool) -> None:
             pairs.append(Pair(look, number, offload, options))
             stack.callback(pairs[-1].lab.close)
         loads = [(mode, n) for mode in options.modes for n in options.parallel]
-        for _ in range(options.turns):
+        for turn in range(options.turns + 1):
             for mode, parallel in loads:
-                for pair in pairs:
+                for pair in pairs if turn % 2 else reversed(pairs):
                     pair.turn(mode, options.seconds, parallel)
-        print(f"offload {'on' if offload else 'off'}:")
+            if not turn:
+                for pair in pairs:
+                    pair.forget()
+        load = ", ".join(f"{n:.1f}" for n in os.getloadavg())
+        print(f"offload {'on' if offload else 'off'} (load of the machine {load}):")
         for mode, parallel in loads:
             for pair in pairs:
                 name = f"{mode} x{parallel}"
                 print(f"  {name:7} {pair.look:9} {pair.report(name)}", flush=True)
+            for pair in pairs[1:]:
+                print(f"  {name:7} {pair.look} than {pairs[0].look}: {pair.more_than(pairs[0], name)}")
 
 
 def main() -> int:
