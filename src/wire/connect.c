@@ -118,14 +118,15 @@ void pq_connect_set_lead(struct pq_flow *f, const uint8_t random[2 * (PQ_LEAD_MA
 {
     struct pq_connect *c = &f->conn;
     const uint32_t more = pq_le16(random) % LEADS;
-    uint8_t letters[PRINTABLE / LEADS + 1];
-    uint32_t n = 0;
+    const uint32_t first = (more + LEADS - ('A' - ' ') % LEADS) % LEADS; /* of A, B, ... */
+    uint8_t letters[PRINTABLE / LEADS + 1] = {(uint8_t)('A' + first)};
+    uint32_t n = 1;
     c->lead_len = (uint8_t)(PQ_LEAD_MIN + more);
     for (size_t i = 1; i < c->lead_len; i++)
         c->lead[i] = (uint8_t)(' ' + pq_le16(random + 2 * i) % PRINTABLE);
-    for (uint32_t i = more; i < PRINTABLE; i += LEADS)
-        if (is_letter((uint8_t)(' ' + i)))
-            letters[n++] = (uint8_t)(' ' + i);
+    for (uint32_t i = letters[0] + LEADS; i < ' ' + PRINTABLE; i += LEADS)
+        if (is_letter((uint8_t)i))
+            letters[n++] = (uint8_t)i;
     c->lead[0] = letters[pq_le16(random + (size_t)2 * PQ_LEAD_MAX) % n];
 }
 
