@@ -283,7 +283,7 @@ static void lie(enum lie what)
     w->ses = others;
     struct half *h = world_open(w, 100, (uint64_t)1 << 40);
     w->sloppy = true;
-    world_run(w, w->now + PQ_SEC, NULL);
+    world_run(w, w->now + PQ_SEC * UT_LESS, NULL); /* until the rate is known */
     const uint64_t had = h->rx_at, bad = world_drops(server);
     const pq_ns since = w->now;
     const size_t memory = server->chunks_high;

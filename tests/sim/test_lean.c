@@ -184,7 +184,7 @@ static void one_download(void **state)
     (void)state;
     static const size_t which[] = {0, 1, 5, 7, 8};
     for (size_t i = 0; i < COUNT_OF(which); i++)
-        if (!ut_slow() || which[i] != 1) /* a tenth of 1 Mbit/s is too little for a kernel's ACKs */
+        if (!ut_slow() || which[i] > 1) /* a tenth of 1 Mbit/s is too little for so many ACKs */
             check(&rows[which[i]], 1);
 }
 

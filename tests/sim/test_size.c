@@ -314,7 +314,7 @@ static void full_queues(void **state)
                (unsigned long long)queue[i / 2], (unsigned long long)s->overflow,
                (unsigned long long)s->given, falls(w, CLIENT), falls(w, SERVER));
         for (unsigned k = 0; k < 2; k++)
-            assert_int_equal(falls(w, k), 0);
+            assert_true(falls(w, k) <= ut_slow()); /* as above */
         world_free(w);
     }
 }
