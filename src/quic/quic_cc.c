@@ -125,15 +125,21 @@ static bool make_room(struct quic_cc *c, int64_t n)
     return true;
 }
 
+int64_t quic_number_beside(int64_t next, struct pq_view head, int64_t *span)
+{
+    const unsigned n = (head.p[0] & 3) + 1U;
+    int64_t cut = 0;
+    for (unsigned i = 0; i < n; i++)
+        cut = cut << 8 | head.p[head.n - n + i];
+    *span = INT64_C(1) << 8 * n;
+    return (next & ~(*span - 1)) | cut;
+}
+
 /* The number in the header is cut; it is the next one that ends so. */
 static int64_t whole_number(const struct quic_cc *c, struct pq_view head)
 {
-    const unsigned n = (head.p[0] & 3) + 1U;
-    uint32_t cut = 0;
-    for (unsigned i = 0; i < n; i++)
-        cut = cut << 8 | head.p[head.n - n + i];
-    const int64_t span = INT64_C(1) << 8 * n;
-    const int64_t pn = (c->next & ~(span - 1)) | cut;
+    int64_t span;
+    const int64_t pn = quic_number_beside(c->next, head, &span);
     return pn < c->next ? pn + span : pn;
 }
 

@@ -84,6 +84,10 @@ pq_ns quic_cc_grain(pq_ns at);
  * which takes it along; that is so for a moment, over a short path. */
 bool quic_cc_ack_waits(const struct quic_cc *c, pq_ns now);
 
+/* A number that ends as the one in a short header does, which is cut, and begins as `next` does;
+ * *span: how far numbers that end so are apart (RFC 9000 A.3). */
+int64_t quic_number_beside(int64_t next, struct pq_view head, int64_t *span);
+
 /* By how much an answer was late at most, of the last seconds, beyond the least RTT and what its
  * sender says it has waited on purpose. */
 pq_ns quic_cc_late(const struct quic_cc *c, pq_ns now);

@@ -31,12 +31,8 @@ static bool is_early(const uint8_t *head)
 /* The number in the header is cut: of those that end so, the nearest to the next (RFC 9000 A.3). */
 static int64_t whole_number(const struct quic_came *c, struct pq_view head)
 {
-    const unsigned n = (head.p[0] & 3) + 1U;
-    int64_t cut = 0;
-    for (unsigned i = 0; i < n; i++)
-        cut = cut << 8 | head.p[head.n - n + i];
-    const int64_t span = INT64_C(1) << 8 * n;
-    const int64_t pn = (c->next & ~(span - 1)) | cut;
+    int64_t span;
+    const int64_t pn = quic_number_beside(c->next, head, &span);
     if (pn <= c->next - span / 2)
         return pn + span;
     return pn > c->next + span / 2 && pn >= span ? pn - span : pn;
