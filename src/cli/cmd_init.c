@@ -161,6 +161,16 @@ static const char *name_of(int opt)
     return "?";
 }
 
+static int misplaced(int opt, enum what what)
+{
+    fprintf(stderr, "paqet init: --%s is not for init %s; see paqet init --help\n", name_of(opt),
+            what == SERVER   ? "server"
+            : what == CLIENT ? "client"
+            : what == BRIDGE ? "bridge"
+                             : "--remove");
+    return 1;
+}
+
 static int read_args(int argc, char **argv, struct init_args *a)
 {
     *a = (struct init_args){.o.folder = PQ_SETUP_FOLDER};
@@ -186,22 +196,33 @@ static int read_args(int argc, char **argv, struct init_args *a)
     }
     for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++)
         if (a->given >> i & 1 && !(uses[i].what & a->what))
-            return fail("--%s is of no use here", name_of(uses[i].opt));
+            return misplaced(uses[i].opt, a->what);
     return 0;
 }
 
-/* The link: itself, or of a file, or of standard input ("-").  On the command line others may see
- * it as long as it stands there. */
+/* The link on the command line, where others may see it as long as it stands there. */
+static bool take_word(char *word, const char *at, char link[PQ_LINK_MAX])
+{
+    const size_t n = strlen(at), before = (size_t)(at - word);
+    const bool odd = strspn(word, " \t\r\n") < before;
+    snprintf(link, PQ_LINK_MAX, "%s", at);
+    memset(word + before, 'x', n);
+    if (odd)
+        fprintf(stderr,
+                "paqet init: '%.*s' in front of paqet:// does not belong to the link; a shell "
+                "takes plain quotes alone: 'paqet://...'\n",
+                before > 40 ? 40 : (int)before, word);
+    else if (n >= PQ_LINK_MAX)
+        fprintf(stderr, TOO_LONG, PQ_LINK_MAX - 1);
+    return !odd && n < PQ_LINK_MAX;
+}
+
+/* The link: itself, or of a file, or of standard input ("-"). */
 static bool read_link(char *word, char link[PQ_LINK_MAX])
 {
-    if (strncmp(word, "paqet://", 8) == 0) {
-        const size_t n = strlen(word);
-        snprintf(link, PQ_LINK_MAX, "%s", word);
-        memset(word, 'x', n);
-        if (n >= PQ_LINK_MAX)
-            fprintf(stderr, TOO_LONG, PQ_LINK_MAX - 1);
-        return n < PQ_LINK_MAX;
-    }
+    const char *at = strstr(word, "paqet://");
+    if (at)
+        return take_word(word, at, link);
     FILE *f = strcmp(word, "-") ? fopen(word, "re") : stdin;
     if (!f) {
         fprintf(stderr, "paqet init: '%s' is no link (it begins with paqet://), and no file: %s\n",

@@ -17,6 +17,8 @@
 #define QUIC_MTU_MIN 1236 /* as transport.quic.mtu */
 #define QUIC_MTU_MAX 1452
 
+#define CUT_OFF "was the link cut off? in a shell it belongs in quotes: 'paqet://...'"
+
 struct reader {
     struct pq_setup_link *l;
     struct pq_link_msgs *m;
@@ -357,7 +359,7 @@ static void check_quic(struct reader *r)
              : *l->mode ? "m"
                         : "fec");
     if (!r->has_key)
-        FAIL(r, "k: the key is missing; was the link cut off?");
+        FAIL(r, "k: the key is missing; " CUT_OFF);
     if (l->mtu && (l->mtu < QUIC_MTU_MIN || l->mtu > QUIC_MTU_MAX))
         FAIL(r, "mtu: is not a number from %d to %d, as quic (p) needs it", QUIC_MTU_MIN,
              QUIC_MTU_MAX);
@@ -374,7 +376,7 @@ static void complete(struct reader *r)
     if (!*l->block)
         memcpy(l->block, own ? "aes-128-gcm" : "aes", own ? sizeof "aes-128-gcm" : sizeof "aes");
     if (!r->has_key && !l->quic && !pq_cipher_from_name(l->block, &c) && pq_cipher_needs_key(c))
-        FAIL(r, "%s: the key is missing; was the link cut off?", own ? "k" : "key");
+        FAIL(r, "%s: the key is missing; " CUT_OFF, own ? "k" : "key");
     for (unsigned i = 0; !r->keys && !l->quic && i < l->n_servers; i++)
         if (pq_range_size(&l->server[i].ports) > 1)
             FAIL(r, "server %u: a range of ports is only for servers with a public key (%s)", i + 1,
@@ -451,21 +453,41 @@ static void read_all(struct reader *r, const char *text, const char *end)
     complete(r);
 }
 
+/* Copies the link without the blanks around it, and without the line ends that a terminal or a mail
+ * has put into it, blanks beside them included.  Returns its length, PQ_LINK_MAX if that is too
+ * much. */
+static size_t unfold(const char *text, char out[PQ_LINK_MAX])
+{
+    size_t n = 0;
+    while (*text && n < PQ_LINK_MAX) {
+        const size_t blanks = strspn(text, " \t\r\n");
+        if (blanks && (!n || !text[blanks] || strcspn(text, "\r\n") < blanks))
+            text += blanks;
+        else
+            out[n++] = *text++;
+    }
+    out[n < PQ_LINK_MAX ? n : 0] = 0;
+    return n;
+}
+
 int pq_link_read(const char *text, struct pq_setup_link *out, struct pq_link_msgs *msgs)
 {
     struct reader r = {.l = out, .m = msgs};
+    char link[PQ_LINK_MAX];
     *out = (struct pq_setup_link){0};
     *msgs = (struct pq_link_msgs){0};
-    text += strspn(text, " \t\r\n");
-    size_t n = strlen(text);
-    while (n && strchr(" \t\r\n", text[n - 1]))
-        n--;
-    if (n >= PQ_LINK_MAX)
+    const size_t n = unfold(text, link);
+    if (n == PQ_LINK_MAX)
         FAIL(&r, "it is longer than %d bytes", PQ_LINK_MAX - 1);
-    else if (n < strlen(SCHEME) || strncmp(text, SCHEME, strlen(SCHEME)) != 0)
+    else if (!n)
+        FAIL(&r, "it is empty");
+    else if (strncmp(link, SCHEME, strlen(SCHEME)) != 0)
         FAIL(&r, "a link begins with " SCHEME);
+    else if (strcmp(link, SCHEME "...") == 0)
+        FAIL(&r, "the dots stand for all the rest of it, as the server has printed it");
     else
-        read_all(&r, text + strlen(SCHEME), text + n);
+        read_all(&r, link + strlen(SCHEME), link + n);
+    explicit_bzero(link, sizeof link);
     return msgs->errors ? PQ_EINVAL : 0;
 }
 

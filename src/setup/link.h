@@ -53,9 +53,9 @@ struct pq_link_msgs {
     unsigned n, errors;
 };
 
-/* Reads a link of any format; blanks around it do not count.  Says all that is wrong with it, and
- * what was left aside.  Returns 0, or PQ_EINVAL if `msgs` holds an error (*out holds what could be
- * read). */
+/* Reads a link of any format; blanks around it do not count, nor do line ends in it and the blanks
+ * beside them.  Says all that is wrong with it, and what was left aside.  Returns 0, or PQ_EINVAL
+ * if `msgs` holds an error (*out holds what could be read). */
 int pq_link_read(const char *text, struct pq_setup_link *out, struct pq_link_msgs *msgs);
 
 /* Writes it, NUL-terminated, as PQ_LINK_OWN or PQ_LINK_QUERY.  Returns 0; PQ_ENOTSUP with the

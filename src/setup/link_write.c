@@ -95,6 +95,7 @@ static void put_tun(struct writer *w, const struct pq_net *n)
     put(w, "%s/%u", pq_addr_ip_str(&n->ip, ip), is4 ? n->bits - 96U : n->bits);
 }
 
+/* The key comes last: of a link that was cut off, at a & by a shell say, it is missing. */
 static void write_own(struct writer *w, const struct pq_setup_link *l)
 {
     uint8_t key[PQ_LINK_KEY_LEN];
@@ -103,11 +104,6 @@ static void write_own(struct writer *w, const struct pq_setup_link *l)
         put(w, "%s", i ? "," : "");
         put_server(w, &l->server[i]);
     }
-    if (is_hex(l->key, key))
-        put_key(w, "k", key);
-    else
-        put_word(w, "key", l->key);
-    explicit_bzero(key, sizeof key);
     put_server_keys(w, l);
     if (l->has_secret)
         put_key(w, "u", l->secret);
@@ -125,6 +121,11 @@ static void write_own(struct writer *w, const struct pq_setup_link *l)
     put_word(w, "rf", l->remote_flag);
     put_tun(w, &l->tun4);
     put_tun(w, &l->tun6);
+    if (is_hex(l->key, key))
+        put_key(w, "k", key);
+    else
+        put_word(w, "key", l->key);
+    explicit_bzero(key, sizeof key);
 }
 
 /* Each value is said, since the programs that read it have defaults of their own. */

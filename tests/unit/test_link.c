@@ -87,14 +87,14 @@ static void own(void **state)
     struct pq_setup_link l;
     char out[PQ_LINK_MAX], why[160];
     static const char *const same[] = {
-        "paqet://v1/203.0.113.7:23571?k=" K43 "&s=" S43 "&u=" U43,
-        "paqet://v1/203.0.113.7:23571?k=" K43 "&s=" S43 "&u=" U43
-        "&t=10.9.8.2/24&t=fd01::2/64#my%20server",
-        "paqet://v1/[2001:db8::1]:443,a.example:8443?key=a%20%26%20b&s=" S43 "&s=" U43 "&u=" U43
-        "&b=aes&m=fast2&l=classic&mtu=1200&conn=3&fec=10/3&lf=PA%2CA&rf=S",
-        "paqet://v1/a.example:20000-20100,[2001:db8::1]:7?k=" K43 "&s=" S43,
+        "paqet://v1/203.0.113.7:23571?s=" S43 "&u=" U43 "&k=" K43,
+        "paqet://v1/203.0.113.7:23571?s=" S43 "&u=" U43 "&t=10.9.8.2/24&t=fd01::2/64&k=" K43
+        "#my%20server",
+        "paqet://v1/[2001:db8::1]:443,a.example:8443?s=" S43 "&s=" U43 "&u=" U43
+        "&b=aes&m=fast2&l=classic&mtu=1200&conn=3&fec=10/3&lf=PA%2CA&rf=S&key=a%20%26%20b",
+        "paqet://v1/a.example:20000-20100,[2001:db8::1]:7?s=" S43 "&k=" K43,
         "paqet://v1/a.example:1?b=none",
-        "paqet://v1/203.0.113.7:20000-20100?k=" K43 "&p=quic&mtu=1452&conn=2",
+        "paqet://v1/203.0.113.7:20000-20100?p=quic&mtu=1452&conn=2&k=" K43,
     };
     for (size_t i = 0; i < COUNT_OF(same); i++) {
         read_ok(same[i], &l, 0);
@@ -133,6 +133,42 @@ static void own(void **state)
     assert_true(l.server[1].has_key && l.server[1].key[0] == 0x20);
     pq_link_wipe(&l);
     assert_int_equal(l.n_servers, 0);
+}
+
+/* Wherever a link was cut off, by a shell at a & or by a thumb, it is told; behind the key only the
+ * name is left. */
+static void cut_off(void **state)
+{
+    (void)state;
+    static const char *const whole[] = {"paqet://v1/203.0.113.7:23571?k=" K43 "&s=" S43 "&u=" U43
+                                        "&t=10.9.8.2/24&t=fd01::2/64#my%20server",
+                                        "paqet://v1/203.0.113.7:20000-20100,b.example:9?k=" K43
+                                        "&p=quic&mtu=1452&s=" S43 "&u=" U43};
+    for (size_t i = 0; i < COUNT_OF(whole); i++) {
+        char text[PQ_LINK_MAX], part[PQ_LINK_MAX], why[160];
+        struct pq_setup_link l;
+        struct pq_link_msgs m;
+        read_ok(whole[i], &l, 0);
+        assert_int_equal(pq_link_write(&l, PQ_LINK_OWN, text, why), 0);
+        const size_t key_end = strcspn(text, "#");
+        for (size_t n = strlen("paqet://v1/"); n < strlen(text); n++) {
+            memcpy(part, text, n);
+            part[n] = 0;
+            assert_int_equal(pq_link_read(part, &l, &m), n < key_end ? PQ_EINVAL : 0);
+        }
+    }
+}
+
+static void folded(void **state)
+{
+    (void)state;
+    struct pq_setup_link l;
+    struct pq_link_msgs m;
+    read_ok("\n paqet://v1/203.0.113.7:235 \r\n   71?s=" S43 "\n&u=" U43 "&k=\n\n" K43 "\n", &l, 0);
+    assert_int_equal(l.server[0].ports.from, 23571);
+    assert_string_equal(l.key, KHEX);
+    /* a blank alone is a mistake, as any other character that does not belong there */
+    assert_int_equal(pq_link_read("paqet://v1/203.0.113.7:23571?k= " K43, &l, &m), PQ_EINVAL);
 }
 
 static void query_format(void **state)
@@ -283,9 +319,9 @@ static void bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(base64),       cmocka_unit_test(percent),     cmocka_unit_test(own),
-        cmocka_unit_test(query_format), cmocka_unit_test(user_format), cmocka_unit_test(mistakes),
-        cmocka_unit_test(bounds),
+        cmocka_unit_test(base64),      cmocka_unit_test(percent),  cmocka_unit_test(own),
+        cmocka_unit_test(cut_off),     cmocka_unit_test(folded),   cmocka_unit_test(query_format),
+        cmocka_unit_test(user_format), cmocka_unit_test(mistakes), cmocka_unit_test(bounds),
     };
     return ut_run(tests);
 }

@@ -185,14 +185,14 @@ static void client_text(void **state)
 {
     (void)state;
     static const char *const links[] = {
-        "paqet://v1/203.0.113.7:23571?k=" K43 "&s=" K43 "&u=" K43 "&t=10.9.8.2/24&t=fd01::2/64#n",
-        "paqet://v1/[2001:db8::1]:443,a.example:8443?key=a%20%22%5C%20b&s=" K43 "&u=" K43
-        "&b=aes&m=fast2&l=classic&mtu=1200&conn=3&fec=10/3&lf=PA%2CA&rf=S#n",
+        "paqet://v1/203.0.113.7:23571?s=" K43 "&u=" K43 "&t=10.9.8.2/24&t=fd01::2/64&k=" K43 "#n",
+        "paqet://v1/[2001:db8::1]:443,a.example:8443?s=" K43 "&u=" K43
+        "&b=aes&m=fast2&l=classic&mtu=1200&conn=3&fec=10/3&lf=PA%2CA&rf=S&key=a%20%22%5C%20b#n",
         "paqet://v1/a.example:1?b=none#n",
 #ifdef PQ_WITH_QUIC
-        "paqet://v1/a.example:20000-20100?k=" K43 "&s=" K43 "&u=" K43
-        "&p=quic&l=classic&mtu=1236#n",
-        "paqet://v1/203.0.113.7:9?key=a%20%22%5C%20bc&p=quic&conn=3#n",
+        "paqet://v1/a.example:20000-20100?s=" K43 "&u=" K43 "&p=quic&l=classic&mtu=1236&k=" K43
+        "#n",
+        "paqet://v1/203.0.113.7:9?p=quic&conn=3&key=a%20%22%5C%20bc#n",
 #endif
     };
     for (size_t i = 0; i < COUNT_OF(links); i++) {
