@@ -4,11 +4,18 @@
 #include "app/names.h"
 #include "app/tun.h"
 #include "base/err.h"
+#include "os/tundev.h"
 #include "wire/flow.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Neither lo nor the device of a client of this machine that sends everything through a tunnel. */
+static bool leads_out(const struct pq_iface *f)
+{
+    return !f->loopback && !pq_tundev_is_ours(f->index);
+}
 
 static void list_names(char *buf, size_t cap)
 {
@@ -18,7 +25,8 @@ static void list_names(char *buf, size_t cap)
     if (pq_iface_list(&v, &n))
         return;
     for (size_t i = 0; i < n && len < cap - 20; i++)
-        len += (size_t)snprintf(buf + len, cap - len, "%s%s", i ? ", " : "", v[i].name);
+        if (leads_out(&v[i]))
+            len += (size_t)snprintf(buf + len, cap - len, "%s%s", len ? ", " : "", v[i].name);
     free(v);
 }
 
@@ -183,7 +191,7 @@ static int default_iface(struct pq_iface *out, char why[PQ_WHY_LEN])
         return PQ_EINVAL;
     }
     for (size_t i = 0; i < n; i++) {
-        if (!v[i].up || v[i].loopback)
+        if (!v[i].up || !leads_out(&v[i]))
             continue;
         if (!up++ || default_metric(&v[i]) < best) {
             *out = v[i];

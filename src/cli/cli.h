@@ -4,7 +4,7 @@
 #define PQ_CLI_CLI_H
 #include "conf/conf.h"
 
-/* argv[0] is the command's name.  Each returns the exit code. */
+/* argv[0] is "paqet" and the command's name.  Each returns the exit code. */
 int pq_cmd_run(int argc, char **argv);
 int pq_cmd_check(int argc, char **argv);
 int pq_cmd_init(int argc, char **argv);

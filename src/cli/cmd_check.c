@@ -205,13 +205,15 @@ static void check(const struct options *o, struct pq_findings *f)
             c.n_tunnels);
     else if (!e) {
         pq_check_local(&c, path, f);
+        const bool works_here = !f->bad;
+        pq_check_service(path, f);
         pq_log_set_level(PQ_LOG_NONE);
         if (c.role == PQ_ROLE_SERVER && listen) {
             fprintf(stderr, "listening for %u s: let a client ask meanwhile (paqet ping -c FILE)\n",
                     listen);
             pq_check_arrivals(&c, listen, f);
         }
-        if (c.role == PQ_ROLE_CLIENT && !f->bad)
+        if (c.role == PQ_ROLE_CLIENT && works_here)
             ask_server(&c, o, f);
         else if (c.role == PQ_ROLE_CLIENT)
             pq_finding_add(f, PQ_FINDING_NOTE, "server", NULL,

@@ -5,6 +5,7 @@
 #include "setup/init.h"
 #include "setup/link_conf.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <string.h>
 #include <unistd.h>
@@ -102,6 +103,10 @@ static int of_kept(struct args *a)
     const int n = pq_links_each(a->folder, a->name, a->user, print, a);
     if (n > 0)
         return a->failed;
+    if (n == -EACCES) {
+        snprintf(why, sizeof why, "%s; run it as root, with sudo say", pq_strerror(n));
+        return fail(a->folder, why);
+    }
     fprintf(stderr,
             "paqet link: %s/links holds no link%s%s of %s%s%s. It has those that \"paqet init "
             "server\" made; a client's "
@@ -163,5 +168,7 @@ int pq_cmd_link(int argc, char **argv)
         return fail("unexpected argument", argv[optind]);
     if ((a.address || a.tunnel) && !a.conf)
         return fail(a.address ? "--address" : "--tunnel", "it is of use with -c FILE alone");
+    if (a.bundle && !pq_bundle_may_write(a.bundle, false))
+        return 1;
     return a.conf ? of_conf(&a) : of_kept(&a);
 }

@@ -274,7 +274,7 @@ static int probe(struct pq_conf *c, const struct options *o)
     pq_log_set_level(PQ_LOG_NONE); /* what the user wants to know is printed */
     if (pq_client_probe(c, &pc))
         return 1;
-    if (!f.open && !f.json)
+    if (!f.open)
         explain(c, &seen);
     return finish(&f);
 }

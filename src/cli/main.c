@@ -215,6 +215,9 @@ static int run_command(const struct command *c, int argc, char **argv)
     }
     if (pq_cli_mistyped(c->name, c->options, argc - 2, argv + 2))
         return 1;
+    char name[32]; /* as getopt says it in front of what is wrong */
+    snprintf(name, sizeof name, "paqet %s", c->name);
+    argv[1] = name;
     return c->main(argc - 1, argv + 1);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FILE_MAX    ((size_t)1 << 20)
 #define PERCENT_MAX 64
@@ -89,8 +90,10 @@ static char *read_file(const char *path, size_t *n, struct stat *st, struct pq_c
     *n = text ? fread(text, 1, FILE_MAX + 1, f) : 0;
     const bool bad = !text || ferror(f) || fstat(fileno(f), st) || *n > FILE_MAX;
     if (bad)
-        pq_conf_say(msgs, true, 0, "cannot be %s: %s", f ? "read" : "opened",
-                    *n > FILE_MAX ? "it is larger than 1 MiB" : strerror(errno));
+        pq_conf_say(msgs, true, 0, "cannot be %s: %s%s", f ? "read" : "opened",
+                    *n > FILE_MAX ? "it is larger than 1 MiB" : strerror(errno),
+                    !f && errno == EACCES && geteuid() != 0 ? "; run it as root, with sudo say"
+                                                            : "");
     if (f)
         fclose(f);
     if (!bad)

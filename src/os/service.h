@@ -68,6 +68,8 @@ void pq_service_forget(const struct pq_service *s);
 /* The last lines that it has logged, NUL-terminated, "" if they cannot be had. */
 void pq_service_log(const struct pq_service *s, char *out, size_t cap);
 
-/* What a user types to see its log, and to stop it. */
-void pq_service_words(const struct pq_service *s, char log[256], char stop[256]);
+struct pq_service_words {                 /* what a user types, as root ... */
+    char log[256], start[512], stop[256]; /* ... to see its log, to start and to stop it */
+};
+void pq_service_words(const struct pq_service *s, struct pq_service_words *out);
 #endif

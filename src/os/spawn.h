@@ -39,6 +39,12 @@ bool pq_spawn_end(pid_t pid, const char *name);
 /* Whether it runs: by that name, and is not a child that has ended. */
 bool pq_spawn_lives(pid_t pid, const char *name);
 
+/* Runs `fn` in a process of its own, so that the threads, sockets and blocked signals that it
+ * leaves behind are gone with it, and waits for its end.  `shared`, of n bytes, is then as fn has
+ * changed its copy; all else that it changes is lost.  Not where this process has other threads.
+ * Returns false, with `shared` as it was, if it could not be started or was ended by a signal. */
+bool pq_spawn_apart(void (*fn)(void *shared, void *ctx), void *shared, size_t n, void *ctx);
+
 /* This program's own file, NUL-terminated.  Returns 0 or -errno. */
 int pq_spawn_self(char *out, size_t cap);
 #endif

@@ -6,9 +6,12 @@
 #include "os/process.h"
 #include "os/spawn.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #define PROGRAM_MAX ((size_t)256 << 20)
 
@@ -29,6 +32,35 @@ static const char words[] =
     "\n"
     "To take it back: sudo paqet init --remove\n";
 
+bool pq_bundle_may_write(const char *path, bool force)
+{
+    char folder[PATH_MAX];
+    struct stat st;
+    if (lstat(path, &st) == 0 && (!force || !S_ISREG(st.st_mode))) {
+        pq_setup_say("--bundle: %s is there already: name another file, or remove it", path);
+        return false;
+    }
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+    if (access(slash ? folder : ".", W_OK | X_OK)) {
+        pq_setup_say("--bundle: nothing can be written to the folder %s: %s", slash ? folder : ".",
+                     strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* Who has called sudo carries the archive away, and is not root then. */
+static void give_to_caller(const char *path)
+{
+    const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID");
+    if (geteuid() == 0 && uid && gid &&
+        lchown(path, (uid_t)strtoul(uid, NULL, 10), (gid_t)strtoul(gid, NULL, 10)))
+        pq_setup_say("--bundle: %s stays root's: %s", path, strerror(errno));
+}
+
 bool pq_bundle_write(const char *path, const char *link, const char *user)
 {
     char self[PATH_MAX], text[2048], line[PQ_LINK_MAX + 1];
@@ -48,6 +80,7 @@ bool pq_bundle_write(const char *path, const char *link, const char *user)
         pq_setup_say("--bundle: %s cannot be written: %s", path, pq_strerror(e));
         return false;
     }
+    give_to_caller(path);
     printf("%s holds the program and the link of %s; on the other machine:\n"
            "  tar xf %s && cd paqet && sudo ./paqet init client link\n",
            path, user, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);

@@ -6,7 +6,7 @@
 #include "app/probe.h"
 #include "conf/conf.h"
 
-#define PQ_FINDINGS_MAX 64
+#define PQ_FINDINGS_MAX 128
 
 enum pq_finding_level { PQ_FINDING_OK, PQ_FINDING_NOTE, PQ_FINDING_BAD };
 
@@ -28,9 +28,10 @@ __attribute__((format(printf, 5, 6))) void pq_finding_add(struct pq_findings *f,
                                                           const char *topic, const char *remedy,
                                                           const char *fmt, ...);
 
-/* What this machine says: rights, interface, addresses, router, clock, ports, TUN, service.
- * `path` is the configuration's file. */
+/* What this machine says: rights, interface, addresses, router, clock, ports, TUN; and whether a
+ * service runs it, which is in the way of nothing else.  `path` is the configuration's file. */
 void pq_check_local(const struct pq_conf *c, const char *path, struct pq_findings *f);
+void pq_check_service(const char *path, struct pq_findings *f);
 
 /* How far this clock and the server's are apart, and what comes of it; `bound` as
  * pq_check_clock_bound has it.  Pure. */
@@ -63,8 +64,9 @@ struct pq_check_how { /* a client's server is looked at */
     void *ctx;
 };
 
-/* A client's server: whether it answers within the patience, how fast, with what loss; or why not;
- * and what was measured.  Runs a client in this process, see app/probe.h. */
+/* Each of a client's servers: whether it answers within the patience, how fast, with what loss; or
+ * why not; and what was measured, with the first that answers.  Runs a client in this process, see
+ * app/probe.h. */
 void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct pq_findings *f);
 
 struct pq_check_about {

@@ -184,17 +184,70 @@ static void check_way(const struct pq_conf *c, const struct pq_conf_server *s,
     check_router(c, &addrs[0], &path, f);
 }
 
-static void check_server_port(const struct pq_conf *c, struct pq_findings *f)
+/* The service of the file's name, if that is where init puts it. */
+struct of_file {
+    char name[64], folder[PATH_MAX];
+    struct pq_service service;
+};
+
+static bool find_service(const char *path, struct of_file *out)
 {
-    struct pq_path path;
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? strlen(slash + 1) : 0;
+    if (*path != '/' || n < 6 || n >= sizeof out->name || strcmp(slash + 1 + n - 5, ".yaml") != 0)
+        return false;
+    snprintf(out->name, sizeof out->name, "%.*s", (int)(n - 5), slash + 1);
+    snprintf(out->folder, sizeof out->folder, "%.*s", (int)(slash - path), path);
+    out->service = (struct pq_service){
+        .kind = pq_service_find(), .name = out->name, .folder = out->folder, .program = "paqet"};
+    return true;
+}
+
+void pq_check_service(const char *path, struct pq_findings *f)
+{
+    struct pq_service_words words;
+    struct of_file of;
+    char unit[PATH_MAX], remedy[512];
+    struct stat st;
+    if (!find_service(path, &of))
+        return;
+    pq_service_path(&of.service, unit);
+    if (stat(unit, &st))
+        return; /* it is run otherwise */
+    const char *kind = pq_service_kind_name(of.service.kind);
+    pq_service_words(&of.service, &words);
+    snprintf(remedy, sizeof remedy, "%s says why; to start it: %.200s", words.log, words.start);
+    if (pq_service_runs(&of.service))
+        OK(f, "service", "%s runs it", kind);
+    else
+        BAD(f, "service", remedy, "%s does not run it", kind);
+}
+
+/* What starts it, in words of a remedy. */
+static const char *start_words(const char *path, char out[512])
+{
+    struct pq_service_words words;
+    struct of_file of;
+    if (find_service(path, &of)) {
+        pq_service_words(&of.service, &words);
+        snprintf(out, 512, "start it: %.400s", words.start);
+    } else {
+        snprintf(out, 512, "start it: paqet run -c %.400s", path);
+    }
+    return out;
+}
+
+static void check_server_port(const struct pq_conf *c, const char *path, struct pq_findings *f)
+{
+    struct pq_path way;
     struct pq_port_hold held;
-    char ports[PQ_RANGE_STRLEN];
+    char ports[PQ_RANGE_STRLEN], start[512];
     char why[PQ_WHY_LEN];
-    if (pq_discover_server(c, &path, why)) {
+    if (pq_discover_server(c, &way, why)) {
         BAD(f, "interface", NULL, "%s", why);
         return;
     }
-    check_interface(&path.iface, f);
+    check_interface(&way.iface, f);
     const int e = pq_server_ports_hold(&held, &c->own_ports, why);
     if (!e)
         pq_ports_release(&held);
@@ -202,8 +255,7 @@ static void check_server_port(const struct pq_conf *c, struct pq_findings *f)
     if (e == -EADDRINUSE)
         OK(f, "port", "somebody has %s: the server, if it runs", ports);
     else if (!e)
-        NOTE(f, "port", "start it: systemctl start paqet@server, say",
-             "%s is free: the server does not run", ports);
+        NOTE(f, "port", start_words(path, start), "%s is free: the server does not run", ports);
     if (c->open_rules)
         NOTE(f, "rules", "allow: public",
              "clients reach everything, this machine's own 127.0.0.1 included");
@@ -230,39 +282,14 @@ static void check_tun(const struct pq_conf *c, struct pq_findings *f)
         OK(f, "tun", "/dev/net/tun is there");
 }
 
-/* The service of that name, if the file is where init puts it. */
-static void check_service(const char *path, struct pq_findings *f)
-{
-    char name[64], folder[PATH_MAX], unit[PATH_MAX], log[256], stop[256];
-    const char *slash = strrchr(path, '/');
-    struct stat st;
-    const size_t n = slash ? strlen(slash + 1) : 0;
-    if (*path != '/' || n < 6 || n >= sizeof name || strcmp(slash + 1 + n - 5, ".yaml") != 0)
-        return;
-    snprintf(name, sizeof name, "%.*s", (int)(n - 5), slash + 1);
-    snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-    const struct pq_service s = {
-        .kind = pq_service_find(), .name = name, .folder = folder, .program = "paqet"};
-    pq_service_path(&s, unit);
-    if (stat(unit, &st))
-        return; /* it is run otherwise */
-    pq_service_words(&s, log, stop);
-    if (pq_service_runs(&s))
-        OK(f, "service", "%s runs it", pq_service_kind_name(s.kind));
-    else
-        BAD(f, "service", log, "%s does not run it; its log says why",
-            pq_service_kind_name(s.kind));
-}
-
 void pq_check_local(const struct pq_conf *c, const char *path, struct pq_findings *f)
 {
     check_rights(f);
     check_file(path, f);
     check_clock(f);
     if (c->role == PQ_ROLE_SERVER)
-        check_server_port(c, f);
+        check_server_port(c, path, f);
     for (unsigned i = 0; c->role == PQ_ROLE_CLIENT && i < c->n_servers; i++)
         check_way(c, &c->server[i], f);
     check_tun(c, f);
-    check_service(path, f);
 }

@@ -4,7 +4,9 @@
 
 #include "app/probe.h"
 #include "base/err.h"
+#include "os/spawn.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define REQUESTS 20
@@ -37,12 +39,12 @@ static void on_event(void *ctx, const struct pq_probe_event *ev)
     r->answers++;
 }
 
-static void add_answers(const struct seen_rtt *r, const struct pq_probe_seen *seen,
+static void add_answers(const struct seen_rtt *r, const struct pq_probe_seen *seen, const char *who,
                         struct pq_findings *f)
 {
     const double mean = r->answers ? r->sum / r->answers : 0;
-    pq_finding_add(f, PQ_FINDING_OK, "server", NULL, "it answers, the first time after %.0f ms, %s",
-                   r->first, r->wire);
+    pq_finding_add(f, PQ_FINDING_OK, "server", NULL, "%s answers, the first time after %.0f ms, %s",
+                   who, r->first, r->wire);
     if (!r->secure && !r->quic)
         pq_finding_add(f, PQ_FINDING_NOTE, "keys", "run this program at both ends",
                        "what is recorded now can be read by whoever gets transport.kcp.key later");
@@ -80,7 +82,16 @@ static void ignore_progress(void *ctx, const char *what, double part, double rat
     (void)rate;
 }
 
-void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct pq_findings *f)
+static void put_in_front(char *text, size_t cap, const char *who)
+{
+    char whole[1024];
+    snprintf(whole, sizeof whole, "%s: %s", who, text);
+    snprintf(text, cap, "%.*s", (int)cap - 1, whole);
+}
+
+/* Asks the only server of `c`; whether it answers. */
+static bool check_one(struct pq_conf *c, const struct pq_check_how *how, const char *who,
+                      struct pq_findings *f)
 {
     const struct pq_measure_conf mc = {.seconds = how->seconds,
                                        .progress = how->progress ? how->progress : ignore_progress,
@@ -102,17 +113,76 @@ void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct p
                                      .measure = how->measure ? &mc : NULL};
     if (pq_client_probe(c, &pc)) {
         pq_finding_add(f, PQ_FINDING_BAD, "server", NULL, "no client could be started to ask it");
-        return;
+        return false;
     }
     if (r.open) {
-        add_answers(&r, &seen, f);
+        add_answers(&r, &seen, who, f);
         f->clock = seen.clock;
         pq_check_clock(&seen.clock, pq_check_clock_bound(c), f);
         about.idle = r.answers ? r.sum / r.answers : r.first;
         if (how->measure)
             pq_check_measured(&f->measured, &about, f);
-        return;
+        return true;
     }
     const struct pq_check_silence s = pq_check_silence_of(c, &seen);
+    const unsigned at = f->n;
     pq_check_explain(&s, f);
+    if (strcmp(who, "it") != 0 && at < f->n) /* whose silence it is */
+        put_in_front(f->v[at].text, sizeof f->v[at].text, who);
+    return false;
+}
+
+/* One of several, in a process of its own: a client is run once in a process. */
+struct one {
+    struct pq_conf *c;
+    const struct pq_check_how *how;
+    const char *who;
+};
+
+struct shared {
+    struct pq_findings f;
+    bool answers;
+};
+
+static void check_apart(void *shared, void *ctx)
+{
+    struct shared *s = shared;
+    const struct one *o = ctx;
+    s->answers = check_one(o->c, o->how, o->who, &s->f);
+}
+
+static void check_each(struct pq_conf *c, struct pq_check_how *how, struct shared *shared)
+{
+    const unsigned n = c->n_servers;
+    c->n_servers = 1;
+    for (unsigned i = 0; i < n; i++) {
+        const struct pq_conf_server first = c->server[0], *s = &c->server[0];
+        char who[300], ports[PQ_RANGE_STRLEN];
+        c->server[0] = c->server[i];
+        snprintf(who, sizeof who, strchr(s->host, ':') ? "[%s]:%s" : "%s:%s", s->host,
+                 pq_range_str(&s->ports, ports));
+        struct one o = {c, how, who};
+        if (!pq_spawn_apart(check_apart, shared, sizeof *shared, &o))
+            pq_finding_add(&shared->f, PQ_FINDING_BAD, "server", NULL, "%s could not be asked",
+                           who);
+        how->measure &= !shared->answers; /* once is enough: with the first that answers */
+        c->server[0] = first;
+    }
+    c->n_servers = n;
+}
+
+void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct pq_findings *f)
+{
+    struct pq_check_how each = *how;
+    if (c->n_servers < 2) {
+        check_one(c, how, "it", f);
+        return;
+    }
+    struct shared *shared = calloc(1, sizeof *shared);
+    if (!shared)
+        return;
+    shared->f = *f;
+    check_each(c, &each, shared);
+    *f = shared->f;
+    free(shared);
 }

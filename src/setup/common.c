@@ -17,10 +17,12 @@
 
 #define RUN_FOLDER "/run/paqet" /* of control sockets */
 #define PING_SLACK (15 * PQ_SEC)
+#define NO_ANSWER  "no answer from the server: " /* as ping says it */
 
 void pq_setup_say(const char *fmt, ...)
 {
     va_list ap;
+    fflush(stdout); /* what was printed before stands before it, where both go to one file */
     va_start(ap, fmt);
     fputs("paqet init: ", stderr);
     vfprintf(stderr, fmt, ap);
@@ -388,20 +390,24 @@ void pq_setup_undo(struct pq_setup *s)
 
 void pq_setup_words(const struct pq_setup *s)
 {
-    char log[256], stop[256];
+    struct pq_service_words words;
+    bool alone = true; /* else "--remove" would take more back */
+    for (size_t i = 0; i < s->made.n; i++)
+        alone = alone && (!strcmp(s->made.v[i].instance, s->name) ||
+                          !strcmp(s->made.v[i].instance, PQ_MADE_ALL));
     if (s->o->no_service) {
         printf("\nNothing was started. To run it:\n  sudo %s run -c %s\n", s->program, s->conf);
     } else {
-        pq_service_words(&s->service, log, stop);
-        printf("\nIts log: %s · stop it: %s", log, stop);
+        pq_service_words(&s->service, &words);
+        printf("\nIts log: %s · stop it: %s", words.log, words.stop);
         if (s->service.kind == PQ_SERVICE_NONE)
             printf("\nThere is no service manager here that paqet knows: it runs in the background "
                    "until the machine\n"
-                   "restarts. To have it again then, let what runs at boot call:\n  %s run -c %s",
-                   s->program, s->conf);
+                   "restarts. To have it again then, let what runs at boot call:\n  %s",
+                   words.start);
     }
-    printf("\nTo take all of this back: sudo paqet init --remove%s%s\n",
-           strcmp(s->name, s->role) ? " --name " : "", strcmp(s->name, s->role) ? s->name : "");
+    printf("\nTo take all of this back: sudo paqet init --remove%s%s\n", alone ? "" : " ",
+           alone ? "" : s->name);
 }
 
 /* ---- asking the server */
@@ -413,9 +419,10 @@ static double number_in(const char *text, const char *name, double missing)
 }
 
 bool pq_setup_ping(const char *conf, const char *target, unsigned count, unsigned wait_s,
-                   double *rtt, int *result)
+                   struct pq_setup_pong *out)
 {
-    char self[PATH_MAX], n[16], wait[16], out[1024];
+    char self[PATH_MAX], n[16], wait[16], said[2048];
+    *out = (struct pq_setup_pong){0};
     if (pq_spawn_self(self, sizeof self))
         return false;
     snprintf(n, sizeof n, "%u", count);
@@ -423,8 +430,11 @@ bool pq_setup_ping(const char *conf, const char *target, unsigned count, unsigne
     const char *const argv[] = {self,   "ping", "-c", conf, "-n",     n,
                                 "-i",   "0.1",  "-w", wait, "--json", target ? "-t" : NULL,
                                 target, NULL};
-    pq_spawn(argv, out, sizeof out, (pq_ns)wait_s * PQ_SEC * (1 + (pq_ns)count) + PING_SLACK);
-    *rtt = number_in(out, "\"avg\": ", 0);
-    *result = (int)number_in(out, "\"result\": ", 0);
-    return number_in(out, "\"answered\": ", 0) > 0;
+    pq_spawn(argv, said, sizeof said, (pq_ns)wait_s * PQ_SEC * (1 + (pq_ns)count) + PING_SLACK);
+    out->rtt = number_in(said, "\"avg\": ", 0);
+    out->result = (int)number_in(said, "\"result\": ", 0);
+    const char *why = strstr(said, NO_ANSWER);
+    if (why)
+        snprintf(out->why, sizeof out->why, "%s", why + strlen(NO_ANSWER));
+    return number_in(said, "\"answered\": ", 0) > 0;
 }

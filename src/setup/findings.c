@@ -36,7 +36,8 @@ struct pq_check_silence pq_check_silence_of(const struct pq_conf *c,
 }
 
 static const char way_or_keys[] =
-    "at the server, \"paqet check -c server.yaml --listen 20\" while this asks again tells which: "
+    "at the server, \"sudo paqet check -c /etc/paqet/server.yaml --listen 20\" while this asks "
+    "again tells which: "
     "whether "
     "packets arrive, and with the right key. What it is most often: paqet does not run there; the "
     "provider's firewall keeps TCP to the port out; the link is an old one";
@@ -45,12 +46,14 @@ static const char way_or_keys[] =
 static const char way_keys_or_clock[] =
     "compare the clocks (date -u at both ends; network.tcp.look: auto does without). At the "
     "server, "
-    "\"paqet check -c server.yaml --listen 20\" while this asks again tells whether packets "
+    "\"sudo paqet check -c /etc/paqet/server.yaml --listen 20\" while this asks again tells "
+    "whether packets "
     "arrive. What it is most often: paqet does not run there, or was started anew less than three "
     "minutes ago; the provider's firewall keeps TCP to the port out; the link is an old one";
 
 static const char key_or_way[] =
-    "at the server, \"paqet check -c server.yaml --listen 20\" while this asks again tells which. "
+    "at the server, \"sudo paqet check -c /etc/paqet/server.yaml --listen 20\" while this asks "
+    "again tells which. "
     "What it is most often: paqet does not run there, or speaks kcp (transport.protocol); the "
     "provider's firewall keeps TCP to the port out; the link is an old one; the clocks of both "
     "machines differ by more than two minutes; it is a Go server, which takes auth: none alone";

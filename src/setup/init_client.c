@@ -47,17 +47,18 @@ static bool read_link(struct client_setup *v)
                                                      "server\" without --quic makes"));
 }
 
-static bool can_bind(const struct pq_addr *a)
+/* Returns 0 if something could listen there, or -errno. */
+static int try_listen(const struct pq_addr *a)
 {
     struct sockaddr_storage ss;
     const socklen_t len = pq_addr_to_sock(a, &ss);
     const int one = 1, fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return false;
+        return -errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    const bool ok = bind(fd, (struct sockaddr *)&ss, len) == 0 && listen(fd, 1) == 0;
+    const int e = bind(fd, (struct sockaddr *)&ss, len) || listen(fd, 1) ? -errno : 0;
     close(fd);
-    return ok;
+    return e;
 }
 
 static bool find_socks(struct client_setup *v)
@@ -74,12 +75,14 @@ static bool find_socks(struct client_setup *v)
     if (!text)
         pq_addr_parse_ip(&v->socks, "127.0.0.1");
     v->socks.port = port;
-    while (!can_bind(&v->socks) && !text && v->socks.port < SOCKS_TO)
+    int e;
+    while ((e = try_listen(&v->socks)) && !text && v->socks.port < SOCKS_TO)
         v->socks.port++;
-    if (!can_bind(&v->socks)) {
-        pq_setup_say("--socks: nothing can listen on %s: another program does, or the address is "
-                     "not this machine's",
-                     pq_addr_str(&v->socks, v->socks_text));
+    if (e) {
+        pq_setup_say("--socks: nothing can listen on %s: %s", pq_addr_str(&v->socks, v->socks_text),
+                     e == -EADDRINUSE      ? "another program does; choose another port"
+                     : e == -EADDRNOTAVAIL ? "that is no address of this machine"
+                                           : pq_strerror(e));
         return false;
     }
     v->plan.socks = pq_addr_str(&v->socks, v->socks_text);
@@ -227,8 +230,13 @@ static bool ask_proxy(const struct pq_addr *a)
     return n > 0 && strncmp(answer, "HTTP/1.", 7) == 0;
 }
 
+#define SILENCE "nothing comes back" /* as ping begins then; of else it says what it is */
+
+static const char installed[] =
+    "All is installed, and goes on trying, but the server does not answer yet.\n";
+
 static const char advice[] =
-    "All is installed, and goes on trying, but the server does not answer yet. What it may be:\n"
+    "What it may be:\n"
     "  a firewall in front of the server (the provider's panel) keeps TCP to its port out;\n"
     "  paqet does not run there, or the link is an old one: \"paqet link\" there shows today's;\n"
     "%s"
@@ -239,42 +247,69 @@ static const char advice[] =
 
 static bool check_server(const struct client_setup *v)
 {
-    double rtt;
-    int result;
-    if (!pq_setup_ping(v->s.conf, NULL, 3, PING_SECONDS, &rtt, &result)) {
+    struct pq_setup_pong pong;
+    const bool ok = pq_setup_ping(v->s.conf, NULL, 3, PING_SECONDS, &pong);
+    if (ok)
+        printf("the server answers, in %.1f ms\n", pong.rtt);
+    fflush(stdout);
+    if (!ok)
+        fputs(installed, stderr);
+    if (!ok && *pong.why && strncmp(pong.why, SILENCE, strlen(SILENCE)) != 0)
+        fprintf(stderr, "%sTo find out more: sudo paqet check -c %s\n", pong.why, v->s.conf);
+    else if (!ok)
         fprintf(stderr, advice,
                 v->link.quic ? "  the clocks of both machines differ by more than two minutes;\n"
                              : "",
                 v->s.conf);
-        return false;
-    }
-    printf("the server answers, in %.1f ms\n", rtt);
-    return true;
+    return ok;
+}
+
+/* The entries of a list of ports, as the server's file permits them. */
+static void print_allowed(const char *host, const char *list)
+{
+    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+        printf(strchr(host, ':') ? "  - \"[%s]:%.*s\"\n" : "  - \"%s:%.*s\"\n", host,
+               (int)strcspn(p, ","), p);
+}
+
+/* Rules know no protocol. */
+static void advise_allow(const struct client_setup *v, const char *target)
+{
+    const bool all = v->plan.except != NULL;
+    printf("NOTE: the server's rules do not allow %s. Make \"allow:\" in its file, "
+           "/etc/paqet/server.yaml, read so:\n\n"
+           "allow:\n"
+           "  - public\n",
+           target);
+    if (all)
+        printf("  - \"%s\"\n", v->plan.target);
+    print_allowed(v->plan.target, v->tcp);
+    print_allowed(v->plan.target, v->udp);
+    printf("\nand type there: sudo paqet reload -c /etc/paqet/server.yaml\n");
+    if (strcmp(v->plan.target, "127.0.0.1") == 0)
+        printf("Or make it anew, with a new link for this machine: sudo paqet init server "
+               "--force%s --bridge %s\n",
+               v->link.quic ? " --quic" : "", all ? "all" : v->s.o->ports);
 }
 
 /* What the server says of a bridge's target. */
 static void check_target(const struct client_setup *v)
 {
     char target[PQ_LINK_TEXT + 16];
-    double rtt;
-    int result;
+    struct pq_setup_pong pong;
     const bool all = v->plan.except != NULL;
     const char *port = all ? "443" : v->tcp;
     if (!*port)
         return;
     snprintf(target, sizeof target, strchr(v->plan.target, ':') ? "[%s]:%.*s" : "%s:%.*s",
              v->plan.target, (int)strcspn(port, ",-"), port);
-    if (!pq_setup_ping(v->s.conf, target, 1, PING_SECONDS, &rtt, &result))
+    if (!pq_setup_ping(v->s.conf, target, 1, PING_SECONDS, &pong))
         printf("NOTE: the server did not say whether it reaches %s\n", target);
-    else if (result == 2)
-        printf("NOTE: the server's rules do not allow %s. On the server, either make it anew with\n"
-               "  paqet init server --force%s --bridge %s\n"
-               "or add to \"allow:\" in its /etc/paqet/server.yaml, and restart it:\n"
-               "  - \"%s\"\n",
-               target, v->link.quic ? " --quic" : "", all ? "all" : v->s.o->ports, target);
-    else if (result > 0 && all)
+    else if (pong.result == 2)
+        advise_allow(v, target);
+    else if (pong.result > 0 && all)
         return; /* no port is meant more than others */
-    else if (result > 0)
+    else if (pong.result > 0)
         printf(
             "NOTE: from the server nothing answers at %s yet: start there what is to be reached\n",
             target);

@@ -441,6 +441,11 @@ static void print_links(const struct pq_server_setup *v)
         if (code && pq_qr_there())
             pq_qr_print(text, stdout, !terminal);
     }
+    if (v->s.displaced)
+        printf("Links of before open nothing here any more: those who had one need this one.\n");
+    if (v->of.n_servers)
+        printf("It leads to the servers of before, too. A client that is there already takes it "
+               "with --force behind it.\n");
     const char *link = v->plan.n_users == 1 && make_link(v, 0, text) ? text : "LINK";
     printf("\nOn the other machine, with this same program there:\n\n"
            "  sudo ./paqet init client '%s'\n",
@@ -496,6 +501,7 @@ static int run(struct pq_server_setup *v)
     v->plan.quic = v->s.o->quic;
     if (!pq_server_read_key_of(v) || !name_users(v) || !read_bridge(v) ||
         (v->plan.quic && !pq_setup_can_quic("leave --quic out, so that kcp is used")) ||
+        (v->s.o->bundle && !pq_bundle_may_write(v->s.o->bundle, v->s.o->force)) ||
         !pq_setup_may_write(&v->s))
         return 1;
     if (!pq_setup_displace(&v->s) || !find_addresses(v) || !find_ports(v) || !make_keys(v) ||
@@ -513,12 +519,12 @@ static int run(struct pq_server_setup *v)
         pq_setup_undo(&v->s);
         return 1;
     }
-    if (v->s.o->bundle && !pq_bundle_write(v->s.o->bundle, link, v->plan.user[0].name))
-        return 1;
+    const bool carried =
+        !v->s.o->bundle || pq_bundle_write(v->s.o->bundle, link, v->plan.user[0].name);
     explicit_bzero(link, sizeof link);
     print_links(v);
     pq_setup_words(&v->s);
-    return 0;
+    return carried ? 0 : 1;
 }
 
 int pq_init_server(const struct pq_init_opts *o)

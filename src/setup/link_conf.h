@@ -20,7 +20,8 @@ int pq_links_each(const char *folder, const char *instance, const char *user,
 /* Prints a link as a QR code; see setup_internal.h. */
 void pq_qr_print(const char *text, FILE *f, bool plain);
 
-/* Writes an archive with this program and the link, and says so; false: it was said what is wrong.
- */
+/* Writes an archive with this program and the link, and says so; whether it can: see
+ * setup_internal.h.  false: it was said what is wrong. */
+bool pq_bundle_may_write(const char *path, bool force);
 bool pq_bundle_write(const char *path, const char *link, const char *user);
 #endif

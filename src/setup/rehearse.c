@@ -65,15 +65,14 @@ static bool write_rehearsal(const struct pq_server_setup *v, const struct rehear
 static bool run_rehearsal(const struct pq_server_setup *v, const struct rehearsal *r)
 {
     char self[PATH_MAX];
-    double rtt;
-    int result;
+    struct pq_setup_pong pong;
     if (!write_rehearsal(v, r) || pq_spawn_self(self, sizeof self))
         return false;
     const char *const argv[] = {self, "run", "-c", r->server, NULL};
     const pid_t pid = pq_spawn_detached(argv, r->log);
     const char *name = strrchr(self, '/') + 1;
     const bool ok = pid > 0 && wait_for_words(r->log, pid, name) &&
-                    pq_setup_ping(r->client, NULL, 1, PING_SECONDS, &rtt, &result);
+                    pq_setup_ping(r->client, NULL, 1, PING_SECONDS, &pong);
     if (pid > 0)
         pq_spawn_end(pid, name);
     return ok;

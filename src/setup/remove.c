@@ -116,7 +116,8 @@ int pq_init_remove(const struct pq_init_opts *o)
     for (size_t i = 0; !e && i < m.n; i++)
         there |= !o->name || !strcmp(m.v[i].instance, o->name);
     if (e) {
-        pq_setup_say("%s cannot be read: %s", m.path, pq_strerror(e == PQ_EPROTO ? PQ_EINVAL : e));
+        pq_setup_say("%s cannot be read: %s%s", m.path, pq_strerror(e == PQ_EPROTO ? PQ_EINVAL : e),
+                     e == -EACCES ? "; run it as root, with sudo say" : "");
     } else if (!there) {
         pq_setup_say("nothing%s%s was made by init here (%s)", o->name ? " of the name " : "",
                      o->name ? o->name : "", m.path);

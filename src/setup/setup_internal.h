@@ -123,11 +123,17 @@ void pq_setup_tun_name(char out[16]);
 /* Prints one line on standard error. */
 __attribute__((format(printf, 1, 2))) void pq_setup_say(const char *fmt, ...);
 
-/* Runs this program's ping with a configuration, `count` times; *rtt is the mean in ms.
- * Returns true if it was answered; then *result is 0, or with a target (not NULL) what the server
- * says of it, a SOCKS5 reply code. */
+struct pq_setup_pong {
+    double rtt;    /* the mean in ms */
+    int result;    /* 0, or with a target what the server says of it, a SOCKS5 reply code */
+    char why[800]; /* without an answer: why that may be, a line, and what to do, another */
+};
+
+/* Runs this program's ping with a configuration, `count` times, each waiting `wait_s` seconds at
+ * most, to a target behind the server or, where that is NULL, to the server itself.  Returns
+ * whether it was answered. */
 bool pq_setup_ping(const char *conf, const char *target, unsigned count, unsigned wait_s,
-                   double *rtt, int *result);
+                   struct pq_setup_pong *out);
 
 /* ---- program.c */
 
@@ -232,7 +238,11 @@ int pq_tar_write(const char *path, const struct pq_tar_file *v, size_t n);
 
 /* ---- bundle.c */
 
-/* The program, a link, and a text that says what to do, in one archive.  Prints it.  Returns
- * false after it has said what is wrong. */
+/* Whether the archive can be made: the file is not there yet, unless `force`, and its folder can be
+ * written to.  Returns false after it has said what is wrong. */
+bool pq_bundle_may_write(const char *path, bool force);
+
+/* The program, a link, and a text that says what to do, in one archive of mode 0600, which under
+ * sudo belongs to who called that.  Prints it.  Returns false after it has said what is wrong. */
 bool pq_bundle_write(const char *path, const char *link, const char *user);
 #endif

@@ -123,6 +123,23 @@ def test_check_silence() -> None:
         expect("only empty packets" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "the kernel resets")
 
 
+@test()
+def test_check_several_servers() -> None:
+    """Each of them is asked, and named: one of two is silent, so the tunnel works, but not for good."""
+    with Lab() as lab:
+        settings = Settings(block=GCM)
+        paqet.start_pair(lab, settings)
+        config = paqet.client_config(lab, settings)
+        ours = f"{lab.s.ip4}:{PORT}"
+        expect(config.count(ours) == 1, f"no {ours} in {config}")
+        config = config.replace(ours, f"{lab.s.ip4}:{PORT + 1}") + f"servers:\n  - addr: {ours}\n"
+        said = findings(lab.c, write(lab, "two.yaml", config), "--quick", "-w", "2", bad=True)["server"]
+        texts = [(f["level"], f["text"]) for f in said]
+        expect(len(texts) == 2 and [level for level, _ in texts] == ["bad", "ok"], f"{texts}")
+        expect(texts[0][1].startswith(f"{lab.s.ip4}:{PORT + 1}: only empty"), f"{texts}")
+        expect(texts[1][1].startswith(f"{ours} answers"), f"{texts}")
+
+
 def need_own_clock() -> None:
     """The library in front of the program changes its clock alone; a static program takes none."""
     if b"ld-linux" not in Path(paqet.program()).read_bytes()[:4096]:

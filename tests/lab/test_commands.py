@@ -95,6 +95,21 @@ def test_command_ping_tunnel() -> None:
 
 
 @test()
+def test_command_not_root() -> None:
+    """A file that is root's alone: it is said to be root."""
+    with Lab() as lab:
+        config = lab.new_file("client.yaml")
+        config.write_text(paqet.client_config(lab, Settings()))
+        config.chmod(0o600)
+        config.parent.chmod(0o755)
+        for command in ("ping", "check", "run"):
+            argv = ["setpriv", "--reuid", "65534", "--clear-groups", paqet.program(), command, "-c", str(config)]
+            result = lab.c.run(argv)
+            said = result.stdout + result.stderr
+            expect(result.returncode == 1 and "run it as root" in " ".join(said.split()), f"{command}: {said}")
+
+
+@test()
 def test_command_ping_silence() -> None:
     """Nothing answers: said with what it may be, and an exit code."""
     with Lab() as lab:

@@ -141,6 +141,8 @@ def test_setup_whole_machine() -> None:
         expect(f"{lab.s.ip4}:20000-20100?" in link, f"not with all ports: {link}")
         client.check("init", "client", "-", "--tun", text=f"\n{link}\n")
         wait_until(lambda: fetch(lab) == "1000", 10, "a page without a proxy")
+        said = client.check("init", "server", "--dry-run")
+        expect(f"interface {lab.c.device}, " in said, f"a server listens on the device of the tunnel: {said}")
         client.check("init", "--remove", "client")
         (client.root / "tmp/link").write_text(server.check("link", "--user", "sara"))
         client.check("init", "client", "/tmp/link", "--tun", "--socks", "127.0.0.1:1234")
@@ -176,7 +178,9 @@ def test_setup_bridge() -> None:
         said = client.check(*bridge)
         expect("rules do not allow 127.0.0.1:8080" in said, f"it says: {said}")
         expect("--bridge 8080,8090-8092,5353/udp" in said, f"no advice: {said}")
+        permit(server, client, said)
         said = server.check("init", "server", "--force", *arguments, "--bridge", "8080,8090-8092,5353/udp")
+        expect("Links of before open nothing" in said, f"of the links of before it says: {said}")
         refused = client.run(*bridge)
         expect(refused.returncode == 1 and "--force" in refused.stderr, f"overwritten: {refused.stderr}")
         said = client.check("init", "bridge", link_in(said), *bridge[3:], "--force")
@@ -190,6 +194,23 @@ def test_setup_bridge() -> None:
         busy = client.run("init", "bridge", link, "--ports", "7776-7778", "--name", "other")
         expect(busy.returncode == 1 and "7777" in busy.stderr, f"a port that is taken: {busy.stderr}")
         expect(client.read("etc/paqet/bridge.yaml") == before, "the other bridge was changed")
+
+
+def permit(server: Machine, client: Machine, said: str) -> None:
+    """Does what init bridge says of the server's rules."""
+    allow = re.search(r"(?m)^allow:\n(?:  - .*\n)+", said)
+    expect(allow, f"no rules to write: {said}")
+    assert allow
+    rules = allow[0]
+    text, n = re.subn(r"(?m)^allow: public.*\n", lambda _: rules, server.read("etc/paqet/server.yaml"))
+    expect(n == 1, f"the server's file: {text}")
+    (server.root / "etc/paqet/server.yaml").write_text(text)
+    server.check("reload", "-c", "/etc/paqet/server.yaml")
+    for port in (8080, 8091):
+        reached = client.check("ping", "-n", "1", "-t", f"127.0.0.1:{port}")
+        expect("1 answered" in reached, f"port {port}: {reached}")
+    refused = client.run("ping", "-n", "1", "-t", "127.0.0.1:8093")
+    expect("rules do not allow" in refused.stdout + refused.stderr, f"port 8093: {refused}")
 
 
 @test()
@@ -233,6 +254,10 @@ def test_setup_silence() -> None:
         result = client.run("init", "client", link)
         expect(result.returncode == 1, f"exit code {result.returncode}: {result.stdout}")
         expect("does not answer yet" in result.stderr, f"it says: {result.stderr}")
+        expect("no paqet has that port" in result.stderr, f"why: {result.stderr}")
+        lab.s.keep_kernel_quiet(int(link.split(":")[2].split("?")[0]))
+        result = client.run("init", "client", link, "--force")
+        expect("check -c /etc/paqet/server.yaml --listen" in result.stderr, f"what it may be: {result.stderr}")
         lab.s.start("server", server.inside("/root/paqet", "run", "-c", "/etc/paqet/server.yaml"))
         argv = ("ping", "-c", "/etc/paqet/client.yaml", "-n", "1", "-w", "15")
         expect("1 answered" in client.check(*argv), "no answer later either")
@@ -269,6 +294,31 @@ def test_setup_dry_run() -> None:
 
 
 @test()
+def test_setup_wrong_words() -> None:
+    """What is mistyped is named, with what to do; nothing is made."""
+    with Lab() as lab:
+        machine = Machine(lab.c)
+        before = machine.files()
+        key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+        link = f"paqet://v1/192.0.2.1:9?s={key}&u={key}&k={key}"
+        lab.c.listen("127.0.0.1", 1080, lambda connection: connection.close())
+        for argv, words in (
+            (("client", link.split("&")[0]), "in a shell it belongs in quotes"),
+            (("client", f"\N{LEFT DOUBLE QUOTATION MARK}{link}"), "plain quotes alone"),
+            (("client", "paqet://..."), "the dots stand for"),
+            (("client", "-"), "it is empty"),
+            (("client", link, "--socks", "127.0.0.1:1080"), "another program does"),
+            (("client", link, "--socks", "192.0.2.77:1080"), "no address of this machine"),
+            (("client", link, "--port", "9"), "--port is not for init client"),
+            (("bridge", link, "--ports"), "paqet init: option"),
+        ):
+            result = machine.run("init", *argv)
+            expect(result.returncode == 1 and words in result.stderr, f"{argv}: {result.stderr}")
+            expect(key not in result.stderr, f"{argv}: a key is printed: {result.stderr}")
+        expect(machine.files() == before, f"made: {machine.files() - before}")
+
+
+@test()
 def test_setup_bundle() -> None:
     """One archive is enough for the other machine."""
     with Lab(third=True) as lab:
@@ -277,6 +327,7 @@ def test_setup_bundle() -> None:
         said = server.check("init", "server", "--address", lab.s.ip4, "--bundle", "/tmp/for-ali.tar")
         expect(("needs libraries" in said) == bool(libraries(paqet.program())), f"of what the program needs it says: {said}")
         expect(server.mode("tmp/for-ali.tar") == 0o600, "others can read the archive")
+        check_bundle_stays(server)
         server.check("link", "--bundle", "/tmp/again.tar")
         archive = (server.root / "tmp/again.tar").read_bytes()
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
@@ -285,6 +336,19 @@ def test_setup_bundle() -> None:
         (client.root / "tmp/paqet/paqet").rename(client.root / "root/paqet")
         client.check("init", "client", "/tmp/paqet/link")
         check_page(lab, "socks5h://127.0.0.1:1080")
+
+
+def check_bundle_stays(server: Machine) -> None:
+    """No file is overwritten, and what cannot be written is told before anything is made; under sudo it is the caller's."""
+    before = server.files()
+    for path, words in (("/tmp/for-ali.tar", "is there already"), ("/nowhere/x.tar", "folder /nowhere")):
+        for argv in (("link", "--bundle", path), ("init", "server", "--name", "more", "--bundle", path)):
+            result = server.run(*argv)
+            expect(result.returncode == 1 and words in result.stderr, f"{argv}: {result.stderr}")
+    expect(server.files() == before, f"made: {server.files() - before}")
+    server.run("link", "--bundle", "/tmp/hers.tar", more={"SUDO_UID": "1234", "SUDO_GID": "1235"})
+    st = (server.root / "tmp/hers.tar").stat()
+    expect((st.st_uid, st.st_gid) == (1234, 1235), f"it belongs to {st.st_uid}, {st.st_gid}")
 
 
 @test()
@@ -304,7 +368,8 @@ def test_setup_with_quic() -> None:
         expect(said.returncode == 0 and "not the program's owner's" in said.stderr, f"somebody else's module: {said}")
         expect(not list((machine.root / "usr").rglob("quic.so")), "somebody else's module was installed")
         os.chown(machine.root / "root/quic.so", 0, 0)
-        machine.check("init", "server", "--no-service", "--address", lab.s.ip4, "--name", "second")
+        said = machine.check("init", "server", "--no-service", "--address", lab.s.ip4, "--name", "second")
+        expect("sudo paqet init --remove second\n" in said, f"what takes this one back alone: {said}")
         (machine.root / "root/quic.so").rename(machine.root / "root/away.so")
         said = lab.s.check(machine.inside("/usr/local/bin/paqet", "version"))
         expect("kcp, quic" in said, f"the installed program has no QUIC: {said}")
@@ -346,7 +411,8 @@ def test_setup_quic() -> None:
         check_page(lab, "socks5h://127.0.0.1:1080")
         check_quic_session(server, "ali")
         again = client.check("link", "-c", "/etc/paqet/client.yaml", "--user", "x")
-        expect(again.split("#")[0] == client.read("tmp/paqet/link").split("#")[0].split("&t=")[0], f"another link: {again}")
+        without_inner = re.sub("&t=[^&#]*", "", client.read("tmp/paqet/link"))
+        expect(again.split("#")[0] == without_inner.split("#")[0], f"another link: {again}")
         client.check("init", "--remove")
         client.check("init", "client", "-", "--tun", text=server.check("link", "--user", "sara"))
         wait_until(lambda: fetch(lab) == "1000", 10, "a page without a proxy")

@@ -332,24 +332,29 @@ void pq_service_log(const struct pq_service *s, char *out, size_t cap)
     }
 }
 
-void pq_service_words(const struct pq_service *s, char log[256], char stop[256])
+void pq_service_words(const struct pq_service *s, struct pq_service_words *out)
 {
     switch (s->kind) {
     case PQ_SERVICE_SYSTEMD:
-        snprintf(log, 256, "journalctl -u paqet@%s", s->name);
-        snprintf(stop, 256, "systemctl stop paqet@%s", s->name);
+        snprintf(out->log, sizeof out->log, "journalctl -u paqet@%s", s->name);
+        snprintf(out->start, sizeof out->start, "systemctl start paqet@%s", s->name);
+        snprintf(out->stop, sizeof out->stop, "systemctl stop paqet@%s", s->name);
         break;
     case PQ_SERVICE_PROCD:
-        snprintf(log, 256, "logread -e paqet");
-        snprintf(stop, 256, "/etc/init.d/paqet-%s stop", s->name);
+        snprintf(out->log, sizeof out->log, "logread -e paqet");
+        snprintf(out->start, sizeof out->start, "/etc/init.d/paqet-%s start", s->name);
+        snprintf(out->stop, sizeof out->stop, "/etc/init.d/paqet-%s stop", s->name);
         break;
     case PQ_SERVICE_OPENRC:
-        snprintf(log, 256, "tail /var/log/paqet-%s.log", s->name);
-        snprintf(stop, 256, "rc-service paqet-%s stop", s->name);
+        snprintf(out->log, sizeof out->log, "tail /var/log/paqet-%s.log", s->name);
+        snprintf(out->start, sizeof out->start, "rc-service paqet-%s start", s->name);
+        snprintf(out->stop, sizeof out->stop, "rc-service paqet-%s stop", s->name);
         break;
     case PQ_SERVICE_NONE:
-        snprintf(log, 256, "tail /var/log/paqet-%s.log", s->name);
-        snprintf(stop, 256, "kill $(cat /run/paqet-%s.pid)", s->name);
+        snprintf(out->log, sizeof out->log, "tail /var/log/paqet-%s.log", s->name);
+        snprintf(out->start, sizeof out->start, "%s run -c %.255s/%s.yaml", s->program, s->folder,
+                 s->name);
+        snprintf(out->stop, sizeof out->stop, "kill $(cat /run/paqet-%s.pid)", s->name);
         break;
     }
 }

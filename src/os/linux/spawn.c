@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -274,6 +275,27 @@ bool pq_spawn_end(pid_t pid, const char *name)
             return true;
     kill(pid, SIGKILL);
     return true;
+}
+
+bool pq_spawn_apart(void (*fn)(void *shared, void *ctx), void *shared, size_t n, void *ctx)
+{
+    int status = -1;
+    void *copy = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (copy == MAP_FAILED)
+        return false;
+    memcpy(copy, shared, n);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        fn(copy, ctx);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    const bool ok = pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (ok)
+        memcpy(shared, copy, n);
+    munmap(copy, n);
+    return ok;
 }
 
 int pq_spawn_self(char *out, size_t cap)
