@@ -223,7 +223,9 @@ static void mistakes(void **state)
         const char *text, *says;
         unsigned errors;
     } t[] = {
-        {"", "begins with paqet://", 1},
+        {"", "it is empty", 1},
+        {" \n ", "it is empty", 1},
+        {"paqet://...", "the dots stand for", 1},
         {"https://example.com", "begins with paqet://", 1},
         {"paqet://", "not a link of a kind", 1},
         {"paqet://eyJ2IjoxfQ", "not a link of a kind", 1},
@@ -237,6 +239,7 @@ static void mistakes(void **state)
         {"paqet://v1/a b:1?k=" K43, "neither a name nor", 1},
         {"paqet://v1/a:1?k=short", "k: the key", 1},
         {"paqet://v1/a:1", "k: the key is missing", 1},
+        {"paqet://v1/a:1?s=" S43, "it belongs in quotes", 1},
         {"paqet://v1/a:1?k=" K43 "&k=" K43, "twice", 1},
         {"paqet://v1/a:1?k=" K43 "&u=" U43, "s: the server's public key is missing", 1},
         {"paqet://v1/a:1?k=" K43 "&s=" S43 "&s=" S43, "more public keys", 1},
