@@ -83,6 +83,13 @@ static void first_window(struct pq_connect *c, uint32_t segment)
     c->window = segment ? SPACE_FIRST / segment * segment : SPACE_FIRST;
 }
 
+/* The same in an answer, each time that it goes. */
+static void first_answer(struct pq_connect *c)
+{
+    const uint32_t stamps = c->plain ? 0 : 12;
+    first_window(c, c->mss > stamps ? c->mss - stamps : 0);
+}
+
 static void scaled_window(struct pq_connect *c)
 {
     const uint32_t unit = UINT32_C(1) << c->scale, most = UINT32_C(65535) << c->scale;
@@ -169,8 +176,6 @@ void pq_connect_server(struct pq_flow *f, const struct pq_connect_conf *c,
     init(f, c);
     f->conn.state = PQ_CONNECT_OPEN;
     f->conn.plain = !syn->has_ts;
-    const uint16_t stamps = syn->has_ts ? 12 : 0;
-    first_window(&f->conn, c->mss > stamps ? (uint32_t)c->mss - stamps : 0);
     read_syn(f, syn);
     f->conn.first = f->st.seq;
     f->conn.una = f->conn.una_proven = f->st.seq;
@@ -202,6 +207,7 @@ void pq_connect_ask(struct pq_flow *f, struct pq_slot *slot, uint32_t first, pq_
 
 void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 {
+    first_answer(&f->conn);
     f->st.seq = f->conn.first;
     pq_connect_forge_bare(f, slot, PQ_TCP_SYN | PQ_TCP_ACK, now);
     scaled_window(&f->conn);
@@ -210,6 +216,7 @@ void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
 
 void pq_connect_note_answered(struct pq_flow *f, pq_ns now)
 {
+    first_answer(&f->conn);
     f->st.seq = f->conn.first + 1;
     f->st.sent = true;
     pq_connect_sent(f, pq_flow_tsval(f, now), 0, now);

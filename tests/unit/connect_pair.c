@@ -9,7 +9,7 @@ static uint8_t pair_buf[PQ_SLOT_SIZE];
 struct pq_slot pair_slot = {.buf = pair_buf};
 enum pq_system pair_as;
 
-static void pair_init(struct pq_flow *f, bool client, bool is4)
+void pair_init(struct pq_flow *f, bool client, bool is4)
 {
     struct pq_flow_conf c = {.look = PQ_LOOK_PLAUSIBLE,
                              .ttl = 64,

@@ -14,6 +14,9 @@ struct pair {
     struct pq_flow c, s;
 };
 
+/* The flow of one end before anything was sent. */
+void pair_init(struct pq_flow *f, bool client, bool is4);
+
 /* What is in the slot; its checksums must be right. */
 struct pq_segment pair_read(bool is4);
 
