@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/control.h"
 #include "cli/edit.h"
+#include "cli/user_link.h"
 #include "noise/noise.h"
 #include "setup/link.h"
 
@@ -17,7 +18,9 @@
 #define NOT_SAID     "ADDRESS-OF-THE-SERVER"
 
 struct wanted { /* what was asked for */
-    const char *action, *name, *config, *socket, *public_key;
+    const char *action, *name, *config, *socket, *public_key, *address;
+    bool link, qr;
+    struct pq_user_inner inner;
     uint8_t secret[PQ_CONF_KEY_LEN], key[PQ_CONF_KEY_LEN];
     bool made; /* the pair was made here */
     unsigned nth;
@@ -77,9 +80,11 @@ static bool differ_by(const struct pq_conf *longer, const struct pq_conf *shorte
 static bool is_added(void *ctx, const struct pq_conf *now, const struct pq_conf *next)
 {
     const struct wanted *w = ctx;
+    const unsigned inner = (*w->inner.text4 ? 1U : 0U) + (*w->inner.text6 ? 1U : 0U);
     return differ_by(next, now, now->n_users) &&
            strcmp(next->user[now->n_users].name, w->name) == 0 &&
-           memcmp(next->user[now->n_users].key, w->key, sizeof w->key) == 0;
+           memcmp(next->user[now->n_users].key, w->key, sizeof w->key) == 0 &&
+           next->user[now->n_users].n_tun == inner;
 }
 
 static bool is_removed(void *ctx, const struct pq_conf *now, const struct pq_conf *next)
@@ -96,6 +101,19 @@ static void print_quoted(const char *text)
     for (; *text; text++)
         printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
     putchar('"');
+}
+
+static void print_tun(const struct pq_user_inner *in)
+{
+    if (!*in->text4)
+        return;
+    printf("tun: # \"true\" sends all of his machine through the tunnel\n"
+           "  enabled: false\n"
+           "  addr: %s/%u\n",
+           in->text4, in->net4.bits - 96U);
+    if (*in->text6)
+        printf("  addr6: %s/%u\n", in->text6, (unsigned)in->net6.bits);
+    printf("  routes: [default]\n");
 }
 
 /* A client's configuration; where this server is nobody has said. */
@@ -129,8 +147,9 @@ static int print_client(const struct wanted *w, const struct pq_conf *c)
         printf("  kcp:\n    block: %s\n    key: ", pq_cipher_name(c->cipher));
     print_quoted(c->kcp.key ? c->kcp.key : "");
     putchar('\n');
+    print_tun(&w->inner);
     fputs("in what was printed, write this server's address in place of " NOT_SAID
-          ", or let paqet link -c FILE --address HOST make a link of it\n",
+          "; with --link a link is printed, which has it all\n",
           stderr);
     return fflush(stdout) ? fail("the client's part could not be written%s", "") : 0;
 }
@@ -168,11 +187,25 @@ static int add(struct wanted *w, struct pq_cli_file *f)
     if (e)
         return e;
     hex(w->key, key);
-    const struct pq_edit_pair v[] = {{"name", w->name}, {"public_key", key}, {0}};
+    pq_user_inner(&f->conf, &w->inner);
+    const struct pq_user_link link = {.name = w->name,
+                                      .conf = w->config,
+                                      .address = w->address,
+                                      .secret = w->secret,
+                                      .inner = &w->inner,
+                                      .qr = w->qr};
+    if (w->link && !pq_user_link_possible(&f->conf, &link))
+        return 1;
+    const char *const four = *w->inner.text4 ? "tun" : NULL, *const six =
+                                                                 *w->inner.text6 ? "tun" : NULL;
+    const struct pq_edit_pair v[] = {
+        {"name", w->name}, {"public_key", key}, {four, w->inner.text4}, {six, w->inner.text6}, {0}};
     e = pq_edit_add(f->text, f->n, &(struct pq_edit_list){"users", -1}, v, &text, &n, why);
     if (e)
         return fail("%s", e == PQ_EINVAL ? why : pq_strerror(e));
     e = pq_cli_file_write(f, text, n, is_added, w, "user");
+    if (!e && w->link)
+        return pq_user_link_print(&f->conf, &link) ? 0 : 1;
     return e ? e : print_client(w, &f->conf);
 }
 
@@ -238,6 +271,9 @@ int pq_cmd_user(int argc, char **argv)
     static const struct option opts[] = {{"config", required_argument, NULL, 'c'},
                                          {"socket", required_argument, NULL, 's'},
                                          {"public-key", required_argument, NULL, 'k'},
+                                         {"link", no_argument, NULL, 'l'},
+                                         {"qr", no_argument, NULL, 'q'},
+                                         {"address", required_argument, NULL, 'a'},
                                          {0}};
     struct wanted w = {.config = NULL};
     char found[PQ_CLI_PATH];
@@ -248,6 +284,12 @@ int pq_cmd_user(int argc, char **argv)
             w.socket = optarg;
         else if (o == 'k')
             w.public_key = optarg;
+        else if (o == 'a')
+            w.address = optarg;
+        else if (o == 'l')
+            w.link = true;
+        else if (o == 'q')
+            w.qr = true;
         else
             return 1;
     }
@@ -258,6 +300,10 @@ int pq_cmd_user(int argc, char **argv)
     const bool changes = strcmp(w.action, "add") == 0 || strcmp(w.action, "del") == 0;
     if ((!lists && !changes) || n != (lists ? 1 : 2))
         return fail("say add NAME, del NAME or list%s", "");
+    if (!w.link && (w.qr || w.address))
+        return fail("--%s is of use with add NAME --link", w.qr ? "qr" : "address");
+    if (w.link && (w.public_key || strcmp(w.action, "add") != 0))
+        return fail("--link is of use with add NAME, where the keys are made here%s", "");
     w.config = pq_cli_config("user", w.config, true, found);
     return w.config ? act(&w) : 1;
 }

@@ -36,7 +36,8 @@ static const struct {
     {"log", "  sudo paqet log -f\n"
             "  sudo paqet log --level debug\n"},
     {"reload", "  sudo paqet reload -c /etc/paqet/server.yaml\n"},
-    {"user", "  sudo paqet user add sara -c /etc/paqet/server.yaml > sara.yaml\n"
+    {"user", "  sudo paqet user add sara --link --qr\n"
+             "  sudo paqet user add sara -c /etc/paqet/server.yaml > sara.yaml\n"
              "  sudo paqet user del sara -c /etc/paqet/server.yaml\n"},
     {"forward",
      "  sudo paqet forward add 127.0.0.1:5432 db.example.com:5432 -c /etc/paqet/client.yaml\n"},

@@ -94,8 +94,13 @@ static const struct command {
      "                        left out, or else the only one in /etc/paqet. A server that runs\n"
      "                        follows at once\n"
      "  -s, --socket PATH     its control socket, where that is not what FILE says\n"
+     "      --link            add: print his link instead\n"
+     "      --qr              add: the link as a QR code, too\n"
+     "      --address HOST    add: by which the link leads here; as the links of init if it is "
+     "left "
+     "out\n"
      "      --public-key KEY  add: of a pair that the user has made himself\n"
-     "add writes a configuration for the client to standard output.\n"},
+     "add writes a configuration for the client to standard output, or with --link a link.\n"},
     {"forward", pq_cmd_forward, "forward add LISTEN TARGET | del LISTEN | list: ports of a client",
      "  -c, --config FILE    the client's configuration, which is changed; config.yaml if it is "
      "left\n"

@@ -209,20 +209,34 @@ static void put_value(FILE *f, const char *value)
     putc('"', f);
 }
 
+/* The value, or those of all pairs of this key that follow, as a list.  Returns how many. */
+static size_t put_values(FILE *f, const struct pq_edit_pair *v)
+{
+    size_t n = 1;
+    while (v[n].key && strcmp(v[n].key, v->key) == 0)
+        n++;
+    for (size_t i = 0; i < n; i++) {
+        fputs(i ? ", " : n > 1 ? "[" : "", f);
+        put_value(f, v[i].value);
+    }
+    fputs(n > 1 ? "]" : "", f);
+    return n;
+}
+
 static void put_block(FILE *f, size_t indent, const struct pq_edit_pair *v)
 {
-    for (size_t i = 0; v[i].key; i++) {
+    for (size_t i = 0; v[i].key;) {
         fprintf(f, "%*s%s%s: ", (int)indent, "", i ? "  " : "- ", v[i].key);
-        put_value(f, v[i].value);
+        i += put_values(f, v + i);
         putc('\n', f);
     }
 }
 
 static void put_flow(FILE *f, const struct pq_edit_pair *v)
 {
-    for (size_t i = 0; v[i].key; i++) {
+    for (size_t i = 0; v[i].key;) {
         fprintf(f, "%s%s: ", i ? ", " : "{", v[i].key);
-        put_value(f, v[i].value);
+        i += put_values(f, v + i);
     }
     putc('}', f);
 }

@@ -17,9 +17,10 @@ struct pq_edit_list {
     int tunnel; /* of this entry of `tunnels`, from 0; -1: at the top */
 };
 
-/* Adds an element, whose pairs end with a NULL key, at the end of the list, which is made at the
- * end of the text, or of the entry, if there is none. *out is malloc'ed, NUL-terminated, *out_n
- * bytes; the caller's. Returns 0, PQ_ENOMEM, or PQ_EINVAL with the reason in `why`. */
+/* Adds an element, whose pairs end with a NULL key (several of one key in a row are a list), at the
+ * end of the list, which is made at the end of the text, or of the entry, if there is none. *out is
+ * malloc'ed, NUL-terminated, *out_n bytes; the caller's. Returns 0, PQ_ENOMEM, or PQ_EINVAL with
+ * the reason in `why`. */
 int pq_edit_add(const char *text, size_t n, const struct pq_edit_list *list,
                 const struct pq_edit_pair *v, char **out, size_t *out_n, char why[PQ_EDIT_WHY_LEN]);
 

@@ -473,7 +473,7 @@ static size_t unfold(const char *text, char out[PQ_LINK_MAX])
 int pq_link_read(const char *text, struct pq_setup_link *out, struct pq_link_msgs *msgs)
 {
     struct reader r = {.l = out, .m = msgs};
-    char link[PQ_LINK_MAX];
+    char link[PQ_LINK_MAX] = "";
     *out = (struct pq_setup_link){0};
     *msgs = (struct pq_link_msgs){0};
     const size_t n = unfold(text, link);

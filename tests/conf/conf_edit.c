@@ -64,6 +64,26 @@ static void adds(void **state)
     }
 }
 
+/* Pairs of one key in a row are a list. */
+static void adds_a_list(void **state)
+{
+    (void)state;
+    static const struct pq_edit_pair several[] = {
+        {"name", "a"}, {"nets", "1"}, {"nets", "2"}, {"key", "k"}, {0}};
+    static const char *const want[][2] = {
+        {"list: []\n", "list: [{name: \"a\", nets: [\"1\", \"2\"], key: \"k\"}]\n"},
+        {"list:\n- x: 1\n",
+         "list:\n- x: 1\n- name: \"a\"\n  nets: [\"1\", \"2\"]\n  key: \"k\"\n"}};
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        char *out, why[PQ_EDIT_WHY_LEN] = "";
+        size_t n;
+        const size_t len = strlen(want[i][0]);
+        assert_int_equal(pq_edit_add(want[i][0], len, &list, several, &out, &n, why), 0);
+        assert_string_equal(out, want[i][1]);
+        free(out);
+    }
+}
+
 static void removes(void **state)
 {
     (void)state;
@@ -196,10 +216,8 @@ static void differs(void **state)
 int conf_edit(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(adds),
-        cmocka_unit_test(in_tunnel),
-        cmocka_unit_test(removes),
-        cmocka_unit_test(differs),
+        cmocka_unit_test(adds),    cmocka_unit_test(adds_a_list), cmocka_unit_test(in_tunnel),
+        cmocka_unit_test(removes), cmocka_unit_test(differs),
     };
     return ut_run(tests);
 }

@@ -276,7 +276,37 @@ def test_setup_more_users() -> None:
         client.check("init", "client", link_in(said))
         check_page(lab, "socks5h://127.0.0.1:1080")
         expect("(sara)" in server.read("var/log/paqet-server.log"), "the server does not know her")
+        client.check("init", "--remove")
+        check_added_with_link(lab, server, client)
 
+
+def check_added_with_link(lab: Lab, server: Machine, client: Machine) -> None:
+    """One command lets somebody in for all of his machine: the address is that of the links of init, and the
+    inner address one that nobody has."""
+    link = link_in(server.check("user", "add", "reza", "--link"))
+    expect(link.startswith(f"paqet://v1/{lab.s.ip4}:") and link.endswith("#reza"), f"his link: {link}")
+    inner = re.findall(r"(?m)^    tun: \[(.*)\]$", server.read("etc/paqet/server.yaml"))
+    expect(len(inner) == 3 and len(set(inner)) == 3 and all("10." in each for each in inner), f"inner addresses: {inner}")
+    own = re.search(r"&t=([0-9.]+)/24", link)
+    expect(own and f'"{own[1]}"' in inner[2], f"not his inner address: {link}, {inner}")
+    client.check("init", "client", link, "--tun")
+    wait_until(lambda: fetch(lab) == "1000", 10, "a page without a proxy")
+    expect("(reza)" in server.read("var/log/paqet-server.log"), "the server does not know him")
+    moved = link_in(server.check("user", "add", "nima", "--link", "--address", "s.example"))
+    expect(moved.startswith("paqet://v1/s.example:"), f"another address: {moved}")
+    before = server.read("etc/paqet/server.yaml")
+    for argv, words in (
+        (("add", "x", "--link", "--address", "a b"), "neither a name nor"),
+        (("add", "x", "--qr"), "--link"),
+        (("del", "nima", "--link"), "add NAME"),
+        (("add", "x", "--link", "--public-key", "00" * 32), "made here"),
+    ):
+        said = server.run("user", *argv)
+        expect(said.returncode == 1 and words in said.stderr, f"{argv}: {said.stderr}")
+    shutil.rmtree(server.root / "etc/paqet/links")
+    said = server.run("user", "add", "x", "--link")
+    expect(said.returncode == 1 and "--address HOST" in said.stderr, f"nobody says where it is: {said.stderr}")
+    expect(server.read("etc/paqet/server.yaml") == before, "somebody was added all the same")
 
 @test()
 def test_setup_dry_run() -> None:
