@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "crypt/seal.h"
 
+#include "crypt/seal_internal.h"
+
 #include <assert.h>
 #include <gcrypt.h>
 #include <stdlib.h>
@@ -13,18 +15,6 @@ static const struct {
 } aeads[PQ_AEAD_COUNT] = {
     [PQ_AEAD_AES_128_GCM] = {GCRY_CIPHER_AES128, GCRY_CIPHER_MODE_GCM, 16},
     [PQ_AEAD_CHACHA20_POLY1305] = {GCRY_CIPHER_CHACHA20, GCRY_CIPHER_MODE_POLY1305, 32},
-};
-
-struct pq_mask {
-    gcry_cipher_hd_t hd;
-};
-
-struct pq_seal {
-    gcry_cipher_hd_t hd;
-    enum pq_aead aead;
-    uint32_t next;           /* counter to seal with */
-    struct pq_window opened; /* counters that have come ... */
-    uint32_t n_opened;       /* ... and how many */
 };
 
 const char *pq_aead_name(enum pq_aead a)
