@@ -179,7 +179,7 @@ static pq_ns round_trip(const struct pq_kcp *k, const struct pq_told *t, pq_ns n
 static void take_ranges(struct pq_kcp *k, const struct pq_told *t, pq_ns now)
 {
     for (unsigned i = t->n; i-- > 0;) {
-        const struct pq_range *r = &t->r[i];
+        const struct pq_seq_range *r = &t->r[i];
         const uint32_t first = k->numbers.first;
         if (pq_sn_diff(r->hi, first) < 0)
             continue;

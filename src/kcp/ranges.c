@@ -24,7 +24,7 @@ static void insert(struct pq_ranges *s, unsigned at, uint32_t number)
         forget_oldest(s);
     }
     memmove(s->r + at + 1, s->r + at, (s->n - at) * sizeof s->r[0]);
-    s->r[at] = (struct pq_range){number, number, 0};
+    s->r[at] = (struct pq_seq_range){number, number, 0};
     s->n++;
     s->untold++;
 }
@@ -53,7 +53,7 @@ enum pq_arrived pq_ranges_add(struct pq_ranges *s, uint32_t number)
            diff(number, s->r[s->n - 1].lo) > 0)
         forget_oldest(s); /* before its distance wraps */
     for (unsigned i = 0; i < s->n; i++) {
-        struct pq_range *r = &s->r[i];
+        struct pq_seq_range *r = &s->r[i];
         if (diff(number, r->hi) > 1) { /* between this one and the one before */
             insert(s, i, number);
             return i ? PQ_ARRIVED_LATE : PQ_ARRIVED_GAP;
@@ -143,7 +143,7 @@ static unsigned choose(const struct pq_ranges *s, size_t room, uint8_t at[PQ_RAN
     unsigned n = 0;
     mark(s, told);
     for (unsigned i = 0; i < s->n && n < PQ_RANGES_TOLD; i++) {
-        const struct pq_range *r = &s->r[i];
+        const struct pq_seq_range *r = &s->r[i];
         if (!told[i])
             continue;
         size_t here = varint_len(r->hi - r->lo);
@@ -167,7 +167,7 @@ void pq_ranges_put(struct pq_ranges *s, uint32_t delay, struct pq_wr *w)
     put_varint(w, said);
     pq_wr_u8(w, (uint8_t)n);
     for (unsigned i = 0; i < n && !w->bad; i++) {
-        struct pq_range *r = &s->r[at[i]];
+        struct pq_seq_range *r = &s->r[at[i]];
         if (i)
             put_varint(w, s->r[at[i - 1]].lo - r->hi - 2);
         put_varint(w, r->hi - r->lo);
@@ -190,8 +190,8 @@ bool pq_ranges_read(struct pq_rd *rd, struct pq_told *out)
         const uint32_t more = read_varint(rd);
         if (rd->bad || below + more >= SPAN_MAX)
             return false;
-        out->r[i] = (struct pq_range){.lo = out->newest - (uint32_t)below - more,
-                                      .hi = out->newest - (uint32_t)below};
+        out->r[i] = (struct pq_seq_range){.lo = out->newest - (uint32_t)below - more,
+                                          .hi = out->newest - (uint32_t)below};
         below += more;
     }
     return !rd->bad;

@@ -8,14 +8,14 @@
 #define PQ_RANGES_MAX  256 /* that are remembered: the oldest are forgotten */
 #define PQ_RANGES_TOLD 32  /* in one acknowledgement, at most */
 
-struct pq_range {
+struct pq_seq_range {
     uint32_t lo, hi; /* both of them have arrived, and all between */
     uint8_t told;    /* times since it last grew, saturating */
 };
 
 struct pq_ranges { /* zeros: nothing has arrived */
     unsigned n, untold;
-    struct pq_range r[PQ_RANGES_MAX]; /* the newest first */
+    struct pq_seq_range r[PQ_RANGES_MAX]; /* the newest first */
 };
 
 enum pq_arrived {
@@ -43,7 +43,7 @@ void pq_ranges_put(struct pq_ranges *s, uint32_t delay, struct pq_wr *w);
 struct pq_told { /* what was read, the newest first */
     uint32_t newest, delay;
     unsigned n;
-    struct pq_range r[PQ_RANGES_TOLD];
+    struct pq_seq_range r[PQ_RANGES_TOLD];
 };
 
 /* Reads what pq_ranges_put writes.  Returns false, or sets bad, if it is malformed: more than

@@ -32,7 +32,7 @@ struct model { /* which of the numbers from `base` on have come */
 static void check_model(const struct model *m, const struct pq_ranges *s)
 {
     for (unsigned i = 0; i < s->n; i++) {
-        const struct pq_range *r = &s->r[i];
+        const struct pq_seq_range *r = &s->r[i];
         assert_true(r->hi - r->lo < MODEL);
         for (uint32_t k = r->lo; k != r->hi + 1; k++)
             assert_true(m->came[k - m->base]);
