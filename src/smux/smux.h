@@ -29,7 +29,8 @@ struct pq_smux_conf {
 
 /* Upcalls.  They may call pq_smux_* of the same session except pq_smux_input and pq_smux_free. */
 struct pq_smux_events {
-    /* The peer opened a stream.  Returns the `user` of its other events. */
+    /* The peer opened a stream.  Returns the `user` of its other events.  NULL: it may not, and
+     * each is closed at once. */
     void *(*open)(void *ctx, struct pq_smux_stream *s);
     /* Bytes of one PSH frame or a part of it, never of two; they stay where they are until the
      * bytes given to pq_smux_input go.  `last` is true for the part that ends the frame. */

@@ -22,8 +22,8 @@ static struct pq_smux_stream *find_told(struct pq_smux *s, uint32_t id)
     return st && !st->need_syn ? st : NULL;
 }
 
-/* A stream too many: only its FIN is owed.  A peer that opens without end and takes none of them
- * gets no more of them. */
+/* A stream too many, or of who opens none: only its FIN is owed.  A peer that opens without end and
+ * takes none of them gets no more of them. */
 static void refuse(struct pq_smux *s, uint32_t id)
 {
     if (s->n_refused == s->refused_cap) {
@@ -41,7 +41,7 @@ static void on_syn(struct pq_smux *s, uint32_t id)
 {
     if (!id || pq_smux_find_id(s, id))
         return; /* NOP's, or one in use: ignored [5.2] */
-    if (s->streams.n >= s->conf.max_streams) {
+    if (!s->ev->open || s->streams.n >= s->conf.max_streams) {
         refuse(s, id);
         return;
     }
@@ -82,11 +82,14 @@ static void on_upd(struct pq_smux_stream *st, uint32_t consumed, uint32_t window
     pq_smux_schedule(st);
 }
 
-static void on_eof(const struct pq_smux_stream *st)
+static void on_eof(struct pq_smux_stream *st)
 {
-    if (st->user && !st->peer_closed)
+    if (st->peer_eof || st->peer_closed)
+        return;
+    st->peer_eof = true;
+    if (st->user)
         st->s->ev->flush(st->user);
-    if (st->user && !st->peer_closed)
+    if (st->user)
         st->s->ev->eof(st->user);
 }
 
@@ -164,7 +167,7 @@ static void give_data(struct pq_smux_stream *st, struct pq_view v, bool last)
     struct pq_smux *s = st->s;
     st->received += (uint32_t)v.n;
     s->in += v.n;
-    if (!v.n || !st->user || st->peer_closed)
+    if (!v.n || !st->user || st->peer_closed || st->peer_eof)
         return;
     st->unread += v.n;
     s->unread += v.n;

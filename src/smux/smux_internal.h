@@ -53,6 +53,7 @@ struct pq_smux_stream {
     bool need_eof;                     /* likewise EOF */
     bool closed;                       /* by the user */
     bool peer_closed;
+    bool peer_eof; /* it has said that it sends no more: whatever comes is nothing */
     bool corked;
     bool full;  /* room was 0: the room event is owed */
     bool whole; /* frames are datagrams: never cut */
