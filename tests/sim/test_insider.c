@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* test_insider.c - what a user can do with his own key and a raw socket who also has K: name the
- * session of somebody else, or lie in what his own session says [12.4] [12.8] [12.11].  It is
- * counted, it is answered with less than came, nothing grows, and nobody else notices. */
+ * session of somebody else, or lie in what his own session says, of probes, and at the end of his
+ * connection [12.4] [12.8] [12.9] [12.11].  It is counted, it is answered with less than came, or
+ * as often as is written there, nothing grows, and nobody else notices. */
+#include "flow.h"
+#include "forged.h"
+#include "kcp/kcp_internal.h"
+#include "tunnel/syns.h"
 #include "tunnel/tunnel_internal.h"
 #include "world.h"
 
@@ -11,17 +16,28 @@
 
 static uint8_t secret[2][32] = {{7, 8, 9}, {10, 11, 12}}, users[2][32];
 static struct pq_shake *shake[2];
-static struct link_packet *sample; /* a frame of the insider's */
-static uint64_t answered;          /* bytes of frames to him */
+static struct pq_syns *syns;
+
+static struct {
+    uint64_t bytes;              /* of frames to him */
+    unsigned fins, copies, bare; /* of connections: what has a FIN, or payload, or neither */
+    bool mute;                   /* his own program says nothing more */
+} seen;
 
 static bool look(struct world *w, unsigned from, struct link_packet *k)
 {
     (void)w;
     const uint8_t *tcp = k->p + 14 + 20;
-    if (from == CLIENT && !sample && pq_be16(tcp) == OWN_PORT)
-        sample = link_packet_new(k->p, k->len);
-    if (from == SERVER && pq_be16(tcp + 2) == OWN_PORT)
-        answered += k->len;
+    const bool payload = k->len > (size_t)14 + 20 + (size_t)(tcp[12] >> 4) * 4;
+    forged_note(from, k, OWN_PORT);
+    if (pq_be16(from == SERVER ? tcp + 2 : tcp) != OWN_PORT)
+        return true;
+    if (from == CLIENT)
+        return !seen.mute;
+    seen.bytes += k->len;
+    seen.fins += (tcp[13] & PQ_TCP_FIN) != 0;
+    seen.copies += payload;
+    seen.bare += !payload && !(tcp[13] & PQ_TCP_FIN);
     return true;
 }
 
@@ -35,7 +51,7 @@ static struct pq_session *come(struct world *w, unsigned user, uint16_t port)
 }
 
 /* A session of the first user. */
-static struct world *begin(const char *name, struct pq_session **others)
+static struct world *begin(const char *name, enum pq_look as, struct pq_session **others)
 {
     struct world_conf c = world_keyed(10 * PQ_MS);
     for (unsigned i = 0; i < 2; i++) {
@@ -43,7 +59,12 @@ static struct world *begin(const char *name, struct pq_session **others)
         c.link[i].rate = 12500000 / UT_LESS;
         c.link[i].queue = c.link[i].rate / 10;
         c.hub[i].smux.timeout = 3600 * PQ_SEC;
+        c.hub[i].rmem = 65535;
     }
+    world_no_syns(&syns);
+    c.hub[SERVER].syns = syns;
+    c.hub[CLIENT].look = as;
+    c.hub[SERVER].look = as == PQ_LOOK_CONNECT ? PQ_LOOK_PLAUSIBLE : as;
     c.hub[CLIENT].own.secret = secret[0];
     c.hub[SERVER].own.users = (const uint8_t(*)[32])users;
     c.hub[SERVER].own.n = 2;
@@ -56,7 +77,9 @@ static struct world *begin(const char *name, struct pq_session **others)
     world_run(w, w->now + PQ_SEC, NULL);
     assert_true(pq_session_secure(w->ses));
     *others = w->ses;
+    memset(&seen, 0, sizeof seen);
     w->tap = look;
+    w->end[CLIENT].stays = true;
     return w;
 }
 
@@ -66,26 +89,8 @@ static void finish(struct world *w)
     pq_shake_free(&shake[1]);
     w->sloppy = true;
     world_free(w);
-    link_packet_free(sample);
-    sample = NULL;
-}
-
-/* A datagram from `port`, with any id under any mask, sealed by the keys of s.  Returns its bytes
- * on the wire. */
-static size_t forge(struct world *w, struct pq_session *s, uint16_t port, struct pq_mask *mask,
-                    uint32_t id, const uint8_t *inner, size_t n)
-{
-    uint8_t frame[2048];
-    const size_t head = (size_t)14 + 20 + (size_t)(sample->p[14 + 20 + 12] >> 4) * 4;
-    const struct pq_span span = {frame + head, PQ_SEAL_HEAD + n + PQ_SEAL_TAIL};
-    memcpy(frame, sample->p, head);
-    memcpy(frame + head + PQ_SEAL_HEAD, inner, n);
-    pq_put_be16(frame + 14 + 2, (uint16_t)(head - 14 + span.n));
-    pq_put_be16(frame + 14 + 20, port);
-    pq_seal_put(s->sec->cur.tx, mask, id, &span, 1);
-    world_make_sound(frame, head + span.n);
-    world_inject(w, SERVER, frame, head + span.n, 0);
-    return head + span.n;
+    pq_syns_free(&syns);
+    forged_forget();
 }
 
 /* ---- the id of somebody else's session */
@@ -95,7 +100,7 @@ static void ids_of_others(void **state)
     (void)state;
     static const uint16_t ports[] = {OWN_PORT, OTHERS_PORT, 45000};
     struct pq_session *others, *own;
-    struct world *w = begin("ids of others", &others);
+    struct world *w = begin("ids of others", PQ_LOOK_CLASSIC, &others);
     struct pq_hub *h = w->end[SERVER].hub;
     own = come(w, 1, OWN_PORT);
     world_run(w, w->now + PQ_SEC, NULL);
@@ -111,7 +116,9 @@ static void ids_of_others(void **state)
         const size_t n = 12 + ut_below(&rng, sizeof inner - 12);
         for (size_t k = 0; k < n; k++)
             inner[k] = (uint8_t)ut_below(&rng, 256);
-        forge(w, own, ports[i % 3], masks[i / 3 % 2], others->sec->cur.tx_id, inner, n);
+        const struct forged as = {own, masks[i / 3 % 2], ports[i % 3], others->sec->cur.tx_id, 0,
+                                  0};
+        forged_send(w, CLIENT, &as, inner, n);
         sent++;
     }
     assert_int_equal(pq_hub_stats(h)->tx_packets, out);
@@ -134,7 +141,7 @@ static void in_place_of_others(void **state)
 {
     (void)state;
     struct pq_session *others;
-    struct world *w = begin("in place of others", &others);
+    struct world *w = begin("in place of others", PQ_LOOK_CLASSIC, &others);
     for (unsigned i = 0; i < 4; i++) {
         w->end[CLIENT].hub->replaces = others->sec->cur.tx_id;
         come(w, 1, (uint16_t)(OWN_PORT + i));
@@ -150,133 +157,10 @@ static void in_place_of_others(void **state)
 
 /* ---- lies inside his own session */
 
-static size_t put_v(uint8_t *p, uint32_t x)
-{
-    size_t n = 0;
-    for (; x >= 128; x >>= 7)
-        p[n++] = (uint8_t)(x | 128);
-    p[n++] = (uint8_t)x;
-    return n;
-}
-
-/* An ACK with so many ranges, all alike. */
-static size_t put_ack(uint8_t *p, uint32_t una, uint32_t newest, uint8_t count, uint32_t gap,
-                      uint32_t more)
-{
-    size_t n = 13;
-    pq_put_le32(p, una);
-    p[4] = 1;
-    p[5] = 1; /* asks for the window */
-    pq_put_le16(p + 6, 65535);
-    pq_put_le32(p + 8, newest);
-    p[12] = 1; /* delay */
-    p[n++] = count;
-    for (unsigned i = 0; i < count; i++) {
-        if (i)
-            n += put_v(p + n, gap);
-        n += put_v(p + n, more);
-    }
-    return n;
-}
-
-static size_t put_block(uint8_t *p, uint32_t number, uint8_t kind, uint32_t sn, size_t n)
-{
-    pq_put_le32(p, number);
-    p[4] = kind;
-    p[5] = (uint8_t)sn;
-    p[6] = (uint8_t)(sn >> 8);
-    p[7] = (uint8_t)(sn >> 16);
-    memset(p + 8, 0x5a, n);
-    return 8 + n;
-}
-
-static size_t put_part(uint8_t *p, uint16_t number, uint8_t part, uint16_t size, size_t n)
-{
-    pq_put_le32(p, UINT32_MAX);
-    pq_put_le16(p + 4, PQ_PART_TYPE);
-    pq_put_le16(p + 6, size);
-    pq_put_le16(p + 8, number);
-    p[10] = part;
-    p[11] = 0;
-    memset(p + PQ_PART_HEAD, 0xff, n);
-    return PQ_PART_HEAD + n;
-}
-
-enum lie {
-    NEVER_SENT,  /* acknowledges numbers of the future ... */
-    UNA_BEYOND,  /* ... and segments of it */
-    OVERLAPPING, /* ranges that reach beyond all that there is */
-    ALL_SENT,    /* again and again, and asks for the window */
-    PADS,        /* that are long and full of something */
-    OLD_DATA,    /* segments that have come, as probes are, each under a new number */
-    FAR_DATA,    /* segments of the future, numbers that jump */
-    ODD_KINDS,
-    HALF_PARTS, /* whose other half never comes */
-    FALSE_PARTS,
-    NESTED_PARTS,
-    NOISE,
-    LIES
-};
-
-static const char *const names[LIES] = {"never sent", "una beyond",  "overlapping",  "all sent",
-                                        "pads",       "old data",    "far data",     "odd kinds",
-                                        "half parts", "false parts", "nested parts", "noise"};
-
-/* What goes between head and tag, at most 1,300 bytes. */
-static size_t tell(enum lie what, struct pq_session *s, uint32_t i, uint64_t *rng, uint8_t *p)
-{
-    const uint32_t number = 100000 + i;
-    size_t n = 0;
-    switch (what) {
-    case NEVER_SENT:
-        return put_ack(p, 0, 1000000 + i * 65537, 1, 0, i);
-    case UNA_BEYOND:
-        return put_ack(p, 1000000 + i * 65537, 0, 1, 0, 0);
-    case OVERLAPPING:
-        return put_ack(p, 0, i % 4, 32, i % 3 ? UINT32_MAX : 0, i % 2 ? UINT32_MAX : 0x03ffffff);
-    case ALL_SENT:
-        return put_ack(p, 0, 0, 1, 0, 0);
-    case PADS:
-        memset(p, 0, 1300);
-        p[4] = 4;
-        memset(p + 5, (int)(i % 256), i % 1295);
-        return 13 + i % 1288;
-    case OLD_DATA:
-        return put_block(p, number, 6, 0, i % 1200 + 4);
-    case FAR_DATA:
-        return put_block(p, number * 65539, 2, 5000 + i * 4099, i % 1200 + 4);
-    case ODD_KINDS:
-        return put_block(p, number, (uint8_t)(16 + i % 200), i, 30);
-    case HALF_PARTS:
-        return put_part(p, (uint16_t)i, i / 32 % 2, PQ_PART_HEAD - 6 + 1000, 1000);
-    case FALSE_PARTS:
-        return put_part(p, (uint16_t)(i / 2), (uint8_t)(i % 5), (uint16_t)(i * 77), i % 1000 + 1);
-    case NESTED_PARTS: /* together they are a part */
-        n = put_part(p, (uint16_t)(i / 2), i % 2, PQ_PART_HEAD - 6 + 600, 600);
-        if (!(i % 2))
-            put_part(p + PQ_PART_HEAD, (uint16_t)i, 0, PQ_PART_HEAD - 6 + 1200 - PQ_PART_HEAD, 0);
-        return n;
-    default:
-        n = 12 + ut_below(rng, 1200);
-        for (size_t k = 0; k < n; k++)
-            p[k] = (uint8_t)ut_below(rng, 256);
-        p[4] &= 0x0f;
-        (void)s;
-        return n;
-    }
-}
-
-/* Whether datagrams of this kind are wrong as they are, and not only useless. */
-static bool is_bad(enum lie what)
-{
-    return what != ALL_SENT && what != PADS && what != OLD_DATA && what != HALF_PARTS &&
-           what != FAR_DATA;
-}
-
-static void lie(enum lie what)
+static void lie(enum forged_lie what)
 {
     struct pq_session *others;
-    struct world *w = begin(names[what], &others);
+    struct world *w = begin(forged_name(what), PQ_LOOK_CLASSIC, &others);
     struct end *server = &w->end[SERVER];
     struct pq_session *own = come(w, 1, OWN_PORT);
     world_run(w, w->now + PQ_SEC, NULL);
@@ -288,22 +172,23 @@ static void lie(enum lie what)
     const pq_ns since = w->now;
     const size_t memory = server->chunks_high;
     uint64_t rng = 11, told = 0;
-    answered = 0;
+    seen.bytes = 0;
     for (unsigned i = 0; i < EACH; i++) {
         uint8_t inner[1400];
-        const size_t n = tell(what, own, i, &rng, inner);
-        told += forge(w, own, OWN_PORT, own->sec->cur.tx_mask, own->sec->cur.tx_id, inner, n);
+        const size_t n = forged_tell(what, i, &rng, inner);
+        const struct forged as = {own, own->sec->cur.tx_mask, OWN_PORT, own->sec->cur.tx_id, 0, 0};
+        told += forged_send(w, CLIENT, &as, inner, n);
         world_run(w, w->now + PQ_MS, NULL);
     }
     const double seconds = (double)(w->now - since) / PQ_SEC;
     const double mbit = (double)(h->rx_at - had) * 8 / 1e6 / seconds;
     printf(
         "%-13s %7.0f KB told, %4.0f KB answered, %5llu dropped, %3zu KB more, others %.1f Mbit/s\n",
-        names[what], (double)told / 1e3, (double)answered / 1e3,
+        forged_name(what), (double)told / 1e3, (double)seen.bytes / 1e3,
         (unsigned long long)(world_drops(server) - bad), (server->chunks_high - memory) >> 10,
         mbit);
-    assert_true(answered <= told);
-    assert_true(!is_bad(what) || world_drops(server) - bad >= EACH / 4);
+    assert_true(seen.bytes <= told);
+    assert_true(!forged_is_bad(what) || world_drops(server) - bad >= EACH / 4);
     assert_true(server->chunks_high - memory <= (size_t)1 << 20);
     assert_true(mbit * UT_LESS >= 80);
     assert_int_equal(server->hub->n_replies, 0);
@@ -314,8 +199,225 @@ static void lie(enum lie what)
 static void lies(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < LIES; i++)
-        lie((enum lie)i);
+    for (unsigned i = 0; i < FORGED_LIES; i++)
+        lie((enum forged_lie)i);
+}
+
+/* Counters that jump, to the last that there is: nothing more is taken under these keys, and nobody
+ * else notices. */
+static void counters(void **state)
+{
+    (void)state;
+    struct pq_session *others;
+    struct world *w = begin("counters", PQ_LOOK_CLASSIC, &others);
+    struct end *server = &w->end[SERVER];
+    struct pq_session *own = come(w, 1, OWN_PORT), *s = forged_peer(w, OWN_PORT);
+    const uint32_t jumps[] = {5000,     1U << 20,          70000, PQ_SEAL_LIMIT - 1,
+                              1U << 20, PQ_SEAL_LIMIT - 1, 1,     PQ_SEAL_LIMIT - 2};
+    const bool good[] = {true, true, false, true, false, false, false, true};
+    seen.mute = true;
+    for (unsigned i = 0; i < COUNT_OF(jumps); i++) {
+        const struct forged as = {own,     own->sec->cur.tx_mask, OWN_PORT, own->sec->cur.tx_id, 0,
+                                  jumps[i]};
+        const uint64_t bad = pq_hub_stats(server->hub)->drops[PQ_DROP_REPLAY];
+        uint8_t inner[20];
+        forged_send(w, CLIENT, &as, inner, forged_ack(inner, s->kcp->snd_una, 9, 0, 0, 0, 0));
+        assert_int_equal(pq_hub_stats(server->hub)->drops[PQ_DROP_REPLAY] - bad, !good[i]);
+        world_run(w, w->now + PQ_MS, NULL);
+    }
+    assert_true(pq_seal_used(s->sec->cur.rx) == PQ_SEAL_LIMIT);
+    w->ses = others;
+    world_open(w, 20000, 200000);
+    assert_true(world_run(w, w->now + 20 * PQ_SEC, world_closed));
+    finish(w);
+}
+
+/* ---- probes for UDP alone [12.11]: he says that they are lost, all of them or nearly so */
+
+enum teller { HONEST, SILENT, ALL_LOST, SOME_LOST, OF_THE_FUTURE, TELLERS };
+
+/* What he says of them.  Of all else he says the truth, each time, or he would get less. */
+static size_t tell_of_probes(enum teller who, const struct pq_kcp *k, uint32_t *lost, uint8_t *p)
+{
+    const uint32_t last = k->numbers.next - 1;
+    size_t n = 0;
+    if (who == OF_THE_FUTURE)
+        return forged_ack(p, k->snd_nxt, 65535, last + 1 + *lost % 9, 1, 0, 100 + *lost % 9);
+    if (who == SILENT)
+        return 0;
+    if (k->size.probe < 0) {
+        n = forged_ack(p, k->snd_nxt, 65535, last, 1, 0, 0);
+    } else if (k->probe != last) {
+        ++*lost;
+        n = forged_ack(p, k->snd_nxt, 65535, last, 1, 0, last - k->probe - 1);
+    } else if (who == SOME_LOST && *lost % 4 == 3) {
+        ++*lost;
+        n = forged_ack(p, k->snd_nxt, 65535, last, 1, 0, 0);
+    }
+    p[5] = 0; /* the window is known */
+    return n;
+}
+
+static void udp_alone(enum teller who)
+{
+    static const char *const names[] = {"honest", "silent", "all lost", "some lost", "future"};
+    const unsigned seconds = 20;
+    struct pq_session *others;
+    struct world *w = begin(names[who], PQ_LOOK_CLASSIC, &others);
+    struct end *server = &w->end[SERVER];
+    struct pq_session *own = come(w, 1, OWN_PORT), *s = forged_peer(w, OWN_PORT);
+    struct flow *f = flow_open(w, ABLE, ABLE);
+    flow_settle(f);
+    f->end[CLIENT].sloppy = true;
+    assert_true(s->kcp->mtu > s->kcp->size.least);
+    w->ses = others;
+    struct half *h = world_open(w, 100, (uint64_t)1 << 40);
+    w->sloppy = true;
+    world_run(w, w->now + PQ_SEC * UT_LESS, NULL);
+    const uint64_t had = h->rx_at;
+    const size_t memory = server->chunks_high;
+    uint64_t told = 0, sent = 0;
+    uint32_t lost = 0;
+    seen.bytes = seen.copies = 0;
+    seen.mute = who != HONEST;
+    for (unsigned i = 0; i < seconds * 1000; i++) {
+        uint8_t inner[FORGED_MAX];
+        if (i % 10 == 0) {
+            assert_int_equal(flow_send(&f->end[SERVER], 1250), 0);
+            sent++;
+        }
+        const size_t n = who == HONEST ? 0 : tell_of_probes(who, s->kcp, &lost, inner);
+        const struct forged as = {own, own->sec->cur.tx_mask, OWN_PORT, own->sec->cur.tx_id, 0, 0};
+        if (n)
+            told += forged_send(w, CLIENT, &as, inner, n);
+        world_run(w, w->now + PQ_MS, NULL);
+    }
+    const double mbit = (double)(h->rx_at - had) * 8e-6 / seconds;
+    const uint64_t in_parts = who == ALL_LOST ? sent : 0; /* soon the path is taken for narrow */
+    printf(
+        "UDP alone, %-9s %llu packets for %llu datagrams, %u told of, %llu KB told; %zu KB more, "
+        "others %.1f Mbit/s\n",
+        names[who], (unsigned long long)seen.copies, (unsigned long long)sent, lost,
+        (unsigned long long)told / 1000, (server->chunks_high - memory) >> 10, mbit);
+    assert_true(seen.copies <= sent + in_parts + (uint64_t)10 * seconds);
+    assert_true(server->chunks_high - memory <= (size_t)1 << 20);
+    assert_true(mbit * UT_LESS >= 80);
+    assert_int_equal(pq_hub_sessions(server->hub), 2);
+    flow_free(f);
+    finish(w);
+}
+
+static void probes(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < TELLERS; i++)
+        udp_alone((enum teller)i);
+}
+
+/* ---- ends of connections [12.9]: the last datagram goes again before a FIN that does */
+
+enum ender { WAITS, ACKS_LESS, ACKS_ALL, ACKS_NEVER_SENT, ENDS, RESETS, REPEATS, ENDERS };
+
+/* A segment without payload of his, in the name of his connection. */
+static void put_bare(struct world *w, const struct pq_session *own, enum ender how, uint32_t ack)
+{
+    struct pq_slot slot = {.buf = calloc(1, PQ_SLOT_SIZE), .off = PQ_SLOT_HEAD};
+    struct pq_flow forger = own->flow;
+    assert_non_null(slot.buf);
+    forger.st.ack = ack;
+    if (how == ENDS)
+        pq_connect_fin(&forger, &slot, w->now);
+    else
+        pq_connect_ack(&forger, &slot, w->now);
+    uint8_t *frame = slot.buf + slot.off;
+    if (how == RESETS)
+        frame[14 + 20 + 13] |= PQ_TCP_RST;
+    world_make_sound(frame, slot.len);
+    world_inject(w, SERVER, frame, slot.len, 0);
+    free(slot.buf);
+}
+
+/* Nobody takes what he is sent, until there is no more room: then the session ends in order. */
+static struct pq_session *stall(struct world *w, uint32_t *first, uint32_t *end)
+{
+    struct pq_session *own = come(w, 1, OWN_PORT), *s = forged_peer(w, OWN_PORT);
+    world_open(w, 100, (uint64_t)1 << 30);
+    world_run(w, w->now + 100 * PQ_MS, NULL);
+    seen.mute = true;
+    world_run(w, w->now + 300 * PQ_MS, NULL);
+    assert_non_null(s->stalled.copy);
+    *first = s->stalled.seq;
+    *end = s->flow.st.seq;
+    pq_session_end(s, PQ_ECLOSED);
+    return own;
+}
+
+static void end_with(enum ender how)
+{
+    static const char *const names[] = {"waits", "less",   "all",    "never sent",
+                                        "ends",  "resets", "repeats"};
+    struct pq_session *others;
+    uint32_t first, end;
+    struct world *w = begin(names[how], PQ_LOOK_CONNECT, &others);
+    struct end *server = &w->end[SERVER];
+    w->ses = others;
+    const struct pq_session *own = stall(w, &first, &end);
+    const size_t memory = world_chunk_bytes(server);
+    seen.bytes = seen.fins = seen.copies = seen.bare = 0;
+    for (unsigned i = 0; i < 4000; i++) {
+        const uint32_t acks[ENDERS] = {0, first + 1, end + 1, end + 2 + i, end, end, 0};
+        const struct link_packet *k = forged_model(CLIENT);
+        world_run(w, w->now + 5 * PQ_MS, NULL);
+        if (how == REPEATS)
+            world_inject(w, SERVER, k->p, k->len, 0);
+        else if (how != WAITS)
+            put_bare(w, own, how, acks[how]);
+    }
+    printf("end, %-10s %u FINs, %u copies, %u bare, %llu bytes\n", names[how], seen.fins,
+           seen.copies, seen.bare, (unsigned long long)seen.bytes);
+    assert_in_range(seen.fins, 1, 4);
+    assert_in_range(seen.copies, 0, how == ACKS_ALL ? 0 : 3);
+    assert_in_range(seen.bare, 0, 8);
+    assert_int_equal(server->hub->n_leaving, 0);
+    assert_true(world_chunk_bytes(server) <= memory);
+    assert_int_equal(pq_hub_sessions(server->hub), 1);
+    w->ses = others;
+    struct half *h = world_open(w, 1000, 100000);
+    h->keep_open = true;
+    world_run(w, w->now + 5 * PQ_SEC, NULL);
+    assert_int_equal(h->rx_at, 100000);
+    finish(w);
+}
+
+static void ends(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ENDERS; i++)
+        end_with((enum ender)i);
+}
+
+/* As many as he likes: of so many the last datagram is kept, and of others nothing. */
+static void ends_are_bounded(void **state)
+{
+    (void)state;
+    struct pq_session *others;
+    struct world *w = begin("bounded ends", PQ_LOOK_CONNECT, &others);
+    come(w, 1, OWN_PORT);
+    struct pq_session *s = forged_peer(w, OWN_PORT);
+    struct pq_hub *hub = w->end[SERVER].hub;
+    for (uint16_t i = 1; i < 3000; i++) {
+        s->stalled = (struct pq_stalled){.copy = calloc(1, 1300), .len = 1300};
+        assert_non_null(s->stalled.copy);
+        s->flow.dport = i;
+        s->flow.conn.gone = false;
+        pq_leave_session(s, true);
+        assert_null(s->stalled.copy);
+        assert_in_range(hub->n_leaving, 1, 1024);
+    }
+    assert_int_equal(hub->n_leaving, 1024);
+    world_run(w, w->now + 30 * PQ_SEC, NULL);
+    assert_int_equal(hub->n_leaving, 0);
+    finish(w);
 }
 
 int main(void)
@@ -324,6 +426,10 @@ int main(void)
         cmocka_unit_test(ids_of_others),
         cmocka_unit_test(in_place_of_others),
         cmocka_unit_test(lies),
+        cmocka_unit_test(counters),
+        cmocka_unit_test(probes),
+        cmocka_unit_test(ends),
+        cmocka_unit_test(ends_are_bounded),
     };
     if (pq_crypt_global_init())
         return 1;
