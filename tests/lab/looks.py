@@ -58,6 +58,7 @@ OWN = {
     **dict.fromkeys(("manual_", "completions_", "install", "secret_"), "sends no packets"),
     "check_": "asks for each look itself",
     "page": "is about the status page",
+    "liar_": "has no server of ours, whose kernel keeps still",
 }
 NOT_IN = {
     "plausible": {},
