@@ -68,18 +68,24 @@ def expect_answer(association: udp.Association, word: bytes, limit: float) -> No
     expect(answer == word, f"the UDP flow is broken: {word!r} got {answer!r}")
 
 
-def goes_on(lab: Lab, keys: Ends, megabytes: int, moves: int, limit: float, **client: object) -> Process:
-    """A download, ten idle connections and a UDP flow go on through so many moves, in one session.
-    Returns the client."""
+def goes_on(
+    lab: Lab, keys: Ends, megabytes: int, moves: int, limit: float, seconds: float = 0, **client: object
+) -> Process:
+    """A download that takes so many seconds at least, ten idle connections and a UDP flow go on through
+    so many moves, in one session. Returns the client."""
     lab.origin()
     udp.start_echo(lab)
     server = keys.start_server()
     process = keys.start_client(**client)
     paqet.wait_working(lab)
     with lives_on(lab, 10):
+        begin = time.monotonic()
         download = start_download(lab, megabytes * MB, patience=8)
         wait_until(lambda: process.log().count(MOVED) >= moves, limit, f"{moves} moves")
         expect_download(download, limit)
+        took, count = time.monotonic() - begin, process.log().count(MOVED)
+        print(f"{megabytes} MB in {took:.1f} s, {megabytes * 8 / took:.2f} Mbit/s, {count} moves")
+        expect(took >= seconds, f"only {took:.1f} s: the test is void")
     expect_one_session(server)
     return process
 
@@ -89,9 +95,9 @@ def goes_on(lab: Lab, keys: Ends, megabytes: int, moves: int, limit: float, **cl
 SLOW = ["--delay", "30", "--rate", "10"]
 
 
-def flow_dies(kill: list[str], megabytes: int, limit: int) -> None:
+def flow_dies(kill: list[str], megabytes: int, limit: int, seconds: float = 0) -> None:
     with Lab(wan=[*SLOW, *kill]) as lab:
-        goes_on(lab, Ends(lab), megabytes, 6, limit)
+        goes_on(lab, Ends(lab), megabytes, 6, limit, seconds)
         lab.stop_wan()
         killed = lab.boxes["killed"] + lab.boxes["killed_back"]
         expect(killed > 10, f"only {killed} packets were killed")
@@ -104,6 +110,15 @@ for _name, _kill, _megabytes in (
     ("after_bytes", ["--kill-bytes", "2000000"], 14),
 ):
     add(f"flow_dies_{_name}", functools.partial(flow_dies, _kill, _megabytes, 55), limit=120)
+
+# As boxes were seen to do it: after 10 s, or 300 KB, for a minute and more, six times at least.
+LONG = {
+    f"after_{_what}{_name}": functools.partial(flow_dies, [*_kill, *_way], _megabytes, 160, 60)
+    for _what, _kill, _megabytes in (("10_s", ["--kill-ms", "10000"], 88), ("300_kb", ["--kill-bytes", "300000"], 18))
+    for _name, _way in (("", []), ("_up", ["--kill-way", "up"]), ("_down", ["--kill-way", "down"]))
+}
+for _name, _check in LONG.items():
+    add(f"flow_dies_{_name}", _check, limit=240, full=True)
 
 
 @test(limit=120)

@@ -78,6 +78,8 @@ for same in (
     _timed = any(known.timed for known in cases if known.name == _name)
     add(f"quic_{_name}", over_quic(same), timed=_timed)
 add("quic_flow_dies_between_workers", over_quic(test_flows.test_flow_dies_between_workers), limit=120, full=True)
+for _name in "after_10_s", "after_300_kb":
+    add(f"quic_flow_dies_{_name}", over_quic(test_flows.LONG[_name]), limit=240, full=True)
 add("quic_udp_associate", over_quic(partial(test_udp.associate_to, "127.0.0.1")))
 
 
