@@ -28,10 +28,12 @@ __attribute__((format(printf, 5, 6))) void pq_finding_add(struct pq_findings *f,
                                                           const char *topic, const char *remedy,
                                                           const char *fmt, ...);
 
-/* What this machine says: rights, interface, addresses, router, clock, ports, TUN; and whether a
- * service runs it, which is in the way of nothing else.  `path` is the configuration's file. */
+/* What this machine says: rights, interface, addresses, router, clock, ports, TUN; and, which is in
+ * the way of nothing else, whether a service runs it, and who has the ports of a client's proxies.
+ * `path` is the configuration's file. */
 void pq_check_local(const struct pq_conf *c, const char *path, struct pq_findings *f);
 void pq_check_service(const char *path, struct pq_findings *f);
+void pq_check_proxies(const struct pq_conf *c, const char *path, struct pq_findings *f);
 
 /* How far this clock and the server's are apart, and what comes of it; `bound` as
  * pq_check_clock_bound has it.  Pure. */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* check_local.c - what this machine says of a configuration. */
 #include "setup/check.h"
+#include "setup/setup_internal.h"
 
 #include "app/discover.h"
 #include "app/server_ports.h"
 #include "base/err.h"
+#include "os/listener.h"
 #include "os/others.h"
 #include "os/process.h"
 #include "os/service.h"
@@ -241,7 +243,7 @@ static void check_server_port(const struct pq_conf *c, const char *path, struct 
 {
     struct pq_path way;
     struct pq_port_hold held;
-    char ports[PQ_RANGE_STRLEN], start[512];
+    char ports[PQ_RANGE_STRLEN], start[512], who[64];
     char why[PQ_WHY_LEN];
     if (pq_discover_server(c, &way, why)) {
         BAD(f, "interface", NULL, "%s", why);
@@ -252,7 +254,14 @@ static void check_server_port(const struct pq_conf *c, const char *path, struct 
     if (!e)
         pq_ports_release(&held);
     pq_range_str(&c->own_ports, ports);
-    if (e == -EADDRINUSE)
+    /* the server itself holds its port without listening there */
+    struct pq_listener other;
+    if (e == -EADDRINUSE && !c->decoy && pq_range_size(&c->own_ports) == 1 &&
+        pq_listener_find(c->own_ports.from, &other))
+        BAD(f, "port", "stop that, or give listen.addr another port, and clients the new link",
+            "%s listens on %s: the server cannot have it",
+            pq_setup_listener(c->own_ports.from, who), ports);
+    else if (e == -EADDRINUSE)
         OK(f, "port", "somebody has %s: the server, if it runs", ports);
     else if (!e)
         NOTE(f, "port", start_words(path, start), "%s is free: the server does not run", ports);
@@ -267,6 +276,28 @@ static void check_server_port(const struct pq_conf *c, const char *path, struct 
              : c->over_quic               ? "whoever has transport.quic.key is let in"
                                           : "whoever has transport.kcp.key is let in, and may "
                                             "read what others send");
+}
+
+/* Whether the client that runs has its proxies, or somebody else. */
+void pq_check_proxies(const struct pq_conf *c, const char *path, struct pq_findings *f)
+{
+    for (unsigned i = 0; i < c->n_socks5; i++) {
+        const struct pq_addr *a = &c->socks5[i].addr;
+        char at[PQ_ADDR_STRLEN], start[512], who[64];
+        const int e = pq_setup_try_listen(a);
+        pq_addr_str(a, at);
+        if (!e)
+            NOTE(f, "proxy", start_words(path, start),
+                 "nothing listens on %s: the client does not run", at);
+        else if (e != -EADDRINUSE)
+            BAD(f, "proxy", "give socks5 an address of this machine, such as 127.0.0.1:1080",
+                "nothing can listen on %s: %s", at, pq_strerror(e));
+        else if (strncmp(pq_setup_listener(a->port, who), "paqet", 5) == 0 || geteuid() != 0)
+            OK(f, "proxy", "%s listens on %s", who, at);
+        else
+            BAD(f, "proxy", "stop that, or give socks5 another port",
+                "%s listens on %s: the client cannot have it", who, at);
+    }
 }
 
 static void check_tun(const struct pq_conf *c, struct pq_findings *f)

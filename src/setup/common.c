@@ -5,6 +5,7 @@
 #include "app/state.h"
 #include "base/err.h"
 #include "conf/conf.h"
+#include "os/listener.h"
 #include "os/netinfo.h"
 #include "os/spawn.h"
 
@@ -12,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,6 +39,31 @@ void pq_setup_tun_name(char out[16])
     do
         snprintf(out, 16, "paqet%u", i);
     while (pq_iface_get(out, 0, &found) == 0 && ++i < 100);
+}
+
+/* ---- who has a port */
+
+int pq_setup_try_listen(const struct pq_addr *a)
+{
+    struct sockaddr_storage ss;
+    const socklen_t len = pq_addr_to_sock(a, &ss);
+    const int one = 1, fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    const int e = bind(fd, (struct sockaddr *)&ss, len) || listen(fd, 1) ? -errno : 0;
+    close(fd);
+    return e;
+}
+
+const char *pq_setup_listener(uint16_t port, char out[64])
+{
+    struct pq_listener l;
+    if (pq_listener_find(port, &l) && l.pid)
+        snprintf(out, 64, "%s, process %d", l.name, l.pid);
+    else
+        snprintf(out, 64, "another program");
+    return out;
 }
 
 /* ---- begin and end */

@@ -47,20 +47,6 @@ static bool read_link(struct client_setup *v)
                                                      "server\" without --quic makes"));
 }
 
-/* Returns 0 if something could listen there, or -errno. */
-static int try_listen(const struct pq_addr *a)
-{
-    struct sockaddr_storage ss;
-    const socklen_t len = pq_addr_to_sock(a, &ss);
-    const int one = 1, fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    const int e = bind(fd, (struct sockaddr *)&ss, len) || listen(fd, 1) ? -errno : 0;
-    close(fd);
-    return e;
-}
-
 static bool find_socks(struct client_setup *v)
 {
     const char *text = v->s.o->socks;
@@ -76,13 +62,16 @@ static bool find_socks(struct client_setup *v)
         pq_addr_parse_ip(&v->socks, "127.0.0.1");
     v->socks.port = port;
     int e;
-    while ((e = try_listen(&v->socks)) && !text && v->socks.port < SOCKS_TO)
+    while ((e = pq_setup_try_listen(&v->socks)) && !text && v->socks.port < SOCKS_TO)
         v->socks.port++;
     if (e) {
-        pq_setup_say("--socks: nothing can listen on %s: %s", pq_addr_str(&v->socks, v->socks_text),
-                     e == -EADDRINUSE      ? "another program does; choose another port"
+        char who[64];
+        pq_setup_say("--socks: nothing can listen on %s: %s%s",
+                     pq_addr_str(&v->socks, v->socks_text),
+                     e == -EADDRINUSE      ? pq_setup_listener(v->socks.port, who)
                      : e == -EADDRNOTAVAIL ? "that is no address of this machine"
-                                           : pq_strerror(e));
+                                           : pq_strerror(e),
+                     e == -EADDRINUSE ? " does; choose another port" : "");
         return false;
     }
     v->plan.socks = pq_addr_str(&v->socks, v->socks_text);
@@ -113,7 +102,7 @@ static bool check_tun(struct client_setup *v)
 
 struct busy {
     unsigned n;
-    char text[160];
+    char text[512];
 };
 
 static bool try_port(void *ctx, uint16_t port)
@@ -122,8 +111,10 @@ static bool try_port(void *ctx, uint16_t port)
     struct pq_port held;
     if (pq_port_reserve(&held, port) == -EADDRINUSE) {
         const size_t len = strlen(b->text);
+        char who[64];
         if (b->n < BUSY_SHOWN)
-            snprintf(b->text + len, sizeof b->text - len, "%s%u", b->n ? ", " : "", port);
+            snprintf(b->text + len, sizeof b->text - len, "%s%u (%s)", b->n ? ", " : "", port,
+                     pq_setup_listener(port, who));
         b->n++;
     } else {
         pq_port_release(&held);
@@ -179,9 +170,8 @@ static bool read_ports(struct client_setup *v)
     v->plan.udp = v->udp;
     pq_ports_each(v->tcp, try_port, &busy);
     if (busy.n)
-        pq_setup_say(
-            "--ports: another program of this machine has %s%s: leave them out, or stop it",
-            busy.text, busy.n > BUSY_SHOWN ? " and more" : "");
+        pq_setup_say("--ports: taken on this machine: %s%s; leave them out, or stop what has them",
+                     busy.text, busy.n > BUSY_SHOWN ? " and more" : "");
     return !busy.n;
 }
 

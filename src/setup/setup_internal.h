@@ -120,6 +120,12 @@ void pq_setup_words(const struct pq_setup *s);
 /* A name for a TUN device that no interface has: paqet0, paqet1, ... */
 void pq_setup_tun_name(char out[16]);
 
+/* Whether something can listen on this TCP address now.  Returns 0 or -errno. */
+int pq_setup_try_listen(const struct pq_addr *a);
+
+/* Who listens on this TCP port, in words: "nginx, process 12". */
+const char *pq_setup_listener(uint16_t port, char out[64]);
+
 /* Prints one line on standard error. */
 __attribute__((format(printf, 1, 2))) void pq_setup_say(const char *fmt, ...);
 

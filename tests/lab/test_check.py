@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -54,6 +55,8 @@ def test_check_works() -> None:
             expect(all(f["level"] != "bad" for f in topics[topic]), f"{topic}: {topics[topic]}")
         expect("as configured" in only(topics, "router")["text"], f"{topics['router']}")
         expect("20 of 20" in topics["round trips"][0]["text"], f"{topics['round trips']}")
+        proxy = only(topics, "proxy")
+        expect(proxy["level"] == "ok" and re.match(r"paqet\S*, process \d+ listens on 127", proxy["text"]), f"{proxy}")
         server = write(lab, "server.yaml", paqet.server_config(lab, Settings(block=GCM)))
         topics = findings(lab.s, server, bad=False)
         expect(f"somebody has {PORT}" in only(topics, "port")["text"], f"{topics['port']}")
@@ -121,6 +124,27 @@ def test_check_silence() -> None:
         expect("nothing comes back" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "nobody is there")
         lab.s.check(["nft", "delete", "table", "inet", "lab_go"])
         expect("only empty packets" in only(findings(lab.c, client, "-w", "2", bad=True), "server")["text"], "the kernel resets")
+
+
+@test()
+def test_check_ports() -> None:
+    """Whose port it is: nobody's, or another program's, which is named; a client asks its server all the same."""
+    with Lab() as lab:
+        settings = Settings(block=GCM)
+        server = write(lab, "server.yaml", paqet.server_config(lab, settings))
+        client = write(lab, "client.yaml", paqet.client_config(lab, settings))
+        lab.s.listen("0.0.0.0", PORT, lambda connection: connection.close())
+        port = only(findings(lab.s, server, bad=True), "port")
+        here = f"process {os.getpid()} listens on "
+        expect(port["level"] == "bad" and f"{here}{PORT}:" in port["text"], f"{port}")
+        topics = findings(lab.c, client, "--quick", "-w", "1", bad=True)
+        proxy = only(topics, "proxy")
+        expect(proxy["level"] == "note" and f"-c {client}" in proxy["remedy"], f"nobody has it: {proxy}")
+        lab.c.listen("127.0.0.1", 1080, lambda connection: connection.close())
+        topics = findings(lab.c, client, "--quick", "-w", "1", bad=True)
+        proxy = only(topics, "proxy")
+        expect(proxy["level"] == "bad" and f"{here}127.0.0.1:1080:" in proxy["text"], f"{proxy}")
+        expect("only empty" in only(topics, "server")["text"], f"not asked: {topics['server']}")
 
 
 @test()
