@@ -68,11 +68,10 @@ static bool is_from_elsewhere(const struct pq_segment *syn)
 {
     const struct pq_addr *a = &syn->src;
     const uint8_t first = pq_addr_is4(a) ? pq_addr_v4(a)[0] : a->ip[0];
-    struct pq_addr loop6 = {.ip = {[15] = 1}, .port = a->port};
-    if (pq_addr_is_any(a) || memcmp(a->ip, syn->dst.ip, sizeof a->ip) == 0)
+    if (pq_addr_is_any(a) || pq_addr_is_loopback(a) ||
+        memcmp(a->ip, syn->dst.ip, sizeof a->ip) == 0)
         return false;
-    return pq_addr_is4(a) ? first && first != 127 && first < 224
-                          : first != 0xff && !pq_addr_eq(a, &loop6);
+    return pq_addr_is4(a) ? first && first < 224 : first != 0xff;
 }
 
 /* Its own repetition finds the way that the first one has opened. */

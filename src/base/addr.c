@@ -37,6 +37,12 @@ bool pq_addr_is_any(const struct pq_addr *a)
     return memcmp(a->ip, zero, 16) == 0 || (pq_addr_is4(a) && memcmp(a->ip + 12, zero, 4) == 0);
 }
 
+bool pq_addr_is_loopback(const struct pq_addr *a)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    return pq_addr_is4(a) ? a->ip[12] == 127 : memcmp(a->ip, one, 16) == 0;
+}
+
 void pq_addr_set4(struct pq_addr *a, const uint8_t ip[4], uint16_t port)
 {
     memcpy(a->ip, mapped, sizeof mapped);

@@ -19,7 +19,8 @@ bool pq_addr_eq(const struct pq_addr *a, const struct pq_addr *b);    /* address
 bool pq_addr_eq_ip(const struct pq_addr *a, const struct pq_addr *b); /* address alone */
 /* Orders by address, then by port, as strcmp does. */
 int pq_addr_cmp(const struct pq_addr *a, const struct pq_addr *b);
-bool pq_addr_is_any(const struct pq_addr *a); /* 0.0.0.0 or :: */
+bool pq_addr_is_any(const struct pq_addr *a);      /* 0.0.0.0 or :: */
+bool pq_addr_is_loopback(const struct pq_addr *a); /* of 127.0.0.0/8, or ::1 */
 
 /* The four bytes of an IPv4 address. */
 static inline const uint8_t *pq_addr_v4(const struct pq_addr *a)

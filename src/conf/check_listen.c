@@ -433,11 +433,6 @@ static void check_twice(struct pq_check *k)
     free(v);
 }
 
-static bool is_near(const struct pq_addr *a)
-{
-    return pq_addr_is4(a) ? pq_addr_v4(a)[0] == 127 : a->ip[15] == 1;
-}
-
 /* The page: for others than programs of this machine only with a word that they have to know. */
 void pq_conf_check_status(struct pq_check *k)
 {
@@ -458,7 +453,7 @@ void pq_conf_check_status(struct pq_check *k)
     if (c->status_path && strlen(c->status_path) > PQ_LOCAL_PATH_MAX)
         PQ_FAIL(k, path, "status.listen: is longer than the %d bytes that a socket's path may have",
                 PQ_LOCAL_PATH_MAX);
-    if (!pq_is_set(c->status_token) && !c->status_path && !is_near(&c->status_addr))
+    if (!pq_is_set(c->status_token) && !c->status_path && !pq_addr_is_loopback(&c->status_addr))
         PQ_FAIL(k, path,
                 "status.listen: '%s' can be reached from elsewhere: set status.token, or "
                 "use 127.0.0.1",

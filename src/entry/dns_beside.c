@@ -3,7 +3,7 @@
  * socket of its own, over UDP or TCP as the program has asked. */
 #include "entry/dns_work.h"
 #include "relay/dial.h"
-#include "relay/relay.h"
+#include "relay/tcp.h"
 #include "relay/udp_target.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* dns_tcp.c - programs that ask over TCP. */
 #include "entry/dns_work.h"
-#include "relay/relay.h"
+#include "relay/tcp.h"
 
 #include <errno.h>
 #include <stdlib.h>

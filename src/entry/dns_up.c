@@ -2,6 +2,7 @@
 /* dns_up.c - queries to the resolver behind the tunnel. */
 #include "entry/dns_work.h"
 #include "relay/relay.h"
+#include "relay/tcp.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,6 +3,7 @@
 
 #include "entry/listen.h"
 #include "relay/relay.h"
+#include "relay/tcp.h"
 
 #include <stdlib.h>
 #include <string.h>

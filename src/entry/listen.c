@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "entry/listen.h"
 
-#include "relay/relay.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "relay/tcp.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -29,6 +32,7 @@ static int bound_socket(const struct pq_listen_conf *c)
     if (fd < 0)
         return -errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    pq_tcp_unpaced(fd, &c->addr); /* what it accepts inherits it */
     if (c->share_port)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     if (ss.ss_family == AF_INET6)

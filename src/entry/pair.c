@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "entry/pair.h"
 
-#include "relay/relay.h"
+#include "relay/tcp.h"
 
 #include <stdlib.h>
 #include <string.h>

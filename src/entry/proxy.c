@@ -2,6 +2,7 @@
 #include "entry/proxy.h"
 
 #include "entry/talk.h"
+#include "relay/tcp.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 #include "entry/pair.h"
 #include "entry/split.h"
 #include "header/socks.h"
+#include "relay/tcp.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,9 +4,9 @@
 #include "header/socks.h"
 #include "relay/match.h"
 #include "relay/outgoing.h"
-#include "relay/relay.h"
 #include "relay/resolve.h"
 #include "relay/rules.h"
+#include "relay/tcp.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
 #include "relay/dial.h"
 
 #include "relay/outgoing.h"
-#include "relay/relay.h"
 #include "relay/resolve.h"
+#include "relay/tcp.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -101,9 +101,10 @@ static void on_timer(uv_timer_t *t)
 }
 
 /* A socket on its way out, or NULL and why. */
-static uv_tcp_t *outgoing_tcp(struct pq_front *f, bool is4, int *err)
+static uv_tcp_t *outgoing_tcp(struct pq_front *f, const struct pq_addr *to, int *err)
 {
     uv_os_fd_t fd;
+    const bool is4 = pq_addr_is4(to);
     uv_tcp_t *tcp = malloc(sizeof *tcp);
     *err = -ENOMEM;
     if (!tcp)
@@ -120,6 +121,7 @@ static uv_tcp_t *outgoing_tcp(struct pq_front *f, bool is4, int *err)
         pq_tcp_close(tcp, false);
         return NULL;
     }
+    pq_tcp_unpaced(fd, to);
     return tcp;
 }
 
@@ -132,7 +134,7 @@ static void try_next(struct pq_dial *d)
         const struct pq_addr *to = &d->addr[d->next++];
         int e;
         pq_addr_to_sock(to, &ss);
-        *a = (struct attempt){.d = d, .tcp = outgoing_tcp(d->front, pq_addr_is4(to), &e)};
+        *a = (struct attempt){.d = d, .tcp = outgoing_tcp(d->front, to, &e)};
         a->req.data = a;
         if (a->tcp)
             e = uv_tcp_connect(&a->req, a->tcp, (struct sockaddr *)&ss, on_connect);

@@ -3,55 +3,13 @@
 
 #include "header/header.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #define RESULT_LEN   6U /* 0x50 0x01 type length(2) code [8.4] */
 #define LOG_PERIOD   (10 * PQ_SEC)
 #define LINGER       (2 * PQ_SEC) /* how long the other end of a socket may take to close its side */
 #define LINGER_BYTES 65536        /* what it may send meanwhile */
 #define HALF_IDLE    (120 * PQ_SEC) /* how long a half-closed pair may be without a byte */
-#define ALIVE_IDLE   60U            /* seconds without a byte until the other end is probed ... */
-#define ALIVE_PERIOD 15             /* ... then from one probe to the next ... */
-#define ALIVE_PROBES 4              /* ... and how many of them */
-
-/* ---- handles */
-
-uv_tcp_t *pq_tcp_new(uv_loop_t *loop)
-{
-    uv_tcp_t *tcp = malloc(sizeof *tcp);
-    if (tcp && uv_tcp_init(loop, tcp)) {
-        free(tcp);
-        tcp = NULL;
-    }
-    return tcp;
-}
-
-void pq_tcp_tune(uv_tcp_t *tcp)
-{
-    const int period = ALIVE_PERIOD, probes = ALIVE_PROBES;
-    uv_os_fd_t fd;
-    uv_tcp_nodelay(tcp, 1);
-    if (uv_tcp_keepalive(tcp, 1, ALIVE_IDLE) || uv_fileno((uv_handle_t *)tcp, &fd))
-        return;
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &period, sizeof period);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-}
-
-static void free_handle(uv_handle_t *h)
-{
-    free(h);
-}
-
-void pq_tcp_close(uv_tcp_t *tcp, bool reset)
-{
-    if (uv_is_closing((uv_handle_t *)tcp))
-        return;
-    if (!reset || uv_tcp_close_reset(tcp, free_handle))
-        uv_close((uv_handle_t *)tcp, free_handle);
-}
 
 /* ---- life */
 

@@ -82,12 +82,4 @@ void pq_relay_close(struct pq_relay *r, bool reset);
 /* Ends pairs that have waited too long for the other end; ends all. */
 void pq_relays_expire(struct pq_front *f, pq_ns now);
 void pq_relays_stop(struct pq_front *f);
-
-/* A new handle of the loop, or NULL; and closing it (freed when closed). */
-uv_tcp_t *pq_tcp_new(uv_loop_t *loop);
-void pq_tcp_close(uv_tcp_t *tcp, bool reset);
-
-/* What a connected socket is to do: send small pieces at once, and find out by keepalives when its
- * other end has gone without a word, which would hold it for ever. */
-void pq_tcp_tune(uv_tcp_t *tcp);
 #endif

@@ -199,6 +199,15 @@ class Host:
         """Packets go one by one, so that what captures them does not see several as one."""
         self.check(["ethtool", "-K", self.device, "tx", "off", "tso", "off", "gso", "off", "gro", "off"])
 
+    def pace_nothing(self) -> None:
+        """Cubic for TCP, as on a system that nobody changed, or Reno, which is always there: BBR, where
+        it is this machine's default, has a timer for each piece of a local transfer, too."""
+        name = "net.ipv4.tcp_congestion_control="
+        for kind in ("cubic", "reno"):
+            if self.run(["sysctl", "-q", "-w", name + kind]).returncode == 0:
+                return
+        raise Failure(f"{self.namespace}: no congestion control can be chosen")
+
     def inside(self, command: list[str]) -> list[str]:
         return ["ip", "netns", "exec", self.namespace, *command]
 

@@ -35,6 +35,8 @@ class Pair:
     def __init__(self, name: str, program: str, number: int, options: argparse.Namespace):
         self.name = name
         self.lab = Lab(name="abcdefgh"[number])
+        for host in (self.lab.c, self.lab.s):
+            host.pace_nothing()
         self.got: dict[str, list[float]] = {}
         self.cpu: list[tuple[float, ...]] = []
         is_go = program.startswith("go:")

@@ -41,6 +41,8 @@ class Pair:
     def __init__(self, look: str, number: int, offload: bool, options: argparse.Namespace):
         self.look = look
         self.lab = Lab(name="abcdefgh"[number], wan=options.wan.split() or None)
+        for host in (self.lab.c, self.lab.s):
+            host.pace_nothing()
         if not offload and not options.wan:
             for host in (self.lab.c, self.lab.s):
                 host.send_singly()

@@ -65,6 +65,8 @@ def turn(row: Row, seconds: int, quic: bool) -> dict[str, float]:
     """One and four downloads, over a path of their own."""
     got: dict[str, float] = {}
     with Lab(wan=row.wan.split()) as lab:
+        for host in (lab.c, lab.s):
+            host.pace_nothing()
         programs = start(lab, quic)
         for parallel in (1, 4):
             before = sum(map(cpu_seconds, programs))

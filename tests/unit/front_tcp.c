@@ -4,7 +4,7 @@
 #include "front_tests.h"
 #include "front_world.h"
 #include "relay/dial.h"
-#include "relay/relay.h"
+#include "relay/tcp.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -85,6 +85,17 @@ static int option(uv_tcp_t *tcp, int level, int name)
     return value;
 }
 
+/* Sent to this machine itself, nothing is paced. */
+static void is_unpaced(uv_tcp_t *tcp)
+{
+    int fd;
+    char name[16] = "";
+    socklen_t len = sizeof name;
+    assert_int_equal(uv_fileno((uv_handle_t *)tcp, &fd), 0);
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+    assert_string_equal(name, "reno");
+}
+
 static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
 {
     struct listener *l = ctx;
@@ -92,7 +103,8 @@ static void on_dialled(void *ctx, uv_tcp_t *tcp, int err)
     l->dialled = tcp;
 }
 
-/* Both ends of a relay find out when the other one has gone without a word. */
+/* What both ends of a relay are set to do: among others they find out when the other one has gone
+ * without a word. */
 static void test_keepalive(void **state)
 {
     struct listener l;
@@ -107,6 +119,7 @@ static void test_keepalive(void **state)
         assert_int_equal(option(both[i], IPPROTO_TCP, TCP_KEEPINTVL), 15);
         assert_int_equal(option(both[i], IPPROTO_TCP, TCP_KEEPCNT), 4);
         assert_int_equal(option(both[i], IPPROTO_TCP, TCP_NODELAY), 1);
+        is_unpaced(both[i]);
         pq_tcp_close(both[i], false);
     }
     close_listener(&l);

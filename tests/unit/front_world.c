@@ -2,7 +2,7 @@
 /* front_world.c - a loop for the front, and stream.h as a test sees it: what is sent is kept. */
 #include "front_world.h"
 
-#include "relay/relay.h"
+#include "relay/tcp.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
