@@ -11,10 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Neither lo nor the device of a client of this machine that sends everything through a tunnel. */
+/* Neither lo nor the device of a tunnel: a client's that leads everything into it, or one that
+ * nothing leads out by. */
 static bool leads_out(const struct pq_iface *f)
 {
-    return !f->loopback && !pq_tundev_is_ours(f->index);
+    const bool tunnel = !f->has_mac && !f->has_default4 && !f->has_default6;
+    return !f->loopback && !tunnel && !pq_tundev_is_ours(f->index);
 }
 
 static void list_names(char *buf, size_t cap)

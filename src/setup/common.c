@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "conf/conf.h"
 #include "os/listener.h"
+#include "os/local.h"
 #include "os/netinfo.h"
 #include "os/spawn.h"
 
@@ -377,12 +378,28 @@ static bool install_service(struct pq_setup *s)
     return !e && pq_setup_note(s, instance, PQ_MADE_PLAIN, path);
 }
 
+/* One of the same name that was started by hand would keep the service from being asked. */
+static bool is_alone(const struct pq_setup *s)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, RUN_FOLDER "/%s.sock", s->name);
+    const int fd = pq_local_connect(path, 1);
+    if (fd < 0)
+        return true;
+    close(fd);
+    pq_setup_say("a paqet that was started by hand runs as %s already; stop it first (\"pgrep -a "
+                 "paqet\" shows it), or choose another name: --name NAME",
+                 s->name);
+    return false;
+}
+
 bool pq_setup_start(struct pq_setup *s)
 {
     char why[PQ_SERVICE_WHY_LEN];
     if (s->o->no_service)
         return true;
-    if (!install_service(s) || !pq_setup_note(s, s->name, PQ_MADE_SERVICE, s->program))
+    if (!is_alone(s) || !install_service(s) ||
+        !pq_setup_note(s, s->name, PQ_MADE_SERVICE, s->program))
         return false;
     if (pq_service_start(&s->service, why)) {
         pq_setup_say("%s", why);

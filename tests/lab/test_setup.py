@@ -261,6 +261,10 @@ def test_setup_silence() -> None:
         lab.s.start("server", server.inside("/root/paqet", "run", "-c", "/etc/paqet/server.yaml"))
         argv = ("ping", "-c", "/etc/paqet/client.yaml", "-n", "1", "-w", "15")
         expect("1 answered" in client.check(*argv), "no answer later either")
+        before = server.read("etc/paqet/server.yaml")
+        beside = server.run("init", "server", "--force")
+        expect(beside.returncode == 1 and "was started by hand" in beside.stderr, f"beside one that runs: {beside.stderr}")
+        expect(server.read("etc/paqet/server.yaml") == before, "its file was changed")
 
 
 @test()
