@@ -163,7 +163,11 @@ static void plan_tun(struct pq_server_setup *v, struct pq_rng *rng)
     struct pq_server_plan *p = &v->plan;
     struct pq_iface *ifaces;
     size_t n;
-    if (v->s.o->no_tun || access("/dev/net/tun", F_OK) || pq_iface_list(&ifaces, &n))
+    const bool missing = access("/dev/net/tun", F_OK) != 0;
+    if (missing && !v->s.o->no_tun)
+        printf("there is no /dev/net/tun here, and so no TUN device: clients use the proxy, not "
+               "--tun\n");
+    if (v->s.o->no_tun || missing || pq_iface_list(&ifaces, &n))
         return;
     p->tun6 = access("/proc/sys/net/ipv6", F_OK) == 0;
     const bool given = v->of.n_servers > 0;

@@ -163,6 +163,9 @@ def test_setup_without_tun() -> None:
         expect(result.returncode == 1, "a broken link was taken")
         expect(result.stderr.count("the link:") == 4, f"not all mistakes in one go: {result.stderr}")
         expect("etc/paqet" not in client.files(), f"something was made: {client.files()}")
+        (server.root / "dev/net/tun").unlink()
+        said = server.check("init", "server", "--no-service", "--name", "more")
+        expect("no /dev/net/tun" in said and "&t=" not in link_in(said), f"of the device it says: {said}")
 
 
 @test()
