@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import tarfile
 import time
@@ -149,6 +150,26 @@ def test_setup_whole_machine() -> None:
         wait_until(lambda: fetch(lab) == "1000", 10, "a page for the second user")
         check_page(lab, "socks5h://127.0.0.1:1234")
         expect("(sara)" in server.read("var/log/paqet-server.log"), "the server does not know the second user")
+
+
+@test()
+def test_setup_at_a_terminal() -> None:
+    """Behind NAT it asks for the public address, and the link is shown as a QR code, too."""
+    with Lab() as lab:
+        server = Machine(lab.s)
+        argv = shlex.join(server.inside("/root/paqet", "init", "server", "--no-service"))
+        asked = f"(sleep 1; echo 203.0.113.9; sleep 2) | script -qec {shlex.quote(argv)} /dev/null"
+        said = lab.s.run(["sh", "-c", asked], 60).stdout
+        expect(f"{lab.s.ip4} is a private address" in said and "type that one" in said, f"it does not ask: {said}")
+        link = link_in(said)
+        port = re.match(r"paqet://v1/203\.0\.113\.9:(\d+)\?", link)
+        expect(port and int(port[1]) >= 10000, f"another address, or a port of others: {link}")
+        plain = server.check("link", "--qr")
+        for text in (said, plain):
+            bare = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines()]
+            code = [line for line in bare if re.fullmatch("[ \u2580\u2584\u2588]{20,}", line)]
+            width = max(map(len, code), default=0)
+            expect(width >= 45 and abs(len(code) * 2 - width) <= 8, f"no square: {len(code)} lines of {width}: {text}")
 
 
 @test()
