@@ -70,6 +70,7 @@ void pq_hub_free(struct pq_hub **hp)
 void pq_hub_tick(struct pq_hub *h, pq_ns now)
 {
     struct pq_heap_node *n;
+    h->now = now;
     pq_leave_tick(h, now);
     while (!h->left && (n = pq_heap_top(&h->timers)) && n->at <= now) {
         struct pq_session *s = PQ_OF(n, struct pq_session, timer);
@@ -318,7 +319,7 @@ size_t pq_hub_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now)
             pq_heap_set(&h->timers, &s->timer, h->t->deadline(s, now));
     }
     h->busy = false;
-    return done;
+    return done + pq_leave_pull(h, slots + done, n - done, now); /* of what ended just now */
 }
 
 bool pq_hub_ready(const struct pq_hub *h)
