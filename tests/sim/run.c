@@ -97,6 +97,27 @@ static unsigned glue(struct link_packet **k, unsigned n)
 
 /* ---- one turn of one end */
 
+/* Through the box in the middle of the path, where there is one. */
+static void forward(struct world *w, struct end *from)
+{
+    struct link_packet *k;
+    while (w->routed && (k = link_recv(&from->out, w->now))) {
+        if (!w->tap || w->tap(w, from->side, k))
+            link_send(&from->far, k->p, k->len, w->now);
+        link_packet_free(k);
+    }
+}
+
+/* Whether the program is there, and a packet of side `from` comes to it. */
+static bool arrives(struct world *w, unsigned from, const struct link_packet *k)
+{
+    if (w->end[!from].hub)
+        return true;
+    if (w->absent)
+        w->absent(w, !from, k);
+    return false;
+}
+
 static void receive(struct world *w, struct end *e)
 {
     struct end *from = &w->end[!e->side];
@@ -104,8 +125,8 @@ static void receive(struct world *w, struct end *e)
     for (unsigned taken = 0; taken < RX_TURN;) {
         unsigned n = 0;
         struct link_packet *p;
-        while (n < BATCH && (p = link_recv(&from->out, w->now))) {
-            if (w->tap && !w->tap(w, from->side, p))
+        while (n < BATCH && (p = link_recv(w->routed ? &from->far : &from->out, w->now))) {
+            if ((!w->routed && w->tap && !w->tap(w, from->side, p)) || !arrives(w, from->side, p))
                 link_packet_free(p);
             else
                 k[n++] = p;
@@ -150,10 +171,12 @@ static void feed_starved(struct world *w)
 
 static void turn(struct world *w)
 {
+    for (unsigned i = 0; i < 2; i++)
+        forward(w, &w->end[i]);
     for (unsigned i = 0; i < 2; i++) {
         struct end *e = &w->end[i];
         receive(w, e);
-        for (unsigned k = 0; k <= e->n_more; k++) {
+        for (unsigned k = 0; e->hub && k <= e->n_more; k++) {
             struct pq_hub *hub = world_hub(e, k);
             if (pq_hub_deadline(hub) <= w->now) {
                 pq_hub_tick(hub, w->now);
@@ -170,9 +193,10 @@ static pq_ns next_event(const struct world *w)
     pq_ns at = PQ_NEVER;
     for (unsigned i = 0; i < 2; i++) {
         const struct end *e = &w->end[i];
-        pq_ns packet = link_next(&e->out);
+        pq_ns packet = link_next(w->routed ? &e->far : &e->out);
         at = pq_ns_min(at, packet == PQ_NEVER ? packet : packet + COALESCE);
-        for (unsigned k = 0; k <= e->n_more; k++) {
+        at = w->routed ? pq_ns_min(at, link_next(&e->out)) : at;
+        for (unsigned k = 0; e->hub && k <= e->n_more; k++) {
             at = pq_ns_min(at, pq_hub_deadline(world_hub(e, k)));
             if (pq_hub_ready(world_hub(e, k)))
                 at = w->now;

@@ -333,12 +333,14 @@ struct world *world_new(const struct world_conf *c, uint64_t seed)
     assert_non_null(w);
     w->now = WORLD_T0;
     w->server_public = c->server_public;
+    w->routed = c->routed;
     for (unsigned i = 0; i < 2; i++) {
         struct end *e = &w->end[i];
         e->w = w;
         e->side = i;
         pq_addr_set4(&e->addr, ip[i], i == SERVER ? SERVER_PORT : 0);
         link_init(&e->out, &c->link[i], seed * 2 + i + 1);
+        link_init(&e->far, &c->far[i], seed * 2 + i + 501);
         end_init(e, &c->hub[i], i == SERVER ? c->workers : 1, seed * 2 + i + 1001);
     }
     world_connect(w, 40000);
@@ -360,7 +362,7 @@ void world_connect(struct world *w, uint16_t port)
 
 static void end_free(struct end *e)
 {
-    pq_hub_free(&e->hub);
+    pq_hub_free(&e->hub); /* NULL is fine */
     assert_null(e->hub);
     while (e->n_more)
         pq_hub_free(&e->more[--e->n_more]);
@@ -374,6 +376,49 @@ void world_restart_server(struct world *w)
     end_init(e, &e->conf, 1, w->now);
 }
 
+static void say_bye(void *ctx, struct pq_session *s)
+{
+    (void)ctx;
+    pq_session_bye(s);
+}
+
+static bool all_left(const struct world *w)
+{
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned k = 0; w->end[i].leaves && k <= w->end[i].n_more; k++)
+            if (!pq_hub_left(world_hub(&w->end[i], k), w->now))
+                return false;
+    return true;
+}
+
+void world_stop(struct world *w, unsigned side, bool in_order)
+{
+    struct end *e = &w->end[side];
+    const pq_ns latest = w->now + PQ_SEC; /* as in worker.c */
+    if (in_order) {
+        for (unsigned k = 0; k <= e->n_more; k++)
+            pq_hub_each(world_hub(e, k), say_bye, NULL);
+        world_run(w, w->now, NULL);
+        for (unsigned k = 0; k <= e->n_more; k++)
+            pq_hub_leave(world_hub(e, k), w->now);
+        e->leaves = true;
+        world_run(w, latest, all_left);
+        e->leaves = false;
+    }
+    end_free(e);
+    for (unsigned k = 0; k < PAIRS_MAX; k++)
+        half_close(&w->half[side][k], false);
+    w->ses = side == CLIENT ? NULL : w->ses;
+}
+
+void world_start(struct world *w, unsigned side)
+{
+    struct end *e = &w->end[side];
+    if (side == SERVER)
+        pq_homes_free(&w->homes);
+    end_init(e, &e->conf, e->conf.workers, ++w->starts * 1000003 + w->now);
+}
+
 void world_free(struct world *w)
 {
     for (unsigned i = 0; i < 2; i++) {
@@ -381,8 +426,10 @@ void world_free(struct world *w)
         for (unsigned k = 0; k < PAIRS_MAX; k++)
             half_close(&w->half[i][k], false); /* of a session that has ended */
     }
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
         link_fini(&w->end[i].out);
+        link_fini(&w->end[i].far);
+    }
     pq_homes_free(&w->homes);
     free(w);
 }

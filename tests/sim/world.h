@@ -40,16 +40,18 @@ struct half { /* one end of a stream */
 struct end {
     struct world *w;
     unsigned side;
-    struct pq_hub *hub;
+    struct pq_hub *hub;                   /* NULL: the program is not there */
     struct pq_hub *more[WORKERS_MAX - 1]; /* server: those of its other workers; hub is number 0 */
     unsigned n_more;
     uint64_t handed; /* frames that one of them has given to another */
     struct pq_hub_conf conf;
     struct pq_rng rng;
     struct pq_addr addr;
-    struct link out;  /* what this end sends */
+    struct link out;  /* what this end sends, ... */
+    struct link far;  /* ... behind the box in the middle, if the world has one */
     uint64_t packets; /* that it pulled out of its hub */
     unsigned accepts, proven, secured, streams, ended;
+    bool leaves;           /* it is about to stop */
     bool stays;            /* a client that has no other port */
     unsigned moves, moved; /* asked for; done */
     bool roams;            /* ... and to another address of its own */
@@ -70,6 +72,9 @@ struct world {
     pq_ns now;
     bool (*tap)(struct world *w, unsigned from, struct link_packet *k); /* false: takes it out */
     void *tap_ctx;
+    bool routed; /* the tap is in the middle of the path, and not at its end */
+    void (*absent)(struct world *w, unsigned side, const struct link_packet *k); /* comes there
+                                                                where no program is */
     bool (*take)(struct world *w, struct pq_stream *st); /* server: true = takes the stream over */
     void *take_ctx;
     const uint8_t *server_public;
@@ -79,6 +84,7 @@ struct world {
                     times as much */
     uint64_t late_rng;
     struct pq_homes *homes;
+    uint64_t starts; /* of programs after the first ones */
 };
 
 struct world_conf {
@@ -86,6 +92,8 @@ struct world_conf {
     unsigned workers;             /* of the server, each with a hub of its own; 0 = 1 */
     struct pq_hub_conf hub[2];
     struct link_conf link[2];
+    bool routed;             /* there is a box in the middle of the path; ... */
+    struct link_conf far[2]; /* ... behind it */
 };
 
 /* Settings like those of the program, mode fast; a link of `delay` one way. */
@@ -110,6 +118,11 @@ void world_connect(struct world *w, uint16_t port);
 /* A memory of SYNs in place of the one in *s: nothing has been answered, and all may be. */
 void world_no_syns(struct pq_syns **s);
 void world_restart_server(struct world *w);
+
+/* The program of one side ends, in order or at once: in order it takes the time that it needs, a
+ * second at most.  And another one begins there. */
+void world_stop(struct world *w, unsigned side, bool in_order);
+void world_start(struct world *w, unsigned side);
 
 /* Opens a pair: the client sends `up` bytes, the server answers with `down` bytes. */
 struct half *world_open(struct world *w, uint64_t up, uint64_t down);
