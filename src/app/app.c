@@ -309,9 +309,13 @@ static void firewall_missing(const struct pq_app *app, const char *why)
 
 void pq_app_open_firewall(struct pq_app *app)
 {
-    char why[PQ_OS_WHY_LEN];
-    if (pq_firewall_open(&app->fw, &app->fw_conf, why))
-        firewall_missing(app, why);
+    pq_firewall_open(&app->fw, &app->fw_conf, app->fw_why);
+}
+
+void pq_app_say_firewall(const struct pq_app *app)
+{
+    if (!app->fw)
+        firewall_missing(app, app->fw_why);
     else
         PQ_LOG(PQ_LOG_INFO, "the kernel's TCP is kept out by %s", pq_firewall_kind(app->fw));
 }

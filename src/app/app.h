@@ -43,6 +43,7 @@ struct pq_app {
     int fanout;                      /* of a server's workers; -1 until the first has joined */
     pthread_mutex_t fw_lock;         /* the firewall is the only thing that workers share */
     struct pq_firewall *fw;          /* NULL: none could be made, the user was told */
+    char fw_why[PQ_OS_WHY_LEN];      /* ... why */
     struct pq_firewall_conf fw_conf; /* behind a client's n_servers some that it had before */
     unsigned n_servers;
 };
@@ -66,8 +67,12 @@ int pq_app_open_io(struct pq_app *app, struct pq_pktio **out);
 /* UDP flows of a worker: as configured, but no more than half of the files that may be open. */
 unsigned pq_app_udp_flows_max(const struct pq_app *app);
 
-/* Makes the firewall table; on failure says what to do instead and goes on without. */
+/* Makes the firewall table, where that is possible; before there is a packet socket, since until
+ * then the kernel answers who goes on sending to a program of before. */
 void pq_app_open_firewall(struct pq_app *app);
+
+/* Afterwards: says what keeps the kernel's TCP out, or what to do instead. */
+void pq_app_say_firewall(const struct pq_app *app);
 
 /* A client's server, the i-th, has this address from the next pq_app_move_firewall on.  The one of
  * before stays covered. */

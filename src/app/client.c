@@ -176,9 +176,12 @@ int pq_client_set_up(struct client *cl)
     struct client_listened listened;
     char why[PQ_WHY_LEN];
     const struct pq_conf *c = cl->app.conf;
+    pq_app_open_firewall(&cl->app);
+    if (c->own_port) /* a server may go on with a session of before */
+        pq_app_cover_port(&cl->app, c->own_port, true);
     int e = open_workers(cl, c);
     if (!e)
-        pq_app_open_firewall(&cl->app);
+        pq_app_say_firewall(&cl->app);
     if (!e)
         e = pq_app_tun_open(&cl->tun, c);
     if (!e && !cl->probe.conf && (e = pq_client_listen(cl, c, &listened, why)))

@@ -354,12 +354,14 @@ int pq_server_run(struct pq_conf *c, const char *file)
         pq_server_note_own(&s);
         e = hold_ports(&s);
     }
+    if (!e) /* first of all: until then the kernel answers clients that the server of before had */
+        pq_app_open_firewall(&s.app);
     if (!e)
         e = pq_server_keys_open(&s.keys, &s.app, on_saved, &s);
     if (!e)
         e = open_workers(&s);
     if (!e) {
-        pq_app_open_firewall(&s.app);
+        pq_app_say_firewall(&s.app);
         e = open_tun(&s);
     }
     if (!e)

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import socket
 import struct
+import threading
+import time
 from functools import partial
 
+import packets
 import paqet
 from case import add, expect, test
 from lab import Host, Lab, Process, wait_until
-from packets import RST, Segment, internet_checksum
+from packets import RST, Forger, Segment, internet_checksum
 from paqet import Settings
 
 CLIENT_PORT = 40001
@@ -59,6 +63,56 @@ def test_no_reset_after_a_server_restart() -> None:
         paqet.wait_working(lab, 30)
         caught = [segment for segment in capture.stop() if segment.flags & RST]
         expect(not caught, f"{len(caught)} RST, the first from {describe(caught)}")
+
+
+class Caller:
+    """Somebody who goes on sending to a server's port, as a client does that knows of nothing."""
+
+    def __init__(self, lab: Lab):
+        forge = Forger(lab.c.mac, lab.s.mac, lab.c.ip4, lab.s.ip4)
+        self.frame = forge.frame(CLIENT_PORT, paqet.PORT, bytes(100))
+        self.raw = lab.c.packet_socket()
+        self.ear = lab.c.open_socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        self.ear.bind((lab.c.device, 3))
+        self.ear.setblocking(False)
+        self.times: list[float] = []  # at which resets came
+        self.ends = False
+        self.thread = threading.Thread(target=self.call, daemon=True)
+        self.thread.start()
+
+    def call(self) -> None:
+        while not self.ends:
+            self.raw.send(self.frame)
+            now = time.monotonic()
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    segment = packets.parse(self.ear.recv(200))
+                    if segment and segment.flags & RST:
+                        self.times.append(now)
+
+    def stop(self) -> list[float]:
+        self.ends = True
+        self.thread.join()
+        return self.times
+
+
+@test()
+def test_no_reset_while_a_server_starts() -> None:
+    """From when it has a packet socket on: its rules come first."""
+    with Lab() as lab:
+        caller = Caller(lab)
+        wait_until(lambda: len(caller.times) > 10, 5, "resets of a kernel without a server")
+        settings = Settings(extra="performance: {packet_workers: 8}\n")
+        server = paqet.start(lab.s, "server", paqet.server_config(lab, settings))
+        begin = time.monotonic()
+        while not server.has_packet_socket():
+            expect(time.monotonic() < begin + 30, "no packet socket")
+        begin = time.monotonic()
+        server.wait_log("kept out", 10)
+        time.sleep(0.5)
+        late = [moment for moment in caller.stop() if moment > begin]
+        expect(not late, f"{len(late)} resets, the last {(late or [0])[-1] - begin:.4f} s after it")
 
 
 @test()
