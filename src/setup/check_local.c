@@ -10,6 +10,7 @@
 #include "os/others.h"
 #include "os/process.h"
 #include "os/service.h"
+#include "os/spawn.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -278,6 +279,17 @@ static void check_server_port(const struct pq_conf *c, const char *path, struct 
                                             "read what others send");
 }
 
+/* Whether it is one of ours, which may be called as this one is. */
+static bool is_paqet(uint16_t port)
+{
+    struct pq_listener l;
+    char self[PATH_MAX];
+    if (!pq_listener_find(port, &l) || !l.pid)
+        return false;
+    const char *name = pq_spawn_self(self, sizeof self) ? "" : strrchr(self, '/') + 1;
+    return strncmp(l.name, "paqet", 5) == 0 || strncmp(l.name, name, sizeof l.name - 1) == 0;
+}
+
 /* Whether the client that runs has its proxies, or somebody else. */
 void pq_check_proxies(const struct pq_conf *c, const char *path, struct pq_findings *f)
 {
@@ -292,11 +304,11 @@ void pq_check_proxies(const struct pq_conf *c, const char *path, struct pq_findi
         else if (e != -EADDRINUSE)
             BAD(f, "proxy", "give socks5 an address of this machine, such as 127.0.0.1:1080",
                 "nothing can listen on %s: %s", at, pq_strerror(e));
-        else if (strncmp(pq_setup_listener(a->port, who), "paqet", 5) == 0 || geteuid() != 0)
-            OK(f, "proxy", "%s listens on %s", who, at);
+        else if (is_paqet(a->port) || geteuid() != 0)
+            OK(f, "proxy", "%s listens on %s", pq_setup_listener(a->port, who), at);
         else
             BAD(f, "proxy", "stop that, or give socks5 another port",
-                "%s listens on %s: the client cannot have it", who, at);
+                "%s listens on %s: the client cannot have it", pq_setup_listener(a->port, who), at);
     }
 }
 

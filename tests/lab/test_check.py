@@ -56,7 +56,7 @@ def test_check_works() -> None:
         expect("as configured" in only(topics, "router")["text"], f"{topics['router']}")
         expect("20 of 20" in topics["round trips"][0]["text"], f"{topics['round trips']}")
         proxy = only(topics, "proxy")
-        expect(proxy["level"] == "ok" and re.match(r"paqet\S*, process \d+ listens on 127", proxy["text"]), f"{proxy}")
+        expect(proxy["level"] == "ok" and re.match(r"\S+, process \d+ listens on 127", proxy["text"]), f"{proxy}")
         server = write(lab, "server.yaml", paqet.server_config(lab, Settings(block=GCM)))
         topics = findings(lab.s, server, bad=False)
         expect(f"somebody has {PORT}" in only(topics, "port")["text"], f"{topics['port']}")
