@@ -135,9 +135,9 @@ bool pq_kcp_parts(const struct pq_kcp *k);
 /* On our own wire, to a peer that knows it: datagrams that are not full may be padded [12.8]. */
 void pq_kcp_pads(struct pq_kcp *k);
 
-/* So many bytes, by chance, or 0, those are longer that are sent with n bytes and have room for
- * `cap` more; they count as sent. */
-size_t pq_kcp_padding(struct pq_kcp *k, size_t n, size_t cap, struct pq_rng *rng, pq_ns now);
+/* So many bytes, by chance, and `cap` at most, what goes seldom is to be longer; 0 to a peer that
+ * does not know it. */
+size_t pq_kcp_padding(const struct pq_kcp *k, size_t cap, struct pq_rng *rng);
 
 /* Lengthens the n bytes at p that pq_kcp_pull has just written there, by chance, or not at all;
  * `cap`: how much room there is behind them.  Returns how many there are now. */

@@ -23,27 +23,27 @@ static void earn(struct pq_kcp *k, size_t milli)
     k->pad_credit = credit < CREDIT_MAX ? credit : CREDIT_MAX;
 }
 
-size_t pq_kcp_padding(struct pq_kcp *k, size_t n, size_t cap, struct pq_rng *rng, pq_ns now)
+size_t pq_kcp_padding(const struct pq_kcp *k, size_t cap, struct pq_rng *rng)
 {
-    if (!k->pads)
-        return 0;
-    earn(k, n * MILLI / PAD_PART);
-    if (n >= PAD_BELOW)
-        return 0;
-    const pq_ns idle = pq_ns_min(now - k->pad_at, 2 * PQ_SEC);
-    earn(k, (size_t)(idle * PAD_RATE * MILLI / PQ_SEC));
-    k->pad_at = now;
-    const size_t more = pq_rng_u32(rng) % PAD_MAX, room = cap < k->room ? cap : k->room;
-    if (more < PQ_LEAN_PAD_MIN || more > room || more * MILLI > k->pad_credit)
-        return 0;
-    k->pad_credit -= more * MILLI;
-    return more;
+    const size_t room = cap < k->room ? cap : k->room, most = room < PAD_MAX ? room + 1 : PAD_MAX;
+    const size_t more = k->pads ? pq_rng_u32(rng) % most : 0;
+    return more < PQ_LEAN_PAD_MIN ? 0 : more;
 }
 
 size_t pq_kcp_pad(struct pq_kcp *k, uint8_t *p, size_t n, size_t cap, struct pq_rng *rng, pq_ns now)
 {
-    const size_t more = pq_kcp_padding(k, n, cap, rng, now);
-    if (more)
-        pq_lean_put_pad(p + n, more);
+    if (!k->pads)
+        return n;
+    earn(k, n * MILLI / PAD_PART);
+    if (n >= PAD_BELOW)
+        return n;
+    const pq_ns idle = pq_ns_min(now - k->pad_at, 2 * PQ_SEC);
+    earn(k, (size_t)(idle * PAD_RATE * MILLI / PQ_SEC));
+    k->pad_at = now;
+    const size_t more = pq_kcp_padding(k, cap, rng);
+    if (!more || more * MILLI > k->pad_credit)
+        return n;
+    k->pad_credit -= more * MILLI;
+    pq_lean_put_pad(p + n, more);
     return n + more;
 }

@@ -18,10 +18,9 @@ struct tokens {
     const uint8_t *own, *other;
 };
 
-static size_t put(struct pq_session *s, uint8_t *p, uint8_t kind, struct tokens t, size_t cap,
-                  pq_ns now)
+static size_t put(struct pq_session *s, uint8_t *p, uint8_t kind, struct tokens t, size_t cap)
 {
-    const size_t pad = cap ? pq_kcp_padding(s->kcp, HEAD + BODY, cap, s->hub->rng, now) : 0;
+    const size_t pad = pq_kcp_padding(s->kcp, cap, s->hub->rng);
     pq_put_le32(p, UINT32_MAX);
     pq_put_le16(p + 4, PQ_CONTROL_TYPE);
     pq_put_le16(p + 6, (uint16_t)(2 + 2 + BODY + pad));
@@ -204,15 +203,16 @@ void pq_move_unanswered(struct pq_session *s, pq_ns now)
 
 /* ---- messages on their way */
 
-size_t pq_move_ask(struct pq_session *s, uint8_t *p, pq_ns now)
+size_t pq_move_ask(struct pq_session *s, uint8_t *p)
 {
     static const uint8_t nothing[PQ_TOKEN_LEN];
     struct pq_watch *w = &s->watch;
     if (!w->ask)
         return 0;
     w->ask = false;
-    return put(s, p, s->hub->conf.client ? PQ_KIND_ASK : PQ_KIND_YES,
-               (struct tokens){nothing, nothing}, 0, now);
+    if (s->hub->conf.client)
+        return put(s, p, PQ_KIND_ASK, (struct tokens){nothing, nothing}, s->size);
+    return put(s, p, PQ_KIND_YES, (struct tokens){nothing, nothing}, w->padding);
 }
 
 static size_t next_message(struct pq_session *s, uint8_t *p, pq_ns now)
@@ -224,12 +224,12 @@ static size_t next_message(struct pq_session *s, uint8_t *p, pq_ns now)
             return 0;
         path->due = now + (AGAIN << (path->n < 4 ? path->n : 4));
         path->n++;
-        return put(s, p, path->adopted ? PQ_KIND_HERE : PQ_KIND_MOVE, t, s->size, now);
+        return put(s, p, path->adopted ? PQ_KIND_HERE : PQ_KIND_MOVE, t, s->size);
     }
     if (!path->answer)
         return 0;
     path->answer = false;
-    return put(s, p, PQ_KIND_MOVED, t, path->asked, now); /* not longer than what it answers */
+    return put(s, p, PQ_KIND_MOVED, t, path->asked); /* not longer than what it answers */
 }
 
 bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now)
@@ -366,6 +366,7 @@ enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
     if (m->kind == (s->hub->conf.client ? PQ_KIND_YES : PQ_KIND_ASK)) {
         s->watch.answers++;
         s->watch.ask = !s->hub->conf.client;
+        s->watch.padding = m->noise.n - BODY;
         pq_session_wake(s);
         return PQ_DROP_NONE;
     }

@@ -226,7 +226,7 @@ enum pq_drop pq_secure_control(struct pq_session *s, const struct pq_segment *se
 size_t pq_secure_control_fill(struct pq_session *s, uint8_t *p, size_t cap, pq_ns now)
 {
     struct pq_secure *c = s->sec;
-    const size_t asked = pq_move_ask(s, p, now), most = (size_t)s->dgram_max + PQ_DGRAM_HEAD;
+    const size_t asked = pq_move_ask(s, p), most = (size_t)s->dgram_max + PQ_DGRAM_HEAD;
     if (asked)
         return asked;
     cap = cap < most ? cap : most;

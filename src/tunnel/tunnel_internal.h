@@ -410,7 +410,7 @@ void pq_rate_refill(struct pq_rate *r, uint32_t a_second, pq_ns now);
 void pq_move_tick(struct pq_session *s, pq_ns now); /* client: is the tuple dead? */
 pq_ns pq_move_deadline(const struct pq_session *s);
 /* The question, or its answer, that waits, or 0. */
-size_t pq_move_ask(struct pq_session *s, uint8_t *p, pq_ns now);
+size_t pq_move_ask(struct pq_session *s, uint8_t *p);
 bool pq_move_fill(struct pq_session *s, struct pq_slot *slot, pq_ns now);
 enum pq_drop pq_move_take(struct pq_session *s, const struct pq_segment *seg,
                           const struct pq_message *m, pq_ns now);

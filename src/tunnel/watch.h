@@ -18,6 +18,7 @@ struct pq_watch {             /* client: whether the tuple is alive */
     bool ask;       /* whether anything arrives */
     unsigned asked; /* since owed_since */
     uint64_t answers;
+    size_t padding; /* server: bytes of the question, which the answer may have */
 };
 
 #define PQ_MOVES_MAX 5 /* moves in a row, each of which waits twice as long as the one before */

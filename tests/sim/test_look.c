@@ -97,11 +97,40 @@ static void lengths(void **state)
     world_free(w);
 }
 
+/* A download, in which the client asks now and then whether its flow is alive, and is answered. */
+static void lengths_of_questions(void **state)
+{
+    (void)state;
+    static unsigned seen[2][2000];
+    struct world_conf c = world_keyed(40 * PQ_MS);
+    c.link[SERVER].rate = 125000;
+    c.link[SERVER].queue = 20000;
+    struct world *w = world_new(&c, ut_seed("questions"));
+    memset(seen, 0, sizeof seen);
+    world_open(w, 300, 1)->keep_open = true;
+    assert_true(world_run(w, w->now + 20 * PQ_SEC, world_transferred));
+    w->sloppy = true;
+    w->tap = note_length;
+    w->tap_ctx = seen;
+    world_open(w, 1, (uint64_t)1 << 30);
+    world_run(w, w->now + 60 * PQ_SEC, NULL);
+    unsigned all = 0, most = 0, lengths = 0;
+    for (size_t n = 0; n < 300; n++) { /* the data are longer */
+        all += seen[SERVER][n];
+        lengths += seen[SERVER][n] > 0;
+        most = seen[SERVER][n] > most ? seen[SERVER][n] : most;
+    }
+    printf("%u answers of %u lengths, %u of one\n", all, lengths, most);
+    assert_true(all > 100 && lengths > 50 && most * 6 < all);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(datagrams),
         cmocka_unit_test(lengths),
+        cmocka_unit_test(lengths_of_questions),
     };
     return ut_run(tests);
 }
