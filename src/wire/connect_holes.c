@@ -35,8 +35,7 @@ bool pq_connect_take_up(struct pq_flow *f, const struct pq_segment *s, uint32_t 
 
 bool pq_connect_is_again(const struct pq_flow *f, const struct pq_segment *s)
 {
-    return f->conn.holes.n && s->has_ts &&
-           pq_holes_repeated(&f->conn.holes, f->st.ack, s->seq, s->tsval);
+    return s->has_ts && pq_holes_repeated(&f->conn.holes, f->st.ack, s->seq, s->tsval);
 }
 
 unsigned pq_connect_lacks(const struct pq_flow *f, const struct pq_segment *s,

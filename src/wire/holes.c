@@ -18,10 +18,11 @@ uint32_t pq_holes_high(const struct pq_holes *h, uint32_t ack)
 bool pq_holes_repeated(const struct pq_holes *h, uint32_t ack, uint32_t from, uint32_t ts)
 {
     unsigned i = 0;
+    if (before(from, ack))
+        return h->given_up && before(h->given_ts, ts);
     while (i < h->n && !before(from, h->r[i].have.to))
         i++;
-    return !before(from, ack) && i < h->n && before(from, h->r[i].have.from) &&
-           before(h->r[i].ts, ts);
+    return i < h->n && before(from, h->r[i].have.from) && before(h->r[i].ts, ts);
 }
 
 static void drop(struct pq_holes *h, unsigned at, unsigned n)
@@ -48,7 +49,11 @@ static uint32_t absorb(struct pq_holes *h, uint32_t ack)
 
 uint32_t pq_holes_jump(struct pq_holes *h, uint32_t ack)
 {
-    return h->n ? absorb(h, h->r[0].have.to) : ack;
+    if (!h->n)
+        return ack;
+    h->given_up = true;
+    h->given_ts = h->r[0].ts;
+    return absorb(h, h->r[0].have.to);
 }
 
 /* Blocks from i up to j are one with b. */

@@ -19,8 +19,10 @@ struct pq_block { /* numbers from `from` up to, but without, `to` */
 };
 
 struct pq_holes {
-    uint8_t n, last; /* blocks; the one in which something came last */
-    struct pq_hole { /* a block, and the hole below it */
+    uint8_t n, last;   /* blocks; the one in which something came last */
+    bool given_up;     /* a hole was, so that something may still come below all of them; ... */
+    uint32_t given_ts; /* ... time stamp of what showed the last one */
+    struct pq_hole {   /* a block, and the hole below it */
         struct pq_block have;
         uint32_t ts;    /* time stamp of what showed the hole ... */
         uint32_t since; /* ... and when, ms; 0 = not known yet */
@@ -30,8 +32,8 @@ struct pq_holes {
 /* Behind the highest number that has come, where all below `ack` has. */
 uint32_t pq_holes_high(const struct pq_holes *h, uint32_t ack);
 
-/* Whether what begins at `from` belongs into a hole, and has been sent after what showed it: it is
- * a repetition, and not merely late. */
+/* Whether what begins at `from` belongs into a hole, also one that was given up, and has been sent
+ * after what showed it: it is a repetition, and not merely late. */
 bool pq_holes_repeated(const struct pq_holes *h, uint32_t ack, uint32_t from, uint32_t ts);
 
 /* Notes what has come, with its time stamp.  Returns the number up to which all has come now, or

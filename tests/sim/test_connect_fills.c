@@ -7,6 +7,8 @@
 #define TCP (14 + 20)
 
 static struct {
+    unsigned comb[2],
+        gone;         /* after so many payloads each second one of so many is lost; so many are */
     unsigned drop[2]; /* the payload after so many - 1 others of that side is lost; 0 = none */
     struct lost {
         uint32_t seq;
@@ -33,6 +35,12 @@ static bool watch(struct world *w, unsigned from, struct link_packet *k)
     box.old_bytes[from] += old ? n : 0;
     box.bytes[from] += n;
     box.high[from] = old ? box.high[from] : seq + (uint32_t)n;
+    if (from == SERVER && box.comb[0] && !--box.comb[0]) {
+        box.comb[0] = box.comb[1] ? 1 : 0;
+        box.comb[1] -= box.comb[1] ? 1 : 0;
+        box.gone += box.comb[1] % 2;
+        return box.comb[1] % 2 == 0;
+    }
     if (box.drop[from] && !--box.drop[from]) {
         assert_true(n <= sizeof l->bytes);
         l->seq = seq;
@@ -98,6 +106,26 @@ static void first_loss(void **state)
         assert_int_equal(box.old[!side], 0);
         finish(w);
     }
+}
+
+/* What comes again counts as lost also where there were more holes at once than are remembered. */
+static void more_than_remembered(void **state)
+{
+    (void)state;
+    struct world_conf c = connecting(20 * PQ_MS);
+    struct world *w = begin(&c, "more than remembered");
+    struct pq_session_info info;
+    world_open(w, 100, 4000000);
+    box.comb[0] = 500;
+    box.comb[1] = 6 * PQ_HOLES_MAX;
+    assert_true(world_run(w, WORLD_T0 + 10 * PQ_SEC, world_closed));
+    world_run(w, w->now + PQ_SEC, NULL);
+    world_check(w);
+    pq_session_info(w->ses, &info);
+    assert_in_range(box.gone, 2 * PQ_HOLES_MAX, 6 * PQ_HOLES_MAX);
+    assert_in_range(box.old[SERVER], 10, box.gone);
+    assert_int_equal(info.expected - info.came, box.gone);
+    finish(w);
 }
 
 /* They end where a path has lost nothing for 30 s and 16 MiB, and begin again with the next loss;
@@ -198,9 +226,8 @@ static void forged_sacks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_loss),
-        cmocka_unit_test(copies_end),
-        cmocka_unit_test(numbers_of_another),
+        cmocka_unit_test(first_loss),   cmocka_unit_test(more_than_remembered),
+        cmocka_unit_test(copies_end),   cmocka_unit_test(numbers_of_another),
         cmocka_unit_test(forged_sacks),
     };
     if (pq_crypt_global_init())

@@ -66,6 +66,11 @@ static void repetitions(void **state)
     assert_true(pq_holes_repeated(&h, HIGH + 100, HIGH + 100, 51));
     assert_true(pq_holes_repeated(&h, HIGH + 100, HIGH + 150, 51));
     assert_false(pq_holes_repeated(&h, HIGH + 100, HIGH + 100, 50));
+    assert_false(pq_holes_repeated(&h, HIGH + 100, HIGH + 50, 1000)); /* none was given up */
+    const uint32_t ts = h.r[0].ts, ack = pq_holes_jump(&h, HIGH + 100);
+    assert_true(ack != HIGH + 100);
+    assert_false(pq_holes_repeated(&h, ack, HIGH + 100, ts)); /* late */
+    assert_true(pq_holes_repeated(&h, ack, HIGH + 100, ts + 1));
 }
 
 /* Each hole has its time, and there are no more of them than are remembered. */
