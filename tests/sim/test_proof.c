@@ -145,6 +145,109 @@ static void flood(void **state)
     forget();
 }
 
+/* ---- datagrams that are made of a recording [4.9]: under CFB a block of text that is known gives
+ * the key stream behind the block before it, and the CRC is made right by four bytes that are free
+ */
+
+#define BLOCK 16
+#define HEAD  20 /* nonce and CRC */
+
+/* Fills in una so that the CRC-32 of the n bytes is `want`: it is affine in each bit. */
+static void make_right(uint8_t *inner, size_t n, uint32_t want)
+{
+    uint32_t row[32], bit[32];
+    pq_put_le32(inner + 16, 0);
+    const uint32_t none = pq_crc32(inner, n);
+    uint32_t left = none ^ want, una = 0;
+    for (unsigned i = 0; i < 32; i++) {
+        pq_put_le32(inner + 16, UINT32_C(1) << i);
+        row[i] = pq_crc32(inner, n) ^ none;
+        bit[i] = UINT32_C(1) << i;
+    }
+    for (unsigned top = 32, used = 0; top-- > 0; used++) {
+        unsigned k = used;
+        while (k < 31 && !(row[k] >> top & 1))
+            k++;
+        assert_true(row[k] >> top & 1);
+        const uint32_t r = row[k], b = bit[k];
+        row[k] = row[used];
+        bit[k] = bit[used];
+        for (unsigned j = used + 1; j < 32; j++) {
+            bit[j] ^= row[j] >> top & 1 ? b : 0;
+            row[j] ^= row[j] >> top & 1 ? r : 0;
+        }
+        una ^= left >> top & 1 ? b : 0;
+        left ^= left >> top & 1 ? r : 0;
+    }
+    pq_put_le32(inner + 16, una);
+    assert_true(pq_crc32(inner, n) == want);
+}
+
+/* Segment `sn` with four bytes of his own, in the conversation of the first frame that was
+ * recorded, whose text he knows.  Returns the bytes of the frame. */
+static size_t forge(const uint8_t *text, uint32_t sn, const uint8_t four[4], uint8_t *frame)
+{
+    const size_t at = (size_t)14 + 20 + 32;
+    const uint8_t *like = kept.p[0];
+    uint8_t inner[28], *p = frame + at;
+    memcpy(inner, text + HEAD, 12);
+    pq_put_le32(inner + 12, sn);
+    pq_put_le32(inner + 20, 4);
+    memcpy(inner + 24, four, 4);
+    make_right(inner, sizeof inner, pq_le32(text + BLOCK));
+    memcpy(frame, like, at + (size_t)2 * BLOCK);
+    for (unsigned i = 0; i < BLOCK; i++)
+        p[2 * BLOCK + i] = like[at + 2 * BLOCK + i] ^ text[2 * BLOCK + i] ^ inner[12 + i];
+    const size_t n = at + (size_t)3 * BLOCK;
+    pq_put_be16(frame + 14 + 2, (uint16_t)(n - 14));
+    return n;
+}
+
+/* Without the key he has the server open a session, and take a stream's bytes in it; but it serves
+ * nothing of it, and sends no more than it got, since he cannot read what it answers. */
+static void forged_of_a_recording(void **state)
+{
+    (void)state;
+    static const uint8_t stream[] = {2, 0, 0, 0, 3, 0, 0,   0,   2,   2,
+                                     4, 0, 3, 0, 0, 0, 'm', 'i', 'n', 'e'};
+    struct world *w = recorded("forged of a recording");
+    const size_t at = (size_t)14 + 20 + 32;
+    struct pq_crypt *own;
+    struct pq_view inner;
+    uint8_t text[64] = {0}, *copy = ut_exact(kept.p[0], kept.len[0]);
+    assert_int_equal(pq_crypt_new(&own, PQ_CIPHER_AES, w->end[SERVER].conf.key), 0);
+    assert_int_equal(pq_crypt_open(own, copy + at, kept.len[0] - at, &inner), PQ_DROP_NONE);
+    pq_put_le32(text + BLOCK, pq_crc32(inner.p, inner.n));
+    memcpy(text + HEAD, inner.p, sizeof text - HEAD);
+    pq_crypt_free(&own);
+    free(copy);
+    world_restart_server(w);
+    pq_session_end(w->ses, PQ_ECLOSED);
+    link_fini(&w->end[SERVER].out);
+    const struct pq_hub_stats *st = pq_hub_stats(w->end[SERVER].hub);
+    uint64_t rx = 0;
+    for (uint32_t sn = 0; sn < 5; sn++) {
+        uint8_t frame[256];
+        const size_t n = forge(text, sn, stream + (size_t)4 * sn, frame);
+        pq_put_be16(frame + 14 + 20, 50000);
+        world_make_sound(frame, n);
+        world_inject(w, SERVER, frame, n, 0);
+        rx += payload(n);
+        world_run(w, w->now + 10 * PQ_MS, NULL);
+        assert_int_equal(world_drops(&w->end[SERVER]), 0); /* all of it is taken for genuine */
+        assert_true(st->tx_bytes <= rx);
+    }
+    assert_int_equal(w->end[SERVER].accepts, 1);
+    assert_int_equal(pq_hub_half_open(w->end[SERVER].hub), 1);
+    world_run(w, w->now + 30 * PQ_SEC, NULL);
+    assert_true(st->tx_bytes <= rx);
+    assert_int_equal(w->end[SERVER].proven, 0);
+    assert_int_equal(w->end[SERVER].streams, 0);
+    assert_int_equal(pq_hub_half_open(w->end[SERVER].hub), 0);
+    world_free(w);
+    forget();
+}
+
 /* ---- what this side has sent, thrown back at it */
 
 static void turn_around(uint8_t *p)
@@ -210,9 +313,8 @@ static void reflection(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(after_restart),
-        cmocka_unit_test(beside_a_living_one),
-        cmocka_unit_test(flood),
+        cmocka_unit_test(after_restart), cmocka_unit_test(beside_a_living_one),
+        cmocka_unit_test(flood),         cmocka_unit_test(forged_of_a_recording),
         cmocka_unit_test(reflection),
     };
     return ut_run(tests);

@@ -213,25 +213,40 @@ static void spoiled(void **state)
     }
 }
 
+/* Numbers below 2^255 that stand for points of order 1, 2, 4 or 8: 0, 1 and their likes modulo p =
+ * 2^255 - 19, and two others. */
+static const uint8_t points[][32] = {
+    {0},
+    {1},
+    {0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+     0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8},
+    {0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1,
+     0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c,
+     0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57},
+    {0xec}, /* p - 1 but for what is behind the first byte, */
+    {0xed}, /* p, */
+    {0xee}, /* p + 1 */
+};
+
 /* A key of low order makes a secret that everybody knows. */
 static void low_order(void **state)
 {
     (void)state;
-    static const uint8_t points[][32] = {
-        {0},
-        {1},
-        {0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3,
-         0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32,
-         0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00},
-    };
-    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
+    for (size_t i = 0; i < 2 * COUNT_OF(points); i++) {
         struct side a, b;
-        uint8_t m[160] = {0}, out[160];
+        uint8_t point[32], m[160] = {0}, out[160];
         size_t n;
+        memcpy(point, points[i / 2], 32);
+        if (point[0] >= 0xec && !point[1]) {
+            memset(point + 1, 0xff, 30);
+            point[31] = 0x7f;
+        }
+        point[31] = (uint8_t)(point[31] | (i % 2) << 7); /* the top bit is not looked at */
+        assert_int_equal(pq_x25519_shared(eph[0], point, out), PQ_EPROTO);
         pair(&a, &b, PQ_NOISE_IKPSK2);
-        memcpy(m, points[i], 32);
+        memcpy(m, point, 32);
         assert_int_equal(pq_noise_read(&b.n, (struct pq_view){m, 120}, out, &n), PQ_EPROTO);
-        setup(&a, true, PQ_NOISE_IKPSK2, points[i]); /* as the server's public key */
+        setup(&a, true, PQ_NOISE_IKPSK2, point); /* as the server's public key */
         assert_int_equal(pq_noise_write(&a.n, eph[0], (struct pq_view){psk, 3}, m, sizeof m, &n),
                          PQ_EPROTO);
     }
