@@ -135,7 +135,8 @@ static size_t put_part(uint8_t *p, uint16_t number, uint8_t part, uint16_t size,
 
 static const char *const names[FORGED_LIES] = {
     "never sent", "una beyond", "overlapping", "all sent",    "pads",         "old data",
-    "far data",   "odd kinds",  "half parts",  "false parts", "nested parts", "noise"};
+    "far data",   "odd kinds",  "half parts",  "false parts", "nested parts", "FEC shapes",
+    "FEC noise",  "datagrams",  "controls",    "noise"};
 
 const char *forged_name(enum forged_lie what)
 {
@@ -158,6 +159,48 @@ static size_t put_noise(uint8_t *p, uint64_t *rng)
         p[k] = (uint8_t)ut_below(rng, 256);
     p[4] &= 0x0f;
     return n;
+}
+
+/* As if there were groups of 210 + 20, then others. */
+static size_t put_shape(uint8_t *p, uint32_t i)
+{
+    const uint32_t data = 200 + i / 250 % 50, all = data + 1 + i / 500 % 20;
+    pq_put_le32(p, i);
+    pq_put_le16(p + 4, i % all < data ? PQ_FEC_DATA : PQ_FEC_PARITY);
+    pq_put_le16(p + 6, 2 + 30);
+    const size_t head = forged_data(p + 8, 100000 + i, 2, 0);
+    memset(p + 8 + head, 0x33, 30 - head);
+    return 8 + 30;
+}
+
+static size_t put_parity(uint8_t *p, uint32_t i, uint64_t *rng)
+{
+    const size_t n = 12 + ut_below(rng, 1200);
+    ut_random(rng, p, n);
+    pq_put_le32(p, i % 3 ? i : (uint32_t)ut_rand(rng));
+    pq_put_le16(p + 4, i % 4 ? PQ_FEC_PARITY : PQ_FEC_DATA);
+    return n;
+}
+
+static size_t put_datagram(uint8_t *p, uint32_t i, uint64_t *rng)
+{
+    const size_t n = PQ_DGRAM_HEAD + ut_below(rng, 1200);
+    ut_random(rng, p, n);
+    pq_put_le32(p, UINT32_MAX);
+    pq_put_le16(p + 4, PQ_OOB_TYPE);
+    pq_put_le16(p + 6, i % 4 ? (uint16_t)(n - 6) : (uint16_t)ut_rand(rng));
+    pq_put_le32(p + 12, i % 2 ? i : (uint32_t)ut_rand(rng));
+    return n;
+}
+
+static size_t put_control(uint8_t *p, uint32_t i, uint64_t *rng)
+{
+    uint8_t body[1200];
+    const size_t n = i % 3 ? 16 : ut_below(rng, sizeof body);
+    ut_random(rng, body, n);
+    if (i % 5 == 0)
+        memset(body, 0, n);
+    return forged_control(p, (uint8_t)(i % 19), (uint8_t)(i / 19), body, n);
 }
 
 size_t forged_tell(enum forged_lie what, uint32_t i, uint64_t *rng, uint8_t *p)
@@ -190,6 +233,14 @@ size_t forged_tell(enum forged_lie what, uint32_t i, uint64_t *rng, uint8_t *p)
         return put_part(p, (uint16_t)(i / 2), (uint8_t)(i % 5), (uint16_t)(i * 77), i % 1000 + 1);
     case NESTED_PARTS:
         return put_nested(p, i);
+    case FEC_SHAPES:
+        return put_shape(p, i);
+    case FEC_NOISE:
+        return put_parity(p, i, rng);
+    case DATAGRAMS:
+        return put_datagram(p, i, rng);
+    case CONTROLS:
+        return put_control(p, i, rng);
     default:
         return put_noise(p, rng);
     }
@@ -198,5 +249,5 @@ size_t forged_tell(enum forged_lie what, uint32_t i, uint64_t *rng, uint8_t *p)
 bool forged_is_bad(enum forged_lie what)
 {
     return what != ALL_SENT && what != PADS && what != OLD_DATA && what != HALF_PARTS &&
-           what != FAR_DATA;
+           what != FAR_DATA && what != FEC_SHAPES;
 }

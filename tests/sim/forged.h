@@ -43,6 +43,10 @@ enum forged_lie {
     HALF_PARTS, /* whose other half never comes */
     FALSE_PARTS,
     NESTED_PARTS,
+    FEC_SHAPES, /* packets that tell of another group each time, and never come whole */
+    FEC_NOISE,  /* parity of whatever */
+    DATAGRAMS,  /* beside streams, of such as nobody has opened, with numbers that jump */
+    CONTROLS,   /* of keys, moves and trains, all kinds of either side */
     NOISE,
     FORGED_LIES
 };

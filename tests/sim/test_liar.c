@@ -208,17 +208,7 @@ static size_t nothing(struct liar *l, uint8_t *p)
     return n;
 }
 
-/* ---- out of band: of moves, keys, trains, as a server says it, and as only a client does */
-
-static size_t control(struct liar *l, uint8_t *p)
-{
-    uint8_t body[1200];
-    const size_t n = l->i % 3 ? 16 : ut_below(&l->rng, sizeof body);
-    ut_random(&l->rng, body, n);
-    if (l->i % 5 == 0)
-        memset(body, 0, n);
-    return forged_control(p, (uint8_t)(l->i % 19), (uint8_t)(l->i / 19), body, n);
-}
+/* ---- out of band, and under other numbers */
 
 /* He may go on there, says another address. */
 static size_t moved(struct liar *l, uint8_t *p)
@@ -364,7 +354,6 @@ static void of_the_rest(void **state)
         {"after end", after_end, .bad = false},
         {"endless", endless, .bad = false},
         {"nothing", nothing, .bad = false},
-        {"control", control, .bad = true},
         {"moved", moved, .bad = true},
         {"ids", ids, .bad = true},
         {"counters", counters, .bad = true},

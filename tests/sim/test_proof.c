@@ -197,7 +197,7 @@ static size_t forge(const uint8_t *text, uint32_t sn, const uint8_t four[4], uin
     make_right(inner, sizeof inner, pq_le32(text + BLOCK));
     memcpy(frame, like, at + (size_t)2 * BLOCK);
     for (unsigned i = 0; i < BLOCK; i++)
-        p[2 * BLOCK + i] = like[at + 2 * BLOCK + i] ^ text[2 * BLOCK + i] ^ inner[12 + i];
+        p[2 * BLOCK + i] = like[at + (size_t)2 * BLOCK + i] ^ text[2 * BLOCK + i] ^ inner[12 + i];
     const size_t n = at + (size_t)3 * BLOCK;
     pq_put_be16(frame + 14 + 2, (uint16_t)(n - 14));
     return n;
