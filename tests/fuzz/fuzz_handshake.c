@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_handshake.c - messages of our own wire's handshakes as they come off the wire: raw bytes;
  * sealed by somebody who has K; genuine for Noise, but saying anything; the second message to a
- * client.  Further sealed datagrams and their counters, and the file of stamps. */
+ * client, also of a server that has the keys and says anything.  Further sealed datagrams and their
+ * counters, and the file of stamps. */
 #include "crypt/seal.h"
 #include "fuzz.h"
 #include "header/header.h"
@@ -132,23 +133,63 @@ static void said_by_a_user(struct fuzz_in *in)
     answer(&n, kind, &said, most);
 }
 
-/* A client that waits for an answer gets these bytes: it goes on waiting. */
+static bool is_as_before(const struct pq_noise *n, const struct pq_noise *before)
+{
+    return n->turn == before->turn && memcmp(n->h, before->h, sizeof n->h) == 0 &&
+           memcmp(n->ck, before->ck, sizeof n->ck) == 0 &&
+           memcmp(n->k, before->k, sizeof n->k) == 0;
+}
+
+/* What a server that has the keys puts into its answer to `first`, which is `n` bytes of Noise.
+ * Returns the bytes of the answer's. */
+static size_t answer_with(struct pq_message first, const struct pq_shake_context *c,
+                          struct pq_view payload, uint8_t out[CAP + 200])
+{
+    const uint8_t ephemeral[32] = {8};
+    struct pq_noise n;
+    struct pq_said said;
+    size_t len;
+    FUZZ_CHECK(pq_shake_read(ends[0], &n, c, first.noise, &said) == PQ_DROP_NONE);
+    FUZZ_CHECK(pq_noise_write(&n, ephemeral, payload, out, CAP + 200, &len) == 0);
+    pq_noise_wipe(&n);
+    return len;
+}
+
+/* A client that waits for an answer gets these bytes, and goes on waiting; or, from a server that
+ * has the keys, an answer that says them. */
 static void second_message(struct fuzz_in *in)
 {
-    const enum pq_kind kind = kind_of(fuzz_u8(in));
+    const uint8_t how = fuzz_u8(in);
+    const enum pq_kind kind = kind_of(how);
     const struct pq_shake_context c = about(kind);
-    const struct pq_said what = {.ciphers = 3, .id = 5, .abilities = PQ_ABLE_ALL};
+    const struct pq_said what = {
+        .ciphers = how & 0x40 ? 2 : 3, .id = 5, .abilities = PQ_ABLE_ALL, .stamp = 9};
     struct pq_noise n, before;
     struct pq_said said;
     struct pq_epoch keys;
-    uint8_t buf[CAP];
+    struct pq_message first;
+    uint8_t buf[CAP], reply[CAP + 200];
     struct pq_buf out = {buf, sizeof buf, 0};
     FUZZ_CHECK(pq_shake_ask(ends[1], &n, &c, &what, &out) == 0);
     before = n;
-    const struct pq_view message = {in->p, fuzz_left(in)};
-    FUZZ_CHECK(pq_shake_finish(ends[1], &n, &c, message, &what, &said, &keys) == PQ_DROP_HANDSHAKE);
-    FUZZ_CHECK(n.turn == before.turn && memcmp(n.h, before.h, sizeof n.h) == 0 &&
-               memcmp(n.ck, before.ck, sizeof n.ck) == 0 && memcmp(n.k, before.k, sizeof n.k) == 0);
+    struct pq_view message = {in->p, fuzz_left(in) < CAP ? fuzz_left(in) : CAP};
+    if (how & 0x80) {
+        const enum pq_drop d = kind == PQ_KIND_RENEW
+                                   ? pq_control_open((struct pq_view){buf, out.len}, &first)
+                                   : pq_shake_open(ends[0], buf, out.len, &first);
+        FUZZ_CHECK(d == PQ_DROP_NONE);
+        message = (struct pq_view){reply, answer_with(first, &c, message, reply)};
+    }
+    const enum pq_drop d = pq_shake_finish(ends[1], &n, &c, message, &what, &said, &keys);
+    FUZZ_CHECK(d == PQ_DROP_HANDSHAKE || (how & 0x80 && d == PQ_DROP_NONE));
+    if (d) {
+        FUZZ_CHECK(is_as_before(&n, &before));
+        return;
+    }
+    check_said(&said, kind);
+    FUZZ_CHECK((said.ciphers == 1 || said.ciphers == 2) && said.ciphers & what.ciphers);
+    FUZZ_CHECK(keys.rx_id == 5 && keys.tx_id == said.id);
+    pq_epoch_free(&keys);
 }
 
 /* ---- datagrams under keys of a session */
