@@ -25,7 +25,7 @@ static void earn(struct pq_kcp *k, size_t milli)
 
 size_t pq_kcp_padding(const struct pq_kcp *k, size_t cap, struct pq_rng *rng)
 {
-    const size_t room = cap < k->room ? cap : k->room, most = room < PAD_MAX ? room + 1 : PAD_MAX;
+    const size_t most = cap < PAD_MAX ? cap + 1 : PAD_MAX;
     const size_t more = k->pads ? pq_rng_u32(rng) % most : 0;
     return more < PQ_LEAN_PAD_MIN ? 0 : more;
 }
@@ -40,7 +40,7 @@ size_t pq_kcp_pad(struct pq_kcp *k, uint8_t *p, size_t n, size_t cap, struct pq_
     const pq_ns idle = pq_ns_min(now - k->pad_at, 2 * PQ_SEC);
     earn(k, (size_t)(idle * PAD_RATE * MILLI / PQ_SEC));
     k->pad_at = now;
-    const size_t more = pq_kcp_padding(k, cap, rng);
+    const size_t more = pq_kcp_padding(k, cap < k->room ? cap : k->room, rng);
     if (!more || more * MILLI > k->pad_credit)
         return n;
     k->pad_credit -= more * MILLI;

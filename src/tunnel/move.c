@@ -12,7 +12,8 @@
 #define BODY  ((size_t)2 * PQ_TOKEN_LEN)
 #define HEAD  10 /* of what is out of band, kind, 0 */
 
-/* ---- the messages: a token of who says it, that of the other one, and at most `cap` zeros */
+/* ---- the messages: a token of who says it, that of the other one, and at most `cap` zeros, or
+ * what a datagram has room for */
 
 struct tokens {
     const uint8_t *own, *other;
@@ -20,7 +21,9 @@ struct tokens {
 
 static size_t put(struct pq_session *s, uint8_t *p, uint8_t kind, struct tokens t, size_t cap)
 {
-    const size_t pad = pq_kcp_padding(s->kcp, cap, s->hub->rng);
+    const size_t around = s->hub->around + HEAD + BODY,
+                 room = s->size > around ? s->size - around : 0;
+    const size_t pad = pq_kcp_padding(s->kcp, cap < room ? cap : room, s->hub->rng);
     pq_put_le32(p, UINT32_MAX);
     pq_put_le16(p + 4, PQ_CONTROL_TYPE);
     pq_put_le16(p + 6, (uint16_t)(2 + 2 + BODY + pad));

@@ -103,8 +103,8 @@ static void lengths_of_questions(void **state)
     (void)state;
     static unsigned seen[2][2000];
     struct world_conf c = world_keyed(40 * PQ_MS);
-    c.link[SERVER].rate = 125000;
-    c.link[SERVER].queue = 20000;
+    c.link[SERVER].rate = 500000;
+    c.link[SERVER].queue = 50000;
     struct world *w = world_new(&c, ut_seed("questions"));
     memset(seen, 0, sizeof seen);
     world_open(w, 300, 1)->keep_open = true;
