@@ -22,6 +22,7 @@ struct pq_smux_conf {
     size_t session_buf;       /* unread bytes of all streams at which input stops */
     uint32_t stream_buf;      /* the largest window told to the peer, bytes per stream */
     uint32_t max_streams;     /* open at a time; a peer's further ones are closed at once */
+    bool refuses;             /* the peer may open none: each is closed at once */
     uint64_t hash_seed;       /* secret, since the peer chooses ids */
     uint32_t beat;            /* another one for each session: when its NOPs go [5.5] */
     pq_ns keepalive, timeout; /* longest time between NOPs; period in which a frame must come */
@@ -29,8 +30,7 @@ struct pq_smux_conf {
 
 /* Upcalls.  They may call pq_smux_* of the same session except pq_smux_input and pq_smux_free. */
 struct pq_smux_events {
-    /* The peer opened a stream.  Returns the `user` of its other events.  NULL: it may not, and
-     * each is closed at once. */
+    /* The peer opened a stream.  Returns the `user` of its other events. */
     void *(*open)(void *ctx, struct pq_smux_stream *s);
     /* Bytes of one PSH frame or a part of it, never of two; they stay where they are until the
      * bytes given to pq_smux_input go.  `last` is true for the part that ends the frame. */

@@ -41,7 +41,7 @@ static void on_syn(struct pq_smux *s, uint32_t id)
 {
     if (!id || pq_smux_find_id(s, id))
         return; /* NOP's, or one in use: ignored [5.2] */
-    if (!s->ev->open || s->streams.n >= s->conf.max_streams) {
+    if (s->conf.refuses || s->streams.n >= s->conf.max_streams) {
         refuse(s, id);
         return;
     }

@@ -108,15 +108,6 @@ static const struct pq_smux_events smux_events = {.open = on_open,
                                                   .cut = on_cut,
                                                   .bye = on_bye};
 
-/* A server opens no streams [5.2]: whatever it says, nothing of it is kept. */
-static const struct pq_smux_events client_events = {.data = on_data,
-                                                    .room = on_room,
-                                                    .flush = on_flush,
-                                                    .fin = on_fin,
-                                                    .eof = on_eof,
-                                                    .cut = on_cut,
-                                                    .bye = on_bye};
-
 static void rx_end(struct pq_session *s)
 {
     pq_kcp_frames_again(s->kcp);
@@ -154,12 +145,12 @@ static int make(struct pq_session *s, uint32_t conv, pq_ns now)
     struct pq_kcp_mem mem = {&h->blocks, &s->share->chunks};
     struct pq_smux_conf sc = h->conf.smux;
     sc.beat = kc.ts_base;
+    sc.refuses = h->conf.client; /* a server opens no streams [5.2] */
     int e = pq_kcp_new(&s->kcp, &kc, &mem, on_kcp_data, s);
     if (!e)
         pq_kcp_take_frames(s->kcp, on_kcp_frames);
     if (!e)
-        e = pq_smux_new(&s->smux, &sc, h->conf.client ? &client_events : &smux_events, s,
-                        &s->share->chunks, now);
+        e = pq_smux_new(&s->smux, &sc, &smux_events, s, &s->share->chunks, now);
     return e ? e : pq_session_fec_open(s);
 }
 
