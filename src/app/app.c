@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/app.h"
 
+#include "base/text.h"
 #include "os/memory.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ void pq_say(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    pq_text_tame_lines(text);
     const char *name = pq_log_get_name();
     fprintf(stderr, "paqet: %s%s%s\n", name ? name : "", name ? ": " : "", text);
 }

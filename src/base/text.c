@@ -31,7 +31,7 @@ size_t pq_text_char(const char *p)
     return read_char((const unsigned char *)p, &c);
 }
 
-void pq_text_tame(char *text)
+static void tame(char *text, bool lines)
 {
     uint32_t c = 0;
     for (unsigned char *p = (unsigned char *)text; *p;) {
@@ -39,8 +39,18 @@ void pq_text_tame(char *text)
         const bool turns = n && ((c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069));
         for (size_t i = 0; i < n && turns; i++)
             p[i] = '?';
-        if (!n)
+        if (!n && !(lines && *p == '\n'))
             *p = '?';
         p += n ? n : 1;
     }
+}
+
+void pq_text_tame(char *text)
+{
+    tame(text, false);
+}
+
+void pq_text_tame_lines(char *text)
+{
+    tame(text, true);
 }

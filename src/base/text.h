@@ -12,4 +12,7 @@ size_t pq_text_char(const char *p);
 /* Puts '?' in place of all bytes of which that says 0, and of characters that turn the direction of
  * writing, by which one text looks like another. */
 void pq_text_tame(char *text);
+
+/* The same for a text of several lines: line feeds stay. */
+void pq_text_tame_lines(char *text);
 #endif

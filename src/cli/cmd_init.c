@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* init: from nothing to a tunnel that runs; see setup/init.h. */
+#include "base/text.h"
 #include "cli/cli.h"
 #include "setup/init.h"
 #include "setup/link.h"
@@ -205,13 +206,16 @@ static bool take_word(char *word, const char *at, char link[PQ_LINK_MAX])
 {
     const size_t n = strlen(at), before = (size_t)(at - word);
     const bool odd = strspn(word, " \t\r\n") < before;
+    char odd_text[41];
     snprintf(link, PQ_LINK_MAX, "%s", at);
     memset(word + before, 'x', n);
+    snprintf(odd_text, sizeof odd_text, "%.*s", (int)before, word);
+    pq_text_tame(odd_text);
     if (odd)
         fprintf(stderr,
-                "paqet init: '%.*s' in front of paqet:// does not belong to the link; a shell "
+                "paqet init: '%s' in front of paqet:// does not belong to the link; a shell "
                 "takes plain quotes alone: 'paqet://...'\n",
-                before > 40 ? 40 : (int)before, word);
+                odd_text);
     else if (n >= PQ_LINK_MAX)
         fprintf(stderr, TOO_LONG, PQ_LINK_MAX - 1);
     return !odd && n < PQ_LINK_MAX;
@@ -224,9 +228,11 @@ static bool read_link(char *word, char link[PQ_LINK_MAX])
     if (at)
         return take_word(word, at, link);
     FILE *f = strcmp(word, "-") ? fopen(word, "re") : stdin;
+    const int error = errno;
     if (!f) {
+        pq_text_tame(word);
         fprintf(stderr, "paqet init: '%s' is no link (it begins with paqet://), and no file: %s\n",
-                word, strerror(errno));
+                word, strerror(error));
         return false;
     }
     const size_t n = fread(link, 1, PQ_LINK_MAX - 1, f);

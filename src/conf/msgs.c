@@ -2,6 +2,8 @@
 /* msgs.c - what there is to say of a configuration. */
 #include "conf/conf_internal.h"
 
+#include "base/text.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,7 @@ void pq_conf_say(struct pq_conf_msgs *m, bool error, int line, const char *fmt, 
     va_start(ap, fmt);
     vsnprintf(text + n, sizeof text - n, fmt, ap);
     va_end(ap);
+    pq_text_tame(text); /* the file may be a stranger's, the reader a terminal */
     m->errors += error;
     if (m->n == PQ_CONF_MSGS_MAX) {
         m->left_out++;

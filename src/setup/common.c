@@ -4,6 +4,7 @@
 
 #include "app/state.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "conf/conf.h"
 #include "os/listener.h"
 #include "os/local.h"
@@ -24,13 +25,17 @@
 
 void pq_setup_say(const char *fmt, ...)
 {
+    char *text = NULL;
     va_list ap;
     fflush(stdout); /* what was printed before stands before it, where both go to one file */
     va_start(ap, fmt);
-    fputs("paqet init: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    putc('\n', stderr);
+    const int n = vasprintf(&text, fmt, ap);
     va_end(ap);
+    if (n < 0)
+        return;
+    pq_text_tame_lines(text); /* it may hold words of a link, or of a program's log */
+    fprintf(stderr, "paqet init: %s\n", text);
+    free(text);
 }
 
 void pq_setup_tun_name(char out[16])
@@ -412,6 +417,7 @@ void pq_setup_explain(const struct pq_setup *s, const char *what)
 {
     char log[2048];
     pq_service_log(&s->service, log, sizeof log);
+    pq_text_tame_lines(log);
     pq_setup_say("%s%s", what, *log ? ". The end of its log:" : ", and its log is empty");
     fputs(log, stderr);
 }

@@ -2,6 +2,8 @@
 /* findings.c - the list of what check finds; why a server may be silent. */
 #include "setup/check.h"
 
+#include "base/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -18,6 +20,8 @@ void pq_finding_add(struct pq_findings *f, enum pq_finding_level level, const ch
     va_start(ap, fmt);
     vsnprintf(v->text, sizeof v->text, fmt, ap);
     va_end(ap);
+    pq_text_tame_lines(v->text);
+    pq_text_tame_lines(v->remedy);
 }
 
 struct pq_check_silence pq_check_silence_of(const struct pq_conf *c,

@@ -3,6 +3,7 @@
 #include "setup/link.h"
 
 #include "base/err.h"
+#include "base/text.h"
 #include "crypt/crypt.h"
 
 #include <stdarg.h>
@@ -42,6 +43,7 @@ __attribute__((format(printf, 3, 4))) static void say(struct pq_link_msgs *m, bo
     va_start(ap, fmt);
     vsnprintf(m->v[at].text, sizeof m->v[at].text, fmt, ap);
     va_end(ap);
+    pq_text_tame(m->v[at].text); /* a link is a stranger's, the reader a terminal */
 }
 
 #define FAIL(r, ...) say((r)->m, true, __VA_ARGS__)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_link.c - links: what is written is read again, three formats, all mistakes in one go. */
 #include "base/err.h"
+#include "base/text.h"
 #include "setup/link.h"
 #include "unit.h"
 
@@ -282,6 +283,31 @@ static void mistakes(void **state)
     }
 }
 
+/* A link comes from a stranger, and what is said of it goes to root's terminal. */
+static void no_orders(void **state)
+{
+    (void)state;
+    static const char *const t[] = {"paqet://v9\033[31m/a:1?k=" K43,
+                                    "paqet://v1\033]0;\a/a:1?k=" K43,
+                                    "paqet://v1/\033[2J:1?k=" K43,
+                                    "paqet://v1/a:1?k=" K43 "&l=%C2%9B2J",
+                                    "paqet://v1/a:1?k=" K43 "&t=%E2%80%AE1.0.0.01",
+                                    "paqet://v1/a:1?k=" K43 "#\033c",
+                                    "paqet://\033[31m@a:1",
+                                    "paqet://a:1?\033[31m=1"};
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        struct pq_setup_link l;
+        struct pq_link_msgs m;
+        pq_link_read(t[i], &l, &m);
+        assert_true(m.n > 0);
+        for (unsigned k = 0; k < m.n; k++)
+            for (const char *p = m.v[k].text; *p; p += pq_text_char(p)) {
+                assert_int_not_equal(pq_text_char(p), 0);
+                assert_int_not_equal(strncmp(p, "\xe2\x80\xae", 3), 0);
+            }
+    }
+}
+
 static void bounds(void **state)
 {
     (void)state;
@@ -325,6 +351,7 @@ int main(void)
         cmocka_unit_test(base64),      cmocka_unit_test(percent),  cmocka_unit_test(own),
         cmocka_unit_test(cut_off),     cmocka_unit_test(folded),   cmocka_unit_test(query_format),
         cmocka_unit_test(user_format), cmocka_unit_test(mistakes), cmocka_unit_test(bounds),
+        cmocka_unit_test(no_orders),
     };
     return ut_run(tests);
 }

@@ -340,6 +340,11 @@ static void findings_bound(void **state)
     for (unsigned i = 0; i < PQ_FINDINGS_MAX + 5; i++)
         pq_finding_add(f, PQ_FINDING_BAD, "topic", NULL, "%u", i);
     assert_int_equal(f->n, PQ_FINDINGS_MAX);
+    f->n = 0; /* what others say is no order to a terminal */
+    pq_finding_add(f, PQ_FINDING_BAD, "topic", "b\a\n", "a\033[2J %s", "c\x9b\nd");
+    assert_string_equal(f->v[0].text, "a?[2J c?\nd");
+    assert_string_equal(f->v[0].remedy, "b?\n");
+    f->bad--;
     assert_int_equal(f->bad, PQ_FINDINGS_MAX + 5);
     free(f);
 }
