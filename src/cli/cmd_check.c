@@ -207,8 +207,10 @@ static void check(const struct options *o, struct pq_findings *f)
         pq_check_local(&c, path, f);
         const bool works_here = !f->bad;
         pq_check_service(path, f);
-        if (c.role == PQ_ROLE_CLIENT)
+        if (c.role == PQ_ROLE_CLIENT) {
             pq_check_proxies(&c, path, f);
+            pq_check_forwards(&c, path, f);
+        }
         pq_log_set_level(PQ_LOG_NONE);
         if (c.role == PQ_ROLE_SERVER && listen) {
             fprintf(stderr, "listening for %u s: let a client ask meanwhile (paqet ping -c FILE)\n",

@@ -35,6 +35,14 @@ void pq_check_local(const struct pq_conf *c, const char *path, struct pq_finding
 void pq_check_service(const char *path, struct pq_findings *f);
 void pq_check_proxies(const struct pq_conf *c, const char *path, struct pq_findings *f);
 
+/* The same for the ports of a client's forwards, and whether the firewall of this machine lets
+ * connections to them in, as far as its rules tell. */
+void pq_check_forwards(const struct pq_conf *c, const char *path, struct pq_findings *f);
+
+/* Whether a client's server, which has answered, reaches what the forwards of TCP lead to: of each
+ * run of ports the first, of 16 of them.  Waits for each as long as `patience`. */
+void pq_check_targets(struct pq_conf *c, pq_ns patience, struct pq_findings *f);
+
 /* How far this clock and the server's are apart, and what comes of it; `bound` as
  * pq_check_clock_bound has it.  Pure. */
 void pq_check_clock(const struct pq_probe_clock *clock, unsigned bound, struct pq_findings *f);

@@ -226,8 +226,7 @@ void pq_check_service(const char *path, struct pq_findings *f)
         BAD(f, "service", remedy, "%s does not run it", kind);
 }
 
-/* What starts it, in words of a remedy. */
-static const char *start_words(const char *path, char out[512])
+const char *pq_check_start_words(const char *path, char out[512])
 {
     struct pq_service_words words;
     struct of_file of;
@@ -265,7 +264,8 @@ static void check_server_port(const struct pq_conf *c, const char *path, struct 
     else if (e == -EADDRINUSE)
         OK(f, "port", "somebody has %s: the server, if it runs", ports);
     else if (!e)
-        NOTE(f, "port", start_words(path, start), "%s is free: the server does not run", ports);
+        NOTE(f, "port", pq_check_start_words(path, start), "%s is free: the server does not run",
+             ports);
     if (c->open_rules)
         NOTE(f, "rules", "allow: public",
              "clients reach everything, this machine's own 127.0.0.1 included");
@@ -279,15 +279,17 @@ static void check_server_port(const struct pq_conf *c, const char *path, struct 
                                             "read what others send");
 }
 
-/* Whether it is one of ours, which may be called as this one is. */
+bool pq_setup_is_paqet(const struct pq_listener *l)
+{
+    char self[PATH_MAX];
+    const char *name = pq_spawn_self(self, sizeof self) ? "" : strrchr(self, '/') + 1;
+    return strncmp(l->name, "paqet", 5) == 0 || strncmp(l->name, name, sizeof l->name - 1) == 0;
+}
+
 static bool is_paqet(uint16_t port)
 {
     struct pq_listener l;
-    char self[PATH_MAX];
-    if (!pq_listener_find(port, &l) || !l.pid)
-        return false;
-    const char *name = pq_spawn_self(self, sizeof self) ? "" : strrchr(self, '/') + 1;
-    return strncmp(l.name, "paqet", 5) == 0 || strncmp(l.name, name, sizeof l.name - 1) == 0;
+    return pq_listener_find(port, &l) && l.pid && pq_setup_is_paqet(&l);
 }
 
 /* Whether the client that runs has its proxies, or somebody else. */
@@ -299,7 +301,7 @@ void pq_check_proxies(const struct pq_conf *c, const char *path, struct pq_findi
         const int e = pq_setup_try_listen(a);
         pq_addr_str(a, at);
         if (!e)
-            NOTE(f, "proxy", start_words(path, start),
+            NOTE(f, "proxy", pq_check_start_words(path, start),
                  "nothing listens on %s: the client does not run", at);
         else if (e != -EADDRINUSE)
             BAD(f, "proxy", "give socks5 an address of this machine, such as 127.0.0.1:1080",

@@ -141,7 +141,7 @@ struct one {
 
 struct shared {
     struct pq_findings f;
-    bool answers;
+    bool answers, any; /* the one that was asked; one of them */
 };
 
 static void check_apart(void *shared, void *ctx)
@@ -149,6 +149,7 @@ static void check_apart(void *shared, void *ctx)
     struct shared *s = shared;
     const struct one *o = ctx;
     s->answers = check_one(o->c, o->how, o->who, &s->f);
+    s->any |= s->answers;
 }
 
 static void check_each(struct pq_conf *c, struct pq_check_how *how, struct shared *shared)
@@ -174,15 +175,17 @@ static void check_each(struct pq_conf *c, struct pq_check_how *how, struct share
 void pq_check_remote(struct pq_conf *c, const struct pq_check_how *how, struct pq_findings *f)
 {
     struct pq_check_how each = *how;
-    if (c->n_servers < 2) {
-        check_one(c, how, "it", f);
-        return;
-    }
+    struct one it = {c, how, "it"};
     struct shared *shared = calloc(1, sizeof *shared);
     if (!shared)
         return;
     shared->f = *f;
-    check_each(c, &each, shared);
+    if (c->n_servers > 1)
+        check_each(c, &each, shared);
+    else if (!pq_spawn_apart(check_apart, shared, sizeof *shared, &it))
+        pq_finding_add(&shared->f, PQ_FINDING_BAD, "server", NULL, "it could not be asked");
     *f = shared->f;
+    if (shared->any)
+        pq_check_targets(c, how->patience, f);
     free(shared);
 }

@@ -126,6 +126,13 @@ int pq_setup_try_listen(const struct pq_addr *a);
 /* Who listens on this TCP port, in words: "nginx, process 12". */
 const char *pq_setup_listener(uint16_t port, char out[64]);
 
+/* Whether that is one of this program's own, which may be called as this one is. */
+struct pq_listener;
+bool pq_setup_is_paqet(const struct pq_listener *l);
+
+/* What starts the service of a configuration, in words of a remedy (check_local.c). */
+const char *pq_check_start_words(const char *path, char out[512]);
+
 /* Prints one line on standard error. */
 __attribute__((format(printf, 1, 2))) void pq_setup_say(const char *fmt, ...);
 

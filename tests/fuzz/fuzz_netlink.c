@@ -4,6 +4,7 @@
  * written from what was read is read again as the same. */
 #include "base/err.h"
 #include "fuzz.h"
+#include "os/linux/nft_read.h"
 #include "os/linux/rtmsg.h"
 
 #include <linux/netlink.h>
@@ -64,6 +65,10 @@ static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, 
     struct pq_rt_neigh neigh;
     struct pq_rt_tc tc;
     struct pq_rt_chain chain;
+    struct pq_nft_base base;
+    struct pq_nft_seen rule;
+    uint16_t port;
+    bool end;
     struct pq_nl_attrs a;
     uint8_t head[20];
     int e = 0, index;
@@ -83,6 +88,15 @@ static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, 
     pq_rt_xdp(m);
     if (pq_rt_tc(&tc, m))
         FUZZ_CHECK(memchr(tc.kind, 0, sizeof tc.kind));
+    if (pq_nft_read_base(&base, m))
+        FUZZ_CHECK(memchr(base.table, 0, sizeof base.table) &&
+                   memchr(base.name, 0, sizeof base.name));
+    if (pq_nft_read_rule(&rule, m))
+        FUZZ_CHECK(rule.n_ports <= PQ_NFT_SEEN_PORTS && memchr(rule.to, 0, sizeof rule.to) &&
+                   memchr(rule.set, 0, sizeof rule.set));
+    if (pq_nl_head(m, head, 4, &a))
+        for (struct pq_view rest = a.v[3]; pq_nft_read_port(&rest, &port, &end);)
+            FUZZ_CHECK(rest.n < m->body.n);
     if (pq_rt_chain_at_egress(&chain, m, "eth0"))
         FUZZ_CHECK(memchr(chain.table, 0, sizeof chain.table) &&
                    memchr(chain.name, 0, sizeof chain.name));

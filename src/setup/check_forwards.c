@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* check_forwards.c - the ports of a client that lead through the tunnel: a bridge's. */
+#include "setup/check.h"
+#include "setup/setup_internal.h"
+
+#include "base/err.h"
+#include "os/inputs.h"
+#include "os/listener.h"
+#include "os/spawn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SHOWN      6   /* ports in one sentence */
+#define PORTS_TEXT 128 /* bytes */
+
+#define OK(f, topic, ...)           pq_finding_add(f, PQ_FINDING_OK, topic, NULL, __VA_ARGS__)
+#define NOTE(f, topic, remedy, ...) pq_finding_add(f, PQ_FINDING_NOTE, topic, remedy, __VA_ARGS__)
+#define BAD(f, topic, remedy, ...)  pq_finding_add(f, PQ_FINDING_BAD, topic, remedy, __VA_ARGS__)
+
+struct ports { /* "443, 8000-8100, 53/udp and 101 more" */
+    char text[PORTS_TEXT];
+    unsigned n, shown, parts;
+    uint16_t from, to; /* the run that is not in the text yet; 0: none */
+    bool udp;
+};
+
+static void flush(struct ports *p)
+{
+    const size_t len = strlen(p->text);
+    char run[24];
+    if (p->from && p->parts++ < SHOWN) {
+        snprintf(run, sizeof run, p->from == p->to ? "%u" : "%u-%u", p->from, p->to);
+        snprintf(p->text + len, sizeof p->text - len, "%s%s%s", len ? ", " : "", run,
+                 p->udp ? "/udp" : "");
+        p->shown = p->n;
+    }
+    p->from = 0;
+}
+
+static void add(struct ports *p, uint16_t port, bool udp)
+{
+    if (p->from && p->udp == udp && port == p->to + 1) {
+        p->to = port;
+    } else {
+        flush(p);
+        p->from = p->to = port;
+        p->udp = udp;
+    }
+    p->n++;
+}
+
+static const char *words(struct ports *p)
+{
+    flush(p);
+    const size_t len = strlen(p->text);
+    if (p->n > p->shown)
+        snprintf(p->text + len, sizeof p->text - len, " and %u more", p->n - p->shown);
+    return p->text;
+}
+
+/* ---- who has them */
+
+static int try_datagrams(const struct pq_addr *a)
+{
+    struct sockaddr_storage ss;
+    const socklen_t len = pq_addr_to_sock(a, &ss);
+    const int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    const int e = bind(fd, (struct sockaddr *)&ss, len) ? -errno : 0;
+    close(fd);
+    return e;
+}
+
+struct tries {
+    struct ports nobody, denied;
+    struct pq_listeners *taken;
+    size_t n_taken;
+};
+
+static void try_each(const struct pq_conf *c, struct tries *t, struct pq_findings *f)
+{
+    for (unsigned i = 0; i < c->n_ports; i++) {
+        const struct pq_conf_port *p = &c->port[i];
+        char at[PQ_ADDR_STRLEN];
+        if (p->all)
+            continue;
+        const int e = p->udp ? try_datagrams(&p->addr) : pq_setup_try_listen(&p->addr);
+        if (!e)
+            add(&t->nobody, p->addr.port, p->udp);
+        else if (e == -EADDRINUSE || e == -EACCES)
+            t->taken[t->n_taken++] =
+                (struct pq_listeners){.port = p->addr.port, .udp = p->udp, .denied = e == -EACCES};
+        else if (e == -EADDRNOTAVAIL)
+            BAD(f, "forward", "write an address that this machine has, or none (:443), for all",
+                "nothing can listen on %s: that is no address of this machine",
+                pq_addr_str(&p->addr, at));
+        else
+            BAD(f, "forward", NULL, "nothing can listen on %s: %s", pq_addr_str(&p->addr, at),
+                pq_strerror(e));
+    }
+}
+
+/* Those of the list that this one's program has, the list being sorted by sockets, not by programs:
+ * each is said once. */
+static struct ports of_same(struct pq_listeners *v, size_t n, size_t first)
+{
+    struct ports p = {.n = 0};
+    const int pid = v[first].who.pid;
+    const bool found = v[first].found;
+    for (size_t i = first; i < n; i++) {
+        if (!v[i].port || v[i].who.pid != pid || v[i].found != found)
+            continue;
+        add(&p, v[i].port, v[i].udp);
+        v[i].port = 0;
+    }
+    return p;
+}
+
+static int by_port(const void *a, const void *b)
+{
+    const struct pq_listeners *x = a, *y = b;
+    return x->udp != y->udp ? x->udp - y->udp : x->port - y->port;
+}
+
+static void say_taken(struct tries *t, struct pq_findings *f)
+{
+    struct pq_listeners *v = t->taken;
+    for (size_t i = 0; i < t->n_taken; i++) {
+        if (v[i].denied && !v[i].found) {
+            add(&t->denied, v[i].port, v[i].udp);
+            v[i].port = 0;
+        }
+        if (!v[i].port)
+            continue;
+        const struct pq_listener who = v[i].who;
+        struct ports p = of_same(v, t->n_taken, i);
+        if (who.pid && pq_setup_is_paqet(&who))
+            OK(f, "forward", "%s, process %d has %s", who.name, who.pid, words(&p));
+        else if (!who.pid && geteuid() != 0)
+            OK(f, "forward", "somebody has %s: the client, if it runs (root sees whose they are)",
+               words(&p));
+        else if (who.pid)
+            BAD(f, "forward", "stop that, or take them out of forward.listen",
+                "%s, process %d has %s: the client cannot have them", who.name, who.pid, words(&p));
+        else
+            BAD(f, "forward", "take them out of forward.listen",
+                "another program has %s: the client cannot have them", words(&p));
+    }
+}
+
+static void check_ports(const struct pq_conf *c, const char *path, struct pq_findings *f)
+{
+    struct tries t = {.taken = calloc(c->n_ports + 1, sizeof *t.taken)};
+    char start[512];
+    if (!t.taken)
+        return;
+    try_each(c, &t, f);
+    pq_listeners_find(t.taken, t.n_taken);
+    qsort(t.taken, t.n_taken, sizeof *t.taken, by_port);
+    say_taken(&t, f);
+    if (t.denied.n)
+        BAD(f, "forward", "run it as root, or with CAP_NET_BIND_SERVICE, as the service has it",
+            "this user may not listen on %s", words(&t.denied));
+    if (t.nobody.n)
+        NOTE(f, "forward", pq_check_start_words(path, start),
+             "nothing listens on %s: the client does not run, or has not read the file again",
+             words(&t.nobody));
+    free(t.taken);
+}
+
+/* ---- what the machine's firewall does with them */
+
+static void check_firewall(const struct pq_conf *c, struct pq_findings *f)
+{
+    struct pq_inputs *in = malloc(sizeof *in);
+    struct ports shut = {.n = 0}, refused = {.n = 0};
+    char remedy[400];
+    bool all = false, outside = false;
+    if (!in)
+        return;
+    pq_inputs_read(in);
+    for (unsigned i = 0; in->known && i < c->n_ports; i++) {
+        const struct pq_conf_port *p = &c->port[i];
+        all |= p->all;
+        if (p->all || pq_addr_is_loopback(&p->addr))
+            continue;
+        outside = true;
+        const unsigned bits = (unsigned)in->port[p->addr.port] >> (p->udp ? 1 : 0);
+        if (bits & PQ_INPUT_REFUSED)
+            add(&refused, p->addr.port, p->udp);
+        else if (bits & PQ_INPUT_SHUT)
+            add(&shut, p->addr.port, p->udp);
+    }
+    snprintf(remedy, sizeof remedy,
+             "nft list table %.*s shows its rules. To let them in: ufw allow 443, or firewall-cmd "
+             "--permanent --add-port=443/tcp, or a rule of your own",
+             (int)(strrchr(in->shut, ' ') ? strrchr(in->shut, ' ') - in->shut : 0), in->shut);
+    if (shut.n)
+        NOTE(f, "firewall", remedy,
+             "the chain %s drops what no rule lets in, and none names %s: connections to them may "
+             "not get here",
+             in->shut, words(&shut));
+    if (all && *in->shut)
+        NOTE(f, "firewall", remedy,
+             "the chain %s drops what no rule lets in: of all ports only those get here that its "
+             "rules name",
+             in->shut);
+    snprintf(remedy, sizeof remedy, "nft list ruleset shows it; take it out, if it is not meant");
+    if (refused.n)
+        NOTE(f, "firewall", remedy,
+             "a rule behind the chain %s drops or rejects what comes to %s, perhaps from some "
+             "addresses alone",
+             in->refuse, words(&refused));
+    if (in->known && !shut.n && !refused.n && (outside || all) && !(all && *in->shut))
+        OK(f, "firewall", "no rule was found that keeps out what comes to these ports");
+    free(in);
+}
+
+void pq_check_forwards(const struct pq_conf *c, const char *path, struct pq_findings *f)
+{
+    if (!c->n_ports)
+        return;
+    check_ports(c, path, f);
+    for (unsigned i = 0; i < c->n_forward; i++)
+        if (c->forward[i].all)
+            OK(f, "forward",
+               "all ports lead through the tunnel, but those that programs of this "
+               "machine have");
+    check_firewall(c, f);
+}
