@@ -7,11 +7,12 @@
 #include "tunnel/tunnel_internal.h"
 #include "world.h"
 
-#define RATE   ((uint64_t)100 * 1000 * 1000 / 8 / UT_LESS)
-#define LINK   14         /* bytes of a frame in front of its IP packet */
-#define FULL   (1350 - 8) /* bytes of a datagram; the rest is kept for FEC */
-#define HEAD   52         /* of IP and TCP */
-#define NEAR   12         /* bytes for which nobody looks */
+#define RATE ((uint64_t)100 * 1000 * 1000 / 8 / UT_LESS)
+#define LINK 14         /* bytes of a frame in front of its IP packet */
+#define FULL (1350 - 8) /* bytes of a datagram; the rest is kept for FEC */
+#define HEAD 52         /* of IP and TCP */
+#define NEAR                                                                                       \
+    (ut_slow() ? 50U : 12U) /* bytes for which nobody looks; a tenth of the packets looks less */
 #define ENDING ((uint64_t)1 << 40)
 
 static struct pq_syns *syns; /* of a server that has answered none before */
@@ -174,7 +175,8 @@ static void from_the_middle(void **state)
         assert_true(ut_slow() || t[i].loss || r >= 88);
         if (!t[i].loss)
             expect_size(w, SERVER, t[i].mtu);
-        assert_int_equal(falls(w, SERVER), t[i].mtu == 1402 ? 0 : 1);
+        const unsigned times = t[i].mtu == 1402 ? 0 : 1;
+        assert_in_range(falls(w, SERVER), times, times + ut_slow());
         world_free(w);
     }
 }
