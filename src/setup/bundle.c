@@ -53,12 +53,17 @@ bool pq_bundle_may_write(const char *path, bool force)
 }
 
 /* Who has called sudo carries the archive away, and is not root then. */
-static void give_to_caller(const char *path)
+static int write_for_caller(const char *path, const struct pq_tar_file *v, size_t n)
 {
     const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID");
-    if (geteuid() == 0 && uid && gid &&
-        lchown(path, (uid_t)strtoul(uid, NULL, 10), (gid_t)strtoul(gid, NULL, 10)))
-        pq_setup_say("--bundle: %s stays root's: %s", path, strerror(errno));
+    if (geteuid() != 0 || !uid || !gid)
+        return pq_tar_write(path, v, n, NULL);
+    const struct pq_file_owner caller = {(unsigned)strtoul(uid, NULL, 10),
+                                         (unsigned)strtoul(gid, NULL, 10)};
+    const int no = pq_tar_write(path, v, n, &caller), e = no ? pq_tar_write(path, v, n, NULL) : 0;
+    if (no && !e) /* a file system without owners, say */
+        pq_setup_say("--bundle: %s stays root's: %s", path, pq_strerror(no));
+    return e;
 }
 
 bool pq_bundle_write(const char *path, const char *link, const char *user)
@@ -73,14 +78,13 @@ bool pq_bundle_write(const char *path, const char *link, const char *user)
     const struct pq_tar_file files[] = {{"paqet/paqet", program, n, 0755},
                                         {"paqet/link", line, strlen(line), 0600},
                                         {"paqet/README", text, strlen(text), 0644}};
-    const int e = program ? pq_tar_write(path, files, 3) : PQ_ENOMEM;
+    const int e = program ? write_for_caller(path, files, 3) : PQ_ENOMEM;
     free(program);
     explicit_bzero(line, sizeof line);
     if (e) {
         pq_setup_say("--bundle: %s cannot be written: %s", path, pq_strerror(e));
         return false;
     }
-    give_to_caller(path);
     printf("%s holds the program and the link of %s; on the other machine:\n"
            "  tar xf %s && cd paqet && sudo ./paqet init client link\n",
            path, user, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);

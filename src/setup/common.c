@@ -265,17 +265,13 @@ bool pq_setup_folder(struct pq_setup *s, const char *path, unsigned mode, bool o
     return !e;
 }
 
-static bool let_read(const struct pq_setup *s, const char *path)
-{
-    return !s->own_user || (chown(path, 0, s->gid) == 0 && chmod(path, 0640) == 0);
-}
-
 bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t n,
                     enum pq_setup_owner owner)
 {
-    int e = pq_file_write(path, p, n, 0600);
-    if (!e && (owner == PQ_SETUP_READ ? !let_read(s, path) : !own(s, path, owner == PQ_SETUP_OWN)))
-        e = -errno;
+    const bool his = s->own_user && owner == PQ_SETUP_OWN;
+    const bool reads = s->own_user && owner == PQ_SETUP_READ;
+    const struct pq_file_owner of = {his ? s->uid : 0, s->gid};
+    const int e = pq_file_write(path, p, n, reads ? 0640 : 0600, his || reads ? &of : NULL);
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
     return !e && pq_setup_note(s, s->name, PQ_MADE_PLAIN, path);
@@ -377,7 +373,7 @@ static bool install_service(struct pq_setup *s)
     if (s->service.kind == PQ_SERVICE_SYSTEMD && is_packaged(text))
         return true;
     const unsigned mode = s->service.kind == PQ_SERVICE_SYSTEMD ? 0644 : 0755;
-    const int e = pq_file_write(path, text, strlen(text), mode);
+    const int e = pq_file_write(path, text, strlen(text), mode, NULL);
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
     return !e && pq_setup_note(s, instance, PQ_MADE_PLAIN, path);

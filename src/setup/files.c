@@ -22,7 +22,8 @@ static int write_all(int fd, const uint8_t *p, size_t n)
     return 0;
 }
 
-int pq_file_write(const char *path, const void *p, size_t n, unsigned mode)
+int pq_file_write(const char *path, const void *p, size_t n, unsigned mode,
+                  const struct pq_file_owner *owner)
 {
     char temp[PATH_MAX];
     if (snprintf(temp, sizeof temp, "%s.new", path) >= (int)sizeof temp)
@@ -32,6 +33,9 @@ int pq_file_write(const char *path, const void *p, size_t n, unsigned mode)
     if (fd < 0)
         return -errno;
     int e = write_all(fd, p, n);
+    /* by the descriptor: at the path another file may be by now, in a folder of that owner's */
+    if (!e && owner && fchown(fd, owner->uid, owner->gid))
+        e = -errno;
     if (!e && (fchmod(fd, (mode_t)mode) || fsync(fd)))
         e = -errno;
     if (close(fd) && !e)
@@ -72,7 +76,7 @@ int pq_file_copy(const char *from, const char *to, unsigned mode)
     char *p = pq_file_read(from, PROGRAM_MAX, &n);
     if (!p)
         return -errno;
-    const int e = pq_file_write(to, p, n, mode);
+    const int e = pq_file_write(to, p, n, mode, NULL);
     free(p);
     return e;
 }

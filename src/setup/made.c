@@ -92,7 +92,7 @@ static int save(const struct pq_made *m)
         fprintf(f, "%s\t%s\t%d\t%s\n", m->v[i].instance, kinds[m->v[i].kind], m->v[i].service,
                 m->v[i].what);
     const bool ok = fclose(f) == 0;
-    const int e = ok ? pq_file_write(m->path, text, len, 0600) : PQ_ENOMEM;
+    const int e = ok ? pq_file_write(m->path, text, len, 0600, NULL) : PQ_ENOMEM;
     free(text);
     return e;
 }

@@ -35,7 +35,7 @@ static bool wait_for_words(const char *log, pid_t pid, const char *name)
 
 static bool write_try(const char *path, char *text)
 {
-    const bool ok = text && pq_file_write(path, text, strlen(text), 0600) == 0;
+    const bool ok = text && pq_file_write(path, text, strlen(text), 0600, NULL) == 0;
     pq_text_free(text);
     return ok;
 }

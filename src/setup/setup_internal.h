@@ -12,8 +12,15 @@
 
 /* ---- files.c: whole files */
 
-/* Writes a file in one go: it is there as a whole, or not at all.  Returns 0 or -errno. */
-int pq_file_write(const char *path, const void *p, size_t n, unsigned mode);
+struct pq_file_owner {
+    unsigned uid, gid;
+};
+
+/* Writes a file in one go: it is there as a whole, or not at all.  With an owner (else NULL) it is
+ * his before it has its name, so in a folder of his own nothing else can be made his by a link.
+ * Returns 0 or -errno. */
+int pq_file_write(const char *path, const void *p, size_t n, unsigned mode,
+                  const struct pq_file_owner *owner);
 
 /* Reads one, NUL-terminated, owned by the caller.  Returns NULL (errno is set; EFBIG: more than
  * `max` bytes). */
@@ -245,9 +252,10 @@ struct pq_tar_file {
     unsigned mode;
 };
 
-/* Writes an uncompressed ustar archive of the files to `path`, mode 0600.  Returns 0, -errno,
- * PQ_EINVAL (a name) or PQ_ENOMEM. */
-int pq_tar_write(const char *path, const struct pq_tar_file *v, size_t n);
+/* Writes an uncompressed ustar archive of the files to `path`, mode 0600, for the owner, if not
+ * NULL.  Returns 0, -errno, PQ_EINVAL (a name) or PQ_ENOMEM. */
+int pq_tar_write(const char *path, const struct pq_tar_file *v, size_t n,
+                 const struct pq_file_owner *owner);
 
 /* ---- bundle.c */
 

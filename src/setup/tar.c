@@ -42,7 +42,8 @@ static size_t padded(size_t n)
     return (n + BLOCK - 1) / BLOCK * BLOCK;
 }
 
-int pq_tar_write(const char *path, const struct pq_tar_file *v, size_t n)
+int pq_tar_write(const char *path, const struct pq_tar_file *v, size_t n,
+                 const struct pq_file_owner *owner)
 {
     size_t len = (size_t)2 * BLOCK; /* of zeros are the end */
     for (size_t i = 0; i < n; i++) {
@@ -60,7 +61,7 @@ int pq_tar_write(const char *path, const struct pq_tar_file *v, size_t n)
         memcpy(p + at + BLOCK, v[i].p, v[i].n);
         at += BLOCK + padded(v[i].n);
     }
-    const int e = pq_file_write(path, p, len, 0600);
+    const int e = pq_file_write(path, p, len, 0600, owner);
     explicit_bzero(p, len);
     free(p);
     return e;

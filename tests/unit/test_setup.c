@@ -6,6 +6,7 @@
 #include "setup/check.h"
 #include "setup/link_conf.h"
 #include "setup/setup_internal.h"
+#include "setup_tests.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -389,7 +390,7 @@ static void made(void **state)
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         char text[256];
         snprintf(text, sizeof text, "%s%s", i > 1 ? title : "", bad[i]);
-        assert_int_equal(pq_file_write(path, text, strlen(text), 0600), 0);
+        assert_int_equal(pq_file_write(path, text, strlen(text), 0600, NULL), 0);
         assert_int_equal(pq_made_load(&m, folder), PQ_EPROTO);
         assert_int_equal(m.n, 0);
     }
@@ -404,8 +405,8 @@ static void whole_files(void **state)
     struct stat st;
     snprintf(path, sizeof path, "%s/file", folder);
     snprintf(copy, sizeof copy, "%s/copy", folder);
-    assert_int_equal(pq_file_write(path, "12345", 5, 0640), 0);
-    assert_int_equal(pq_file_write(path, "1234", 4, 0600), 0);
+    assert_int_equal(pq_file_write(path, "12345", 5, 0640, NULL), 0);
+    assert_int_equal(pq_file_write(path, "1234", 4, 0600, NULL), 0);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(st.st_size, 4);
@@ -417,7 +418,7 @@ static void whole_files(void **state)
     assert_int_equal(pq_file_copy(path, copy, 0755), 0);
     assert_int_equal(stat(copy, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0755);
-    assert_int_equal(pq_file_write("/nonexistent/x", "", 0, 0600), -ENOENT);
+    assert_int_equal(pq_file_write("/nonexistent/x", "", 0, 0600, NULL), -ENOENT);
     unlink(path);
     unlink(copy);
 }
@@ -431,11 +432,11 @@ static void archive(void **state)
     name[sizeof name - 1] = 0;
     snprintf(path, sizeof path, "%s/a.tar", folder);
     const struct pq_tar_file too_long = {name, "", 0, 0600};
-    assert_int_equal(pq_tar_write(path, &too_long, 1), PQ_EINVAL);
+    assert_int_equal(pq_tar_write(path, &too_long, 1, NULL), PQ_EINVAL);
     static const uint8_t bytes[513] = {1};
     const struct pq_tar_file files[] = {{"d/program", bytes, sizeof bytes, 0755},
                                         {"d/empty", "", 0, 0600}};
-    assert_int_equal(pq_tar_write(path, files, 2), 0);
+    assert_int_equal(pq_tar_write(path, files, 2, NULL), 0);
     snprintf(command, sizeof command, "tar tvf %s 2>&1 | tr -s ' ' | cut -d' ' -f1,3,6", path);
     FILE *f = popen(command, "r"); /* NOLINT(cert-env33-c): what it says of our bytes is the test */
     const size_t n = fread(out, 1, sizeof out - 1, f);
@@ -470,7 +471,7 @@ static void service_files(void **state)
         assert_true(pq_service_text(&s, false, text));
         assert_null(strstr(text, "User=paqet"));
         snprintf(path, sizeof path, "%s/script", folder);
-        assert_int_equal(pq_file_write(path, text, strlen(text), 0600), 0);
+        assert_int_equal(pq_file_write(path, text, strlen(text), 0600, NULL), 0);
         snprintf(command, sizeof command, "sh -n %s", path);
         if (kind != PQ_SERVICE_SYSTEMD)
             assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own judgement */
@@ -501,5 +502,5 @@ int main(void)
         cmocka_unit_test(service_files),  cmocka_unit_test(silence),
         cmocka_unit_test(clocks),         cmocka_unit_test(findings_bound),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder) + setup_attack();
 }

@@ -2,6 +2,7 @@
 #include "os/local.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -49,18 +50,25 @@ static int bind_to(int fd, const struct sockaddr_un *a)
     return bind(fd, (const struct sockaddr *)a, sizeof *a) ? -errno : 0;
 }
 
-/* One that root leaves in the folder of a service's own user: that one can see that it is stale. */
+/* One that root leaves in the folder of a service's own user: that one can see that it is stale.
+ * What is there by now may be a link of his to another file, which he does not get. */
 static void give_to_owner(const char *path)
 {
     char folder[PQ_LOCAL_PATH_MAX + 1];
-    struct stat st;
+    struct stat st, own;
     strcpy(folder, path);
     char *slash = strrchr(folder, '/');
     if (geteuid() != 0 || !slash || slash == folder)
         return;
     *slash = 0;
-    if (stat(folder, &st) == 0 && st.st_uid != 0 && lchown(path, st.st_uid, st.st_gid))
-        return; /* then root's, as it was */
+    if (stat(folder, &st) || st.st_uid == 0)
+        return;
+    const int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &own) == 0 && S_ISSOCK(own.st_mode) && own.st_nlink == 1 &&
+        fchownat(fd, "", st.st_uid, st.st_gid, AT_EMPTY_PATH))
+        errno = 0; /* then root's, as it was */
+    if (fd >= 0)
+        close(fd);
 }
 
 int pq_local_listen(const char *path)

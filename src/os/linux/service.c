@@ -5,6 +5,7 @@
 #include "service_files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -169,6 +170,21 @@ static void log_path(const struct pq_service *s, char out[PATH_MAX])
     snprintf(out, PATH_MAX, "/var/log/paqet-%s.log", s->name);
 }
 
+/* Who may write here has root end, or a package's script start, a program of his choice: whatever
+ * the umask is, nobody but root. */
+static void note_pid(const char *path, pid_t pid)
+{
+    unlink(path);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    FILE *f = fd >= 0 && fchmod(fd, 0644) == 0 ? fdopen(fd, "w") : NULL;
+    if (f) {
+        fprintf(f, "%ld\n", (long)pid);
+        fclose(f);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static int start_process(const struct pq_service *s, char why[PQ_SERVICE_WHY_LEN])
 {
     char conf[PATH_MAX], log[PATH_MAX], path[PATH_MAX];
@@ -184,11 +200,7 @@ static int start_process(const struct pq_service *s, char why[PQ_SERVICE_WHY_LEN
         return -1;
     }
     pq_service_path(s, path);
-    FILE *f = fopen(path, "we");
-    if (f) {
-        fprintf(f, "%ld\n", (long)pid);
-        fclose(f);
-    }
+    note_pid(path, pid);
     return 0;
 }
 

@@ -234,7 +234,7 @@ pid_t pq_spawn_detached(const char *const argv[], const char *log)
     char path[PATH_MAX];
     if (!find(argv[0], path))
         return -ENOENT;
-    const int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    const int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     const pid_t pid = fork();
