@@ -32,6 +32,9 @@ int pq_spawn_trusted(const char *const argv[], const char *more, const char *in,
  * the end of the file `log`, made with mode 0600.  Returns its process id, or -errno. */
 pid_t pq_spawn_detached(const char *const argv[], const char *log);
 
+/* The same, but it ends (SIGTERM) when the thread that has started it does, however that was. */
+pid_t pq_spawn_attached(const char *const argv[], const char *log);
+
 /* Ends such a program by SIGTERM, after 5 s by SIGKILL; its child or not.  Returns whether it was
  * there.  `name`: only if its program is called so, since ids are used again. */
 bool pq_spawn_end(pid_t pid, const char *name);

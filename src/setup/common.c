@@ -213,10 +213,15 @@ static void put_back(struct pq_setup *s)
 
 /* ---- what is made */
 
+static int note(struct pq_setup *s, const char *instance, enum pq_made_kind kind, const char *what)
+{
+    return pq_made_add(&s->made, instance, kind, (int)s->service.kind, what);
+}
+
 bool pq_setup_note(struct pq_setup *s, const char *instance, enum pq_made_kind kind,
                    const char *what)
 {
-    const int e = pq_made_add(&s->made, instance, kind, (int)s->service.kind, what);
+    const int e = note(s, instance, kind, what);
     if (e)
         pq_setup_say("%s cannot be written: %s", s->made.path, pq_strerror(e));
     return !e;
@@ -228,8 +233,11 @@ static bool own(const struct pq_setup *s, const char *path, bool owned)
     return !owned || !s->own_user || lchown(path, s->uid, s->gid) == 0;
 }
 
-/* Makes a folder, and those above it. */
-static int make_folder(struct pq_setup *s, const char *path, char made[][PATH_MAX], int *n)
+#define FOLDERS_MAX 4 /* that are made at a time, one in the other */
+
+/* Makes a folder, and those above it; each is on the list first, if the list has a place already:
+ * init may be killed at any time. */
+static int make_folder(struct pq_setup *s, const char *path, unsigned mode, int *n)
 {
     char up[PATH_MAX];
     struct stat st;
@@ -237,32 +245,42 @@ static int make_folder(struct pq_setup *s, const char *path, char made[][PATH_MA
         return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
     snprintf(up, sizeof up, "%s", path);
     char *slash = strrchr(up, '/');
-    if (!slash || *n == 4)
+    if (!slash || ++*n > FOLDERS_MAX)
         return -ENOENT;
     *slash = 0;
-    const int e = *up ? make_folder(s, up, made, n) : 0;
-    if (e)
-        return e;
-    if (mkdir(path, 0755))
-        return -errno;
-    snprintf(made[(*n)++], PATH_MAX, "%s", path);
-    return 0;
+    int e = *up ? make_folder(s, up, 0755, n) : 0;
+    if (!e && stat(s->o->folder, &st) == 0)
+        e = note(s, PQ_MADE_ALL, PQ_MADE_FOLDER, path);
+    if (!e && mkdir(path, (mode_t)mode))
+        e = -errno;
+    return e;
+}
+
+/* Those that were made before the list could be. */
+static bool note_above(struct pq_setup *s, const char *path, int n)
+{
+    char up[FOLDERS_MAX][PATH_MAX];
+    for (int i = 0; i < n; i++) {
+        snprintf(up[i], sizeof up[i], "%s", i ? up[i - 1] : path);
+        if (i)
+            *strrchr(up[i], '/') = 0;
+    }
+    while (n-- > 0)
+        if (!pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_FOLDER, up[n]))
+            return false;
+    return true;
 }
 
 bool pq_setup_folder(struct pq_setup *s, const char *path, unsigned mode, bool owned)
 {
-    char made[5][PATH_MAX];
     int n = 0;
-    int e = make_folder(s, path, made, &n);
+    int e = make_folder(s, path, mode, &n);
     /* only what was made gets its mode and owner from us */
     if (!e && n && (chmod(path, (mode_t)mode) || !own(s, path, owned)))
         e = -errno;
     if (e)
         pq_setup_say("%s cannot be made: %s", path, pq_strerror(e));
-    for (int i = 0; i < n; i++)
-        if (!pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_FOLDER, made[i]))
-            return false;
-    return !e;
+    return !e && note_above(s, path, n);
 }
 
 bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t n,
@@ -271,10 +289,12 @@ bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t 
     const bool his = s->own_user && owner == PQ_SETUP_OWN;
     const bool reads = s->own_user && owner == PQ_SETUP_READ;
     const struct pq_file_owner of = {his ? s->uid : 0, s->gid};
+    if (!pq_setup_note(s, s->name, PQ_MADE_PLAIN, path))
+        return false;
     const int e = pq_file_write(path, p, n, reads ? 0640 : 0600, his || reads ? &of : NULL);
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
-    return !e && pq_setup_note(s, s->name, PQ_MADE_PLAIN, path);
+    return !e;
 }
 
 bool pq_setup_is_ours(const struct pq_setup *s, const char *path)
@@ -373,10 +393,12 @@ static bool install_service(struct pq_setup *s)
     if (s->service.kind == PQ_SERVICE_SYSTEMD && is_packaged(text))
         return true;
     const unsigned mode = s->service.kind == PQ_SERVICE_SYSTEMD ? 0644 : 0755;
+    if (!pq_setup_note(s, instance, PQ_MADE_PLAIN, path))
+        return false;
     const int e = pq_file_write(path, text, strlen(text), mode, NULL);
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
-    return !e && pq_setup_note(s, instance, PQ_MADE_PLAIN, path);
+    return !e;
 }
 
 /* One of the same name that was started by hand would keep the service from being asked. */

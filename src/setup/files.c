@@ -26,7 +26,7 @@ int pq_file_write(const char *path, const void *p, size_t n, unsigned mode,
                   const struct pq_file_owner *owner)
 {
     char temp[PATH_MAX];
-    if (snprintf(temp, sizeof temp, "%s.new", path) >= (int)sizeof temp)
+    if (snprintf(temp, sizeof temp, "%s" PQ_FILE_HALF, path) >= (int)sizeof temp)
         return -ENAMETOOLONG;
     unlink(temp);
     const int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -44,6 +44,28 @@ struct rehearsal {
     char server[PATH_MAX], client[PATH_MAX], state[PATH_MAX], log[PATH_MAX];
 };
 
+static void name_files(struct rehearsal *r, const char *folder)
+{
+    snprintf(r->server, sizeof r->server, "%s/.try-server.yaml", folder);
+    snprintf(r->client, sizeof r->client, "%s/.try-client.yaml", folder);
+    snprintf(r->state, sizeof r->state, "%s/.try-stamps", folder);
+    snprintf(r->log, sizeof r->log, "%s/.try.log", folder);
+}
+
+void pq_server_rehearsed(const char *folder)
+{
+    static const char *const behind[] = {"", PQ_FILE_HALF, ".lock", ".syns"};
+    struct rehearsal r;
+    name_files(&r, folder);
+    const char *const files[] = {r.server, r.client, r.state, r.log};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        for (size_t k = 0; k < sizeof behind / sizeof behind[0]; k++) {
+            char path[PATH_MAX + 8];
+            snprintf(path, sizeof path, "%s%s", files[i], behind[k]);
+            unlink(path);
+        }
+}
+
 static bool write_rehearsal(const struct pq_server_setup *v, const struct rehearsal *r)
 {
     struct pq_server_plan plan = v->plan;
@@ -69,7 +91,7 @@ static bool run_rehearsal(const struct pq_server_setup *v, const struct rehearsa
     if (!write_rehearsal(v, r) || pq_spawn_self(self, sizeof self))
         return false;
     const char *const argv[] = {self, "run", "-c", r->server, NULL};
-    const pid_t pid = pq_spawn_detached(argv, r->log);
+    const pid_t pid = pq_spawn_attached(argv, r->log);
     const char *name = strrchr(self, '/') + 1;
     const bool ok = pid > 0 && wait_for_words(r->log, pid, name) &&
                     pq_setup_ping(r->client, NULL, 1, PING_SECONDS, &pong);
@@ -96,16 +118,12 @@ bool pq_server_rehearse(const struct pq_server_setup *v)
     const char *folder = v->s.o->folder;
     if (pq_iface_get("lo", 0, &lo) || !lo.up)
         return true; /* nothing can be tried: the service will show */
-    snprintf(r.server, sizeof r.server, "%s/.try-server.yaml", folder);
-    snprintf(r.client, sizeof r.client, "%s/.try-client.yaml", folder);
-    snprintf(r.state, sizeof r.state, "%s/.try-stamps", folder);
-    snprintf(r.log, sizeof r.log, "%s/.try.log", folder);
+    name_files(&r, folder);
     sigset_t before;
     hold_signals(&before);
     const bool ok = run_rehearsal(v, &r);
     size_t n;
-    char lock[PATH_MAX + 8], syns[PATH_MAX + 8],
-        *log = ok ? NULL : pq_file_read(r.log, 1U << 20, &n);
+    char *log = ok ? NULL : pq_file_read(r.log, 1U << 20, &n);
     if (ok)
         printf("tried on this machine: a client with this link gets through\n");
     else
@@ -113,11 +131,7 @@ bool pq_server_rehearse(const struct pq_server_setup *v)
             "a server and a client with these files did not find each other on this machine%s%s",
             log ? ". What the server said:\n" : "", log ? log : "");
     free(log);
-    snprintf(lock, sizeof lock, "%s.lock", r.state);
-    snprintf(syns, sizeof syns, "%s.syns", r.state);
-    const char *const files[] = {r.server, r.client, r.state, r.log, lock, syns};
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        unlink(files[i]);
+    pq_server_rehearsed(folder);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return ok;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* remove.c - takes back what init has made, and nothing else. */
+#include "setup/server_setup.h"
 #include "setup/setup_internal.h"
 
 #include "base/err.h"
@@ -27,9 +28,18 @@ static void forget(void)
     pq_service_forget(&s);
 }
 
+/* What init had written of the file when it was killed. */
+static void remove_half(const char *path)
+{
+    char half[PATH_MAX + 8];
+    snprintf(half, sizeof half, "%s" PQ_FILE_HALF, path);
+    unlink(half);
+}
+
 void pq_setup_undo_entry(const struct pq_made_entry *e, const char *folder)
 {
     int err = 0;
+    bool was = true;
     switch (e->kind) {
     case PQ_MADE_SERVICE:
         stop(e, folder);
@@ -41,7 +51,9 @@ void pq_setup_undo_entry(const struct pq_made_entry *e, const char *folder)
         err = rmdir(e->what) && errno != ENOENT ? -errno : 0;
         break;
     case PQ_MADE_PLAIN:
-        err = unlink(e->what) && errno != ENOENT ? -errno : 0;
+        was = unlink(e->what) == 0;
+        err = !was && errno != ENOENT && errno != ENOTDIR ? -errno : 0;
+        remove_half(e->what);
         if (e->service == PQ_SERVICE_SYSTEMD && strstr(e->what, "/systemd/"))
             forget();
         break;
@@ -51,7 +63,7 @@ void pq_setup_undo_entry(const struct pq_made_entry *e, const char *folder)
     /* the folder of the list itself goes last; one that holds files of others stays */
     if (err && !(e->kind == PQ_MADE_FOLDER && (err == -ENOTEMPTY || err == -EEXIST)))
         pq_setup_say("%s could not be removed: %s", e->what, pq_strerror(err));
-    else if (!err && e->kind != PQ_MADE_FOLDER)
+    else if (!err && was && e->kind != PQ_MADE_FOLDER)
         printf("removed %s%s\n", e->kind == PQ_MADE_USER ? "user " : "", e->what);
 }
 
@@ -103,8 +115,12 @@ static int remove_all(struct pq_made *m, const struct pq_init_opts *o)
         e = remove_instance(m, o->folder, PQ_MADE_ALL);
     if (!e && !any_instance(m) && pq_killswitch_lift())
         printf("removed the kill switch\n");
-    if (!e && !m->n)
+    if (!e && !any_instance(m))
+        pq_server_rehearsed(o->folder);
+    if (!e && !m->n) {
+        remove_half(m->path);
         rmdir(o->folder); /* it held the list until now */
+    }
     return e;
 }
 

@@ -43,4 +43,7 @@ void pq_server_link(const struct pq_server_setup *v, unsigned user, struct pq_se
 
 /* Whether a client with the first user's link gets through to a server with these keys; says so. */
 bool pq_server_rehearse(const struct pq_server_setup *v);
+
+/* Removes the files of that, of one that was killed, too. */
+void pq_server_rehearsed(const char *folder);
 #endif

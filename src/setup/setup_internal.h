@@ -12,6 +12,8 @@
 
 /* ---- files.c: whole files */
 
+#define PQ_FILE_HALF ".new" /* behind the path, while it is written */
+
 struct pq_file_owner {
     unsigned uid, gid;
 };

@@ -229,7 +229,7 @@ int pq_spawn_trusted(const char *const argv[], const char *more, const char *in,
 
 /* ---- that go on by themselves */
 
-pid_t pq_spawn_detached(const char *const argv[], const char *log)
+static pid_t start(const char *const argv[], const char *log, bool attached)
 {
     char path[PATH_MAX];
     if (!find(argv[0], path))
@@ -237,14 +237,26 @@ pid_t pq_spawn_detached(const char *const argv[], const char *log)
     const int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    const pid_t pid = fork();
+    const pid_t self = getpid(), pid = fork();
     if (pid == 0) {
         setsid();
+        if (attached && (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != self))
+            _exit(127); /* it has ended already */
         become(path, argv, &(struct with){.env = NULL}, -1, fd);
     }
     const int e = errno;
     close(fd);
     return pid < 0 ? -e : pid;
+}
+
+pid_t pq_spawn_detached(const char *const argv[], const char *log)
+{
+    return start(argv, log, false);
+}
+
+pid_t pq_spawn_attached(const char *const argv[], const char *log)
+{
+    return start(argv, log, true);
 }
 
 bool pq_spawn_lives(pid_t pid, const char *name)

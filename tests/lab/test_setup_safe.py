@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""What paqet init leaves to others of the machine: modes of files, and what is there when it is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+from case import expect, test
+from lab import Lab, die_with_parent, wait_until
+from roots import Machine
+
+
+def secrets_of(text: str) -> list[str]:
+    """Keys of a configuration."""
+    return re.findall(r"(?m)^ *(?:private_key|key): \"(\w{32,})\"", text)
+
+
+def open_files(machine: Machine) -> list[str]:
+    """Files of the machine that init may have made and others may write, or that hold a key and others may read."""
+    inside = Path(f"/proc/{machine.pid}/root{machine.root}")
+    wrong, texts = [], {}
+    for top in ("etc", "run", "usr", "var"):
+        for folder, names, files in os.walk(inside / top):
+            for name in (*names, *files):
+                path = Path(folder) / name
+                with contextlib.suppress(FileNotFoundError):  # of a program that ends
+                    status = path.lstat()
+                    if status.st_mode & 0o022 and stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFDIR):
+                        wrong.append(f"{path.relative_to(inside)} {status.st_mode & 0o7777:o}")
+                    if stat.S_ISREG(status.st_mode) and status.st_size < 100000:
+                        texts[path] = status.st_mode, path.read_text(errors="replace")
+    keys = {key for _, text in texts.values() for key in secrets_of(text)}
+    for path, (mode, text) in texts.items():
+        if mode & 0o004 and (any(key in text for key in keys) or "paqet://" in text):
+            wrong.append(f"{path.relative_to(inside)} holds a key")
+    return wrong
+
+
+@test()
+def test_setup_umask() -> None:
+    """Whatever the caller's umask is."""
+    with Lab() as lab:
+        machine = Machine(lab.s)
+        for umask in (0, 0o077):
+            argv = machine.inside("/root/paqet", "init", "server", "--user", "a", "--user", "b", "--bundle", "/root/a.tar")
+            result = subprocess.run(argv, capture_output=True, text=True, timeout=40, check=False, umask=umask, preexec_fn=die_with_parent)
+            expect(result.returncode == 0, f"umask {umask:o}: {result.stdout}{result.stderr}")
+            wrong = open_files(machine)
+            expect(not wrong, f"umask {umask:o}: {wrong}")
+            expect(machine.mode("root/a.tar") == 0o600, "the archive is open to others")
+            (machine.root / "root/a.tar").unlink()
+            machine.check("init", "--remove")
+
+
+def processes(machine: Machine) -> list[int]:
+    """Those of paqet in the machine, by their numbers outside."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "root") == str(machine.root) and (entry / "comm").read_text() == "paqet\n":
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@test(limit=120)
+def test_setup_killed() -> None:
+    """By SIGKILL, at any moment: what is left holds no key that others may read, and --remove takes all of it back."""
+    with Lab() as lab:
+        machine = Machine(lab.s)
+        before, moments, ended = machine.files(), 0, False
+        while not ended and moments < 60:
+            moments += 1
+            argv = machine.inside("/root/paqet", "init", "server", "--no-tun")
+            init = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+            time.sleep(0.05 * moments)
+            children = Path(f"/proc/{init.pid}/task/{init.pid}/children")
+            for child in children.read_text().split() if children.exists() else []:
+                os.kill(int(child), 9)
+            ended = init.wait(10) == 0
+            when = f"killed after {0.05 * moments:.2f} s"
+            wrong = open_files(machine)
+            expect(not wrong, f"{when}: {wrong}")
+            if not (machine.root / "etc/paqet/made-by-init").exists() or "service" not in machine.read("etc/paqet/made-by-init"):
+                wait_until(lambda: not processes(machine), 10, f"{when}: what was tried ends")
+            result = machine.run("init", "--remove")
+            expect(machine.files() == before, f"{when}, left: {machine.files() - before}; {result.stdout}{result.stderr}")
+            wait_until(lambda: not processes(machine), 5, f"{when}: the end of what was there")
+        expect(moments > 5, "it was killed too seldom")
