@@ -107,8 +107,11 @@ static int open_kill_switch(struct pq_app_tun *t, const struct pq_conf *c)
         PQ_LOG(PQ_LOG_INFO, "kill switch: what does not leave through %s is refused%s%s", kc.tun,
                kc.lan ? ", but for the local network" : "",
                kc.keep ? "; also when this program has ended" : "");
-    if (!kc.keep && pq_killswitch_lift())
+    const enum pq_killswitch_lifted lifted = kc.keep ? PQ_KILLSWITCH_NONE : pq_killswitch_lift();
+    if (lifted == PQ_KILLSWITCH_LIFTED)
         PQ_LOG(PQ_LOG_INFO, "kill switch: the one that was kept is taken away");
+    else if (lifted == PQ_KILLSWITCH_IN_USE)
+        PQ_LOG(PQ_LOG_INFO, "kill switch: that of another client, which runs, stays");
     return 0;
 }
 

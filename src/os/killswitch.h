@@ -51,6 +51,12 @@ struct pq_range pq_killswitch_clients(void);
  */
 void pq_killswitch_close(struct pq_killswitch **k);
 
-/* Takes away what was kept, if anything was.  Returns whether there was. */
-bool pq_killswitch_lift(void);
+enum pq_killswitch_lifted {
+    PQ_KILLSWITCH_NONE, /* nothing was kept, or it may not be taken away */
+    PQ_KILLSWITCH_LIFTED,
+    PQ_KILLSWITCH_IN_USE, /* another program runs that keeps it; or nobody can tell */
+};
+
+/* Takes away what was kept, if anything was, unless a program that runs has it. */
+enum pq_killswitch_lifted pq_killswitch_lift(void);
 #endif

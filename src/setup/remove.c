@@ -103,6 +103,15 @@ static void show(const struct pq_made *m, const char *name)
     }
 }
 
+static void lift_kill_switch(void)
+{
+    const enum pq_killswitch_lifted lifted = pq_killswitch_lift();
+    if (lifted == PQ_KILLSWITCH_LIFTED)
+        printf("removed the kill switch\n");
+    else if (lifted == PQ_KILLSWITCH_IN_USE)
+        printf("the kill switch stays: it is of a client that runs\n");
+}
+
 static int remove_all(struct pq_made *m, const struct pq_init_opts *o)
 {
     int e = o->name ? remove_instance(m, o->folder, o->name) : 0;
@@ -113,8 +122,8 @@ static int remove_all(struct pq_made *m, const struct pq_init_opts *o)
     }
     if (!e && !any_instance(m))
         e = remove_instance(m, o->folder, PQ_MADE_ALL);
-    if (!e && !any_instance(m) && pq_killswitch_lift())
-        printf("removed the kill switch\n");
+    if (!e && !any_instance(m))
+        lift_kill_switch();
     if (!e && !any_instance(m))
         pq_server_rehearsed(o->folder);
     if (!e && !m->n) {

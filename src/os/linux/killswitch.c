@@ -11,9 +11,13 @@
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #define RULE_ROOM 2048 /* bytes of a rule, at most */
 
@@ -28,6 +32,7 @@ struct pq_killswitch {
     struct pq_nft_batch batch;
     pthread_mutex_t lock; /* of both, from one batch to the next */
     bool keep, reject;
+    int mark; /* while it is to be kept: see set_mark(); else -1 */
 };
 
 /* ---- rules */
@@ -208,6 +213,29 @@ static int install(struct pq_killswitch *k, const struct pq_killswitch_conf *c, 
     return pq_nft_commit(b);
 }
 
+/* ---- who keeps it */
+
+/* A name in this network, gone with the program that has it: rules that are kept belong to that one
+ * while it runs.  Returns a descriptor, or -1. */
+static int set_mark(void)
+{
+    static const char name[] = "\0paqet-kill-switch";
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof name - 1);
+    memcpy(un.sun_path, name, sizeof name - 1);
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&un, len) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static void remove_mark(int mark)
+{
+    if (mark >= 0)
+        close(mark);
+}
+
 /* ---- life */
 
 static int open_nft(struct pq_killswitch *k, const struct pq_killswitch_conf *c)
@@ -235,11 +263,13 @@ int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_co
     if (!k)
         return PQ_ENOMEM;
     k->keep = c->keep;
+    k->mark = c->keep ? set_mark() : -1;
     int e = open_nft(k, c);
     if (e && e != -EPERM && pq_killtables_open(&k->tables, c, it_says) == 0)
         e = 0;
     if (e) {
         pq_xt_why_both(why, e, it_says);
+        remove_mark(k->mark);
         free(k);
         return e;
     }
@@ -370,11 +400,12 @@ void pq_killswitch_close(struct pq_killswitch **kp)
     else
         pq_nft_close(&k->nft);
     pthread_mutex_destroy(&k->lock);
+    remove_mark(k->mark);
     free(k);
     *kp = NULL;
 }
 
-bool pq_killswitch_lift(void)
+static bool lift(void)
 {
     struct pq_killswitch *k = calloc(1, sizeof *k);
     bool was = false;
@@ -387,4 +418,14 @@ bool pq_killswitch_lift(void)
     }
     free(k);
     return e == PQ_ENOTSUP ? pq_killtables_lift() : was;
+}
+
+enum pq_killswitch_lifted pq_killswitch_lift(void)
+{
+    const int mark = set_mark();
+    if (mark < 0)
+        return PQ_KILLSWITCH_IN_USE;
+    const bool was = lift();
+    remove_mark(mark);
+    return was ? PQ_KILLSWITCH_LIFTED : PQ_KILLSWITCH_NONE;
 }
