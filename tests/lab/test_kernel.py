@@ -177,6 +177,30 @@ def test_firewall_rules_go_on_stop() -> None:
 
 
 @test()
+def test_marked_tables() -> None:
+    """Tables of before Linux 5.12, which do not go with their process, told by its number: those of one that is there
+    stay, also where /proc hides it, as the unit of systemd has it; those of one that is gone are removed."""
+    with Lab() as lab:
+        binary = lab.folder / "paqet"
+        shutil.copy(paqet.program(), binary)
+        config = lab.new_file("server.yaml")
+        config.write_text(paqet.server_config(lab, Settings()))
+        other, gone = lab.s.start("other", ["sleep", "60"]), lab.s.start("gone", ["sleep", "60"])
+        for process in (other, gone):
+            lab.s.check(["nft", "add", "table", "inet", f"paqet_{process.pid}_abcd"])
+        gone.kill()
+        lab.s.check(["nft", "add", "table", "inet", f"paqet_{gone.pid}_backup"])
+        drop = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+net_raw,+net_admin --ambient-caps=+net_raw,+net_admin"
+        script = f'mount -t proc -o hidepid=invisible proc /proc && exec {drop} "$0" run -c "$1"'
+        server = lab.s.start("server", ["unshare", "--mount", "sh", "-c", script, str(binary), str(config)])
+        server.wait_log("listening on port", 5)
+        rules = lab.s.firewall()
+        expect(f"paqet_{other.pid}_abcd" in rules, f"the table of one that runs is gone: {rules}")
+        expect(f"paqet_{gone.pid}_backup" in rules, f"somebody's own table is gone: {rules}")
+        expect(f"paqet_{gone.pid}_abcd" not in rules, f"that of one that is gone stays: {rules}")
+
+
+@test()
 def test_other_firewall_rules_stay() -> None:
     with Lab() as lab:
         lab.s.check(["nft", "add table inet mine; add chain inet mine c"])

@@ -14,6 +14,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,17 +171,17 @@ static int on_table(const struct pq_nl_msg *m, void *arg)
     struct found *f = arg;
     struct nfgenmsg g;
     struct pq_nl_attrs a;
-    char name[sizeof f->v[0].name], proc[32];
-    int pid;
+    char name[sizeof f->v[0].name];
+    int pid, end = 0;
     unsigned salt;
     if (f->n == sizeof f->v / sizeof f->v[0] || !pq_nl_head(m, &g, sizeof g, &a) ||
         a.v[NFTA_TABLE_NAME].n > sizeof name)
         return 0;
     pq_nl_str(name, sizeof name, a.v[NFTA_TABLE_NAME]);
-    if (sscanf(name, "paqet_%d_%x", &pid, &salt) != 2 || pid == getpid())
-        return 0;
-    snprintf(proc, sizeof proc, "/proc/%d", pid);
-    if (access(proc, F_OK)) {
+    if (sscanf(name, "paqet_%d_%4x%n", &pid, &salt, &end) != 2 || name[end] || pid <= 0 ||
+        pid == getpid())
+        return 0;                         /* not one of ours, whatever it begins with */
+    if (kill(pid, 0) && errno == ESRCH) { /* /proc may hide others from a service */
         f->v[f->n].family = g.nfgen_family;
         memcpy(f->v[f->n++].name, name, sizeof name);
     }
