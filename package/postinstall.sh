@@ -31,11 +31,12 @@ for script in /etc/init.d/paqet-*; do
         "$script" restart || true
     fi
 done
-# where there is no service manager, "paqet init" has started it
+# where there is no service manager, "paqet init" has started it, as root: a number may be another's by now
 for file in /run/paqet-*.pid; do
     [ -e "$file" ] || continue
     pid=$(cat "$file")
     [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "/usr/bin/paqet (deleted)" ] || continue # of the version before
+    [ "$(sed -n 's/^Uid:[^0-9]*//p' "/proc/$pid/status" | tr '\t' ' ')" = "0 0 0 0" ] || continue
     config=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 4p)                               # paqet run -c CONFIG
     log=/var/log/$(basename "$file" .pid).log
     kill "$pid" || true

@@ -27,6 +27,7 @@ done
 for file in /run/paqet-*.pid; do
     [ -e "$file" ] || continue
     pid=$(cat "$file")
+    [ "$(sed -n 's/^Uid:[^0-9]*//p' "/proc/$pid/status" 2>/dev/null | tr '\t' ' ')" = "0 0 0 0" ] || continue
     case $(readlink "/proc/$pid/exe" 2>/dev/null) in
     /usr/bin/paqet*) kill "$pid" || true ;;
     esac

@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import paqet
 from case import expect, test
 from lab import Lab, die_with_parent, wait_until
 from roots import Machine
@@ -94,3 +95,48 @@ def test_setup_killed() -> None:
             expect(machine.files() == before, f"{when}, left: {machine.files() - before}; {result.stdout}{result.stderr}")
             wait_until(lambda: not processes(machine), 5, f"{when}: the end of what was there")
         expect(moments > 5, "it was killed too seldom")
+
+
+# Another's paqet of the version before, which has got the number that a file in /run names.
+UPGRADE = """
+set -e
+mount -t tmpfs none "$0"
+cd "$0"
+mount -t tmpfs none /run
+for folder in bin etc; do
+    mkdir up-$folder work-$folder
+    case $folder in bin) at=/usr/bin ;; *) at=/etc ;; esac
+    mount -t overlay -o lowerdir=$at,upperdir=up-$folder,workdir=work-$folder none $at
+done
+printf '#!/bin/sh\\n' >/usr/bin/systemd-sysusers
+chmod 755 /usr/bin/systemd-sysusers
+cp "$1" /usr/bin/paqet
+chmod 755 . /usr/bin/paqet
+mkfifo -m 666 config
+setpriv --reuid=$3 --regid=$3 --clear-groups /usr/bin/paqet run -c "$0/config" >/dev/null 2>&1 &
+until grep -q paqet /proc/$!/comm; do sleep 0.05; done
+echo $! >/run/paqet-server.pid
+printf '#!/bin/sh\\necho "$@" >"%s/started"\\n' "$0" >new
+chmod 755 new
+mv new /usr/bin/paqet
+sh "$2/postinstall.sh"
+sleep 1
+kill -0 $! && echo alive
+ls started || true
+"""
+
+
+@test()
+def test_package_other_number() -> None:
+    """A package's script starts anew what root runs, and nothing of anybody else's, whatever has the number of a process now."""
+    with Lab() as lab:
+        folder = lab.new_file("upgrade")
+        for uid, name in ((65534, "other"), (0, "root")):
+            place = folder.with_name(f"upgrade-{name}")
+            place.mkdir()
+            argv = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", UPGRADE]
+            argv += [str(place), paqet.program(), str(paqet.ROOT / "package"), str(uid)]
+            said = lab.s.run(argv, 30)
+            root = uid == 0
+            expect(("started" in said.stdout.split()) == root, f"of {name}: {said.stdout}{said.stderr}")
+            expect(("alive" in said.stdout.split()) != root, f"of {name}: {said.stdout}{said.stderr}")
