@@ -4,7 +4,9 @@
 
 #include "base/err.h"
 #include "base/time.h"
+#include "os/netinfo.h"
 #include "os/port.h"
+#include "os/tundev.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -96,6 +98,56 @@ static bool check_tun(struct client_setup *v)
         return false;
     }
     return true;
+}
+
+static bool overlap(const struct pq_net *a, const struct pq_net *b)
+{
+    return pq_net_has(a, &b->ip) || pq_net_has(b, &a->ip);
+}
+
+/* The interface, not of a tunnel of ours, whose network the one of the link would take, whole or in
+ * part: NULL if there is none.  A link may be a stranger's, and with his network he would choose
+ * which of this machine's neighbours are reached through his server. */
+static const struct pq_iface *taken_from(const struct pq_iface *v, size_t n,
+                                         const struct pq_net *net)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < v[i].n; k++) {
+            struct pq_net his = {.ip = v[i].addr[k].ip, .bits = v[i].addr[k].prefix};
+            his.bits = (uint8_t)(his.bits + (pq_addr_is4(&his.ip) ? 96 : 0));
+            if (net->bits >= his.bits && overlap(net, &his) && !pq_tundev_is_ours(v[i].index))
+                return &v[i];
+        }
+    return NULL;
+}
+
+/* The inner networks of the link are none of this machine's. */
+static bool check_nets(const struct client_setup *v)
+{
+    const struct pq_net *const nets[] = {&v->link.tun4, &v->link.tun6};
+    struct pq_iface *ifaces;
+    size_t n;
+    bool ok = true;
+    if (!v->plan.tun)
+        return true;
+    const int e = pq_iface_list(&ifaces, &n);
+    if (e) {
+        pq_setup_say("the interfaces of this machine cannot be seen: %s", pq_strerror(e));
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        const struct pq_iface *f = nets[i]->bits ? taken_from(ifaces, n, nets[i]) : NULL;
+        char ip[PQ_ADDR_STRLEN];
+        if (f)
+            pq_setup_say("--tun: the link has this machine use the network of %s/%u, which is in "
+                         "that of its interface %s: machines there would not be reached any more. "
+                         "Leave --tun out to use the proxy, or ask for a link of another network",
+                         pq_addr_ip_str(&nets[i]->ip, ip),
+                         pq_addr_is4(&nets[i]->ip) ? nets[i]->bits - 96U : nets[i]->bits, f->name);
+        ok = ok && !f;
+    }
+    free(ifaces);
+    return ok;
 }
 
 /* ---- ports of a bridge */
@@ -387,7 +439,7 @@ static int run(struct client_setup *v, bool bridge)
 {
     if (!read_link(v) || !check_tun(v) || !pq_setup_may_write(&v->s))
         return 1;
-    if (!pq_setup_displace(&v->s) || !(bridge ? read_ports(v) : find_socks(v))) {
+    if (!pq_setup_displace(&v->s) || !check_nets(v) || !(bridge ? read_ports(v) : find_socks(v))) {
         pq_setup_undo(&v->s);
         return 1;
     }

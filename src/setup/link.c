@@ -15,6 +15,9 @@
 #define VERSION  "v1/"
 #define NAME_LEN 32 /* of a parameter */
 
+#define TUN4_MIN 8 /* bits of an inner network */
+#define TUN6_MIN 16
+
 #define QUIC_MTU_MIN 1236 /* as transport.quic.mtu */
 #define QUIC_MTU_MAX 1452
 
@@ -213,8 +216,9 @@ static void read_tun(struct reader *r, const char *value)
 {
     struct pq_net net;
     const bool bad = pq_net_parse(&net, value) || !strchr(value, '/');
+    const unsigned least = bad || pq_addr_is4(&net.ip) ? 96 + TUN4_MIN : TUN6_MIN;
     struct pq_net *to = bad || pq_addr_is4(&net.ip) ? &r->l->tun4 : &r->l->tun6;
-    if (bad || !net.bits)
+    if (bad || net.bits < least)
         FAIL(r, "t: '%.60s' is no inner address such as 10.0.8.2/24", value);
     else if (to->bits)
         FAIL(r, "t: two addresses of one IP version");

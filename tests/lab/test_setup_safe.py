@@ -140,3 +140,22 @@ def test_package_other_number() -> None:
             root = uid == 0
             expect(("started" in said.stdout.split()) == root, f"of {name}: {said.stdout}{said.stderr}")
             expect(("alive" in said.stdout.split()) != root, f"of {name}: {said.stdout}{said.stderr}")
+
+
+@test()
+def test_setup_takes_no_neighbours() -> None:
+    """A stranger's link, with --tun, for the network that the machine is in: its neighbours would be reached through his server."""
+    with Lab() as lab:
+        machine = Machine(lab.c)
+        before = machine.files()
+        key = "A" * 43
+        inner = {f"{lab.c.ip4}/25": 1, "127.0.0.2/32": 1, f"{lab.c.ip6}/64": 1, "10.200.0.2/24": 0, "10.0.0.2/8": 0}
+        for net, code in inner.items():
+            link = f"paqet://v1/{lab.s.ip4}:9999?s={key}&u={key}&t={net}&k={key}"
+            result = machine.run("init", "client", link, "--tun", "--no-service")
+            expect(result.returncode == code, f"{net}: {result.stdout}{result.stderr}")
+            if code:
+                expect("would not be reached any more" in result.stderr and machine.files() == before, f"{net}: {result.stderr}")
+                result = machine.run("init", "client", link, "--no-service")
+                expect(result.returncode == 0, f"{net}, without --tun: {result.stdout}{result.stderr}")
+            machine.check("init", "--remove")

@@ -251,6 +251,8 @@ static void mistakes(void **state)
         {"paqet://v1/a:1?k=" K43 "&mtu=49", "mtu: is not", 1},
         {"paqet://v1/a:1?k=" K43 "&mtu=1300&mtu=1300", "mtu: is there twice", 1},
         {"paqet://v1/a:1?k=" K43 "&t=10.0.0.1", "t: '10.0.0.1'", 1},
+        {"paqet://v1/a:1?k=" K43 "&t=10.0.0.1/0", "t: '10.0.0.1/0'", 1},
+        {"paqet://v1/a:1?k=" K43 "&t=fd00::1/15", "t: 'fd00::1/15'", 1},
         {"paqet://v1/a:1?k=" K43 "&t=10.0.0.1/8&t=10.0.0.2/8", "two addresses", 1},
         {"paqet://v1/a:1?k=" K43 "&fec=10", "DATA/PARITY", 1},
         {"paqet://v1/a:1?k=" K43 "&lf=XX", "lf: 'XX'", 1},
