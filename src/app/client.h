@@ -112,6 +112,8 @@ struct client_worker {
     struct pq_addr resolver[PQ_CONF_DNS_MAX]; /* this machine's own, ... */
     unsigned n_resolvers;
     pq_ns resolvers_read; /* ... as they were then; 0: never */
+    bool greeted;         /* a server has answered, once */
+    bool advised;         /* that none does was said */
     bool stopping;
 };
 

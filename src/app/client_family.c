@@ -210,7 +210,7 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
     }
     if (upgrade(p, k))
         return;
-    p->lease->greeted = true;
+    p->lease->greeted = p->lease->cw->greeted = true;
     if (p->blind)
         send_flags(p->lease, p->ses);
     pq_session_each(p->ses, release, p->lease);
@@ -221,7 +221,7 @@ void pq_client_secured(struct lease *l, struct pq_session *ses)
     struct known *k = known_of(l);
     if (k->family == PQ_FAMILY_NONE)
         PQ_LOG(PQ_LOG_INFO, "the server is a paqet of this kind, and has the right key");
-    l->greeted = true;
+    l->greeted = l->cw->greeted = true;
     k->family = PQ_FAMILY_BINARY;
     k->abilities = pq_session_abilities(ses);
     send_flags(l, ses);

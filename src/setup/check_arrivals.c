@@ -271,10 +271,11 @@ static void judge(const struct source *s, const struct pq_conf *c, struct pq_fin
     else if (c->over_quic && d[PQ_DROP_NO_PAYLOAD] < s->frames)
         judge_quic(s, c, from, f);
     else if (d[PQ_DROP_STAMP] || d[PQ_DROP_REPLAY])
-        pq_finding_add(f, PQ_FINDING_BAD, "arrivals", "compare the clocks of both machines",
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
+                       "compare the clocks of both machines (date -u); a server that runs "
+                       "may know this client from before, and let it in all the same",
                        "%llu packets from %s, whose time stamps are too old or have been seen: its "
-                       "clock is behind, or "
-                       "somebody plays a recording",
+                       "clock is behind, or somebody plays a recording",
                        n, from);
     else if (s->bare && !s->syns)
         pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,
@@ -282,7 +283,9 @@ static void judge(const struct source *s, const struct pq_conf *c, struct pq_fin
                        "client with network.tcp.look: connect, as it seems, that is connected",
                        n, from);
     else if (d[PQ_DROP_NO_PAYLOAD] >= s->frames)
-        pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,
+        pq_finding_add(f, PQ_FINDING_NOTE, "arrivals",
+                       "compare the clocks of both machines (date -u); then the client's link with "
+                       "what \"paqet link\" shows here",
                        "%llu packets from %s without content: somebody looks whether the port is "
                        "open, or a client with network.tcp.look: connect has another key, or a "
                        "clock that is more than a minute wrong",

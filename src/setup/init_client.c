@@ -301,7 +301,9 @@ static bool check_server(const struct client_setup *v)
     else if (!ok)
         fprintf(stderr, advice,
                 v->link.quic ? "  the clocks of both machines differ by more than two minutes;\n"
-                             : "",
+                : strcmp(v->link.look, "connect") == 0
+                    ? "  the clocks of both machines differ by more than a minute;\n"
+                    : "",
                 v->s.conf);
     return ok;
 }

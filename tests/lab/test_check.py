@@ -468,3 +468,16 @@ def test_check_listen_to_connections() -> None:
         other.key = "another key of the lab"
         said = listen_while(lab, server, 3, lambda: paqet.start_client(lab, other))
         expect("has another key" in said["text"] and said["level"] == "note", f"another key: {said}")
+
+
+@test(limit=60)
+def test_check_is_named_in_the_log() -> None:
+    """A client whose server never answers says how to find out why, once, and names the clocks where they matter."""
+    with Lab() as lab:
+        lab.s.keep_kernel_quiet(PORT)
+        keys = Keys(lab)
+        for look, words in (("plausible", ""), ("connect", "the clocks of both ends must be right to a minute")):
+            client = paqet.start(lab.c, f"client-{look}", paqet.client_config(lab, keys.client_settings(look=look)))
+            client.wait_log(r"no server has answered yet; \"paqet check\" with this file tells why", 20)
+            expect(words in client.log() if words else "clocks" not in client.log(), f"{look}: {client.last_lines()}")
+            client.stop()
