@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 /* As pq_text_char; *c is the character. */
 static size_t read_char(const unsigned char *p, uint32_t *c)
@@ -29,6 +30,20 @@ size_t pq_text_char(const char *p)
 {
     uint32_t c;
     return read_char((const unsigned char *)p, &c);
+}
+
+size_t pq_text_unseen(const char *p)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    uint32_t c = 0;
+    const size_t n = read_char((const unsigned char *)p, &c);
+    if (strncmp(p, mark, sizeof mark - 1) == 0) /* of the byte order, which is no text else */
+        return sizeof mark - 1;
+    return n && (c == 0xa0 || c == 0xad || (c >= 0x200b && c <= 0x200f) || c == 0x202f ||
+                 (c >= 0x202a && c <= 0x202e) || (c >= 0x2060 && c <= 0x2064) ||
+                 (c >= 0x2066 && c <= 0x2069))
+               ? n
+               : 0;
 }
 
 static void tame(char *text, bool lines)

@@ -9,6 +9,11 @@
  * form, or a byte order mark. */
 size_t pq_text_char(const char *p);
 
+/* The length in bytes of the character at p where it is one that nobody sees, as programs put them
+ * into texts that are copied: of no width, or a mark of the direction of writing; and of a blank
+ * that breaks no line.  0: another one. */
+size_t pq_text_unseen(const char *p);
+
 /* Puts '?' in place of all bytes of which that says 0, and of characters that turn the direction of
  * writing, by which one text looks like another. */
 void pq_text_tame(char *text);

@@ -201,38 +201,74 @@ static int read_args(int argc, char **argv, struct init_args *a)
     return 0;
 }
 
+/* Where the link begins in a text, NULL: nowhere. */
+static const char *find_link(const char *text)
+{
+    while (*text && !pq_link_begins(text))
+        text++;
+    return *text ? text : NULL;
+}
+
+/* What is in front of the link, if it is more than blanks; says so. */
+static bool is_odd(const char *text, const char *at)
+{
+    const size_t before = (size_t)(at - text);
+    if (pq_link_blanks(text) >= before)
+        return false;
+    fprintf(stderr,
+            "paqet init: '%.*s' in front of paqet:// does not belong to the link; a shell "
+            "takes plain quotes alone: 'paqet://...'\n",
+            before > 40 ? 40 : (int)before, text);
+    return true;
+}
+
 /* The link on the command line, where others may see it as long as it stands there. */
 static bool take_word(char *word, const char *at, char link[PQ_LINK_MAX])
 {
     const size_t n = strlen(at), before = (size_t)(at - word);
-    const bool odd = strspn(word, " \t\r\n") < before;
-    char odd_text[41];
+    const bool odd = is_odd(word, at);
     snprintf(link, PQ_LINK_MAX, "%s", at);
     memset(word + before, 'x', n);
-    snprintf(odd_text, sizeof odd_text, "%.*s", (int)before, word);
-    pq_text_tame(odd_text);
-    if (odd)
-        fprintf(stderr,
-                "paqet init: '%s' in front of paqet:// does not belong to the link; a shell "
-                "takes plain quotes alone: 'paqet://...'\n",
-                odd_text);
-    else if (n >= PQ_LINK_MAX)
+    if (!odd && n >= PQ_LINK_MAX)
         fprintf(stderr, TOO_LONG, PQ_LINK_MAX - 1);
     return !odd && n < PQ_LINK_MAX;
+}
+
+static bool is_utf16(const char *text, size_t n)
+{
+    return n >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
+}
+
+/* Whether the n bytes of a file are a link, and nothing else. */
+static bool take_file(const char *name, char link[PQ_LINK_MAX], size_t n)
+{
+    char text[PQ_LINK_MAX];
+    const char *at = find_link(link);
+    if (is_utf16(link, n)) {
+        fprintf(stderr, "paqet init: %s is not plain text, but UTF-16: save it as UTF-8\n", name);
+        return false;
+    }
+    if (!at) {
+        fprintf(stderr, "paqet init: in %s there is no link, which begins with paqet://\n", name);
+        return false;
+    }
+    const bool odd = is_odd(link, at);
+    snprintf(text, sizeof text, "%s", at);
+    memcpy(link, text, strlen(text) + 1);
+    explicit_bzero(text, sizeof text);
+    return !odd;
 }
 
 /* The link: itself, or of a file, or of standard input ("-"). */
 static bool read_link(char *word, char link[PQ_LINK_MAX])
 {
-    const char *at = strstr(word, "paqet://");
+    const char *at = find_link(word);
     if (at)
         return take_word(word, at, link);
     FILE *f = strcmp(word, "-") ? fopen(word, "re") : stdin;
-    const int error = errno;
     if (!f) {
-        pq_text_tame(word);
         fprintf(stderr, "paqet init: '%s' is no link (it begins with paqet://), and no file: %s\n",
-                word, strerror(error));
+                word, strerror(errno));
         return false;
     }
     const size_t n = fread(link, 1, PQ_LINK_MAX - 1, f);
@@ -243,7 +279,7 @@ static bool read_link(char *word, char link[PQ_LINK_MAX])
         fclose(f);
     if (!whole)
         fprintf(stderr, TOO_LONG, PQ_LINK_MAX - 1);
-    return whole;
+    return whole && take_file(f == stdin ? "standard input" : word, link, n);
 }
 
 int pq_cmd_init(int argc, char **argv)

@@ -253,9 +253,29 @@ int pq_cli_load_all(struct pq_conf *c, const char *path)
     return e ? 1 : 0;
 }
 
+/* The long dash that text programs make of two short ones: says what to type. */
+static bool has_long_dash(int argc, char **argv)
+{
+    static const char *const dashes[] = {"\xe2\x80\x93", "\xe2\x80\x94", "\xe2\x88\x92"};
+    for (int i = 1; i < argc; i++)
+        for (size_t k = 0; k < sizeof dashes / sizeof dashes[0]; k++) {
+            const char *word = argv[i][0] == '-' ? argv[i] + 1 : argv[i];
+            if (strncmp(word, dashes[k], strlen(dashes[k])) != 0)
+                continue;
+            fprintf(stderr,
+                    "paqet: '%s' begins with a long dash, as text programs make it; type two plain "
+                    "ones: --%s\n",
+                    argv[i], word + strlen(dashes[k]));
+            return true;
+        }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a reader of the output that goes away does not end the tunnel */
+    if (has_long_dash(argc, argv))
+        return 1;
     if (argc > 1 && !strcmp(argv[1], "--version"))
         argv[1] = "version";
     if (argc > 2 && !strcmp(argv[1], "help") && find_command(argv[2]))

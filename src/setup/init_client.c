@@ -56,7 +56,8 @@ static bool find_socks(struct client_setup *v)
     uint16_t port = SOCKS_FROM;
     if (text && (pq_hostport_split(text, host, sizeof host, &port) || !port ||
                  pq_addr_parse_ip(&v->socks, host))) {
-        pq_setup_say("--socks: '%s' is no address of this machine and port such as 127.0.0.1:1080",
+        pq_setup_say("--socks: '%s' is no address of this machine and port such as 127.0.0.1:1080, "
+                     "in the digits 0 to 9",
                      text);
         return false;
     }

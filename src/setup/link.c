@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define SCHEME   "paqet://"
+#define BLANKS   " \t\r\n"
 #define VERSION  "v1/"
 #define NAME_LEN 32 /* of a parameter */
 
@@ -66,6 +68,13 @@ static bool is_host(const char *host)
     return *host && strlen(host) <= 253;
 }
 
+static bool is_ascii(const char *text)
+{
+    while (*text && !(*text & 0x80))
+        text++;
+    return !*text;
+}
+
 static void read_server(struct reader *r, const char *text, size_t n)
 {
     char one[PQ_LINK_TEXT + 16];
@@ -74,10 +83,9 @@ static void read_server(struct reader *r, const char *text, size_t n)
     if (!pq_percent_read(text, n, false, one, sizeof one)) {
         FAIL(r, "server %u: it is not text, or too long", l->n_servers + 1);
     } else if (pq_hostports_split(one, s->host, sizeof s->host, &s->ports) || !s->ports.from) {
-        FAIL(r,
-             "server %u: '%.80s' is not HOST:PORT with a port from 1 to 65535, or a range; was the "
-             "link cut off?",
-             l->n_servers + 1, one);
+        FAIL(r, "server %u: '%.80s' is not HOST:PORT with a port from 1 to 65535, or a range; %s",
+             l->n_servers + 1, one,
+             is_ascii(one) ? "was the link cut off?" : "write it in the digits 0 to 9");
     } else if (!is_host(s->host)) {
         FAIL(r, "server %u: '%.80s' is neither a name nor an address", l->n_servers + 1, s->host);
     }
@@ -334,6 +342,10 @@ static void read_parameters(struct reader *r, const char *text, size_t n)
     const bool own = r->l->format == PQ_LINK_OWN;
     char value[PQ_LINK_TEXT];
     while (n) {
+        if (n > 4 && memcmp(text, "amp;", 4) == 0) { /* of "&amp;", as pages have it inside */
+            text += 4;
+            n -= 4;
+        }
         const char *amp = memchr(text, '&', n);
         const size_t len = amp ? (size_t)(amp - text) : n;
         const char *is = memchr(text, '=', len);
@@ -459,18 +471,35 @@ static void read_all(struct reader *r, const char *text, const char *end)
     complete(r);
 }
 
+size_t pq_link_blanks(const char *text)
+{
+    const char *p = text;
+    for (size_t n; (n = strspn(p, BLANKS)) || (n = pq_text_unseen(p));)
+        p += n;
+    return (size_t)(p - text);
+}
+
+bool pq_link_begins(const char *text)
+{
+    return strncasecmp(text, SCHEME, strlen(SCHEME)) == 0;
+}
+
 /* Copies the link without the blanks around it, and without the line ends that a terminal or a mail
- * has put into it, blanks beside them included.  Returns its length, PQ_LINK_MAX if that is too
- * much. */
+ * has put into it, blanks beside them included, and without what nobody sees, in front of its name.
+ * Returns its length, PQ_LINK_MAX if that is too much. */
 static size_t unfold(const char *text, char out[PQ_LINK_MAX])
 {
     size_t n = 0;
+    bool named = false;
+    text += pq_link_blanks(text);
     while (*text && n < PQ_LINK_MAX) {
-        const size_t blanks = strspn(text, " \t\r\n");
-        if (blanks && (!n || !text[blanks] || strcspn(text, "\r\n") < blanks))
+        const size_t blanks = strspn(text, BLANKS), unseen = named ? 0 : pq_text_unseen(text);
+        if (blanks && (!text[blanks] || strcspn(text, "\r\n") < blanks))
             text += blanks;
+        else if (unseen || !text[pq_link_blanks(text)])
+            text += unseen ? unseen : pq_link_blanks(text);
         else
-            out[n++] = *text++;
+            named |= (out[n++] = *text++) == '#';
     }
     out[n < PQ_LINK_MAX ? n : 0] = 0;
     return n;
@@ -487,9 +516,9 @@ int pq_link_read(const char *text, struct pq_setup_link *out, struct pq_link_msg
         FAIL(&r, "it is longer than %d bytes", PQ_LINK_MAX - 1);
     else if (!n)
         FAIL(&r, "it is empty");
-    else if (strncmp(link, SCHEME, strlen(SCHEME)) != 0)
+    else if (!pq_link_begins(link))
         FAIL(&r, "a link begins with " SCHEME);
-    else if (strcmp(link, SCHEME "...") == 0)
+    else if (strcmp(link + strlen(SCHEME), "...") == 0)
         FAIL(&r, "the dots stand for all the rest of it, as the server has printed it");
     else
         read_all(&r, link + strlen(SCHEME), link + n);

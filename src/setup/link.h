@@ -6,6 +6,9 @@
 #define PQ_SETUP_LINK_H
 #include "base/addr.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #define PQ_LINK_MAX     4096 /* bytes of a link, the final NUL included */
 #define PQ_LINK_SERVERS 8
 #define PQ_LINK_KEY_LEN 32
@@ -53,9 +56,16 @@ struct pq_link_msgs {
     unsigned n, errors;
 };
 
+/* Whether a link begins here; the case of its first letters does not matter. */
+bool pq_link_begins(const char *text);
+
+/* The bytes of blanks, and of what nobody sees (pq_text_unseen), that a text begins with. */
+size_t pq_link_blanks(const char *text);
+
 /* Reads a link of any format; blanks around it do not count, nor do line ends in it and the blanks
- * beside them.  Says all that is wrong with it, and what was left aside.  Returns 0, or PQ_EINVAL
- * if `msgs` holds an error (*out holds what could be read). */
+ * beside them, nor what nobody sees, in front of the name.  Says all that is wrong with it, and
+ * what was left aside.  Returns 0, or PQ_EINVAL if `msgs` holds an error (*out holds what could be
+ * read). */
 int pq_link_read(const char *text, struct pq_setup_link *out, struct pq_link_msgs *msgs);
 
 /* Writes it, NUL-terminated, as PQ_LINK_OWN or PQ_LINK_QUERY.  Returns 0; PQ_ENOTSUP with the

@@ -69,7 +69,9 @@ static int read_into(const char *text, uint8_t *set, char why[160])
         else if (end && rest == 8 && !strncmp(end, "/tcp+udp", 8))
             bits = 3;
         else if (!end || (rest && !(rest == 4 && !strncmp(end, "/tcp", 4)))) {
-            snprintf(why, 160, "'%.*s' is no port or range such as 443, 8000-8100 or 443/udp",
+            snprintf(why, 160,
+                     "'%.*s' is no port or range such as 443, 8000-8100 or 443/udp, in the digits "
+                     "0 to 9",
                      (int)(n > 40 ? 40 : n), p);
             return PQ_EINVAL;
         }

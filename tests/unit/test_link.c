@@ -5,10 +5,11 @@
 #include "setup/link.h"
 #include "unit.h"
 
-#define K43  "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
-#define S43  "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"
-#define U43  "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8"
-#define KHEX "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define K43     "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define S43     "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"
+#define U43     "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8"
+#define LINK_AT "paqet://v1/a:1?b=aes"
+#define KHEX    "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
 static void base64(void **state)
 {
@@ -228,6 +229,7 @@ static void mistakes(void **state)
         {" \n ", "it is empty", 1},
         {"paqet://...", "the dots stand for", 1},
         {"https://example.com", "begins with paqet://", 1},
+        {"paqet://v1/a:\xdb\xb1?b=none", "in the digits 0 to 9", 1},
         {"paqet://", "not a link of a kind", 1},
         {"paqet://eyJ2IjoxfQ", "not a link of a kind", 1},
         {"paqet://v2/a:1?k=" K43, "version v2", 1},
@@ -283,6 +285,31 @@ static void mistakes(void **state)
         assert_true(said);
         assert_int_equal(m.errors, t[i].errors);
     }
+}
+
+/* What messengers, mails and pages do to a link on its way. */
+static void unseen(void **state)
+{
+    (void)state;
+    static const char *const same[] = {
+        "\xe2\x80\x8e" LINK_AT "&s=" S43 "&k=" K43,          /* a mark of direction in front, ... */
+        LINK_AT "&s=" S43 "&k=" K43 "\xe2\x80\x8f\n",        /* ... and behind */
+        "\xef\xbb\xbf" LINK_AT "&s=" S43 "&k=" K43 "\r\n",   /* of a file */
+        LINK_AT "&\xe2\x80\x8bs=" S43 "&k=\xe2\x81\xa0" K43, /* of no width */
+        "\xc2\xa0 " LINK_AT "&s=" S43 "&k=" K43 " \xc2\xa0",
+        LINK_AT "&amp;s=" S43 "&amp;k=" K43,
+        "PaQet"
+        "://v1/a:1?b=aes&s=" S43 "&k=" K43,
+    };
+    struct pq_setup_link l;
+    for (size_t i = 0; i < COUNT_OF(same); i++) {
+        read_ok(same[i], &l, 0);
+        assert_true(l.server[0].has_key && l.server[0].key[0] == 0x20);
+        assert_string_equal(l.key, KHEX);
+        assert_string_equal(l.name, "");
+    }
+    read_ok(LINK_AT "&k=" K43 "#\xd9\x85\xe2\x80\x8c\xd9\x85", &l, 0); /* it is part of names */
+    assert_string_equal(l.name, "\xd9\x85\xe2\x80\x8c\xd9\x85");
 }
 
 /* A link comes from a stranger, and what is said of it goes to root's terminal. */
@@ -350,10 +377,10 @@ static void bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(base64),      cmocka_unit_test(percent),  cmocka_unit_test(own),
-        cmocka_unit_test(cut_off),     cmocka_unit_test(folded),   cmocka_unit_test(query_format),
-        cmocka_unit_test(user_format), cmocka_unit_test(mistakes), cmocka_unit_test(bounds),
-        cmocka_unit_test(no_orders),
+        cmocka_unit_test(base64),      cmocka_unit_test(percent),   cmocka_unit_test(own),
+        cmocka_unit_test(cut_off),     cmocka_unit_test(folded),    cmocka_unit_test(query_format),
+        cmocka_unit_test(user_format), cmocka_unit_test(mistakes),  cmocka_unit_test(bounds),
+        cmocka_unit_test(unseen),      cmocka_unit_test(no_orders),
     };
     return ut_run(tests);
 }

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Mistakes of people who have read half a page: each is named, with what to do, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from case import expect, test
+from lab import Lab
+from roots import Machine
+
+K43 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+LINK = f"paqet://v1/192.0.2.1:4443?l=plausible&k={K43}"
+NO_BREAK, MARK, NOTHING = "\u00a0", "\u200e", "\u200b"
+
+
+@test()
+def test_mistakes_links_taken() -> None:
+    """What messengers, mails and editors add to a link does not matter."""
+    with Lab() as lab:
+        client = Machine(lab.c)
+        before = client.files()
+        links = [MARK + LINK, LINK + MARK, f"{NO_BREAK}{LINK}{NO_BREAK}", LINK.replace("&", f"&{NOTHING}")]
+        links += [LINK.replace("&", "&amp;"), LINK.replace("?", "?\r\n  "), LINK.replace("paqet:", "Paqet:")]
+        for i, link in enumerate(links):
+            (client.root / "root" / "link.txt").write_text("\ufeff" + link + "\r\n")
+            for words in ([link], ["/root/link.txt"]):
+                client.check("init", "client", *words, "--no-service")
+                expect('"192.0.2.1:4443"' in client.read("etc/paqet/client.yaml"), f"link {i}")
+                client.check("init", "--remove")
+            (client.root / "root" / "link.txt").unlink()
+        expect(client.files() == before, "something is left behind")
+
+
+@test()
+def test_mistakes_words() -> None:
+    """Wrong words are named, with the right ones."""
+    with Lab() as lab:
+        client = Machine(lab.c)
+        before = client.files()
+        for words, said in (
+            (["init", "client"], "the link is missing"),
+            (["init", "client", "192.0.2.1:4443"], "no link (it begins with paqet://)"),
+            (["init", "client", LINK[:-8]], "was the link cut off?"),
+            (["init", "client", LINK.split("&")[0]], "in a shell it belongs in quotes"),
+            (["init", "client", f"\u2018{LINK}\u2019"], "a shell takes plain quotes alone"),
+            (["init", "client", LINK.replace("4443", "\u06f4\u06f4\u06f4\u06f3")], "in the digits 0 to 9"),
+            (["init", "client", LINK, "--socks", "127.0.0.1:\u06f1\u06f0\u06f8\u06f0"], "in the digits 0 to 9"),
+            (["init", "bridge", LINK, "--ports", "\u06f4\u06f4\u06f3"], "in the digits 0 to 9"),
+            (["init", "client", LINK, "\u2013tun"], "type two plain ones: --tun"),
+            (["init", "client", LINK, "\u2014force"], "type two plain ones: --force"),
+            (["init", "client", LINK, "--name", "my tunnel"], "is no name of letters"),
+            (["init", "--remove"], "nothing was made by init here"),
+        ):
+            result = client.run(*words)
+            expect(result.returncode == 1 and said in result.stderr, f"{words}: {result.stderr}")
+            expect(K43[8:30] not in result.stderr, f"{words}: a key is shown: {result.stderr}")
+            expect(client.files() == before, f"{words}: something is left behind")
+        for content, said in (
+            (LINK.encode("utf-16"), "save it as UTF-8"),
+            (f"\u201c{LINK}\u201d".encode(), "does not belong to the link"),
+            (b"nothing here", "there is no link"),
+        ):
+            (client.root / "root" / "link.txt").write_bytes(content)
+            result = client.run("init", "client", "/root/link.txt")
+            expect(result.returncode == 1 and said in result.stderr, f"{content[:20]!r}: {result.stderr}")
