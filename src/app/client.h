@@ -329,6 +329,9 @@ void pq_client_greet(struct lease *l, struct pq_session *ses);
 /* The session has keys of its own now: what waited for them goes. */
 void pq_client_secured(struct lease *l, struct pq_session *ses);
 
+/* A session came to nothing: if no server has ever answered, says how to find out why, once. */
+void pq_client_advise(struct client_worker *cw);
+
 /* What was found out no longer holds: the next session probes anew. */
 void pq_client_forget(struct client_worker *cw, unsigned server);
 

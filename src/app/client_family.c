@@ -345,3 +345,17 @@ void pq_client_greet(struct lease *l, struct pq_session *ses)
         send_flags(l, ses);
     }
 }
+
+void pq_client_advise(struct client_worker *cw)
+{
+    const struct pq_conf *c = cw->cl->app.conf;
+    if (cw->greeted || cw->advised)
+        return;
+    cw->advised = true;
+    PQ_LOG(PQ_LOG_WARN, "no server has answered yet; \"paqet check\" with this file tells why%s",
+           c->over_quic ? ". Over QUIC the clocks of both ends must be right to two minutes"
+           : c->look == PQ_LOOK_CONNECT && !c->auto_look
+               ? ". With network.tcp.look: connect the clocks of both ends must be right to a "
+                 "minute"
+               : "");
+}

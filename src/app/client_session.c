@@ -297,21 +297,6 @@ void pq_client_connect_later(struct link *k, unsigned ms)
     uv_timer_start(&k->timer, on_reconnect, ms, 0);
 }
 
-/* No server has ever answered: how to find out why, said once. */
-static void advise(struct client_worker *cw)
-{
-    const struct pq_conf *c = cw->cl->app.conf;
-    if (cw->greeted || cw->advised)
-        return;
-    cw->advised = true;
-    PQ_LOG(PQ_LOG_WARN, "no server has answered yet; \"paqet check\" with this file tells why%s",
-           c->over_quic ? ". Over QUIC the clocks of both ends must be right to two minutes"
-           : c->look == PQ_LOOK_CONNECT && !c->auto_look
-               ? ". With network.tcp.look: connect the clocks of both ends must be right to a "
-                 "minute"
-               : "");
-}
-
 static void on_ended(void *ctx, struct pq_session *ses, int err)
 {
     struct pq_worker *w = ctx;
@@ -327,7 +312,7 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     if (err == PQ_ETIMEOUT)
         pq_client_note_left(cw, l, pq_session_peer(ses)->port);
     if (err == PQ_ETIMEOUT)
-        advise(cw);
+        pq_client_advise(cw);
     lease_free(l);
     if (k->ses != ses)
         return; /* it had been replaced */

@@ -137,6 +137,22 @@ static int find_route(const struct pq_conf_side *side, const struct pq_addr *ser
     return e == -EINVAL ? pq_route_get(server, NULL, r) : e; /* it may be none of this machine's */
 }
 
+/* What to do where there is no route: this machine may have the other IP version alone. */
+static const char *no_route_hint(bool is4)
+{
+    struct pq_addr elsewhere; /* any address of the Internet will do */
+    struct pq_route r;
+    pq_addr_parse_ip(&elsewhere, is4 ? "2000::1" : "1.0.0.1");
+    if (pq_route_get(&elsewhere, NULL, &r))
+        return ": is this machine connected? \"ip route\" shows its routes";
+    return is4 ? ": this machine has IPv6 alone, so the server's IPv6 address is needed (paqet "
+                 "init "
+                 "server --address there)"
+               : ": this machine has IPv4 alone, so the server's IPv4 address is needed (paqet "
+                 "init "
+                 "server --address there)";
+}
+
 int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq_ns patience,
                        struct pq_path *out, char why[PQ_WHY_LEN])
 {
@@ -147,8 +163,8 @@ int pq_discover_client(const struct pq_conf *c, const struct pq_addr *server, pq
     memset(out, 0, sizeof *out);
     int e = find_route(side, server, &r);
     if (e && !(named && side->has_ip && side->has_mac)) {
-        snprintf(why, PQ_WHY_LEN, "server.addr: there is no route to %s (%s)",
-                 pq_addr_ip_str(server, ip), pq_strerror(e));
+        snprintf(why, PQ_WHY_LEN, "server.addr: there is no route to %s (%s)%s",
+                 pq_addr_ip_str(server, ip), pq_strerror(e), no_route_hint(is4));
         return PQ_EAGAIN;
     }
     e = get_iface(named ? c->ifname : NULL, r.ifindex, &out->iface, why);

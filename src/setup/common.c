@@ -174,23 +174,39 @@ bool pq_setup_may_write(struct pq_setup *s)
     return true;
 }
 
-static void before_path(const struct pq_setup *s, char out[PATH_MAX + 8])
+#define BEFORE_MAX 9
+
+/* FILE.before, or, where that is somebody's own, FILE.before2 and so on.  Returns false if all are.
+ */
+static bool choose_before(struct pq_setup *s)
 {
-    snprintf(out, PATH_MAX + 8, "%s.before", s->conf);
+    struct stat st;
+    for (unsigned i = 1; i <= BEFORE_MAX; i++) {
+        snprintf(s->before, sizeof s->before, i == 1 ? "%s.before" : "%s.before%u", s->conf, i);
+        if (lstat(s->before, &st) != 0 || pq_setup_is_ours(s, s->before))
+            return true;
+    }
+    return false;
 }
 
 bool pq_setup_displace(struct pq_setup *s)
 {
-    char before[PATH_MAX + 8];
     struct stat st;
     if (s->o->dry_run || lstat(s->conf, &st) != 0)
         return true;
-    before_path(s, before);
+    const bool ours = pq_setup_is_ours(s, s->conf);
+    if (!choose_before(s)) {
+        pq_setup_say("%s cannot be moved away: there are %s and others already; remove them",
+                     s->conf, s->before);
+        return false;
+    }
     s->was_running = pq_service_runs(&s->service);
     pq_service_stop(&s->service); /* its ports become free */
-    int e = rename(s->conf, before) ? -errno : 0;
-    if (!e)
-        e = pq_made_add(&s->made, s->name, PQ_MADE_PLAIN, 0, before);
+    int e = rename(s->conf, s->before) ? -errno : 0;
+    if (!e && ours)
+        e = pq_made_add(&s->made, s->name, PQ_MADE_PLAIN, 0, s->before);
+    else if (!e) /* somebody's own: --remove leaves it */
+        printf("%s was not made by init: it is kept as %s\n", s->conf, s->before);
     if (e)
         pq_setup_say("%s cannot be moved away: %s", s->conf, pq_strerror(e));
     s->displaced = !e;
@@ -201,10 +217,9 @@ bool pq_setup_displace(struct pq_setup *s)
 /* What was there before runs again. */
 static void put_back(struct pq_setup *s)
 {
-    char before[PATH_MAX + 8], why[PQ_SERVICE_WHY_LEN];
-    before_path(s, before);
-    if (rename(before, s->conf))
-        pq_setup_say("%s is now called %s: %s", s->conf, before, strerror(errno));
+    char why[PQ_SERVICE_WHY_LEN];
+    if (rename(s->before, s->conf))
+        pq_setup_say("%s is now called %s: %s", s->conf, s->before, strerror(errno));
     else if (s->was_running && pq_service_start(&s->service, why))
         pq_setup_say("%s", why);
     else

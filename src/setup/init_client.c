@@ -81,6 +81,16 @@ static bool find_socks(struct client_setup *v)
     return true;
 }
 
+/* Whether a new device takes IPv6 addresses here. */
+static bool has_ipv6(void)
+{
+    FILE *f = fopen("/proc/sys/net/ipv6/conf/default/disable_ipv6", "re");
+    const int off = f ? getc(f) : '1';
+    if (f)
+        fclose(f);
+    return off == '0';
+}
+
 static bool check_tun(struct client_setup *v)
 {
     if (!v->s.o->tun)
@@ -97,6 +107,11 @@ static bool check_tun(struct client_setup *v)
         pq_setup_say("--tun: this machine has no /dev/net/tun; try: modprobe tun. Without --tun "
                      "programs use a proxy");
         return false;
+    }
+    if (v->link.tun4.bits && v->link.tun6.bits && !has_ipv6()) {
+        printf("NOTE: IPv6 is off on this machine (net.ipv6.conf.default.disable_ipv6): the tunnel "
+               "carries IPv4 alone\n");
+        v->link.tun6.bits = 0;
     }
     return true;
 }

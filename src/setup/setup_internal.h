@@ -67,8 +67,9 @@ struct pq_setup {
     const struct pq_init_opts *o;
     const char *role; /* server, client or bridge */
     char name[64];
-    char conf[PATH_MAX];    /* folder/name.yaml */
-    char program[PATH_MAX]; /* what the service runs */
+    char conf[PATH_MAX];        /* folder/name.yaml */
+    char before[PATH_MAX + 16]; /* where the one that was there is kept, once it is displaced */
+    char program[PATH_MAX];     /* what the service runs */
     struct pq_service service;
     struct pq_made made;
     bool own_user, displaced, was_running;

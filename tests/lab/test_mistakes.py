@@ -31,6 +31,55 @@ def test_mistakes_links_taken() -> None:
 
 
 @test()
+def test_mistakes_file_of_ones_own() -> None:
+    """A configuration that init has not made is kept by --force, a second one too, and stays when all is taken back."""
+    with Lab() as lab:
+        client = Machine(lab.c)
+        folder = client.root / "etc/paqet"
+        folder.mkdir()
+        (folder / "client.yaml").write_text("role: client # by hand\n")
+        said = client.check("init", "client", LINK, "--no-service", "--force")
+        expect("kept as /etc/paqet/client.yaml.before" in said, f"it says: {said}")
+        client.check("init", "client", LINK, "--no-service", "--force")
+        client.check("init", "client", LINK, "--no-service", "--force")
+        client.check("init", "--remove")
+        left = {path.name: path.read_text() for path in folder.iterdir()}
+        expect(left == {"client.yaml.before": "role: client # by hand\n"}, f"left: {left}")
+
+
+@test()
+def test_mistakes_other_ip_version() -> None:
+    """A server of the IP version that this machine has not, and a machine without any route."""
+    with Lab() as lab:
+        client = Machine(lab.c)
+        for command, link, words in (
+            (["-6", "addr", "flush", "dev", lab.c.device], LINK.replace("192.0.2.1", "[2001:db8:9::1]"), "has IPv4 alone"),
+            (["-4", "addr", "flush", "dev", lab.c.device], LINK, "is this machine connected?"),
+        ):
+            lab.c.check(["ip", *command])
+            if "IPv4" in words:
+                lab.c.check(["ip", "route", "add", "default", "via", lab.s.ip4])
+            client.check("init", "client", link, "--no-service")
+            result = client.run("check", "--quick")
+            expect(result.returncode == 1 and words in " ".join(result.stdout.split()), f"it says: {result.stdout}")
+            client.check("init", "--remove")
+
+
+@test()
+def test_mistakes_tun_without_ipv6() -> None:
+    """With IPv6 switched off the tunnel is made for IPv4 alone, which is said."""
+    with Lab() as lab:
+        client = Machine(lab.c)
+        link = LINK.replace("?", "?t=10.9.8.2/24&t=fd01::2/64&")
+        for off, six in ((1, False), (0, True)):
+            lab.c.check(["sysctl", "-qw", f"net.ipv6.conf.default.disable_ipv6={off}"])
+            said = client.check("init", "client", link, "--tun", "--no-service")
+            expect(("IPv6 is off" in said) is not six, f"it says: {said}")
+            expect(("addr6" in client.read("etc/paqet/client.yaml")) is six, "the inner address")
+            client.check("init", "--remove")
+
+
+@test()
 def test_mistakes_words() -> None:
     """Wrong words are named, with the right ones."""
     with Lab() as lab:
