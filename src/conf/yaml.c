@@ -10,6 +10,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#define LEVELS_MAX   64 /* of lists and maps in each other */
 #define PATH_MAX_LEN 160
 
 struct walk {
@@ -461,6 +462,30 @@ static void wipe_parser(yaml_parser_t *p)
     explicit_bzero(p->raw_buffer.start, (size_t)(p->raw_buffer.end - p->raw_buffer.start));
 }
 
+/* Whether levels are in each other beyond all need: libyaml's time grows with the square of their
+ * number, to many minutes for a file of the size that is read. */
+static bool is_deep(const char *text, size_t n)
+{
+    yaml_parser_t p;
+    yaml_event_t ev;
+    int depth = 0;
+    bool more = yaml_parser_initialize(&p) != 0;
+    if (!more)
+        return false;
+    yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
+    while (more && depth <= LEVELS_MAX && yaml_parser_parse(&p, &ev)) {
+        depth += ev.type == YAML_SEQUENCE_START_EVENT || ev.type == YAML_MAPPING_START_EVENT;
+        depth -= ev.type == YAML_SEQUENCE_END_EVENT || ev.type == YAML_MAPPING_END_EVENT;
+        more = ev.type != YAML_STREAM_END_EVENT;
+        if (ev.type == YAML_SCALAR_EVENT)
+            explicit_bzero(ev.data.scalar.value, ev.data.scalar.length);
+        yaml_event_delete(&ev);
+    }
+    wipe_parser(&p);
+    yaml_parser_delete(&p);
+    return depth > LEVELS_MAX;
+}
+
 static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, struct pq_conf_msgs *m)
 {
     struct pq_key_lines lines = {.n = 0};
@@ -494,7 +519,11 @@ int pq_conf_parse_once(struct pq_conf *out, const char *text, size_t n, struct p
     if (!yaml_parser_initialize(&p))
         return PQ_ENOMEM;
     yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
-    int e = parse(out, &p, text, msgs);
+    int e = PQ_EINVAL;
+    if (is_deep(text, n))
+        pq_conf_say(msgs, true, 0, "not valid here: more than %d levels in each other", LEVELS_MAX);
+    else
+        e = parse(out, &p, text, msgs);
     mark->at_character = p.error == YAML_SCANNER_ERROR;
     mark->line = p.problem_mark.line;
     mark->column = p.problem_mark.column;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* conf_fuzz.c - damaged files: any verdict, but no crash, no leak, no secret in a message. */
+#include "base/text.h"
+#include "base/time.h"
 #include "conf_tests.h"
 
 #define ROUNDS (ut_slow() ? 4000U : 20000U)
@@ -159,12 +161,48 @@ static void too_many(void **state)
     pq_conf_msgs_free(&m);
 }
 
+/* A file may be a stranger's, too: nothing in it is an order to the terminal. */
+static void no_orders(void **state)
+{
+    (void)state;
+    struct parsed p;
+    parse(&p, "role: client\n\"k\\e[2J\": 1\nlog:\n  level: \"a\\e[31m\"\nserver:\n"
+              "  addr: \"\\u009b2Jx\\u202e:9\"\n\"two\\nlines\": 1\n"
+              "transport:\n  protocol: \"k\\x07\"\n");
+    assert_true(p.m.n > 4);
+    for (unsigned i = 0; i < p.m.n; i++)
+        for (const char *t = p.m.v[i].text; *t; t += pq_text_char(t))
+            assert_int_not_equal(pq_text_char(t), 0);
+    release(&p);
+}
+
+/* A megabyte of it would take libyaml half an hour. */
+static void deep(void **state)
+{
+    (void)state;
+    enum { DEEP = 100000 };
+    char *text = malloc(DEEP + 64);
+    struct parsed p;
+    assert_non_null(text);
+    for (int i = 0; i < 2; i++) {
+        const size_t head = (size_t)sprintf(text, "role: client\nlog: ");
+        memset(text + head, i ? '{' : '[', DEEP);
+        text[head + DEEP] = 0;
+        const pq_ns begin = pq_clock();
+        parse(&p, text);
+        assert_true(pq_clock() - begin < 2 * PQ_SEC);
+        assert_int_equal(p.m.errors, 1);
+        assert_non_null(strstr(p.m.v[0].text, "levels in each other"));
+        release(&p);
+    }
+    free(text);
+}
+
 int conf_fuzz(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_crash),
-        cmocka_unit_test(anchors),
-        cmocka_unit_test(too_many),
+        cmocka_unit_test(no_crash),  cmocka_unit_test(anchors), cmocka_unit_test(too_many),
+        cmocka_unit_test(no_orders), cmocka_unit_test(deep),
     };
     return ut_run(tests);
 }

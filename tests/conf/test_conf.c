@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_conf.c - the configuration against docs/configuration.md: what is accepted, with which
  * values, and what is said about mistakes. */
-#include "base/text.h"
 #include "conf_tests.h"
 
 /* ---- accepted */
@@ -524,21 +523,6 @@ static void printing(void **state)
     pq_conf_msgs_free(&p.m);
 }
 
-/* A file may be a stranger's, too: nothing in it is an order to the terminal. */
-static void no_orders(void **state)
-{
-    (void)state;
-    struct parsed p;
-    parse(&p, "role: client\n\"k\\e[2J\": 1\nlog:\n  level: \"a\\e[31m\"\nserver:\n"
-              "  addr: \"\\u009b2Jx\\u202e:9\"\n\"two\\nlines\": 1\n"
-              "transport:\n  protocol: \"k\\x07\"\n");
-    assert_true(p.m.n > 4);
-    for (unsigned i = 0; i < p.m.n; i++)
-        for (const char *t = p.m.v[i].text; *t; t += pq_text_char(t))
-            assert_int_not_equal(pq_text_char(t), 0);
-    release(&p);
-}
-
 /* An error among more warnings than there is room for, then more errors. */
 static void too_many(void **state)
 {
@@ -582,7 +566,7 @@ int main(void)
         cmocka_unit_test(all_at_once), cmocka_unit_test(one_by_one),
         cmocka_unit_test(repeated),    cmocka_unit_test(unknown),
         cmocka_unit_test(secrets),     cmocka_unit_test(printing),
-        cmocka_unit_test(no_orders),   cmocka_unit_test(too_many),
+        cmocka_unit_test(too_many),
     };
     int failed = ut_run(tests);
     return failed + conf_scalar() + conf_tunnels() + conf_front() + conf_edit() + conf_listen() +
