@@ -2,6 +2,7 @@
 /* check: whether a configuration works here, and if not, what to do. */
 #include "base/json.h"
 #include "cli/cli.h"
+#include "os/process.h"
 #include "setup/check.h"
 
 #include <getopt.h>
@@ -212,6 +213,7 @@ static void check(const struct options *o, struct pq_findings *f)
             pq_check_forwards(&c, path, f);
         }
         pq_log_set_level(PQ_LOG_NONE);
+        pq_process_confine(); /* from here on packets of anybody are read */
         if (c.role == PQ_ROLE_SERVER && listen) {
             fprintf(stderr, "listening for %u s: let a client ask meanwhile (paqet ping -c FILE)\n",
                     listen);

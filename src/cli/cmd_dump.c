@@ -3,6 +3,7 @@
 #include "app/app.h"
 #include "cli/cli.h"
 #include "cli/dump.h"
+#include "os/process.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -215,6 +216,7 @@ int pq_cmd_dump(int argc, char **argv)
     struct pq_dump *d = calloc(1, sizeof *d);
     struct wanted w = {.config = NULL};
     struct pq_conf c = {0};
+    pq_process_confine(); /* packets of anybody are read */
     int code = d ? read_options(argc, argv, d, &w) : 1;
     if (!code && w.config)
         code = pq_cli_load(&c, w.config, w.tunnel) || from_conf(d, &w, &c);

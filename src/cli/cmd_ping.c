@@ -4,6 +4,7 @@
 #include "app/app.h"
 #include "app/probe.h"
 #include "cli/cli.h"
+#include "os/process.h"
 #include "setup/check.h"
 
 #include <getopt.h>
@@ -283,6 +284,7 @@ int pq_cmd_ping(int argc, char **argv)
 {
     struct options o;
     struct pq_conf c;
+    pq_process_confine(); /* packets of anybody are read */
     if (!read_options(argc, argv, &o) || pq_cli_load(&c, o.path, o.tunnel))
         return 1;
     int code = 1;

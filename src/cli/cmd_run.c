@@ -36,7 +36,6 @@ int pq_cmd_run(int argc, char **argv)
     path = pq_cli_config("run", path, false, unused);
     if (!path)
         return 1;
-    pq_process_protect();
     pq_process_confine();
     if (pq_cli_load_all(&c, path))
         return 1;

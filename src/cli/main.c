@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 #include "cli/help.h"
+#include "os/process.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -223,6 +224,7 @@ static int run_command(const struct command *c, int argc, char **argv)
     char name[32]; /* as getopt says it in front of what is wrong */
     snprintf(name, sizeof name, "paqet %s", c->name);
     argv[1] = name;
+    pq_process_protect(); /* each may have keys in its memory */
     return c->main(argc - 1, argv + 1);
 }
 

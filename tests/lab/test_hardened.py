@@ -144,7 +144,7 @@ def running(lab: Lab, who: str, key: str) -> tuple[Host, str]:
     """Where it is to run and its configuration; the other end runs already."""
     settings = Settings(key=key)
     lab.origin()
-    if who == "client":
+    if who in ("client", "ping"):
         paqet.start_server(lab, settings)
         return lab.c, paqet.client_config(lab, settings)
     return lab.s, paqet.server_config(lab, settings)
@@ -162,9 +162,12 @@ def leaves_no_core(who: str) -> None:
         host, config = running(lab, who, paqet.KEY)
         path = lab.new_file(f"{who}.yaml")
         path.write_text(config)
-        argv = [paqet.program(), "run", "-c", str(path)]
-        process, folder = start_dumping(lab, host, who, argv)
-        paqet.wait_ready(process)
+        command = ["ping", "-n", "0"] if who == "ping" else ["run"]
+        process, folder = start_dumping(lab, host, who, [paqet.program(), *command, "-c", str(path)])
+        if who == "ping":
+            process.wait_log("seq=1 ", 10)
+        else:
+            paqet.wait_ready(process)
         left = abort(process, folder)
         expect(not left, f"it left {left}, in which the keys are")
 
@@ -213,6 +216,7 @@ def passphrase_is_wiped(who: str) -> None:
 for _who in ("client", "server"):
     add(f"no_core_file_of_{_who}", partial(leaves_no_core, _who))
     add(f"passphrase_is_wiped_of_{_who}", partial(passphrase_is_wiped, _who))
+add("no_core_file_of_ping", partial(leaves_no_core, "ping"))
 
 
 # ---- what it may do
@@ -226,6 +230,10 @@ def check_confined(process: Process, capabilities: str) -> None:
             expect(line in text, f"{process.log_path.stem}: not {line!r} in: {text}")
 
 
+def is_confined(process: Process) -> bool:
+    return "NoNewPrivs:\t1" in Path(f"/proc/{process.pid}/status").read_text()
+
+
 def check_flap(lab: Lab, host: Host) -> None:
     """What the program needs to do again later it still may."""
     host.check(["ip", "link", "set", host.device, "down"])
@@ -235,9 +243,26 @@ def check_flap(lab: Lab, host: Host) -> None:
 
 @test()
 def test_confined_root() -> None:
-    """Root has five capabilities left: also files of others, such as its service user's."""
+    """Root has five capabilities left: also files of others, such as its service user's. So have the commands that read
+    what comes from the wire."""
     with Lab() as lab:
         pair = paqet.start_pair(lab)
+        files = {}
+        for host, config in ((lab.s, paqet.server_config), (lab.c, paqet.client_config)):
+            files[host] = lab.new_file(f"{host.letter}.yaml")
+            files[host].write_text(looks.prepare(config(lab, Settings()), host))
+        commands = (
+            (lab.c, ["ping", "-n", "0", "-i", "0.2"], "seq=1 "),
+            (lab.c, ["dump", "--stats"], ""),
+            (lab.s, ["check", "--listen", "20"], "listening for"),
+        )
+        for host, (command, *options), says in commands:
+            process = host.start(command, [paqet.program(), command, "-c", str(files[host]), *options])
+            if says:
+                process.wait_log(says, 10)
+            wait_until(partial(is_confined, process), 5, f"{command} confined")
+            check_confined(process, "0000000000003403")
+            process.kill()
         for process in (pair.server, pair.client):
             check_confined(process, "0000000000003403")
         check_flap(lab, lab.s)
