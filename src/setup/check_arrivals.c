@@ -149,15 +149,28 @@ static void close_all(struct listener *l)
 
 /* ---- what comes */
 
-static struct source *source_of(struct listener *l, const struct pq_addr *a)
+/* Whether a packet was opened with the key. */
+static bool has_key(const uint64_t drops[PQ_DROP_COUNT])
 {
+    return drops[PQ_DROP_NONE] || drops[PQ_DROP_USER];
+}
+
+/* Where there is no room, who has the key takes that of one who has not: any stranger may send from
+ * as many addresses as he likes, and would hide who is looked for. */
+static struct source *source_of(struct listener *l, const struct pq_addr *a, bool key)
+{
+    struct source *without = NULL;
     for (unsigned i = 0; i < l->n; i++)
         if (pq_addr_eq_ip(&l->source[i].addr, a))
             return &l->source[i];
-    if (l->n == SOURCES_MAX)
+    for (unsigned i = 0; i < l->n && !without; i++)
+        without = has_key(l->source[i].drops) ? NULL : &l->source[i];
+    if (l->n == SOURCES_MAX && !(key && without))
         return NULL;
-    l->source[l->n] = (struct source){.addr = *a};
-    return &l->source[l->n++];
+    struct source *s = l->n < SOURCES_MAX ? &l->source[l->n++] : without;
+    l->others += s->frames;
+    *s = (struct source){.addr = *a};
+    return s;
 }
 
 /* An Initial as it is (RFC 9000, 17.2.2), which with a key has a seal around it [13.1]. */
@@ -173,11 +186,13 @@ static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
     struct pq_segment seg;
     const enum pq_drop d = pq_segment_parse(&seg, f->p, f->len, l->io->link_len);
     const bool addressed = d == PQ_DROP_NONE || d == PQ_DROP_NO_PAYLOAD;
-    struct source *s = addressed ? source_of(l, &seg.src) : NULL;
-    uint64_t before[PQ_DROP_COUNT];
+    uint64_t before[PQ_DROP_COUNT], more[PQ_DROP_COUNT];
     memcpy(before, pq_hub_stats(l->hub)->drops, sizeof before);
     const bool plain = l->app.conf->over_quic && d == PQ_DROP_NONE && is_plain_initial(&seg);
     pq_hub_input(l->hub, f, now);
+    for (unsigned i = 0; i < PQ_DROP_COUNT; i++)
+        more[i] = pq_hub_stats(l->hub)->drops[i] - before[i];
+    struct source *s = addressed ? source_of(l, &seg.src, has_key(more)) : NULL;
     l->others += addressed && !s;
     if (!s)
         return;
@@ -186,7 +201,7 @@ static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
     s->syns += d == PQ_DROP_NO_PAYLOAD && seg.flags & PQ_TCP_SYN;
     s->bare += d == PQ_DROP_NO_PAYLOAD && !(seg.flags & (PQ_TCP_SYN | PQ_TCP_RST));
     for (unsigned i = 0; i < PQ_DROP_COUNT; i++)
-        s->drops[i] += pq_hub_stats(l->hub)->drops[i] - before[i];
+        s->drops[i] += more[i];
 }
 
 static void listen_for(struct listener *l, unsigned seconds)

@@ -7,6 +7,9 @@ import json
 import os
 import re
 import shlex
+import socket
+import struct
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -367,6 +370,35 @@ def test_check_listen() -> None:
         lab.origin()
         keys.start_client()
         paqet.seconds_to_work(lab, 5)
+
+
+@test()
+def test_check_listen_among_strangers() -> None:
+    """Who has the key is found among any number of addresses from which strangers look at the port."""
+    with Lab() as lab:
+        keys = Keys(lab)
+        settings = keys.server_settings()
+        paqet.start_server(lab, settings)
+        server = write(lab, "server.yaml", paqet.server_config(lab, settings))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings()))
+
+        def come() -> None:
+            raw = lab.c.open_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+            tcp = struct.pack("!HHIIBBHHH", 5000, PORT, 1, 0, 5 << 4, 2, 1000, 0, 0)
+            for i in range(400):  # again and again: it may not listen yet
+                time.sleep(0.005)
+                ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, bytes((10, 77, 8, i % 40 + 1)), socket.inet_aton(lab.s.ip4))
+                raw.sendto(ip + tcp, (lab.s.ip4, 0))
+            lab.c.run([paqet.program(), "ping", "-c", str(client), "-n", "1", "-w", "1.5"])
+
+        argv = [paqet.program(), "check", "-c", str(server), "--json", "--listen", "6"]
+        process = lab.s.start("check", argv)
+        wait_until(process.has_packet_socket, 10, "the packet socket of check")
+        come()
+        process.wait(30)
+        found = [f["text"] for f in json.loads(process.log().strip().splitlines()[-1])["findings"] if f["topic"] == "arrivals"]
+        expect(sum("without content" in text for text in found) == 15, f"strangers: {found}")
+        expect(any(lab.c.ip4 in text and "with the right key" in text for text in found), f"who has the key: {found}")
 
 
 OPEN = {"protocol": "quic", "quic": "    auth: none\n    insecure_skip_verify: true\n"}
