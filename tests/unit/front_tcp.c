@@ -85,14 +85,37 @@ static int option(uv_tcp_t *tcp, int level, int name)
     return value;
 }
 
+static void read_congestion(int fd, char name[static 16])
+{
+    socklen_t len = 16;
+    memset(name, 0, len);
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+}
+
+/* Whether a name gets to the kernel and back: QEMU takes it for a number, and turns its bytes round
+ * for a machine that is big-endian. */
+static bool has_congestion(void)
+{
+    char name[16];
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0);
+    const bool set = setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) == 0;
+    read_congestion(fd, name);
+    close(fd);
+    return set && strcmp(name, "reno") == 0;
+}
+
 /* Sent to this machine itself, nothing is paced. */
 static void is_unpaced(uv_tcp_t *tcp)
 {
     int fd;
-    char name[16] = "";
-    socklen_t len = sizeof name;
+    char name[16];
+    if (!has_congestion()) {
+        assert_true(ut_slow()); /* emulated */
+        return;
+    }
     assert_int_equal(uv_fileno((uv_handle_t *)tcp, &fd), 0);
-    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+    read_congestion(fd, name);
     assert_string_equal(name, "reno");
 }
 
