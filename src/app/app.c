@@ -85,6 +85,7 @@ static void quic_conf(struct pq_hub_conf *h, const struct pq_conf *c)
                                     .window = (uint64_t)q->window,
                                     .window_max = (uint64_t)q->window_max,
                                     .max_streams = (uint32_t)q->streams,
+                                    .refuses = h->client, /* a server opens none [7.3] */
                                     .datagrams = !q->no_datagrams,
                                     .early = q->early,
                                     .idle = (pq_ns)q->idle * PQ_SEC,

@@ -157,7 +157,7 @@ static void parameters(const struct pq_quic *q, ngtcp2_transport_params *p)
     p->initial_max_stream_data_bidi_local = pq_quic_window_first(c);
     p->initial_max_stream_data_bidi_remote = pq_quic_window_first(c);
     p->initial_max_data = pq_quic_window_told(c);
-    p->initial_max_streams_bidi = c->max_streams;
+    p->initial_max_streams_bidi = c->refuses ? 0 : c->max_streams;
     p->max_idle_timeout = c->idle;
     p->max_udp_payload_size = PQ_QUIC_SIZE_MAX;
     p->active_connection_id_limit = q->plain ? IDS : IDS_MORE;

@@ -68,6 +68,7 @@ struct pq_quic_conf {
      * is used up quickly.  window_max is also the bound of all bytes that lie unread. */
     uint64_t stream_window, stream_window_max, window, window_max;
     uint32_t max_streams;  /* that the peer may have open at a time, and this side as many */
+    bool refuses;          /* the peer may open none */
     bool datagrams;        /* takes them */
     pq_ns idle, keepalive; /* silence that ends a connection; PING interval, 0 = none */
     enum pq_quic_cc cc;

@@ -242,6 +242,22 @@ static void own_streams(void **state)
     qw_free(w);
 }
 
+/* A server opens none where its client does not let it. */
+static void server_streams(void **state)
+{
+    (void)state;
+    struct qw_conf c = qw_conf();
+    c.end[CLIENT].refuses = true;
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    qw_open(&w->side[SERVER], 1000);
+    qw_run(w, w->now + 2 * PQ_SEC, NULL);
+    assert_int_equal(w->side[CLIENT].n, 0);
+    assert_int_equal(w->side[SERVER].s[0].acked, 0);
+    assert_false(w->side[CLIENT].closed);
+    qw_free(w);
+}
+
 /* More than a batch has memory for. */
 static void flush(void **state)
 {
@@ -493,25 +509,16 @@ static void move(void **state)
 int quic_streams_tests(void)
 {
     const struct CMUnitTest streams[] = {
-        cmocka_unit_test(fin_of_nothing),
-        cmocka_unit_test(half_close),
-        cmocka_unit_test(matrix),
-        cmocka_unit_test(close_sends_all),
-        cmocka_unit_test(not_wanted),
-        cmocka_unit_test(send_after_the_end),
-        cmocka_unit_test(small_pieces),
-        cmocka_unit_test(room),
-        cmocka_unit_test(deaf),
-        cmocka_unit_test(own_streams),
-        cmocka_unit_test(flush),
-        cmocka_unit_test(datagrams),
-        cmocka_unit_test(datagrams_beside_bulk),
-        cmocka_unit_test(no_datagrams),
-        cmocka_unit_test(rebinding),
-        cmocka_unit_test(mixed),
-        cmocka_unit_test(flapping),
-        cmocka_unit_test(move),
-        cmocka_unit_test(rebinding_for_a_moment),
+        cmocka_unit_test(fin_of_nothing), cmocka_unit_test(half_close),
+        cmocka_unit_test(matrix),         cmocka_unit_test(close_sends_all),
+        cmocka_unit_test(not_wanted),     cmocka_unit_test(send_after_the_end),
+        cmocka_unit_test(small_pieces),   cmocka_unit_test(room),
+        cmocka_unit_test(deaf),           cmocka_unit_test(own_streams),
+        cmocka_unit_test(server_streams), cmocka_unit_test(flush),
+        cmocka_unit_test(datagrams),      cmocka_unit_test(datagrams_beside_bulk),
+        cmocka_unit_test(no_datagrams),   cmocka_unit_test(rebinding),
+        cmocka_unit_test(mixed),          cmocka_unit_test(flapping),
+        cmocka_unit_test(move),           cmocka_unit_test(rebinding_for_a_moment),
     };
     return ut_run(streams);
 }
