@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* connect.c - sessions of our own wire whose packets look like a TCP connection from its SYN on:
- * what a SYN proves and who has called, before there is a session; handshakes and acknowledgements
- * without data on their way [12.9].  How one connection counts is in wire/connect.c, how it ends in
- * leave.c. */
+ * what a SYN proves and who has called, before there is a session; answers and acknowledgements
+ * without data on their way [12.9].  A client's SYNs are in connect_ask.c, how one connection
+ * counts in wire/connect.c, how it ends in leave.c. */
 #include "tunnel/proof.h"
 #include "tunnel/tunnel_internal.h"
 
@@ -282,8 +282,8 @@ static enum pq_drop call_again(struct pq_caller *c, const struct pq_segment *syn
 }
 
 /* The flow of a session on this tuple that begins with a handshake, and whose it is. */
-static struct pq_flow *find_flow(struct pq_hub *h, const struct pq_segment *seg,
-                                 struct pq_session **out)
+struct pq_flow *pq_connect_flow(struct pq_hub *h, const struct pq_segment *seg,
+                                struct pq_session **out)
 {
     struct pq_hash_node *i = pq_hash_find(&h->by_peer, pq_session_key(h, &seg->src, seg->dst.port));
     for (; i; i = pq_hash_next(i)) {
@@ -306,7 +306,7 @@ enum pq_drop pq_connect_take(struct pq_hub *h, const struct pq_segment *seg, pq_
 {
     const uint16_t kind = seg->flags & (PQ_TCP_SYN | PQ_TCP_ACK | PQ_TCP_RST | PQ_TCP_FIN);
     struct pq_session *s = NULL;
-    struct pq_flow *f = find_flow(h, seg, &s);
+    struct pq_flow *f = pq_connect_flow(h, seg, &s);
     struct pq_syn proven;
     if (!seg->sound) /* a kernel answers none such, either */
         return PQ_DROP_NO_PAYLOAD;
@@ -347,7 +347,7 @@ void pq_connect_skip_lead(struct pq_hub *h, struct pq_segment *seg, pq_ns now)
     if (now >= h->fresh_until)
         return;
     const struct pq_caller *c = h->n_callers ? find_caller(h, &seg->src, &seg->dst) : NULL;
-    const struct pq_flow *f = c ? &c->flow : find_flow(h, seg, &s);
+    const struct pq_flow *f = c ? &c->flow : pq_connect_flow(h, seg, &s);
     const size_t n = f ? pq_connect_lead(f, seg) : 0;
     seg->data += n;
     seg->len -= n;
@@ -388,82 +388,6 @@ size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns 
         h->stats.tx_packets++;
     }
     return done;
-}
-
-/* No two SYNs of this program have the same time stamp, else one would be taken for a recording of
- * the other: each worker has milliseconds of its own.  The last one of them may be past. */
-static pq_ns syn_turn(const struct pq_hub *h, pq_ns now)
-{
-    const uint64_t turns = h->conf.turns ? h->conf.turns : 1;
-    const uint64_t ms = now / PQ_MS, own = ms - (ms + turns - h->conf.turn) % turns;
-    return (own > h->syn_ms ? own : h->syn_ms + turns) * PQ_MS;
-}
-
-/* The same where there is none: no two of a program make the same choice, while there are enough.
- */
-static uint32_t next_choice(struct pq_hub *h)
-{
-    const uint32_t turns = h->conf.turns ? h->conf.turns : 1;
-    if (!h->syn_choice)
-        h->syn_choice = 1 + (uint32_t)pq_rng_u64(h->rng) % PQ_PROOF_CHOICES;
-    return h->syn_choice++ % (PQ_PROOF_CHOICES / turns) * turns + h->conf.turn;
-}
-
-/* What the first SYN begins with, at *at: it may be that this is not yet. */
-static uint32_t first_number(struct pq_session *s, const struct pq_flow *f, pq_ns *at, pq_ns now)
-{
-    struct pq_hub *h = s->hub;
-    struct pq_mask *key = s->syn_key ? s->syn_key : s->train_key;
-    const uint64_t slot = h->ev->wall(h->ctx) / PQ_SYN_SLOT;
-    *at = now;
-    if (f->conn.plain)
-        return pq_proof_plain(key, next_choice(h), slot);
-    *at = syn_turn(h, now);
-    if (*at > now)
-        return 0;
-    h->syn_ms = *at / PQ_MS;
-    return pq_proof_stamped(key, pq_flow_tsval(f, *at), slot);
-}
-
-static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now)
-{
-    struct pq_hub *h = s->hub;
-    struct pq_connect *c = &f->conn;
-    uint32_t first = 0;
-    pq_ns at = now;
-    if (now < c->due)
-        return false;
-    if (c->syns == PQ_SYNS) {
-        c->due = PQ_NEVER;
-        if (f == &s->flow) /* a move has a patience of its own */
-            pq_session_end(s, PQ_ETIMEOUT);
-        return false;
-    }
-    if (!c->syns) {
-        first = first_number(s, f, &at, now);
-        c->due = at;
-        if (at > now)
-            return false;
-    }
-    pq_connect_ask(f, slot, first, at);
-    h->stats.tx_packets++;
-    return true;
-}
-
-size_t pq_connect_head(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now)
-{
-    if (f->conn.state == PQ_CONNECT_ASKING)
-        return fill_syn(s, f, slot, now);
-    if (!f->conn.finish)
-        return 0;
-    pq_connect_ack(f, slot, now);
-    s->hub->stats.tx_packets++;
-    return 1;
-}
-
-pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now)
-{
-    return f->conn.state == PQ_CONNECT_ASKING ? f->conn.due : f->conn.finish ? now : PQ_NEVER;
 }
 
 /* ---- a session that may send no more until it hears something */

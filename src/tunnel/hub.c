@@ -196,6 +196,8 @@ static void take_frame(struct pq_hub *h, const struct pq_frame *f, pq_ns now)
         d = PQ_DROP_TRUNCATED;
     h->frame = f;
     h->again = false;
+    if (now < h->asks_until && (!d || d == PQ_DROP_NO_PAYLOAD))
+        pq_connect_refuse(h, &seg, now);
     if (h->left && (!d || d == PQ_DROP_NO_PAYLOAD)) { /* only ends of connections go on */
         pq_leave_take(h, &seg, now);
         d = PQ_DROP_NO_SESSION;

@@ -32,6 +32,7 @@ struct pq_ring { /* what follows from one K; all NULL: there is none */
     struct pq_mask *syn_key;    /* server; NULL: no SYN is answered */
 };
 
+#define PQ_SYNS_SENT 8             /* tuples whose last SYN a client remembers */
 #define PQ_HALF_WAIT (10 * PQ_SEC) /* for a peer to show that it is alive [4.9] */
 
 struct pq_target { /* where a stream leads */
@@ -276,7 +277,14 @@ struct pq_hub {
     bool left;      /* all of them do, and nothing else goes on ... */
     pq_ns quiet_at; /* ... and what is on its way has come then */
     struct pq_syns *syns, *own_syns;
-    pq_ns fresh_until; /* a connection may be so young that its first payload is still to come */
+    pq_ns fresh_until;   /* a connection may be so young that its first payload is still to come */
+    struct pq_syn_sent { /* client: the last SYNs, one of each tuple, to begin behind it ... */
+        bool known;
+        struct pq_addr peer, local;
+        uint32_t number;
+    } syn_sent[PQ_SYNS_SENT];
+    unsigned n_syn_sent;
+    pq_ns asks_until;           /* ... until then one may be unanswered */
     uint64_t junk_slot, syn_ms; /* client: when the last SYN went; ... */
     uint32_t syn_choice;        /* ... of those without time stamps, the next one; 0 = none yet */
     struct pq_rate asked, asked_by[256]; /* handshakes; of a source, by its hash */
@@ -451,6 +459,12 @@ pq_ns pq_connect_deadline(const struct pq_hub *h);
 bool pq_connect_ready(const struct pq_hub *h);
 /* Answers to SYNs. */
 size_t pq_connect_pull(struct pq_hub *h, struct pq_slot *slots, size_t n, pq_ns now);
+/* The flow of a session on this tuple that begins with a handshake, and whose it is; or NULL. */
+struct pq_flow *pq_connect_flow(struct pq_hub *h, const struct pq_segment *seg,
+                                struct pq_session **out);
+/* connect_ask.c: client: whatever comes; if it is of a connection that a tuple had before, on which
+ * one is to begin, that one is reset, as far as others know of it. */
+void pq_connect_refuse(struct pq_hub *h, const struct pq_segment *seg, pq_ns now);
 /* What has to go before the flow's first data: a SYN, or the end of the handshake.  0 or 1. */
 size_t pq_connect_head(struct pq_session *s, struct pq_flow *f, struct pq_slot *slot, pq_ns now);
 pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now); /* when that is */

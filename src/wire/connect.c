@@ -12,6 +12,11 @@
 #define MSS_LEAST   536    /* less says nobody but who wants to disturb; nor ... */
 #define FIRST_LEAST 32768  /* ... a first window of less */
 
+#define REFUSALS      3              /* of the connection that the tuple had before: ... */
+#define REFUSE_AFTER  (150 * PQ_MS)  /* ... once its other end acknowledges nothing new, ... */
+#define REFUSE_LATEST (700 * PQ_MS)  /* ... or for so long it has done so, ... */
+#define REFUSE_AGAIN  (1000 * PQ_MS) /* ... and next so long after the one before */
+
 /* A timer of a second falls where the clock of Linux' timers, which goes at 250 Hz, is at a
  * multiple of eight; the next ones fall there, too, so they are late by a part that is always the
  * same.  The first part is told by the number. */
@@ -203,6 +208,37 @@ void pq_connect_ask(struct pq_flow *f, struct pq_slot *slot, uint32_t first, pq_
     c->due += PQ_SYN_PATIENCE;
     if (++c->syns < PQ_SYNS)
         c->due = c->began + syn_time(c) * PQ_MS;
+}
+
+bool pq_connect_is_old(struct pq_flow *f, const struct pq_segment *s, pq_ns now)
+{
+    struct pq_connect *c = &f->conn;
+    const uint16_t kind = s->flags & (PQ_TCP_SYN | PQ_TCP_ACK | PQ_TCP_RST);
+    const bool first = !c->refuse_at;
+    if (c->state != PQ_CONNECT_ASKING || kind != PQ_TCP_ACK)
+        return false;
+    if (first && (!c->syns || s->ack == c->first + 1 || c->n_refused >= REFUSALS ||
+                  (c->n_refused && now < c->refused_at + REFUSE_AGAIN)))
+        return false;
+    if (first)
+        c->refused_at = now;
+    else if ((int32_t)(s->ack - c->refused) <= 0)
+        return true;
+    c->refused = s->ack;
+    c->refuse_at = pq_ns_min(now + REFUSE_AFTER, c->refused_at + REFUSE_LATEST);
+    c->due = c->refuse_at;
+    c->syns = 0; /* what answers it is of no use: a router may have passed it by */
+    return true;
+}
+
+void pq_connect_refusal(struct pq_flow *f, struct pq_slot *slot, pq_ns now)
+{
+    struct pq_connect *c = &f->conn;
+    f->st.seq = c->refused;
+    pq_connect_forge_bare(f, slot, PQ_TCP_RST, now);
+    c->refuse_at = 0;
+    c->refused_at = now;
+    c->n_refused++;
 }
 
 void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now)

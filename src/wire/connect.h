@@ -63,12 +63,16 @@ struct pq_connect { /* part of a flow */
         closing; /* a FIN has come with the number fin_at: nobody proves who sends one, so it ... */
     bool closed; /* ... counts once this side ends, too */
     uint32_t fin_at, fin_ts;
-    uint32_t fin; /* the own one's number, ... */
-    uint8_t fins; /* ... which has gone so many times */
-    bool again;   /* owes one, though nothing new has come: the peer repeats himself */
-    uint8_t syns; /* that went out */
-    bool linear;  /* as in the configuration */
-    bool plain;   /* there are no time stamps, on either side */
+    uint32_t fin;      /* the own one's number, ... */
+    uint8_t fins;      /* ... which has gone so many times */
+    bool again;        /* owes one, though nothing new has come: the peer repeats himself */
+    uint8_t syns;      /* that went out */
+    uint8_t n_refused; /* client: resets of the connection that the tuple had before; ... */
+    pq_ns refuse_at;   /* ... when the next one goes, and a SYN behind it; 0 = none is owed; ... */
+    pq_ns refused_at;  /* ... when the first of its segments came, or the last reset went; ... */
+    uint32_t refused;  /* ... with which number it goes on */
+    bool linear;       /* as in the configuration */
+    bool plain;        /* there are no time stamps, on either side */
     uint8_t scale, peer_scale;
     uint16_t mss, peer_mss;
     uint32_t syn_ts; /* time stamp of the first SYN, ... */
@@ -143,6 +147,14 @@ size_t pq_connect_lead(const struct pq_flow *f, const struct pq_segment *s);
 /* Client: forges the next SYN into a slot whose datagram is empty, the first with this sequence
  * number.  Its time stamp is the flow's at `now`. */
 void pq_connect_ask(struct pq_flow *f, struct pq_slot *slot, uint32_t first, pq_ns now);
+
+/* Client: if the segment is of a connection that the tuple had before, that one is to be reset,
+ * once it is known where it stands, and this one begins anew behind it: three times at most.
+ * Returns whether it is. */
+bool pq_connect_is_old(struct pq_flow *f, const struct pq_segment *s, pq_ns now);
+
+/* Forges this reset, as a kernel's that knows of no such connection. */
+void pq_connect_refusal(struct pq_flow *f, struct pq_slot *slot, pq_ns now);
 
 /* Server: forges the SYN+ACK, also again as long as nothing else has been sent. */
 void pq_connect_answer(struct pq_flow *f, struct pq_slot *slot, pq_ns now);

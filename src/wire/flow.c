@@ -169,15 +169,23 @@ static void plausible_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, p
     st->seq += (uint32_t)bytes + (syn || (!f->splits && !(flags & PQ_TCP_PSH)));
 }
 
+/* A reset of what this side knows nothing of, which says nothing more. */
+static bool is_refusal(const struct pq_flow *f, uint16_t flags)
+{
+    return f->look == PQ_LOOK_CONNECT && (flags & (PQ_TCP_RST | PQ_TCP_ACK)) == PQ_TCP_RST;
+}
+
 /* The same for a connection that has begun with a handshake [12.9]. */
 static void connected_numbers(struct pq_flow *f, uint16_t flags, size_t bytes, bool run, pq_ns now,
                               struct numbers *out)
 {
     const struct pq_connect *c = &f->conn;
     const bool syn = flags & PQ_TCP_SYN, ack = flags & PQ_TCP_ACK;
+    out->seq = f->st.seq;
+    if (is_refusal(f, flags))
+        return;
     out->window = (uint16_t)(syn ? c->window : pq_connect_tell(f, now));
     out->n_sacks = syn || run ? 0 : pq_connect_blocks(f, bytes, out->sacks);
-    out->seq = f->st.seq;
     out->ack = ack ? f->st.ack : 0;
     out->tsval = syn && !ack ? c->syn_at : pq_flow_tsval(f, now);
     out->tsecr = ack ? f->st.ts_echo : 0;
@@ -216,20 +224,23 @@ size_t pq_flow_tcp_len(const struct pq_flow *f)
 
 static size_t tcp_len_of(const struct pq_flow *f, uint16_t flags)
 {
+    if (is_refusal(f, flags))
+        return 20;
     return flags & PQ_TCP_SYN ? 20U + syn_options_of(f)->len : pq_flow_tcp_len(f);
 }
 
 /* Returns where the time stamps are, or NULL. */
-static uint8_t *put_options(const struct pq_flow *f, uint8_t *o, bool syn, const struct numbers *v)
+static uint8_t *put_options(const struct pq_flow *f, uint8_t *o, uint16_t flags,
+                            const struct numbers *v)
 {
-    if (syn) {
+    if (flags & PQ_TCP_SYN) {
         const struct syn_options *s = syn_options_of(f);
         memcpy(o, s->bytes, s->len);
         pq_put_be16(o + 2, v->mss);
         o[s->scale] = v->scale;
         return s->stamps ? o + s->stamps : NULL;
     }
-    if (f->conn.plain)
+    if (f->conn.plain || is_refusal(f, flags))
         return NULL;
     pq_put_be32(o, 0x0101080a); /* NOP NOP timestamps */
     return o + 4;
@@ -255,7 +266,7 @@ static size_t sacks_len(const struct numbers *v)
 static void put_tcp(const struct pq_flow *f, uint8_t *t, size_t len, uint16_t flags,
                     const struct numbers *v)
 {
-    uint8_t *ts = put_options(f, t + 20, flags & PQ_TCP_SYN, v);
+    uint8_t *ts = put_options(f, t + 20, flags, v);
     if (v->n_sacks)
         put_sacks(t + PQ_TCP_LEN, v);
     if (ts) {

@@ -17,6 +17,7 @@
 #define LOSE_ONE    (4 * LOST_FIRST)
 #define LOSE_SOME   40
 #define FLOWS       256
+#define AGAIN_MAX   (4500 * PQ_MS)
 
 struct answer {
     struct pq_stream *st;
@@ -457,11 +458,116 @@ static void finds_nothing_wrong(void **state)
         play(seed + i);
 }
 
+/* ---- a port that is used again at once */
+
+static bool is_secured(const struct world *w)
+{
+    return w->end[CLIENT].secured > 0;
+}
+
+/* How long it takes from now on until there is a session, on the same port always. */
+static pq_ns again_after(struct world *w)
+{
+    const pq_ns from = w->now;
+    w->end[CLIENT].secured = 0;
+    while (!is_secured(w) && w->now < from + 60 * PQ_SEC) {
+        if (w->ses && is_silent(w->ses, w->now))
+            pq_session_end(w->ses, PQ_ETIMEOUT);
+        if (!w->ses)
+            connect_again(w, true);
+        world_run(w, w->now + 50 * PQ_MS, is_secured);
+    }
+    return w->now - from;
+}
+
+static struct world *fixed_port(unsigned number)
+{
+    memset(&scene, 0, sizeof scene);
+    scene.rng = number;
+    struct world_conf c = world_keyed((5 + number % 40) * PQ_MS);
+    c.routed = true;
+    world_no_syns(&remembered);
+    for (unsigned k = 0; k < 2; k++) {
+        c.hub[k].look = k == CLIENT ? PQ_LOOK_CONNECT : PQ_LOOK_PLAUSIBLE;
+        c.hub[k].smux.timeout = 60 * PQ_SEC;
+        c.hub[k].kcp.congestion = PQ_CONGESTION_BBR;
+        c.hub[k].rmem = 6U << 20;
+        c.link[k].rate = 2500000;
+        c.link[k].queue = 200000;
+        c.far[k].delay = (1 + number % 7) * PQ_MS;
+    }
+    c.hub[SERVER].syns = remembered;
+    c.hub[CLIENT].system = number % 4 ? PQ_SYSTEM_HOST : PQ_SYSTEM_WINDOWS;
+    struct world *w = world_new(&c, number);
+    w->tap = pass;
+    w->take = take;
+    w->sloppy = true;
+    w->end[CLIENT].stays = true;
+    scene.router.old = number % 2;
+    return w;
+}
+
+static void let_all_go(struct world *w)
+{
+    for (unsigned i = 0; i < scene.n_answers; i++)
+        let_go(&scene.answer[i]);
+    world_free(w);
+    pq_syns_free(&remembered);
+}
+
+/* A client is killed and comes back on the same port, while the server sends to the one before. */
+static void comes_back_while_the_old_one_sends(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 60 / UT_LESS; i++) {
+        struct world *w = fixed_port(i);
+        for (unsigned k = 0; k < 3; k++)
+            world_open(w, 1000, UINT64_MAX);
+        world_run(w, WORLD_T0 + PQ_SEC, NULL);
+        for (unsigned k = 0; k < scene.n_answers; k++) {
+            scene.answer[k].left = 64 << 20;
+            answer_more(&scene.answer[k]);
+        }
+        world_run(w, w->now + PQ_SEC, NULL);
+        world_stop(w, CLIENT, false);
+        world_run(w, w->now + any(150) * PQ_MS, NULL);
+        world_start(w, CLIENT);
+        connect_again(w, true);
+        const pq_ns took = again_after(w);
+        if (took > PQ_SEC)
+            fail_msg("%u: it took %llu ms", i, (unsigned long long)(took / PQ_MS));
+        let_all_go(w);
+    }
+}
+
+/* Nobody answers for a while, and then somebody does: a router keeps the first SYN. */
+static void comes_back_after_silence(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 60 / UT_LESS; i++) {
+        struct world *w = fixed_port(i);
+        w->end[SERVER].out.conf.cut = true;
+        w->end[CLIENT].out.conf.cut = false;
+        for (const pq_ns end = w->now + (8 + any(10)) * PQ_SEC; w->now < end;) {
+            if (!w->ses)
+                connect_again(w, true);
+            world_run(w, w->now + 50 * PQ_MS, NULL);
+        }
+        w->end[SERVER].out.conf.cut = false;
+        const pq_ns took = again_after(w); /* until the next SYN is due, and one that passes */
+        if (took > AGAIN_MAX)
+            fail_msg("%u: it took %llu ms", i, (unsigned long long)(took / PQ_MS));
+        let_all_go(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loses_some_of_the_first),
         cmocka_unit_test(finds_nothing_wrong),
+        cmocka_unit_test(comes_back_while_the_old_one_sends),
+        cmocka_unit_test(comes_back_after_silence),
     };
     if (pq_crypt_global_init())
         return 1;
