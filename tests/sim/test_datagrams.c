@@ -427,23 +427,25 @@ static void of_no_use(void **state)
     flow_send(&f->end[CLIENT], 100);
     world_run(w, w->now + 30 * PQ_MS, NULL);
     w->tap = NULL;
-    assert_int_equal(r.n, 1);
-    assert_true(is_beside(r.p[0], r.len[0]));
-    uint8_t *inner = r.p[0] + HEADERS;
+    unsigned k = 0; /* it may have been time for something else, too */
+    while (k < r.n && !is_beside(r.p[k], r.len[k]))
+        k++;
+    assert_true(k < r.n);
+    uint8_t *inner = r.p[k] + HEADERS;
     uint64_t packets = w->end[SERVER].packets;
     const uint32_t ids[] = {5, 4, 0, 7, 0xffffffff};
     for (uint32_t i = 0; i < COUNT_OF(ids); i++) {
         pq_put_le32(inner + 12, 100 + i); /* a new number */
         pq_put_le32(inner + 16, ids[i]);
-        world_inject(w, SERVER, r.p[0], r.len[0], 0);
+        world_inject(w, SERVER, r.p[k], r.len[k], 0);
     }
     assert_int_equal(drops(w, SERVER, PQ_DROP_OOB), COUNT_OF(ids));
     pq_put_le32(inner + 16, 3);
     pq_put_le32(inner + 8, pq_le32(inner + 8) + 1);
-    world_inject(w, SERVER, r.p[0], r.len[0], 0);
+    world_inject(w, SERVER, r.p[k], r.len[k], 0);
     assert_int_equal(drops(w, SERVER, PQ_DROP_CONV), 1);
-    r.p[0][14 + 20 + 1] ^= 1; /* another source port */
-    world_inject(w, SERVER, r.p[0], r.len[0], 0);
+    r.p[k][14 + 20 + 1] ^= 1; /* another source port */
+    world_inject(w, SERVER, r.p[k], r.len[k], 0);
     assert_int_equal(drops(w, SERVER, PQ_DROP_NO_SESSION), 1);
     assert_int_equal(w->end[SERVER].accepts, 1);
     assert_int_equal(w->end[SERVER].packets, packets);

@@ -17,6 +17,7 @@
 #define LOSE_ONE    (4 * LOST_FIRST)
 #define LOSE_SOME   40
 #define FLOWS       256
+#define AGAIN       20 /* times */
 #define AGAIN_MAX   (4500 * PQ_MS)
 
 struct answer {
@@ -519,7 +520,7 @@ static void let_all_go(struct world *w)
 static void comes_back_while_the_old_one_sends(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 60 / UT_LESS; i++) {
+    for (unsigned i = 0; i < AGAIN / UT_LESS; i++) {
         struct world *w = fixed_port(i);
         for (unsigned k = 0; k < 3; k++)
             world_open(w, 1000, UINT64_MAX);
@@ -544,7 +545,7 @@ static void comes_back_while_the_old_one_sends(void **state)
 static void comes_back_after_silence(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 60 / UT_LESS; i++) {
+    for (unsigned i = 0; i < AGAIN / UT_LESS; i++) {
         struct world *w = fixed_port(i);
         w->end[SERVER].out.conf.cut = true;
         w->end[CLIENT].out.conf.cut = false;
