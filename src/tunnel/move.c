@@ -84,6 +84,7 @@ static struct pq_pulse pulse(const struct pq_session *s)
                              .confirmed = pq_kcp_confirmed(s->kcp) + s->watch.answers,
                              .received = pq_kcp_received(s->kcp),
                              .owed = pq_kcp_owed(s->kcp),
+                             .bytes = s->wire_in + s->wire_out,
                              .rtt = pq_kcp_srtt(s->kcp)};
 }
 
@@ -138,7 +139,9 @@ void pq_move_tick(struct pq_session *s, pq_ns now)
         w->moves = w->owed_since ? w->moves : 0;
         w->ask = pq_watch_ask(w, &p, now) || w->ask;
     }
-    if (!dead && now < w->move_at)
+    if (dead)
+        pq_watch_died(w, &p);
+    if (!dead && now < w->move_at && !pq_watch_leaves(w, &p))
         return;
     pq_watch_set_move(w, s->hub->rng, now);
     if (!start(s, now))
@@ -284,6 +287,8 @@ static void adopt(struct pq_session *s, pq_ns now)
     path->adopted = true;
     path->since = path->due = now;
     path->n = 0;
+    const struct pq_pulse p = pulse(s);
+    pq_watch_began(&s->watch, &p, s->hub->rng);
     pq_session_retuple(s);
     if (s->flow.look == PQ_LOOK_CONNECT && !pq_session_fits(s))
         s->dead = -EMSGSIZE; /* its segments have their size for good; a new one is smaller */

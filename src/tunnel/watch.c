@@ -8,6 +8,9 @@
 #define BULK         8 /* segments between two questions: else keepalives ask often enough */
 #define PROBE_SOON   (100 * PQ_MS)
 #define PROBE_MIN    (300 * PQ_MS) /* between two questions whether what we send arrives, or 1 RTT */
+#define VOLUME_LEAST 65536         /* bytes; who dies with less cannot be left in time */
+#define VOLUMES_VARY 4             /* by this part of the least they are alike */
+#define EARLY_MAX    15            /* tuples that are left early, before one is not */
 #define MOVE_AFTER   (1200 * PQ_SEC) /* and up to twice as much, without need */
 
 pq_ns pq_watch_dead_after(const struct pq_pulse *p)
@@ -76,4 +79,42 @@ void pq_watch_answered(struct pq_watch *w)
 void pq_watch_set_move(struct pq_watch *w, struct pq_rng *rng, pq_ns now)
 {
     w->move_at = now + MOVE_AFTER + pq_rng_u64(rng) % MOVE_AFTER;
+}
+
+void pq_watch_died(struct pq_watch *w, const struct pq_pulse *p)
+{
+    uint64_t least = UINT64_MAX, most = 0;
+    if (w->died)
+        return;
+    w->died = true;
+    w->volumes[w->n_volumes++ % PQ_WATCH_ALIKE] = p->bytes - w->began;
+    for (unsigned i = 0; i < PQ_WATCH_ALIKE; i++) {
+        least = w->volumes[i] < least ? w->volumes[i] : least;
+        most = w->volumes[i] > most ? w->volumes[i] : most;
+    }
+    const bool alike = most - least <= least / VOLUMES_VARY && least >= VOLUME_LEAST;
+    w->limit = w->n_volumes >= PQ_WATCH_ALIKE && alike ? least : 0;
+    w->early = 0;
+}
+
+void pq_watch_began(struct pq_watch *w, const struct pq_pulse *p, struct pq_rng *rng)
+{
+    w->began = p->bytes;
+    w->died = false;
+    w->leave = 0;
+    if (w->limit && w->early++ % (EARLY_MAX + 1) < EARLY_MAX)
+        w->leave = w->limit / 2 + pq_rng_u64(rng) % (w->limit / 4);
+}
+
+bool pq_watch_leaves(struct pq_watch *w, const struct pq_pulse *p)
+{
+    const uint64_t bytes = p->bytes - w->began;
+    if (w->limit && bytes > 2 * w->limit) { /* it lives: so would the next ones */
+        w->limit = w->n_volumes = 0;
+        w->leave = 0;
+    }
+    if (!w->leave || bytes < w->leave)
+        return false;
+    w->leave = 0;
+    return true;
 }
