@@ -231,7 +231,8 @@ def check_confined(process: Process, capabilities: str) -> None:
 
 
 def is_confined(process: Process) -> bool:
-    return "NoNewPrivs:\t1" in Path(f"/proc/{process.pid}/status").read_text()
+    """Which comes last."""
+    return "CapEff:\t0000000000003403" in Path(f"/proc/{process.pid}/status").read_text()
 
 
 def check_flap(lab: Lab, host: Host) -> None:
@@ -260,7 +261,7 @@ def test_confined_root() -> None:
             process = host.start(command, [paqet.program(), command, "-c", str(files[host]), *options])
             if says:
                 process.wait_log(says, 10)
-            wait_until(partial(is_confined, process), 5, f"{command} confined")
+            wait_until(partial(is_confined, process), 10, f"{command} confined")
             check_confined(process, "0000000000003403")
             process.kill()
         for process in (pair.server, pair.client):
