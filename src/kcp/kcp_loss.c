@@ -132,6 +132,16 @@ pq_ns pq_kcp_rto_at(const struct pq_kcp *k)
     return k->reorder_at == PQ_NEVER ? at : pq_ns_max(at, k->reorder_at + 1); /* RACK comes first */
 }
 
+/* What a time-out gives up: what was sent longest ago.  Where that has not helped, the first that
+ * the peer waits for: it may have no memory for any other. */
+static struct pq_kcp_seg *most_overdue(const struct pq_kcp *k, pq_ns now)
+{
+    struct pq_kcp_seg *first = pq_kcp_seg_at(k, k->snd_una);
+    if (k->backoff && first->state == SEG_FLIGHT && now >= first->sent + k->rto)
+        return first;
+    return PQ_OF(k->flight.next, struct pq_kcp_seg, node);
+}
+
 void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now)
 {
     if (now >= k->reorder_at)
@@ -141,7 +151,7 @@ void pq_kcp_check_timeout(struct pq_kcp *k, pq_ns now)
     k->stats.timeouts++;
     k->timeout_at = now;
     k->cc.ops->timeout(&k->cc, k->n_flight);
-    struct pq_kcp_seg *s = PQ_OF(k->flight.next, struct pq_kcp_seg, node);
+    struct pq_kcp_seg *s = most_overdue(k, now);
     s->timed_out = true;
     mark_lost(k, s, now);
     pq_size_timeout(k, s);

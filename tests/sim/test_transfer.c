@@ -23,10 +23,10 @@ static void report(const char *what, const struct world *w)
 }
 
 /* Some pairs of different size, both ways at once. */
-static struct world *transfer(const char *what, const struct world_conf *c, unsigned pairs,
-                              uint64_t bytes, pq_ns limit)
+static struct world *carry(const char *what, const struct world_conf *c, unsigned pairs,
+                           uint64_t bytes, pq_ns limit, uint64_t seed)
 {
-    struct world *w = world_new(c, ut_seed(what));
+    struct world *w = world_new(c, seed);
     for (unsigned i = 0; i < pairs; i++)
         world_open(w, bytes / pairs + (uint64_t)i * 997, bytes / pairs + (uint64_t)i * 1009);
     bool done = world_run(w, WORLD_T0 + limit, world_closed);
@@ -35,6 +35,12 @@ static struct world *transfer(const char *what, const struct world_conf *c, unsi
     world_check(w);
     assert_int_equal(pq_session_streams(w->ses), 0);
     return w;
+}
+
+static struct world *transfer(const char *what, const struct world_conf *c, unsigned pairs,
+                              uint64_t bytes, pq_ns limit)
+{
+    return carry(what, c, pairs, bytes, limit, ut_seed(what));
 }
 
 static void clean(void **state)
@@ -307,10 +313,13 @@ static void little_memory(void **state)
         c.hub[i].memory = (size_t)256 * 1024;
         c.link[i].loss = 20;
     }
-    struct world *w = transfer("256 KiB of chunks", &c, 4, MIB, 120 * PQ_SEC);
-    for (int i = 0; i < 2; i++)
-        assert_true(w->end[i].chunks_high <= c.hub[i].memory);
-    world_free(w);
+    const uint64_t seed = ut_seed("little memory");
+    for (unsigned k = 0; k < (ut_slow() ? 4 : 24); k++) {
+        struct world *w = carry("256 KiB of chunks", &c, 4, MIB, 120 * PQ_SEC, seed + k);
+        for (int i = 0; i < 2; i++)
+            assert_true(w->end[i].chunks_high <= c.hub[i].memory);
+        world_free(w);
+    }
 }
 
 int main(void)
