@@ -251,10 +251,11 @@ static void say_why(const struct change *g, int e, char *why)
                  pq_strerror(e), e == -EPERM ? "; it needs CAP_NET_ADMIN and CAP_NET_RAW" : "");
         return;
     }
-    snprintf(why, PQ_WHY_LEN, "%s[%u].listen: cannot listen on %s: %s",
+    snprintf(why, PQ_WHY_LEN, "%s[%u].listen: cannot listen on %s: %s%s",
              l->kind == CLIENT_PROXY ? "socks5" : "forward",
              l->kind == CLIENT_PROXY ? l->nth : g->c->port[l->nth].entry,
-             pq_addr_str(&l->addr, addr), pq_strerror(e));
+             pq_addr_str(&l->addr, addr), pq_strerror(e),
+             e == -EADDRINUSE ? "; \"paqet check\" with this file tells who has it" : "");
 }
 
 static unsigned count_not_taken(const struct pq_conf_forward *f)

@@ -248,6 +248,8 @@ static bool take_file(const char *name, char link[PQ_LINK_MAX], size_t n)
         fprintf(stderr, "paqet init: %s is not plain text, but UTF-16: save it as UTF-8\n", name);
         return false;
     }
+    if (!at && !link[pq_link_blanks(link)])
+        return true; /* that it is empty is said with all else of it */
     if (!at) {
         fprintf(stderr, "paqet init: in %s there is no link, which begins with paqet://\n", name);
         return false;

@@ -228,14 +228,39 @@ static int run_command(const struct command *c, int argc, char **argv)
     return c->main(argc - 1, argv + 1);
 }
 
+/* What other programs of this kind have as a command, and this one elsewhere. */
+static const char *elsewhere(const char *word)
+{
+    static const char *const words[][2] = {
+        {"remove", "To take back what init did: paqet init --remove"},
+        {"uninstall", "To take back what init did: paqet init --remove"},
+        {"install", "To set up: paqet init server, or paqet init client LINK"},
+        {"setup", "To set up: paqet init server, or paqet init client LINK"},
+        {"server", "To set up: paqet init server. To run a file: paqet run -c FILE"},
+        {"client", "To set up: paqet init client LINK. To run a file: paqet run -c FILE"},
+        {"start",
+         "The service does that, as the last lines of init say: systemctl start paqet@NAME"},
+        {"stop", "The service does that, as the last lines of init say: systemctl stop paqet@NAME"},
+        {"restart",
+         "The service does that, as the last lines of init say: systemctl restart paqet@NAME"},
+        {"test", "To see whether it works: paqet check"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(word, words[i][0]) == 0)
+            return words[i][1];
+    return NULL;
+}
+
 static int unknown_command(const char *word)
 {
     const char *names[N_COMMANDS + 1] = {NULL};
     for (size_t i = 0; i < N_COMMANDS; i++)
         names[i] = commands[i].name;
-    const char *meant = pq_cli_meant(word, names);
+    const char *meant = pq_cli_meant(word, names), *instead = elsewhere(word);
     fprintf(stderr, "Error: unknown command \"%s\" for \"paqet\"\n", word);
-    if (meant)
+    if (instead)
+        fprintf(stderr, "%s. ", instead);
+    else if (meant)
         fprintf(stderr, "Did you mean 'paqet %s'? ", meant);
     fprintf(stderr, "Run 'paqet help' for usage.\n");
     return 1;

@@ -233,3 +233,14 @@ void pq_check_forwards(const struct pq_conf *c, const char *path, struct pq_find
                "machine have");
     check_firewall(c, f);
 }
+
+bool pq_setup_forward_shut(const char *device, char chain[PQ_INPUTS_CHAIN], char remedy[256])
+{
+    const bool shut = pq_forward_shut(device, chain);
+    snprintf(
+        remedy, 256,
+        "iptables -I FORWARD -i %s -j ACCEPT; iptables -I FORWARD -o %s -j ACCEPT, which must be "
+        "said again at each boot; with ufw: ufw route allow in on %s",
+        device, device, device);
+    return shut;
+}

@@ -325,6 +325,13 @@ static void check_tun(const struct pq_conf *c, struct pq_findings *f)
             "/dev/net/tun cannot be used: %s", strerror(errno));
     else
         OK(f, "tun", "/dev/net/tun is there");
+    char chain[PQ_INPUTS_CHAIN], remedy[256];
+    const char *device = c->tun.name && *c->tun.name ? c->tun.name : PQ_CONF_TUN_NAME;
+    if (c->role == PQ_ROLE_SERVER && pq_setup_forward_shut(device, chain, remedy))
+        NOTE(f, "tun", remedy,
+             "the chain %s drops what no rule lets on, and none names %s: clients with --tun may "
+             "reach nothing behind this machine",
+             chain, device);
 }
 
 void pq_check_local(const struct pq_conf *c, const char *path, struct pq_findings *f)

@@ -518,6 +518,7 @@ bool pq_setup_ping(const char *conf, const char *target, unsigned count, unsigne
     out->result = (int)number_in(said, "\"result\": ", 0);
     const char *why = strstr(said, NO_ANSWER);
     if (why)
-        snprintf(out->why, sizeof out->why, "%s", why + strlen(NO_ANSWER));
+        snprintf(out->why, sizeof out->why, "%.*s", (int)strcspn(why + strlen(NO_ANSWER), "{"),
+                 why + strlen(NO_ANSWER));
     return number_in(said, "\"answered\": ", 0) > 0;
 }

@@ -110,12 +110,14 @@ void pq_check_explain(const struct pq_check_silence *s, struct pq_findings *f)
             "init aes-128-gcm",
             "packets come back, but cannot be opened: the other end has another key or cipher");
     } else if (s->empty) {
-        pq_finding_add(f, PQ_FINDING_BAD, "server",
-                       "start paqet on the server, or use the port that it has; if it runs there, "
-                       "its firewall rule is missing "
-                       "(its log says so)",
-                       "only empty packets come back, as of a kernel that resets: the machine is "
-                       "reached, but no paqet has that port");
+        pq_finding_add(
+            f, PQ_FINDING_BAD, "server",
+            "start paqet on the server, or use the port that it has (\"paqet link\" there shows "
+            "today's link); if it runs there, "
+            "its firewall rule is missing "
+            "(its log says so)",
+            "only empty packets come back, as of a kernel that resets: the machine is "
+            "reached, but no paqet has that port");
     } else if (s->connects) {
         pq_finding_add(f, PQ_FINDING_BAD, "server", way_keys_or_clock,
                        "nothing comes back at all. With look: connect a server is silent to all "

@@ -49,6 +49,31 @@ static bool read_link(struct client_setup *v)
                                                      "server\" without --quic makes"));
 }
 
+/* Whether a server of the link is this very machine: what it sends to itself passes no interface.
+ */
+static bool leads_here(const struct client_setup *v)
+{
+    for (unsigned i = 0; i < v->link.n_servers; i++) {
+        struct pq_addr a;
+        struct sockaddr_storage ss;
+        if (pq_addr_parse_ip(&a, v->link.server[i].host))
+            continue;
+        a.port = 0;
+        const socklen_t len = pq_addr_to_sock(&a, &ss);
+        const int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        const bool here = fd >= 0 && bind(fd, (struct sockaddr *)&ss, len) == 0;
+        if (fd >= 0)
+            close(fd);
+        if (here) {
+            pq_setup_say("the link leads to %s, which is this machine: a client belongs on another "
+                         "one, where \"paqet init client\" takes the link",
+                         v->link.server[i].host);
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool find_socks(struct client_setup *v)
 {
     const char *text = v->s.o->socks;
@@ -455,7 +480,7 @@ static bool print_dry(const struct client_setup *v)
 
 static int run(struct client_setup *v, bool bridge)
 {
-    if (!read_link(v) || !check_tun(v) || !pq_setup_may_write(&v->s))
+    if (!read_link(v) || leads_here(v) || !check_tun(v) || !pq_setup_may_write(&v->s))
         return 1;
     if (!pq_setup_displace(&v->s) || !check_nets(v) || !(bridge ? read_ports(v) : find_socks(v))) {
         pq_setup_undo(&v->s);

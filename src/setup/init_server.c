@@ -433,6 +433,17 @@ static void print_found(const struct pq_server_setup *v)
                v->address[0], ports);
 }
 
+/* Of another program's rules, as Docker and ufw make them, clients with TUN do not get past. */
+static void print_forward(const struct pq_server_setup *v)
+{
+    char chain[PQ_INPUTS_CHAIN], remedy[256];
+    if (v->plan.tun && pq_setup_forward_shut(v->plan.tun_name, chain, remedy))
+        printf(
+            "\nNOTE: the chain %s of this machine's firewall drops what no rule lets on: clients "
+            "with --tun\nmay reach nothing behind it (a proxy does). To let them on:\n  %s\n",
+            chain, remedy);
+}
+
 static void print_links(const struct pq_server_setup *v)
 {
     char text[PQ_LINK_MAX], ports[PQ_RANGE_STRLEN];
@@ -461,6 +472,7 @@ static void print_links(const struct pq_server_setup *v)
                "  sudo ./paqet init bridge '%s' %s%s\n",
                link, strcmp(v->plan.bridge, "all") ? "--ports " : "--all-ports",
                strcmp(v->plan.bridge, "all") ? v->plan.bridge : "");
+    print_forward(v);
     printf("\nA firewall in front of this machine (the provider's panel, say) must let TCP to port "
            "%s in.\n"
            "The links are kept in %s/links; \"paqet link\" shows them again.\n",

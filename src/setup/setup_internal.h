@@ -2,6 +2,7 @@
 /* setup_internal.h - between the files of this module. */
 #ifndef PQ_SETUP_INTERNAL_H
 #define PQ_SETUP_INTERNAL_H
+#include "os/inputs.h"
 #include "os/service.h"
 #include "setup/init.h"
 #include "setup/link.h"
@@ -142,6 +143,10 @@ bool pq_setup_is_paqet(const struct pq_listener *l);
 
 /* What starts the service of a configuration, in words of a remedy (check_local.c). */
 const char *pq_check_start_words(const char *path, char out[512]);
+
+/* Whether a server's firewall keeps what comes out of its TUN device from going on, and what to do
+ * (check_forwards.c). */
+bool pq_setup_forward_shut(const char *device, char chain[PQ_INPUTS_CHAIN], char remedy[256]);
 
 /* Prints one line on standard error. */
 __attribute__((format(printf, 1, 2))) void pq_setup_say(const char *fmt, ...);

@@ -88,11 +88,12 @@ static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, 
     pq_rt_xdp(m);
     if (pq_rt_tc(&tc, m))
         FUZZ_CHECK(memchr(tc.kind, 0, sizeof tc.kind));
-    if (pq_nft_read_base(&base, m))
+    if (pq_nft_read_base(&base, m, 1))
         FUZZ_CHECK(memchr(base.table, 0, sizeof base.table) &&
                    memchr(base.name, 0, sizeof base.name));
     if (pq_nft_read_rule(&rule, m))
         FUZZ_CHECK(rule.n_ports <= PQ_NFT_SEEN_PORTS && memchr(rule.to, 0, sizeof rule.to) &&
+                   memchr(rule.device, 0, sizeof rule.device) &&
                    memchr(rule.set, 0, sizeof rule.set));
     if (pq_nl_head(m, head, 4, &a))
         for (struct pq_view rest = a.v[3]; pq_nft_read_port(&rest, &port, &end);)

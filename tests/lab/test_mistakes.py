@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import re
+
+import paqet
 from case import expect, test
 from lab import Lab
+from paqet import Settings
 from roots import Machine
+from test_check import write
 
 K43 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 LINK = f"paqet://v1/192.0.2.1:4443?l=plausible&k={K43}"
@@ -111,3 +116,50 @@ def test_mistakes_words() -> None:
             (client.root / "root" / "link.txt").write_bytes(content)
             result = client.run("init", "client", "/root/link.txt")
             expect(result.returncode == 1 and said in result.stderr, f"{content[:20]!r}: {result.stderr}")
+
+
+@test()
+def test_mistakes_commands_of_others() -> None:
+    """Words that other programs have as commands, and a port that another one has."""
+    with Lab() as lab:
+        client = Machine(lab.c)
+        for word, said in (
+            ("uninstall", "paqet init --remove"),
+            ("restart", "systemctl restart paqet@NAME"),
+            ("install", "paqet init client LINK"),
+            ("chekc", "Did you mean 'paqet check'?"),
+        ):
+            result = client.run(word)
+            expect(result.returncode == 1 and said in result.stderr, f"{word}: {result.stderr}")
+        path = write(lab, "client.yaml", paqet.client_config(lab, Settings()))
+        lab.c.listen("127.0.0.1", 1080, lambda connection: connection.close())
+        said = lab.c.run([paqet.program(), "run", "-c", str(path)], 20).stderr
+        expect("cannot listen on 127.0.0.1:1080" in said and "tells who has it" in said, f"it says: {said}")
+
+
+@test()
+def test_mistakes_on_the_server_itself() -> None:
+    """A link is used on the machine that it leads to: refused, with nothing left behind."""
+    with Lab() as lab:
+        machine = Machine(lab.c)
+        before = machine.files()
+        result = machine.run("init", "client", LINK.replace("192.0.2.1", lab.c.ip4))
+        expect(result.returncode == 1 and "which is this machine" in result.stderr, f"{result.stderr}")
+        expect(machine.files() == before, "something is left behind")
+
+
+@test()
+def test_mistakes_forwarding_shut() -> None:
+    """A server whose firewall passes nothing on, as with Docker: init and check say so until a rule names the device."""
+    with Lab() as lab:
+        server = Machine(lab.s)
+        lab.s.check(["iptables", "-P", "FORWARD", "DROP"])
+        said = server.check("init", "server", "--no-service", "--address", lab.s.ip4)
+        expect("ip filter FORWARD of this machine's firewall drops" in said, f"it says: {said}")
+        rules = re.findall(r"iptables -I FORWARD -[io] \S+ -j ACCEPT", said)
+        expect(len(rules) == 2, f"it says: {said}")
+        said = " ".join(server.run("check").stdout.split())
+        expect("ip filter FORWARD drops what no rule lets on" in said, f"it says: {said}")
+        lab.s.check(rules[0].split())
+        said = server.run("check").stdout
+        expect("FORWARD" not in said, f"it says: {said}")

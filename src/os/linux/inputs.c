@@ -22,6 +22,7 @@
 #define KIND(m) (NFNL_SUBSYS_NFTABLES << 8 | (m))
 
 struct bases {
+    uint32_t hook;
     struct pq_nft_base v[BASES];
     unsigned n;
 };
@@ -33,6 +34,9 @@ struct walk { /* the chains that packets get to from one at the hook, and what t
     bool drops; /* what no rule has accepted */
     bool last;  /* all that is reached is known: now the ports count */
     bool refuses;
+    bool open;          /* a rule lets all in */
+    const char *device; /* NULL: the ports matter; else whether a rule lets this one's packets on */
+    bool named;
     uint8_t *port; /* of each: bits of ACCEPTED and PQ_INPUT_REFUSED */
 };
 
@@ -64,7 +68,7 @@ static int on_chain(const struct pq_nl_msg *m, void *arg)
 {
     struct bases *b = arg;
     struct pq_nft_base found;
-    if (b->n < BASES && pq_nft_read_base(&found, m) &&
+    if (b->n < BASES && pq_nft_read_base(&found, m, b->hook) &&
         strncmp(found.table, OURS, strlen(OURS)) != 0)
         b->v[b->n++] = found;
     return 0;
@@ -142,8 +146,12 @@ static int on_rule(const struct pq_nl_msg *m, void *arg)
     if (!pq_nft_read_rule(&s, m) || !is_reached(w, s.chain))
         return 0;
     reach(w, s.to);
-    w->drops |= s.plain && s.drops && strcmp(s.chain, w->base->name) == 0;
-    if (!w->last || !(s.accepts || s.drops || *s.to || s.map))
+    const bool at_hook = strcmp(s.chain, w->base->name) == 0;
+    w->drops |= s.plain && s.drops && at_hook;
+    w->open |= s.plain && s.accepts && at_hook;
+    if (w->device)
+        w->named |= (s.accepts || *s.to) && strcmp(s.device, w->device) == 0;
+    if (w->device || !w->last || !(s.accepts || s.drops || *s.to || s.map))
         return 0;
     for (unsigned i = 0; i < s.n_ports; i++)
         mark(w, &s, &s.port[i]);
@@ -152,30 +160,40 @@ static int on_rule(const struct pq_nl_msg *m, void *arg)
     return 0;
 }
 
+/* Goes from the chain at the hook to all that are reached.  Returns 0 or -errno. */
+static int walk(struct walk *w)
+{
+    int e = 0;
+    reach(w, w->base->name);
+    for (unsigned before = 0; !e && before != w->n;) {
+        before = w->n;
+        e = ask(NFT_MSG_GETRULE, w->base->family, w->base->table, NULL, on_rule, w);
+    }
+    w->last = true;
+    return e ? e : ask(NFT_MSG_GETRULE, w->base->family, w->base->table, NULL, on_rule, w);
+}
+
+static void name_of(const struct pq_nft_base *b, char out[PQ_INPUTS_CHAIN])
+{
+    snprintf(out, PQ_INPUTS_CHAIN, "%s %s %s",
+             b->family == NFPROTO_IPV4   ? "ip"
+             : b->family == NFPROTO_IPV6 ? "ip6"
+                                         : "inet",
+             b->table, b->name);
+}
+
 static void look(const struct pq_nft_base *base, struct walk *w, struct pq_inputs *out)
 {
     uint8_t *port = w->port;
     *w = (struct walk){.base = base, .drops = base->drops, .port = port};
     memset(port, 0, PQ_INPUTS_PORTS);
-    reach(w, base->name);
-    for (unsigned before = 0; before != w->n;) {
-        before = w->n;
-        if (ask(NFT_MSG_GETRULE, base->family, base->table, NULL, on_rule, w))
-            return;
-    }
-    w->last = true;
-    if (ask(NFT_MSG_GETRULE, base->family, base->table, NULL, on_rule, w))
+    if (walk(w))
         return;
-    char name[sizeof out->shut];
-    snprintf(name, sizeof name, "%s %s %s",
-             base->family == NFPROTO_IPV4   ? "ip"
-             : base->family == NFPROTO_IPV6 ? "ip6"
-                                            : "inet",
-             base->table, base->name);
+    w->drops = w->drops && !w->open;
     if (w->drops && !*out->shut)
-        memcpy(out->shut, name, sizeof name);
+        name_of(base, out->shut);
     if (w->refuses)
-        memcpy(out->refuse, name, sizeof name);
+        name_of(base, out->refuse);
     for (unsigned p = 0; p < PQ_INPUTS_PORTS; p++) {
         const uint8_t shut = (uint8_t)(~port[p] & (ACCEPTED | ACCEPTED << UDP));
         out->port[p] |= (uint8_t)((w->drops ? shut * PQ_INPUT_SHUT : 0) |
@@ -185,7 +203,7 @@ static void look(const struct pq_nft_base *base, struct walk *w, struct pq_input
 
 void pq_inputs_read(struct pq_inputs *out)
 {
-    struct bases b = {.n = 0};
+    struct bases b = {.hook = NF_INET_LOCAL_IN};
     struct walk *w = calloc(1, sizeof *w);
     uint8_t *port = calloc(PQ_INPUTS_PORTS, 1);
     memset(out, 0, sizeof *out);
@@ -197,4 +215,19 @@ void pq_inputs_read(struct pq_inputs *out)
     }
     free(port);
     free(w);
+}
+
+bool pq_forward_shut(const char *device, char chain[PQ_INPUTS_CHAIN])
+{
+    struct bases b = {.hook = NF_INET_FORWARD};
+    struct walk *w = calloc(1, sizeof *w);
+    bool shut = false;
+    if (w && ask(NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, NULL, on_chain, &b) == 0)
+        for (unsigned i = 0; i < b.n && !shut; i++) {
+            *w = (struct walk){.base = &b.v[i], .drops = b.v[i].drops, .device = device};
+            shut = !walk(w) && w->drops && !w->open && !w->named;
+            name_of(&b.v[i], chain);
+        }
+    free(w);
+    return shut;
 }

@@ -21,9 +21,9 @@
 #define XT_MULTI_DEST   1U
 #define XT_MULTI_EITHER 2U
 
-enum loaded { NOTHING, PORT, PROTOCOL };
+enum loaded { NOTHING, PORT, PROTOCOL, DEVICE };
 
-bool pq_nft_read_base(struct pq_nft_base *out, const struct pq_nl_msg *m)
+bool pq_nft_read_base(struct pq_nft_base *out, const struct pq_nl_msg *m, uint32_t at)
 {
     struct nfgenmsg g;
     struct pq_nl_attrs a, hook;
@@ -32,7 +32,7 @@ bool pq_nft_read_base(struct pq_nft_base *out, const struct pq_nl_msg *m)
         return false;
     pq_nl_attrs_read(&hook, a.v[NFTA_CHAIN_HOOK]);
     const struct pq_view number = hook.v[NFTA_HOOK_HOOKNUM], policy = a.v[NFTA_CHAIN_POLICY];
-    if (number.n != 4 || pq_be32(number.p) != NF_INET_LOCAL_IN ||
+    if (number.n != 4 || pq_be32(number.p) != at ||
         (g.nfgen_family != NFPROTO_INET && g.nfgen_family != NFPROTO_IPV4 &&
          g.nfgen_family != NFPROTO_IPV6))
         return false;
@@ -87,6 +87,8 @@ static void take_cmp(struct pq_nft_seen *s, const struct pq_nl_attrs *a, enum lo
     uint16_t port;
     if (what == PROTOCOL && op == NFT_CMP_EQ && v.n >= 1)
         take_protocol(s, v.p[0]);
+    if (what == DEVICE && op == NFT_CMP_EQ)
+        pq_nl_str(s->device, sizeof s->device, v);
     if (what != PORT || !port_of(a->v[NFTA_CMP_DATA], &port))
         return;
     if (op == NFT_CMP_EQ)
@@ -159,6 +161,14 @@ static bool is_turned_round(const struct pq_nl_attrs *a)
     return flags.p && be32_of(flags) & NFT_LOOKUP_F_INV;
 }
 
+static enum loaded load_meta(const struct pq_nl_attrs *a)
+{
+    const uint32_t key = be32_of(a->v[NFTA_META_KEY]);
+    return key == NFT_META_L4PROTO                              ? PROTOCOL
+           : key == NFT_META_IIFNAME || key == NFT_META_OIFNAME ? DEVICE
+                                                                : NOTHING;
+}
+
 static void take_expression(struct pq_nft_seen *s, const char *name, struct pq_view data,
                             enum loaded *what)
 {
@@ -178,7 +188,7 @@ static void take_expression(struct pq_nft_seen *s, const char *name, struct pq_v
     if (strcmp(name, "payload") == 0)
         *what = load_payload(&a);
     else if (strcmp(name, "meta") == 0)
-        *what = be32_of(a.v[NFTA_META_KEY]) == NFT_META_L4PROTO ? PROTOCOL : NOTHING;
+        *what = load_meta(&a);
     else if (strcmp(name, "cmp") == 0)
         take_cmp(s, &a, *what);
     else if (strcmp(name, "range") == 0 && *what == PORT)
