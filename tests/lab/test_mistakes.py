@@ -163,3 +163,19 @@ def test_mistakes_forwarding_shut() -> None:
         lab.s.check(rules[0].split())
         said = server.run("check").stdout
         expect("FORWARD" not in said, f"it says: {said}")
+
+
+@test(limit=60)
+def test_mistakes_link_of_before() -> None:
+    """The server was made anew, on another port: the client with the old link hears where today's is, in words alone."""
+    with Lab() as lab:
+        server, client = Machine(lab.s), Machine(lab.c)
+        link = re.search(r"(?m)^paqet://\S+$", server.check("init", "server", "--address", lab.s.ip4, "-p", "4443"))
+        expect(link, "no link")
+        assert link
+        server.check("init", "server", "--address", lab.s.ip4, "-p", "4444", "--force")
+        result = client.run("init", "client", link[0])
+        expect(result.returncode == 1 and "paqet link" in result.stderr, f"it says: {result.stderr}")
+        expect("{" not in result.stderr, f"not only words: {result.stderr}")
+        client.check("init", "--remove")
+        server.check("init", "--remove")
