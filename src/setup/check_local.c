@@ -7,6 +7,7 @@
 #include "app/server_ports.h"
 #include "base/err.h"
 #include "os/listener.h"
+#include "os/netinfo.h"
 #include "os/others.h"
 #include "os/process.h"
 #include "os/service.h"
@@ -239,6 +240,18 @@ const char *pq_check_start_words(const char *path, char out[512])
     return out;
 }
 
+/* A server may be reached by its neighbours without one; what its clients want is elsewhere. */
+static void check_default_route(struct pq_findings *f)
+{
+    struct pq_addr elsewhere4, elsewhere6; /* any addresses of the Internet will do */
+    struct pq_route r;
+    pq_addr_parse_ip(&elsewhere4, "1.0.0.1");
+    pq_addr_parse_ip(&elsewhere6, "2000::1");
+    if (pq_route_get(&elsewhere4, NULL, &r) && pq_route_get(&elsewhere6, NULL, &r))
+        NOTE(f, "route", "ip route add default via ROUTER; ip route shows what there is",
+             "this machine has no default route, so clients reach nothing of the Internet");
+}
+
 static void check_server_port(const struct pq_conf *c, const char *path, struct pq_findings *f)
 {
     struct pq_path way;
@@ -250,6 +263,7 @@ static void check_server_port(const struct pq_conf *c, const char *path, struct 
         return;
     }
     check_interface(&way.iface, f);
+    check_default_route(f);
     const int e = pq_server_ports_hold(&held, &c->own_ports, why);
     if (!e)
         pq_ports_release(&held);

@@ -10,7 +10,7 @@ from case import expect, test
 from lab import Lab
 from paqet import Settings
 from roots import Machine
-from test_check import write
+from test_check import findings, only, write
 
 K43 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 LINK = f"paqet://v1/192.0.2.1:4443?l=plausible&k={K43}"
@@ -179,3 +179,13 @@ def test_mistakes_link_of_before() -> None:
         expect("{" not in result.stderr, f"not only words: {result.stderr}")
         client.check("init", "--remove")
         server.check("init", "--remove")
+
+
+@test()
+def test_mistakes_no_default_route() -> None:
+    """A server that reaches nothing of the Internet is remarked on, until it does."""
+    with Lab() as lab:
+        path = write(lab, "server.yaml", paqet.server_config(lab, Settings()))
+        expect(only(findings(lab.s, path, bad=False), "route")["level"] == "note", "without a default route")
+        lab.s.check(["ip", "route", "add", "default", "via", lab.c.ip4])
+        expect("route" not in findings(lab.s, path, bad=False), "with one")
