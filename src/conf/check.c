@@ -28,6 +28,15 @@ static bool has_login(struct pq_check *k, const char *path, int line, const char
     return strchr(text, '@') != NULL;
 }
 
+/* Behind a text that is not understood: quotes of text programs and other scripts' digits look
+ * right. */
+static const char *foreign(const char *text)
+{
+    while (*text && !(*text & 0x80))
+        text++;
+    return *text ? "; write it in plain quotes and the digits 0 to 9" : "";
+}
+
 bool pq_check_hostports(struct pq_check *k, const char *path, int line, const char *text,
                         char host[PQ_HOST_LEN], struct pq_range *ports)
 {
@@ -37,8 +46,8 @@ bool pq_check_hostports(struct pq_check *k, const char *path, int line, const ch
     if (bad)
         pq_conf_say(k->m, true, line,
                     "%s: '%s' is not host:port with a port from 1 to 65535, or a range such as "
-                    "host:20000-20100 (IPv6 addresses need brackets: [::1]:1080)",
-                    path, text);
+                    "host:20000-20100 (IPv6 addresses need brackets: [::1]:1080)%s",
+                    path, text, foreign(text));
     else if (pq_range_size(ports) > PQ_CONF_RANGE_MAX)
         pq_conf_say(k->m, true, line, "%s: more than %d ports", path, PQ_CONF_RANGE_MAX);
     return !bad;
@@ -51,8 +60,8 @@ bool pq_check_hostport(struct pq_check *k, const char *path, int line, const cha
         return false;
     if (pq_hostport_split(text, host, PQ_HOST_LEN, port)) {
         pq_conf_say(k->m, true, line,
-                    "%s: '%s' is not host:port (IPv6 addresses need brackets: [::1]:1080)", path,
-                    text);
+                    "%s: '%s' is not host:port (IPv6 addresses need brackets: [::1]:1080)%s", path,
+                    text, foreign(text));
         return false;
     }
     if (*port < min) {

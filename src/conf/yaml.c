@@ -486,7 +486,19 @@ static bool is_deep(const char *text, size_t n)
     return depth > LEVELS_MAX;
 }
 
-static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, struct pq_conf_msgs *m)
+/* Whether there is a tab in front of what a line of the n bytes has, the first one being 0. */
+static bool is_tabbed(const char *text, size_t n, size_t line)
+{
+    size_t i = 0;
+    for (; i < n && line; i++)
+        line -= text[i] == '\n';
+    while (i < n && text[i] == ' ')
+        i++;
+    return i < n && text[i] == '\t';
+}
+
+static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, size_t n,
+                 struct pq_conf_msgs *m)
 {
     struct pq_key_lines lines = {.n = 0};
     struct walk w = {.c = c, .m = m, .lines = &lines};
@@ -495,7 +507,10 @@ static int parse(struct pq_conf *c, yaml_parser_t *p, const char *text, struct p
         pq_conf_say(m, true,
                     bytes ? line_at(text, p->problem_offset) : (int)p->problem_mark.line + 1,
                     "not valid YAML: %s%s", p->problem ? p->problem : "cannot be read",
-                    bytes ? " (the file must be UTF-8)" : "");
+                    bytes ? " (the file must be UTF-8)"
+                    : is_tabbed(text, n, p->problem_mark.line)
+                        ? " (a tab is in front of the line: indent with blanks)"
+                        : "");
         return PQ_EINVAL;
     }
     yaml_node_t *root = yaml_document_get_root_node(&w.doc);
@@ -523,7 +538,7 @@ int pq_conf_parse_once(struct pq_conf *out, const char *text, size_t n, struct p
     if (is_deep(text, n))
         pq_conf_say(msgs, true, 0, "not valid here: more than %d levels in each other", LEVELS_MAX);
     else
-        e = parse(out, &p, text, msgs);
+        e = parse(out, &p, text, n, msgs);
     mark->at_character = p.error == YAML_SCANNER_ERROR;
     mark->line = p.problem_mark.line;
     mark->column = p.problem_mark.column;

@@ -65,7 +65,11 @@ static bool is_host(const char *host)
         if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
               strchr("-._", *p)))
             return false;
-    return *host && strlen(host) <= 253;
+    if (strstr(host, "..") || *host == '.') /* nothing between two dots */
+        return false;
+    const char *dot = strrchr(host, '.'), *last = dot && dot[1] ? dot + 1 : host;
+    const bool number = last[strspn(last, "0123456789")] == 0; /* half an address, no name */
+    return *host && !number && strlen(host) <= 253;
 }
 
 static bool is_ascii(const char *text)

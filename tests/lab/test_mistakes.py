@@ -189,3 +189,18 @@ def test_mistakes_no_default_route() -> None:
         expect(only(findings(lab.s, path, bad=False), "route")["level"] == "note", "without a default route")
         lab.s.check(["ip", "route", "add", "default", "via", lab.c.ip4])
         expect("route" not in findings(lab.s, path, bad=False), "with one")
+
+
+@test()
+def test_mistakes_in_files() -> None:
+    """Tabs, quotes of text programs and digits of another script, in a configuration."""
+    with Lab() as lab:
+        text = paqet.client_config(lab, Settings())
+        for wrong, words in (
+            (text.replace("  level:", "\tlevel:"), "a tab is in front of the line: indent with blanks"),
+            (text.replace('"127.0.0.1:1080"', "\u201c127.0.0.1:1080\u201d"), "write it in plain quotes"),
+            (text.replace(f"{lab.s.ip4}:{paqet.PORT}", f"{lab.s.ip4}:\u06f9\u06f9"), "the digits 0 to 9"),
+        ):
+            expect(wrong != text, f"nothing was replaced for {words!r}")
+            said = findings(lab.c, write(lab, "wrong.yaml", wrong), bad=True)["configuration"]
+            expect(any(words in f["text"] for f in said), f"{words}: {said}")
