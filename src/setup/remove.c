@@ -133,6 +133,19 @@ static int remove_all(struct pq_made *m, const struct pq_init_opts *o)
     return e;
 }
 
+/* What an init has left that was killed while it wrote its first list: half of that, and its
+ * folder, if nothing else is in it. */
+static bool drop_half(const struct pq_made *m, const char *folder)
+{
+    char half[PATH_MAX + sizeof PQ_FILE_HALF];
+    snprintf(half, sizeof half, "%s" PQ_FILE_HALF, m->path);
+    if (unlink(half))
+        return false;
+    printf("removed %s\n", half);
+    rmdir(folder);
+    return true;
+}
+
 int pq_init_remove(const struct pq_init_opts *o)
 {
     struct pq_made m;
@@ -143,6 +156,8 @@ int pq_init_remove(const struct pq_init_opts *o)
     if (e) {
         pq_setup_say("%s cannot be read: %s%s", m.path, pq_strerror(e == PQ_EPROTO ? PQ_EINVAL : e),
                      e == -EACCES ? "; run it as root, with sudo say" : "");
+    } else if (!m.n && !o->name && !o->dry_run && drop_half(&m, o->folder)) {
+        there = true;
     } else if (!there) {
         pq_setup_say("nothing%s%s was made by init here (%s)", o->name ? " of the name " : "",
                      o->name ? o->name : "", m.path);

@@ -204,3 +204,15 @@ def test_mistakes_in_files() -> None:
             expect(wrong != text, f"nothing was replaced for {words!r}")
             said = findings(lab.c, write(lab, "wrong.yaml", wrong), bad=True)["configuration"]
             expect(any(words in f["text"] for f in said), f"{words}: {said}")
+
+
+@test()
+def test_mistakes_killed_at_once() -> None:
+    """An init that was killed while it wrote its list for the first time: --remove takes that back, too."""
+    with Lab() as lab:
+        machine = Machine(lab.c)
+        before = machine.files()
+        (machine.root / "etc/paqet").mkdir()
+        (machine.root / "etc/paqet/made-by-init.new").write_text("half")
+        machine.check("init", "--remove")
+        expect(machine.files() == before, f"left: {machine.files() - before}")
