@@ -364,7 +364,7 @@ def test_setup_wrong_words() -> None:
             (("client", link.split("&")[0]), "in a shell it belongs in quotes"),
             (("client", f"\N{LEFT DOUBLE QUOTATION MARK}{link}"), "plain quotes alone"),
             (("client", "paqet://..."), "the dots stand for"),
-            (("client", "-"), "in standard input there is no link"),
+            (("client", "-"), "it is empty"),
             (("client", link, "--socks", "127.0.0.1:1080"), "another program does; choose another port"),
             (("client", link, "--socks", "192.0.2.77:1080"), "no address of this machine"),
             (("client", link, "--port", "9"), "--port is not for init client"),
