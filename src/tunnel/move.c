@@ -7,10 +7,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define AGAIN (200 * PQ_MS) /* a message goes again, and the next time twice as late */
-#define SOON  (5 * PQ_SEC)  /* new keys, and with them new ids, follow within */
-#define BODY  ((size_t)2 * PQ_TOKEN_LEN)
-#define HEAD  10 /* of what is out of band, kind, 0 */
+#define AGAIN           (200 * PQ_MS) /* a message goes again, and the next time twice as late */
+#define SOON            (5 * PQ_SEC)  /* new keys, and with them new ids, follow within */
+#define BODY            ((size_t)2 * PQ_TOKEN_LEN)
+#define CONNECTED_LEAST PQ_SEC /* what a server answers of SYNs is bounded */
+#define HEAD            10     /* of what is out of band, kind, 0 */
 
 /* ---- the messages: a token of who says it, that of the other one, and at most `cap` zeros, or
  * what a datagram has room for */
@@ -114,6 +115,8 @@ static pq_ns given_up_at(const struct pq_session *s)
 static void give_up(struct pq_session *s)
 {
     const bool there = s->path->adopted;
+    if (!there)
+        pq_watch_unheard(&s->watch);
     pq_move_end(s);
     s->hub->ev->moved(s->hub->ctx, s, there);
 }
@@ -141,7 +144,8 @@ void pq_move_tick(struct pq_session *s, pq_ns now)
     }
     if (dead)
         pq_watch_died(w, &p);
-    if (!dead && now < w->move_at && !pq_watch_leaves(w, &p))
+    const pq_ns least = s->flow.look == PQ_LOOK_CONNECT ? CONNECTED_LEAST : 0;
+    if (!dead && now < w->move_at && !pq_watch_leaves(w, &p, least, now))
         return;
     pq_watch_set_move(w, s->hub->rng, now);
     if (!start(s, now))
@@ -288,7 +292,7 @@ static void adopt(struct pq_session *s, pq_ns now)
     path->since = path->due = now;
     path->n = 0;
     const struct pq_pulse p = pulse(s);
-    pq_watch_began(&s->watch, &p, s->hub->rng);
+    pq_watch_began(&s->watch, &p, s->hub->rng, now);
     pq_session_retuple(s);
     if (s->flow.look == PQ_LOOK_CONNECT && !pq_session_fits(s))
         s->dead = -EMSGSIZE; /* its segments have their size for good; a new one is smaller */

@@ -97,24 +97,31 @@ void pq_watch_died(struct pq_watch *w, const struct pq_pulse *p)
     w->early = 0;
 }
 
-void pq_watch_began(struct pq_watch *w, const struct pq_pulse *p, struct pq_rng *rng)
+void pq_watch_began(struct pq_watch *w, const struct pq_pulse *p, struct pq_rng *rng, pq_ns now)
 {
     w->began = p->bytes;
+    w->since = now;
     w->died = false;
     w->leave = 0;
     if (w->limit && w->early++ % (EARLY_MAX + 1) < EARLY_MAX)
         w->leave = w->limit / 2 + pq_rng_u64(rng) % (w->limit / 4);
 }
 
-bool pq_watch_leaves(struct pq_watch *w, const struct pq_pulse *p)
+bool pq_watch_leaves(struct pq_watch *w, const struct pq_pulse *p, pq_ns least, pq_ns now)
 {
     const uint64_t bytes = p->bytes - w->began;
     if (w->limit && bytes > 2 * w->limit) { /* it lives: so would the next ones */
         w->limit = w->n_volumes = 0;
         w->leave = 0;
     }
-    if (!w->leave || bytes < w->leave)
+    if (!w->leave || bytes < w->leave || now < w->since + least)
         return false;
     w->leave = 0;
     return true;
+}
+
+void pq_watch_unheard(struct pq_watch *w)
+{
+    if (!w->moves) /* it was not dead */
+        w->limit = w->n_volumes = 0;
 }

@@ -22,6 +22,7 @@ struct pq_watch {             /* client: whether the tuple is alive */
     uint64_t answers;
     size_t padding; /* server: bytes of the question, which the answer may have */
     uint64_t began; /* bytes, as of the pulse, when the session came here; ... */
+    pq_ns since;    /* when that was */
     uint64_t leave; /* ... with so many more it leaves, before others do what they did; 0 = never */
     bool died;      /* that it is dead was noted */
     uint64_t volumes[PQ_WATCH_ALIKE]; /* of the last tuples that died; ... */
@@ -52,9 +53,10 @@ bool pq_watch_ask(struct pq_watch *w, const struct pq_pulse *p, pq_ns now);
 /* The tuple is dead; the session is on another one.  Where the last three died with as many bytes,
  * it leaves the next ones before, but for one of sixteen, which shows whether they still would. */
 void pq_watch_died(struct pq_watch *w, const struct pq_pulse *p);
-void pq_watch_began(struct pq_watch *w, const struct pq_pulse *p, struct pq_rng *rng);
-/* Whether it is time for that; once for each tuple. */
-bool pq_watch_leaves(struct pq_watch *w, const struct pq_pulse *p);
+void pq_watch_began(struct pq_watch *w, const struct pq_pulse *p, struct pq_rng *rng, pq_ns now);
+/* Whether it is time for that, not before it has been there for `least`; once for each tuple. */
+bool pq_watch_leaves(struct pq_watch *w, const struct pq_pulse *p, pq_ns least, pq_ns now);
+void pq_watch_unheard(struct pq_watch *w);  /* nobody has answered where it went: it stays longer */
 void pq_watch_answered(struct pq_watch *w); /* over the tuple to which the session has moved */
 void pq_watch_set_move(struct pq_watch *w, struct pq_rng *rng, pq_ns now); /* without need */
 #endif

@@ -323,6 +323,36 @@ static void killed_after_bytes(void **state)
     world_free(w);
 }
 
+#ifndef PQ_SIM_QUIC
+/* The same where each move costs one of the SYNs that a server answers of a network: one a second,
+ * as if all died. */
+static void connections_killed_after_bytes(void **state)
+{
+    (void)state;
+    static struct pq_syns *syns;
+    struct world_conf c = keyed(25 * PQ_MS);
+    world_no_syns(&syns);
+    c.hub[SERVER].syns = syns;
+    c.hub[SERVER].look = PQ_LOOK_PLAUSIBLE;
+    c.hub[CLIENT].look = PQ_LOOK_CONNECT;
+    c.link[SERVER].rate = 1000000;
+    c.link[SERVER].queue = 60000;
+    struct world *w = behind_a_box(&c, "connections killed after bytes", true, true);
+    box.bytes = 300000;
+    world_open(w, 100, 200 << 20);
+    world_run(w, WORLD_T0 + 10 * PQ_SEC, NULL);
+    const uint64_t before = received(w);
+    const unsigned moved = w->end[CLIENT].moved;
+    world_run(w, w->now + 20 * PQ_SEC, NULL);
+    print_message("connections of 300 kB: %.2f of 8 Mbit/s, %u moves in 20 s\n",
+                  (double)(received(w) - before) * 8 / 20 / 1e6, w->end[CLIENT].moved - moved);
+    assert_in_range(w->end[CLIENT].moved - moved, 10, 21);
+    assert_int_equal(w->end[CLIENT].ended, 0);
+    w->sloppy = true;
+    world_free(w);
+}
+#endif
+
 static bool have_come(const struct world *w)
 {
     return w->end[SERVER].streams == w->pairs;
@@ -572,6 +602,7 @@ int main(void)
         cmocka_unit_test(to_a_slower_network),
 #ifndef PQ_SIM_QUIC
         cmocka_unit_test(lengths_vary),
+        cmocka_unit_test(connections_killed_after_bytes),
 #endif
     };
     if (pq_crypt_global_init())
