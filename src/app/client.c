@@ -148,6 +148,7 @@ static int open_workers(struct client *cl, const struct pq_conf *c)
     unsigned sessions = 0;
     int e = 0;
     cl->app.hub.turns = cl->app.n_workers;
+    cl->app.hub.port_fixed = cl->app.conf->own_port != 0;
     for (unsigned i = 0; !e && i < cl->app.n_workers; i++)
         e = open_worker(cl, i);
     for (unsigned i = 0; !e && i < cl->app.n_workers; i++)

@@ -146,6 +146,8 @@ pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now)
 void pq_connect_refuse(struct pq_hub *h, const struct pq_segment *seg, pq_ns now)
 {
     struct pq_session *s = NULL;
+    if (!h->conf.port_fixed)
+        return;
     struct pq_flow *f = pq_connect_flow(h, seg, &s);
     if (!f || (f != &s->flow && !(s->path && f == &s->path->flow)) || (!seg->len && !seg->sound) ||
         !pq_connect_is_old(f, seg, now))

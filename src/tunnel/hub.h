@@ -65,6 +65,7 @@ struct pq_hub_conf {
     enum pq_system system;    /* client: whose SYNs its connections begin with */
     bool syns_linear;         /* its SYNs go again at the same intervals [12.9] */
     uint32_t rmem;            /* bytes that the host's TCP would let a receive buffer grow to */
+    bool port_fixed;          /* client: it begins at the same port each time */
     uint32_t turn, turns;     /* client: its number among so many workers */
     struct pq_syns *syns;     /* server: common to all hubs, borrowed; NULL: one of its own */
     uint8_t ttl4, ttl6;       /* of the host */

@@ -316,14 +316,14 @@ void pq_flow_set_splits(struct pq_flow *f, bool on)
 
 /* ---- packets */
 
-/* Length, id and checksum of an IPv4 header, of the first of `packets`; 0 in a SYN+ACK, as Linux
- * has it. */
+/* Length, id and checksum of an IPv4 header, of the first of `packets`; 0 in a SYN+ACK, and in the
+ * RST of no socket, as Linux has it. */
 static void finish_ip4(struct pq_flow *f, uint8_t *ip, size_t seg_len, size_t packets,
                        uint16_t flags)
 {
     const uint16_t none = PQ_TCP_SYN | PQ_TCP_ACK;
     pq_put_be16(ip + 2, (uint16_t)(PQ_IP4_LEN + seg_len));
-    if (f->look == PQ_LOOK_CONNECT && (flags & none) == none)
+    if (f->look == PQ_LOOK_CONNECT && ((flags & none) == none || is_refusal(f, flags)))
         packets = 0;
     else if (f->look != PQ_LOOK_CLASSIC)
         pq_put_be16(ip + 4, f->st.ip_id);

@@ -488,6 +488,7 @@ static struct world *fixed_port(unsigned number)
     struct world_conf c = world_keyed((5 + number % 40) * PQ_MS);
     c.routed = true;
     world_no_syns(&remembered);
+    c.hub[CLIENT].port_fixed = true;
     for (unsigned k = 0; k < 2; k++) {
         c.hub[k].look = k == CLIENT ? PQ_LOOK_CONNECT : PQ_LOOK_PLAUSIBLE;
         c.hub[k].smux.timeout = 60 * PQ_SEC;
