@@ -190,8 +190,13 @@ static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
     memcpy(before, pq_hub_stats(l->hub)->drops, sizeof before);
     const bool plain = l->app.conf->over_quic && d == PQ_DROP_NONE && is_plain_initial(&seg);
     pq_hub_input(l->hub, f, now);
-    for (unsigned i = 0; i < PQ_DROP_COUNT; i++)
+    bool counted = false;
+    for (unsigned i = 0; i < PQ_DROP_COUNT; i++) {
         more[i] = pq_hub_stats(l->hub)->drops[i] - before[i];
+        counted = counted || more[i];
+    }
+    if (d == PQ_DROP_NO_PAYLOAD && seg.flags & PQ_TCP_SYN && !counted)
+        more[PQ_DROP_NONE] = 1; /* it has proven itself [12.9] */
     struct source *s = addressed ? source_of(l, &seg.src, has_key(more)) : NULL;
     l->others += addressed && !s;
     if (!s)

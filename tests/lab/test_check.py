@@ -401,6 +401,17 @@ def test_check_listen_among_strangers() -> None:
         expect(any(lab.c.ip4 in text and "with the right key" in text for text in found), f"who has the key: {found}")
 
 
+@test()
+def test_check_listen_to_syns_alone() -> None:
+    """Of a client whose connections nobody answers only SYNs come; those prove that it has the key."""
+    with Lab() as lab:
+        keys = Keys(lab)
+        server = write(lab, "server.yaml", paqet.server_config(lab, keys.server_settings()))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings(look="connect")))
+        said = listen(lab, server, client)
+        expect("with the right key" in said["text"] and said["level"] == "ok", f"a way back that is cut: {said}")
+
+
 OPEN = {"protocol": "quic", "quic": "    auth: none\n    insecure_skip_verify: true\n"}
 
 
