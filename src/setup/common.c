@@ -242,6 +242,12 @@ bool pq_setup_note(struct pq_setup *s, const char *instance, enum pq_made_kind k
     return !e;
 }
 
+bool pq_setup_note_new(struct pq_setup *s, const char *instance, const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 || pq_setup_note(s, instance, PQ_MADE_PLAIN, path);
+}
+
 /* In a folder of the user's own: a link that he has put there is not followed. */
 static bool own(const struct pq_setup *s, const char *path, bool owned)
 {
@@ -304,12 +310,12 @@ bool pq_setup_write(struct pq_setup *s, const char *path, const void *p, size_t 
     const bool his = s->own_user && owner == PQ_SETUP_OWN;
     const bool reads = s->own_user && owner == PQ_SETUP_READ;
     const struct pq_file_owner of = {his ? s->uid : 0, s->gid};
-    if (!pq_setup_note(s, s->name, PQ_MADE_PLAIN, path))
+    if (!pq_setup_note_new(s, s->name, path))
         return false;
     const int e = pq_file_write(path, p, n, reads ? 0640 : 0600, his || reads ? &of : NULL);
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
-    return !e;
+    return !e && pq_setup_note(s, s->name, PQ_MADE_PLAIN, path);
 }
 
 bool pq_setup_is_ours(const struct pq_setup *s, const char *path)
@@ -408,12 +414,12 @@ static bool install_service(struct pq_setup *s)
     if (s->service.kind == PQ_SERVICE_SYSTEMD && is_packaged(text))
         return true;
     const unsigned mode = s->service.kind == PQ_SERVICE_SYSTEMD ? 0644 : 0755;
-    if (!pq_setup_note(s, instance, PQ_MADE_PLAIN, path))
+    if (!pq_setup_note_new(s, instance, path))
         return false;
     const int e = pq_file_write(path, text, strlen(text), mode, NULL);
     if (e)
         pq_setup_say("%s cannot be written: %s", path, pq_strerror(e));
-    return !e;
+    return !e && pq_setup_note(s, instance, PQ_MADE_PLAIN, path);
 }
 
 /* One of the same name that was started by hand would keep the service from being asked. */

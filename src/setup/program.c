@@ -60,14 +60,14 @@ static bool put(struct pq_setup *s, const char *from, const char *to, unsigned m
     *strrchr(folder, '/') = 0;
     if (!pq_setup_folder(s, folder, 0755, false))
         return false;
-    if (!pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_PLAIN, to))
+    if (!pq_setup_note_new(s, PQ_MADE_ALL, to))
         return false;
     const int e = pq_file_copy(from, to, mode);
     if (e)
         pq_setup_say("%s cannot be written: %s", to, pq_strerror(e));
     else
         printf("%s was copied to %s\n", what, to);
-    return !e;
+    return !e && pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_PLAIN, to);
 }
 
 bool pq_setup_can_quic(const char *instead)

@@ -116,6 +116,11 @@ bool pq_setup_start(struct pq_setup *s);
 bool pq_setup_note(struct pq_setup *s, const char *instance, enum pq_made_kind kind,
                    const char *what);
 
+/* Before a file is written, which is noted afterwards: notes it now already, since init may be
+ * killed, unless something lies there.  That may be somebody's own, and stays his if the write
+ * fails or is cut short.  Returns as above. */
+bool pq_setup_note_new(struct pq_setup *s, const char *instance, const char *path);
+
 /* Whether init has made the file, as the list says. */
 bool pq_setup_is_ours(const struct pq_setup *s, const char *path);
 

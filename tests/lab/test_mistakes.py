@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import paqet
 from case import expect, test
-from lab import Lab
+from lab import Lab, die_with_parent
 from paqet import Settings
 from roots import Machine
 from test_check import findings, only, write
@@ -50,6 +51,35 @@ def test_mistakes_file_of_ones_own() -> None:
         client.check("init", "--remove")
         left = {path.name: path.read_text() for path in folder.iterdir()}
         expect(left == {"client.yaml.before": "role: client # by hand\n"}, f"left: {left}")
+
+
+@test()
+def test_mistakes_program_of_ones_own() -> None:
+    """Files that init has not made, and that it cannot replace, or not before it is killed: they are what they were."""
+    with Lab() as lab:
+        client = Machine(lab.c)
+        for path in ("usr/local/bin/paqet", "var/lib/paqet/stamps-4444"):
+            (client.root / path).parent.mkdir(parents=True)
+            (client.root / path).write_text("by hand")
+        (client.root / "var/lib/paqet/stamps-4444.new").mkdir()
+
+        def check(said: str) -> None:
+            for path in ("usr/local/bin/paqet", "var/lib/paqet/stamps-4444"):
+                expect((client.root / path).exists() and client.read(path) == "by hand", f"{path} is not what it was: {said}")
+
+        init = client.inside("/root/paqet", "init", "client", LINK, "--no-service", "--force")
+        little = ["prlimit", "--core=0", "--fsize=65536"]  # SIGXFSZ ends what writes more, or the write fails
+        for ignored in (True, False):
+            argv = [*(["env", "--ignore-signal=XFSZ"] if ignored else []), *little, *init]
+            result = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, preexec_fn=die_with_parent)
+            said = result.stdout + result.stderr
+            expect((result.returncode == 1 and "cannot be written" in said) if ignored else result.returncode < 0, f"it ends otherwise: {said}")
+            check(said)
+        check(client.check("init", "--remove"))
+        (client.root / "usr/local/bin/paqet.new").unlink()
+        server = client.run("init", "server", "--no-service", "--force", "--no-tun", "--port", "4444")
+        expect(server.returncode == 1 and "stamps-4444 cannot be written" in server.stderr, f"it says: {server.stderr}")
+        expect(client.read("var/lib/paqet/stamps-4444") == "by hand", f"it is not what it was: {server.stdout}")
 
 
 @test()
