@@ -57,6 +57,7 @@ def test_kill_switch_of_another() -> None:
         for _ in range(2):
             other = lab.c.start("other", [paqet.program(), "run", "-c", str(config)])
             other.wait_log("kill switch: ", 10)
+            other.wait_log("session to ", 10)  # before that a signal may end it as any program
             there = lab.c.run(["nft", "list", *TABLE]).returncode == 0
             expect(there == first.alive(), f"a client without one was started: {other.log()}")
             expect(other.stop() == 0, "exit code")
