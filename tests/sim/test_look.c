@@ -3,6 +3,7 @@
  * is short has no length by which it is known [12.8]. */
 #include "base/bytes.h"
 #include "flow.h"
+#include "tunnel/tunnel_internal.h"
 
 #define TCP     (14 + 20) /* where the TCP header is */
 #define HEADERS (TCP + 32)
@@ -125,12 +126,60 @@ static void lengths_of_questions(void **state)
     world_free(w);
 }
 
+#define TUPLES 64
+
+/* Payloads' lengths: of the first of each flow, both ways. */
+static struct {
+    size_t first[TUPLES][2];
+} moved;
+
+static bool note_first(struct world *w, unsigned from, struct link_packet *k)
+{
+    const unsigned port = pq_be16(k->p + TCP + (from == CLIENT ? 0 : 2)) - 40000U;
+    const size_t n = k->len - TCP - (size_t)(k->p[TCP + 12] >> 4) * 4;
+    (void)w;
+    assert_true(port < TUPLES);
+    if (!moved.first[port][from])
+        moved.first[port][from] = n;
+    return true;
+}
+
+/* What begins on another tuple has no length of its own, and no answer is longer than what it
+ * answers. */
+static void lengths_of_moves(void **state)
+{
+    (void)state;
+    struct world_conf c = world_keyed(20 * PQ_MS);
+    c.hub[CLIENT].smux.timeout = c.hub[SERVER].smux.timeout = 60 * PQ_SEC;
+    struct world *w = world_new(&c, ut_seed("lengths of moves"));
+    struct half *h = world_open(w, 100, 100);
+    h->keep_open = true;
+    world_run(w, WORLD_T0 + PQ_SEC, NULL);
+    memset(&moved, 0, sizeof moved);
+    w->tap = note_first;
+    unsigned differ[2] = {0};
+    for (unsigned i = 1; i < TUPLES - 1; i++) {
+        w->ses->watch.move_at = w->now;
+        pq_session_wake(w->ses);
+        world_run(w, w->now + PQ_SEC, NULL);
+        assert_int_equal(w->end[CLIENT].moved, i);
+        assert_in_range(moved.first[i][CLIENT], 50, 50 + 127);
+        assert_in_range(moved.first[i][SERVER], 50, moved.first[i][CLIENT]);
+        for (int k = 0; k < 2; k++)
+            differ[k] += moved.first[i][k] != moved.first[i - 1][k];
+    }
+    assert_true(differ[CLIENT] > TUPLES * 3 / 4 && differ[SERVER] > TUPLES / 4);
+    w->sloppy = true;
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(datagrams),
         cmocka_unit_test(lengths),
         cmocka_unit_test(lengths_of_questions),
+        cmocka_unit_test(lengths_of_moves),
     };
     return ut_run(tests);
 }
