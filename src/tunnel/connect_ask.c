@@ -110,7 +110,8 @@ static bool fill_syn(struct pq_session *s, struct pq_flow *f, struct pq_slot *sl
         if (at > now)
             return false;
         note_number(h, f, first);
-        h->asks_until = now + ASKS_FOR;
+        if (h->conf.port_fixed) /* else none was there before */
+            h->asks_until = now + ASKS_FOR;
     }
     pq_connect_ask(f, slot, first, at);
     h->stats.tx_packets++;
@@ -146,8 +147,6 @@ pq_ns pq_connect_due(const struct pq_flow *f, pq_ns now)
 void pq_connect_refuse(struct pq_hub *h, const struct pq_segment *seg, pq_ns now)
 {
     struct pq_session *s = NULL;
-    if (!h->conf.port_fixed)
-        return;
     struct pq_flow *f = pq_connect_flow(h, seg, &s);
     if (!f || (f != &s->flow && !(s->path && f == &s->path->flow)) || (!seg->len && !seg->sound) ||
         !pq_connect_is_old(f, seg, now))
