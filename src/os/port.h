@@ -24,9 +24,10 @@ struct pq_port_hold {
 
 /* Holds a server's ports.  A single one is bound as above.  Of a range each port is tried once, so
  * that whoever has one now is found; then they are free for others, but no other server of this
- * program gets one of them in this network namespace: an abstract Unix socket marks the whole
- * range.  See pq_ports_given_away for what else it takes.
- * Returns 0, -EADDRINUSE (somebody has *taken) or -errno (of *taken); *h holds nothing on error. */
+ * program gets one of them in this network namespace: one mark is for the whole range
+ * (os/linux/mark.h; without CAP_NET_RAW there is none).  See pq_ports_given_away for what else it
+ * takes. Returns 0, -EADDRINUSE (somebody has *taken), or -errno (of *taken); *h holds nothing on
+ * error. */
 int pq_ports_hold(struct pq_port_hold *h, const struct pq_range *r, uint16_t *taken);
 void pq_ports_release(struct pq_port_hold *h);
 

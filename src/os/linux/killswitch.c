@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "os/linux/killtables.h"
+#include "os/linux/mark.h"
 #include "os/linux/nft.h"
 #include "os/linux/xtables.h"
 
@@ -11,12 +12,9 @@
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <pthread.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define RULE_ROOM 2048 /* bytes of a rule, at most */
@@ -32,7 +30,7 @@ struct pq_killswitch {
     struct pq_nft_batch batch;
     pthread_mutex_t lock; /* of both, from one batch to the next */
     bool keep, reject;
-    int mark; /* while it is to be kept: see set_mark(); else -1 */
+    int mark; /* while it is to be kept; else -1 */
 };
 
 /* ---- rules */
@@ -215,20 +213,8 @@ static int install(struct pq_killswitch *k, const struct pq_killswitch_conf *c, 
 
 /* ---- who keeps it */
 
-/* A name in this network, gone with the program that has it: rules that are kept belong to that one
- * while it runs.  Returns a descriptor, or -1. */
-static int set_mark(void)
-{
-    static const char name[] = "\0paqet-kill-switch";
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof name - 1);
-    memcpy(un.sun_path, name, sizeof name - 1);
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&un, len) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
+/* Rules that are kept belong to the program that has the mark while it runs. */
+static const char who_keeps[] = "kill switch";
 
 static void remove_mark(int mark)
 {
@@ -263,7 +249,7 @@ int pq_killswitch_open(struct pq_killswitch **out, const struct pq_killswitch_co
     if (!k)
         return PQ_ENOMEM;
     k->keep = c->keep;
-    k->mark = c->keep ? set_mark() : -1;
+    k->mark = c->keep ? pq_mark_set(pq_mark_of_name(who_keeps)) : -1;
     int e = open_nft(k, c);
     if (e && e != -EPERM && pq_killtables_open(&k->tables, c, it_says) == 0)
         e = 0;
@@ -422,7 +408,7 @@ static bool lift(void)
 
 enum pq_killswitch_lifted pq_killswitch_lift(void)
 {
-    const int mark = set_mark();
+    const int mark = pq_mark_take(pq_mark_of_name(who_keeps));
     if (mark < 0)
         return PQ_KILLSWITCH_IN_USE;
     const bool was = lift();

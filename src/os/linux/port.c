@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/port.h"
 
+#include "os/linux/mark.h"
+
 #include <errno.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static int bind_one(const struct sockaddr *sa, socklen_t len)
@@ -55,44 +54,18 @@ void pq_port_release(struct pq_port *p)
 
 /* ---- a server's ports */
 
-#define MARK "@paqet-ports-%u-%u" /* '@' stands for the zero of an abstract name */
+struct search {
+    struct pq_range r;
+    uint16_t port; /* the first one that another server has marked, too; 0 = there is none */
+};
 
-static int set_mark(const struct pq_range *r)
+static bool on_mark(void *ctx, uint32_t mark)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    const int n = snprintf(un.sun_path, sizeof un.sun_path, MARK, r->from, r->to);
-    const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n);
-    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    un.sun_path[0] = 0;
-    if (bind(fd, (struct sockaddr *)&un, len)) {
-        const int e = -errno;
-        close(fd);
-        return e;
-    }
-    return fd;
-}
-
-/* The first port that another server has marked, too; 0 = there is none. */
-static uint16_t find_marked(const struct pq_range *r)
-{
-    char *line = NULL;
-    size_t cap = 0;
-    uint16_t found = 0;
-    FILE *f = fopen("/proc/thread-self/net/unix", "re");
-    while (f && !found && getline(&line, &cap, f) > 0) {
-        const char *at = strchr(line, '@');
-        unsigned first, last;
-        if (!at || sscanf(at, MARK, &first, &last) != 2 || first > r->to || last < r->from ||
-            (first == r->from && last == r->to))
-            continue; /* none, or our own */
-        found = (uint16_t)(first > r->from ? first : r->from);
-    }
-    if (f)
-        fclose(f);
-    free(line);
-    return found;
+    struct search *s = ctx;
+    struct pq_range other;
+    if (pq_mark_to_range(mark, &other) && other.from <= s->r.to && other.to >= s->r.from)
+        s->port = other.from > s->r.from ? other.from : s->r.from;
+    return s->port;
 }
 
 /* Whether somebody has the port, for IPv4 or IPv6; one socket of both tells. */
@@ -130,12 +103,13 @@ int pq_ports_hold(struct pq_port_hold *h, const struct pq_range *r, uint16_t *ta
     int e = 0;
     h->port.fd4 = h->port.fd6 = -1;
     *taken = r->from;
-    h->mark = set_mark(r);
-    if (h->mark < 0)
+    h->mark = pq_mark_set(pq_mark_of_range(r));
+    if (h->mark < 0 && h->mark != -EPERM) /* without that right there is no server, told later */
         return h->mark;
-    const uint16_t marked = find_marked(r);
-    if (marked) {
-        *taken = marked;
+    struct search others = {.r = *r};
+    pq_mark_find(h->mark, on_mark, &others); /* the ports themselves are tried, too */
+    if (others.port) {
+        *taken = others.port;
         e = -EADDRINUSE;
     } else {
         e = r->from == r->to ? pq_port_reserve(&h->port, r->from) : try_all(r, taken);

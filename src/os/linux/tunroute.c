@@ -2,22 +2,22 @@
 /* tunroute.c - routes into a TUN device. */
 #include "os/linux/tunroute.h"
 #include "base/err.h"
+#include "os/linux/mark.h"
 #include "os/netinfo.h"
 
 #include <net/if.h>
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define LOCK_TRIES   100
-#define LOCK_WAIT_US 20000
+#define LOCK_WAIT_US 15000
+#define LOCK_STEPS   16
+#define LOCK_STEP_US 600
 
 #define REQUEST_MAX 512
 
@@ -57,15 +57,12 @@ static bool is_used(int but)
 /* Clients of a machine share the rules: the first one makes them, the last one removes them. */
 int pq_tunroute_lock(void)
 {
-    static const char name[] = "\0paqet-tun-rules"; /* of this network alone, gone with us */
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof name - 1);
-    memcpy(sa.sun_path, name, sizeof name - 1);
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
-        if (bind(fd, (struct sockaddr *)&sa, len) == 0)
-            break;
-        usleep(LOCK_WAIT_US);
+    const uint32_t mark = pq_mark_of_name("tun rules");
+    int fd = -EADDRINUSE;
+    for (int i = 0; fd == -EADDRINUSE && i < LOCK_TRIES; i++) {
+        if (i) /* not in step with another one that waits */
+            usleep(LOCK_WAIT_US + (useconds_t)(getpid() % LOCK_STEPS) * LOCK_STEP_US);
+        fd = pq_mark_take(mark);
     }
     return fd;
 }

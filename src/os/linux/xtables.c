@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/time.h"
+#include "os/linux/mark.h"
 #include "os/linux/xtwhy.h"
 #include "os/spawn.h"
 
@@ -16,8 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PATIENCE   (5 * PQ_SEC)
@@ -29,8 +29,25 @@
 #define TRY_MS     150 /* ... at this distance */
 #define LINE       512
 #define LOCK_FILE  "/run/xtables.lock"
+#define OWN_FOLDER "/tmp/paqet-%u"
 
 /* ---- the programs */
+
+/* A folder that only we can write to, whoever else can write to where it is: of a fixed name, so
+ * that others of ours find it, or, if somebody has been there before us, of one of its own. */
+static const char *own_folder(void)
+{
+    static char folder[sizeof OWN_FOLDER + 24];
+    struct stat st;
+    if (*folder)
+        return folder;
+    snprintf(folder, sizeof folder, OWN_FOLDER, (unsigned)geteuid());
+    if ((mkdir(folder, 0700) == 0 || errno == EEXIST) && lstat(folder, &st) == 0 &&
+        S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 077))
+        return folder;
+    snprintf(folder, sizeof folder, OWN_FOLDER "-XXXXXX", (unsigned)geteuid());
+    return mkdtemp(folder) ? folder : "/nonexistent";
+}
 
 /* Who may not use the lock of all, locks at least against our own. */
 static const char *lock_of(char buf[128])
@@ -41,10 +58,9 @@ static const char *lock_of(char buf[128])
                                          errno == EROFS; /* as systemd has it for a service */
     if (!refused)
         return NULL;
-    if (folder && *folder == '/' && strlen(folder) < 64 && !strchr(folder, ':'))
-        snprintf(buf, 128, "XTABLES_LOCKFILE=%s/xtables.lock", folder);
-    else
-        snprintf(buf, 128, "XTABLES_LOCKFILE=/tmp/paqet-%u-xtables.lock", (unsigned)geteuid());
+    if (!folder || *folder != '/' || strlen(folder) >= 64 || strchr(folder, ':'))
+        folder = own_folder();
+    snprintf(buf, 128, "XTABLES_LOCKFILE=%s/xtables.lock", folder);
     return buf;
 }
 
@@ -100,22 +116,6 @@ static int list(const struct pq_xt_tool *t, const char *table, char *out, size_t
 
 /* ---- whose chains */
 
-static int hold(const char *name)
-{
-    struct sockaddr_un un = {.sun_family = AF_UNIX}; /* the name begins behind a NUL */
-    const size_t n = strlen(name);
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    memcpy(un.sun_path + 1, name, n);
-    const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
-    if (bind(fd, (struct sockaddr *)&un, len) == 0)
-        return fd;
-    const int e = -errno;
-    close(fd);
-    return e;
-}
-
 /* A chain of this program, by its name, whose process is gone. */
 static bool is_left(const char *chain, size_t n)
 {
@@ -127,7 +127,7 @@ static bool is_left(const char *chain, size_t n)
         return false;
     memcpy(name, chain, (size_t)end - 1);
     name[end - 1] = 0;
-    const int fd = hold(name);
+    const int fd = pq_mark_take(pq_mark_of_name(name));
     if (fd >= 0)
         close(fd);
     return fd >= 0;
@@ -151,7 +151,7 @@ int pq_xt_open(struct pq_xt *x, const char *kept)
         if (getrandom(&salt, sizeof salt, 0) < 0)
             salt = (uint16_t)(pq_clock() >> 10);
         snprintf(x->name, sizeof x->name, PREFIX "%d-%04x", (int)getpid(), salt);
-        x->life = hold(x->name);
+        x->life = pq_mark_take(pq_mark_of_name(x->name));
     }
     return x->life < 0 ? x->life : 0;
 }

@@ -4,7 +4,7 @@
  * at all, in chains of our own, to which rules of the kernel's chains lead.  Each call runs these
  * programs, a few ms each time, 5 s at most.
  *
- * Our chains are named paqet-PID-XXXX-WHAT.  An abstract socket of this name, which the network
+ * Our chains are named paqet-PID-XXXX-WHAT.  A mark of this name (mark.h), which the network
  * namespace has for itself as it has its chains, tells whose process lives; what killed ones have
  * left is removed when a process uses these programs first, and when it uses a table.  Rules and
  * chains of others are never touched. */
@@ -18,7 +18,7 @@
 enum { PQ_XT_V4, PQ_XT_V6, PQ_XT_FAMILIES };
 
 struct pq_xt {
-    int life;           /* the socket; -1: these chains outlive us */
+    int life;           /* the mark; -1: these chains outlive us */
     char name[24];      /* what the names of the chains begin with */
     struct pq_xt_tool { /* that can do what is asked; program "" = not looked for yet */
         char program[20], restore[28];

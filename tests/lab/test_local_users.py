@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""What other users of the machine can do to a paqet: take names that it uses, and put things where it writes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import paqet
+from case import expect, test
+from lab import Host, Lab, Process
+from test_flows import Ends
+from test_iptables import rules
+from test_kernel import expect_refusal
+from test_tun import FAR, internet, need, tun, wait_ping
+from test_tun_leaks import client, routes
+from without import without_nftables
+
+STRANGER = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--ambient-caps=-all", "python3", "-c"]
+
+TAKE = """
+import socket, sys, time
+held = []
+for name in sys.argv[1:]:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        held.append(socket.socket(socket.AF_UNIX, kind))
+        held[-1].bind(chr(0) + name)
+print("taken", flush=True)
+time.sleep(60)
+"""
+
+MARK = """
+import socket
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_RAW, 0xE4)
+except PermissionError:
+    print("refused")
+"""
+
+
+def stranger_takes(host: Host, *names: str) -> Process:
+    process = host.start("stranger", [*STRANGER, TAKE, *names])
+    process.wait_log("taken", 10)
+    return process
+
+
+@test(limit=60)
+def test_local_user_takes_names() -> None:
+    """Names in the network that any user can take, and that this program once used, do not hinder it."""
+    need("/dev/net/tun")
+    with Lab(third=True) as lab:
+        stranger_takes(lab.s, "paqet-ports-20000-20100")
+        stranger_takes(lab.c, "paqet-kill-switch", "paqet-tun-rules")
+        expect("refused" in lab.s.check([*STRANGER, MARK]), "a stranger can set a mark")
+        internet(lab)
+        routes(lab)
+        ends = Ends(lab, ports="20000-20100")
+        ends.know_all()
+        settings = ends.server_settings()
+        settings.extra += tun(1, "  masquerade: true\n", ip6=False)
+        server = paqet.start_server(lab, settings)
+        server.wait_log("listening on port 20000-20100 of s0", 10)
+        ends.ports = "20100-20200"
+        second = paqet.start(lab.s, "second", paqet.server_config(lab, ends.server_settings()))
+        expect_refusal(second, r"port 20100 is in use by another program \(another paqet server\?\)")
+
+
+@test(limit=60)
+def test_local_user_keeps_kill_switch() -> None:
+    need("/dev/net/tun")
+    with Lab(third=True) as lab:
+        internet(lab)
+        routes(lab)
+        stranger_takes(lab.c, "paqet-kill-switch", "paqet-tun-rules")
+        paqet.start_server(lab, paqet.Settings(network=False, extra=tun(1, "  masquerade: true\n", ip6=False)))
+        first = paqet.start_client(lab, client("always"))
+        wait_ping(lab.c, FAR)
+        expect(first.stop() == 0, "exit code")
+        other = paqet.start_client(lab, client("off"))
+        other.wait_log("kill switch: the one that was kept is taken away", 10)
+        wait_ping(lab.c, FAR)
+
+
+UID = 61234  # who runs paqet here
+OTHER = 61235
+
+
+def clear() -> None:
+    for path in Path("/tmp").glob(f"paqet-{UID}*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+@test(limit=90)
+def test_local_user_waits_at_the_lock() -> None:
+    """A FIFO, a link or a folder of another user where an unprivileged paqet has its lock for iptables."""
+    with Lab() as lab:
+        program = without_nftables(lab)
+        clear()
+        lab.at_close(clear)
+        victim = lab.new_file("victim")
+        victim.write_text("")
+        victim.chmod(0o600)
+        os.mkfifo(f"/tmp/paqet-{UID}-xtables.lock", 0o666)
+        os.chown(f"/tmp/paqet-{UID}-xtables.lock", OTHER, OTHER)
+        lab.origin()
+        paqet.start_server(lab, paqet.Settings())
+        drop = [f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"]
+        rights = [f"--{kind}=+net_raw,+net_admin" for kind in ("inh-caps", "ambient-caps")]
+        config = lab.new_file("client.yaml")
+        config.write_text(paqet.client_config(lab, paqet.Settings()))
+        os.chown(config, UID, UID)
+        config.chmod(0o600)
+        for trap in ("none", "folder", "link"):
+            own = Path(f"/tmp/paqet-{UID}")
+            if trap == "folder":
+                shutil.rmtree(own)
+                own.mkdir(0o777)
+                os.mkfifo(own / "xtables.lock", 0o666)
+                os.chown(own, OTHER, OTHER)
+            elif trap == "link":
+                shutil.rmtree(own)
+                own.symlink_to(victim)
+            here = lab.c.start(f"client-{trap}", ["setpriv", *drop, *rights, program, "run", "-c", str(config)])
+            here.wait_log(r"kept out by iptables \(raw\)", 10)
+            paqet.wait_working(lab)
+            expect(rules(lab.c), "no rules")
+            expect(here.stop(20) == 0 and not rules(lab.c), f"{trap}: left: {rules(lab.c)}")
+            expect(own.is_dir() == (trap != "link") and victim.read_text() == "", f"{trap}: {own}")
