@@ -22,13 +22,16 @@ struct pq_measured_look {
     unsigned sent[2], arrived[2]; /* datagrams; [PQ_DOWN] is what the server has sent */
     bool alone;                   /* down was measured behind what passes up: this does not */
     bool known;                   /* the server has said what came */
+    bool impossible;              /* ... and what cannot be: such is left aside */
 };
 
 struct pq_measured_speed {
     bool done;
-    double rate;    /* bytes a second, of content */
-    unsigned pings; /* round trips meanwhile ... */
-    double loaded;  /* ... and their median, ms */
+    bool impossible; /* not done: the server says that more came than has left this machine */
+    bool cut;        /* not done: the server ended it before its time */
+    double rate;     /* bytes a second, of content */
+    unsigned pings;  /* round trips meanwhile ... */
+    double loaded;   /* ... and their median, ms */
 };
 
 struct pq_measured {
@@ -39,11 +42,13 @@ struct pq_measured {
     unsigned n_looks, base; /* look[base] is what the session itself has */
     unsigned most[2];       /* bytes of the longest IP packet that passes; 0: not known */
     unsigned tried;         /* of the longest that was sent */
+    bool size_impossible;   /* the server has said of it what cannot be: such is left aside */
     unsigned mtu;           /* of IP packets that the session sends at most, ... */
     unsigned datagram;      /* ... and what is in them */
     bool adapts;            /* ... both ends find out what passes, and send no more [12.11] */
     bool cut;               /* such packets do not pass one way: the speed is not measured */
     bool lost_known;
+    bool lost_impossible;      /* not known: what the server says of it cannot be true */
     unsigned sent[2], came[2]; /* of small datagrams one after the other */
     struct pq_measured_speed speed[2];
 };
@@ -55,6 +60,13 @@ struct pq_measure_conf {
     void *ctx;
     struct pq_measured *out; /* filled meanwhile */
 };
+
+/* Whether of `sent` datagrams so many may have arrived and been answered, as the other side says.
+ */
+static inline bool pq_measured_may_be(uint32_t sent, uint32_t arrived, uint32_t answered)
+{
+    return arrived <= sent && answered <= arrived;
+}
 
 /* ---- for probe.c */
 

@@ -63,6 +63,8 @@ struct pq_measuring {
     struct pq_stream *st;
     bool over, began;
     uint64_t bytes, early, seen, unread;
+    uint64_t left;   /* bytes of datagrams that had left this machine before */
+    bool impossible; /* as in pq_measured_speed */
     uint8_t count[8];
     unsigned n_count;
     pq_ns start, steady, last, ping_at;

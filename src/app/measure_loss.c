@@ -106,10 +106,11 @@ static void note(struct pq_measuring *m)
 {
     const struct pq_measuring_loss *l = &m->loss;
     struct pq_measured *out = m->conf->out;
-    out->lost_known = l->told && l->sent == CARS;
+    out->lost_impossible = !pq_measured_may_be(l->sent, l->arrived, l->answered);
+    out->lost_known = l->told && l->sent == CARS && !out->lost_impossible;
     out->sent[PQ_UP] = l->sent;
-    out->came[PQ_UP] = l->arrived;
-    out->sent[PQ_DOWN] = l->answered;
+    out->came[PQ_UP] = l->arrived > l->back ? l->arrived : l->back;
+    out->sent[PQ_DOWN] = l->answered > l->back ? l->answered : l->back;
     out->came[PQ_DOWN] = l->back;
 }
 

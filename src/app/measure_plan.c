@@ -213,12 +213,13 @@ bool pq_measure_plan(struct pq_measuring *m)
 static void note_look(struct pq_measured_look *l, const struct pq_train_seen *s, bool alone)
 {
     l->known = l->known || s->counted;
+    l->impossible |= s->impossible;
     if (!alone) {
         l->open = s->open;
         l->sent[PQ_UP] = s->sent;
         l->arrived[PQ_UP] = s->arrived;
     }
-    l->sent[PQ_DOWN] = s->answered > s->back ? s->answered : s->back;
+    l->sent[PQ_DOWN] = s->answered;
     l->arrived[PQ_DOWN] = s->back;
 }
 
@@ -248,13 +249,15 @@ void pq_measure_note(struct pq_measuring *m)
     }
     pq_train_seen(m->ses, 0, &s);
     if (m->stage == STAGE_LOSS) {
-        out->lost_known = s.counted;
+        out->lost_known = s.counted && !s.impossible;
+        out->lost_impossible = s.impossible;
         out->sent[PQ_UP] = s.sent;
         out->came[PQ_UP] = s.arrived;
         out->sent[PQ_DOWN] = s.answered;
         out->came[PQ_DOWN] = s.back;
         return;
     }
+    out->size_impossible |= s.impossible;
     if (s.counted)
         narrow(m, PQ_UP, m->step.sizes, s.came);
     narrow(m, PQ_DOWN, m->step.answers, s.came_back + STEP_SIZES);

@@ -8,8 +8,10 @@
 
 #define WARM     PQ_SEC
 #define PING_GAP (100 * PQ_MS)
-#define ENOUGH   (200 * PQ_MS) /* behind the first second, or that counts, too */
-#define LATE     (4 * PQ_SEC)  /* so long the last bytes may take */
+#define ENOUGH   (200 * PQ_MS)         /* behind the first second, or that counts, too */
+#define LATE     (4 * PQ_SEC)          /* so long the first bytes may take */
+#define STANDS   PQ_SEC                /* so long without a byte counts as standing still */
+#define BYTES    (UINT64_C(256) << 20) /* that end it before its time [8.11] */
 
 struct ping {
     struct pq_measuring *m;
@@ -78,6 +80,13 @@ static void ping(struct pq_measuring *m, pq_ns now)
 
 /* ---- bytes */
 
+/* Bytes of all datagrams that have left this machine: no more content can have arrived. */
+static uint64_t bytes_left(const struct pq_measuring *m)
+{
+    return pq_hub_stats(m->cw->w.hub)->tx_bytes;
+}
+
+/* What the server says has come: never less than before, nor more than has gone. */
 static void count_up(struct pq_measuring *m, struct pq_view v)
 {
     for (size_t i = 0; i < v.n; i++) {
@@ -85,7 +94,11 @@ static void count_up(struct pq_measuring *m, struct pq_view v)
         if (m->n_count < sizeof m->count)
             continue;
         m->n_count = 0;
-        m->bytes = pq_le32(m->count) | (uint64_t)pq_le32(m->count + 4) << 32;
+        const uint64_t told = pq_le32(m->count) | (uint64_t)pq_le32(m->count + 4) << 32;
+        if (told < m->bytes || told > bytes_left(m) - m->left)
+            m->impossible = m->over = true;
+        else
+            m->bytes = told;
     }
 }
 
@@ -144,6 +157,8 @@ static void begin(struct pq_measuring *m, pq_ns now)
     m->over = false;
     m->bytes = m->early = m->unread = m->seen = 0;
     m->n_count = m->n_rtt = 0;
+    m->impossible = false;
+    m->left = bytes_left(m);
     m->start = m->last = now;
     m->steady = m->ping_at = 0;
     const uint16_t what = PQ_MEASURE(m->way == PQ_UP, m->conf->seconds);
@@ -166,19 +181,25 @@ static void drop_stream(struct pq_measuring *m)
         ping_end(PQ_OF(n, struct ping, node), false);
 }
 
-static double rate_of(const struct pq_measuring *m)
+/* Up to the last byte, which the end of the time comes behind; but where bytes then stayed away for
+ * long, all of the time counts. */
+static double rate_of(const struct pq_measuring *m, pq_ns now)
 {
-    const bool steady = m->steady && m->last > m->steady + ENOUGH;
-    const pq_ns passed = m->last - (steady ? m->steady : m->start);
+    const bool stands = now > m->last + STANDS;
+    const bool steady = !stands && m->steady && m->last > m->steady + ENOUGH;
+    const pq_ns passed = (stands ? now : m->last) - (steady ? m->steady : m->start);
     const uint64_t bytes = m->bytes - (steady ? m->early : 0);
     return passed ? (double)bytes * (double)PQ_SEC / (double)passed : 0;
 }
 
-static void note(struct pq_measuring *m)
+static void note(struct pq_measuring *m, pq_ns now)
 {
     struct pq_measured_speed *s = &m->conf->out->speed[m->way];
-    s->done = m->bytes > 0;
-    s->rate = rate_of(m);
+    s->impossible = m->impossible;
+    s->cut = !m->impossible && m->bytes && m->over && m->bytes < BYTES &&
+             now < m->start + m->conf->seconds * PQ_SEC;
+    s->done = m->bytes && !s->impossible && !s->cut;
+    s->rate = rate_of(m, now);
     s->pings = m->n_rtt;
     qsort(m->rtt, m->n_rtt, sizeof m->rtt[0], by_value);
     s->loaded = m->n_rtt ? m->rtt[m->n_rtt / 2] : 0;
@@ -201,11 +222,11 @@ bool pq_measure_speed(struct pq_measuring *m, pq_ns now)
     ping(m, now);
     const double done = passed < all ? (double)passed / (double)all : 1;
     m->conf->progress(m->conf->ctx, names[m->way],
-                      m->part + (1 - m->part) / 2 * ((m->way == PQ_UP) + done), rate_of(m));
+                      m->part + (1 - m->part) / 2 * ((m->way == PQ_UP) + done), rate_of(m, now));
     /* down, the server ends it; up, this side does */
     if (!m->over && passed < all + (m->way == PQ_DOWN && !m->bytes ? LATE : 0))
         return false;
-    note(m);
+    note(m, now);
     drop_stream(m);
     m->began = false;
     if (m->way == PQ_UP)

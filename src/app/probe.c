@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 #define TICK_MS     10
-#define RESULT_LEN  6     /* bytes of a RESULT [8.4] */
-#define CLOCK_LEN   8     /* bytes of what it says of its clock [8.11] */
-#define WALL_JUMP   60000 /* ms: no answer takes so long */
-#define FIRST_SHARE 2     /* the first request is asked again after this part of the patience */
+#define RESULT_LEN  6                        /* bytes of a RESULT [8.4] */
+#define CLOCK_LEN   8                        /* bytes of what it says of its clock [8.11] */
+#define WALL_JUMP   60000                    /* ms: no answer takes so long */
+#define WALL_MAX    INT64_C(253402300800000) /* ms: the year 10000 */
+#define FIRST_SHARE 2 /* the first request is asked again after this part of the patience */
 
 struct request {
     struct pq_probe *probe;
@@ -124,8 +125,11 @@ static void clock_told(struct request *r)
     const uint64_t now = pq_app_wall(NULL);
     const int64_t told = (int64_t)(pq_le32(r->buf) | (uint64_t)pq_le32(r->buf + 4) << 32);
     const int64_t half = (int64_t)((pq_clock() - r->at) / PQ_MS / 2);
-    if (told >= 0 && now - r->wall <= WALL_JUMP) /* else this clock was set meanwhile */
-        r->probe->clock = (struct pq_probe_clock){true, told - ((int64_t)r->wall + half), half + 1};
+    if (told < 0 || told >= WALL_MAX)
+        r->probe->clock = (struct pq_probe_clock){.impossible = true};
+    else if (now - r->wall <= WALL_JUMP) /* else this clock was set meanwhile */
+        r->probe->clock = (struct pq_probe_clock){
+            .known = true, .ahead = told - ((int64_t)r->wall + half), .sure = half + 1};
     drop(r);
 }
 

@@ -38,9 +38,10 @@ struct pq_probe_seen {    /* what has come to this client's ports, answers or no
     bool heard;           /* a datagram could be opened */
     uint64_t sent, again; /* KCP segments of the session that answered, and repeated ones */
     struct pq_probe_clock {
-        bool known;    /* the server has told what its clock shows */
-        int64_t ahead; /* ms that it is before this machine's; less than 0: behind */
-        int64_t sure;  /* ... give or take so many */
+        bool known;      /* the server has told what its clock shows */
+        int64_t ahead;   /* ms that it is before this machine's; less than 0: behind */
+        int64_t sure;    /* ... give or take so many */
+        bool impossible; /* not known: it has told a time of no calendar */
     } clock;
 };
 

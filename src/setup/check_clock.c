@@ -35,6 +35,10 @@ void pq_check_clock(const struct pq_probe_clock *clock, unsigned bound, struct p
     const int64_t apart = llabs(clock->ahead), most = (int64_t)bound * 1000;
     const char *side = clock->ahead < 0 ? "behind" : "before";
     char far[32], sure[32], may[96] = "";
+    if (clock->impossible)
+        pq_finding_add(f, PQ_FINDING_NOTE, "clock",
+                       "\"date -u\" at both ends tells how far they are apart",
+                       "what the server says of its clock cannot be true");
     if (!clock->known)
         return;
     if (bound)

@@ -84,7 +84,11 @@ static void say_look(const struct pq_measured *m, unsigned i, struct pq_findings
     if (own && (!up || !down))
         remedy_look(m, remedy, sizeof remedy);
     const enum pq_finding_level level = own && (!up || !down) ? PQ_FINDING_BAD : PQ_FINDING_OK;
-    if (!l->open)
+    if (l->impossible)
+        pq_finding_add(f, level, "look", remedy,
+                       "%s: %u of %u came back; what the server says of it cannot be true", name,
+                       l->arrived[PQ_DOWN], l->sent[PQ_UP]);
+    else if (!l->open)
         pq_finding_add(
             f, level, "look", remedy,
             "%s: its handshake is not answered: on the way, or by the server, which answers none "
@@ -129,6 +133,26 @@ static double part_lost(const struct pq_measured *m, int way)
                                                        : 0;
 }
 
+static bool any_impossible(const struct pq_measured *m)
+{
+    bool any = m->size_impossible || m->lost_impossible;
+    for (unsigned i = 0; i < m->n_looks; i++)
+        any = any || m->look[i].impossible;
+    for (unsigned k = 0; k < 2; k++)
+        any = any || m->speed[k].impossible;
+    return any;
+}
+
+static void say_impossible(const struct pq_measured *m, struct pq_findings *f)
+{
+    if (any_impossible(m))
+        pq_finding_add(f, PQ_FINDING_BAD, "measure",
+                       "run this version of this program at both ends; if the server is not yours, "
+                       "ask who runs it: it counts wrongly, or lies",
+                       "the server's figures cannot be true: it tells of more than was sent to it, "
+                       "or answers what it was not asked; such figures are left out");
+}
+
 static void say_loss(const struct pq_measured *m, struct pq_findings *f)
 {
     if (!m->lost_known)
@@ -155,6 +179,13 @@ static void say_speed(const struct pq_measured *m, const struct pq_check_about *
     const double idle = about->idle;
     for (int way = PQ_DOWN; way >= PQ_UP; way--) {
         const struct pq_measured_speed *s = &m->speed[way];
+        if (s->impossible || s->cut) {
+            pq_finding_add(f, PQ_FINDING_NOTE, "speed", NULL, "%s it could not be measured: %s",
+                           names[way],
+                           s->cut ? "the server ended it before its time"
+                                  : "the server's figures cannot be true");
+            continue;
+        }
         if (!s->done) {
             pq_finding_add(
                 f, PQ_FINDING_NOTE, "speed", "try again in some minutes",
@@ -196,6 +227,7 @@ void pq_check_measured(const struct pq_measured *m, const struct pq_check_about 
         pq_finding_add(f, PQ_FINDING_NOTE, "measure",
                        "a link of \"paqet init server\", which has keys",
                        "on the classic wire looks, flags and sizes cannot be measured");
+    say_impossible(m, f);
     for (unsigned i = 0; i < m->n_looks; i++)
         if (m->look[i].sent[PQ_UP] || !m->look[i].open)
             say_look(m, i, f);

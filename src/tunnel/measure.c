@@ -34,6 +34,8 @@ struct train {
     bool due, counted, count_due;
     struct pq_train_order order;
     pq_ns at[PQ_TRAIN_CARS], rtt;
+    uint16_t wanted[PQ_TRAIN_CARS]; /* bytes of the answer; 0: none */
+    bool impossible;
     /* server */
     bool connected;
     enum pq_look look;
@@ -64,7 +66,7 @@ static void begin_run(struct train *t, uint16_t run)
     t->sent = t->arrived = t->answered = t->back = 0;
     memset(t->came, 0, sizeof t->came);
     memset(t->came_back, 0, sizeof t->came_back);
-    t->due = t->counted = t->count_due = false;
+    t->due = t->counted = t->count_due = t->impossible = false;
     t->rtt = 0;
     t->n_wait = 0;
 }
@@ -111,6 +113,11 @@ struct pq_flow *pq_measure_flow(struct pq_session *s, const struct pq_tuple *t)
         if (t == &s->measure->train[i].tuple)
             return &s->measure->train[i].flow;
     return NULL;
+}
+
+static unsigned most(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
 }
 
 /* ---- client */
@@ -185,10 +192,11 @@ void pq_train_seen(const struct pq_session *s, unsigned i, struct pq_train_seen 
         return;
     out->open = t->flow.conn.state != PQ_CONNECT_ASKING;
     out->sent = t->sent;
-    out->arrived = t->arrived;
-    out->answered = t->answered;
+    out->arrived = most(t->arrived, t->back);
+    out->answered = most(t->answered, t->back);
     out->back = t->back;
     out->counted = t->counted;
+    out->impossible = t->impossible;
     out->rtt = t->rtt;
     for (unsigned k = 0; k < PQ_TRAIN_CARS; k++) {
         out->came[k] = is_marked(t->came, k);
@@ -206,8 +214,10 @@ void pq_train_end(struct pq_session *s, unsigned i)
 static size_t fill_train(struct train *t, struct pq_wr *w, pq_ns now)
 {
     const struct pq_train_order *o = &t->order;
-    if (t->sent < PQ_TRAIN_CARS)
+    if (t->sent < PQ_TRAIN_CARS) {
         t->at[t->sent] = now;
+        t->wanted[t->sent] = o->answered ? o->answer : 0;
+    }
     pq_wr_le16(w, t->run);
     pq_wr_le16(w, (uint16_t)t->sent++);
     pq_wr_u8(w, o->answered ? (uint8_t)o->look : NO_ANSWER);
@@ -222,20 +232,40 @@ static size_t fill_train(struct train *t, struct pq_wr *w, pq_ns now)
 static enum pq_drop on_back(struct train *t, const struct pq_segment *seg, struct pq_rd *r,
                             pq_ns now)
 {
+    const size_t bytes = AROUND + pq_rd_left(r);
     const uint16_t run = pq_rd_le16(r), number = pq_rd_le16(r), arrived = pq_rd_le16(r);
     if (r->bad || !is_there(t, seg))
         return PQ_DROP_OOB;
     pq_flow_heard(&t->flow, seg);
-    if (run != t->run || number >= t->sent)
-        return PQ_DROP_NONE; /* of a run that is over */
+    if (run != t->run)
+        return PQ_DROP_NONE; /* it is over */
+    if (number >= t->sent || arrived > t->sent ||
+        (number < PQ_TRAIN_CARS &&
+         (bytes != t->wanted[number] || is_marked(t->came_back, number)))) {
+        t->impossible = true;
+        return PQ_DROP_OOB;
+    }
     t->back++;
     if (number < PQ_TRAIN_CARS) {
         mark(t->came_back, number);
         const pq_ns rtt = now - t->at[number];
         t->rtt = t->rtt && t->rtt < rtt ? t->rtt : rtt;
     }
-    t->arrived = t->arrived > arrived ? t->arrived : arrived;
+    t->arrived = most(t->arrived, arrived);
     return PQ_DROP_NONE;
+}
+
+/* Whether so many may have arrived, these among them, and been answered. */
+static bool may_be(const struct train *t, unsigned arrived, unsigned answered, const uint8_t *map)
+{
+    unsigned marked = 0;
+    for (unsigned k = 0; k < PQ_TRAIN_CARS; k++) {
+        marked += is_marked(map, k);
+        if (is_marked(map, k) && k >= t->sent)
+            return false;
+    }
+    return arrived <= t->sent && answered <= arrived && marked <= arrived &&
+           (t->sent > PQ_TRAIN_CARS || marked == arrived);
 }
 
 static enum pq_drop on_counted(struct train *t, struct pq_rd *r)
@@ -247,8 +277,12 @@ static enum pq_drop on_counted(struct train *t, struct pq_rd *r)
     if (!t->used || run != t->run)
         return PQ_DROP_NONE;
     t->counted = true;
-    t->arrived = arrived;
-    t->answered = answered;
+    if (!may_be(t, arrived, answered, map)) {
+        t->impossible = true;
+        return PQ_DROP_OOB;
+    }
+    t->arrived = most(t->arrived, arrived);
+    t->answered = most(t->answered, answered);
     memcpy(t->came, map, sizeof t->came);
     return PQ_DROP_NONE;
 }

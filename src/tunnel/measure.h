@@ -23,8 +23,11 @@ struct pq_train_order { /* one datagram */
 struct pq_train_seen {
     bool open;                     /* no handshake is waited for */
     unsigned sent;                 /* datagrams of this run that went out */
-    unsigned arrived, answered;    /* as the server has said last: came to it; it has sent */
-    unsigned back;                 /* answers that came */
+    unsigned arrived, answered;    /* as the server has said last, but no fewer than came back:
+                                      came to it; it has sent */
+    unsigned back;                 /* answers that came, one to each at most, as they were wanted */
+    bool impossible;               /* the server has said what cannot be, which was left aside: more
+                                      than was sent, other answers than were asked for */
     bool counted;                  /* the server was asked for its counts, and has told */
     bool came[PQ_TRAIN_CARS];      /* to the server, by number in the run, from 0; if counted */
     bool came_back[PQ_TRAIN_CARS]; /* the answer to it */

@@ -7,17 +7,19 @@ What a server with keys of our own wire may say is in tests/sim/test_liar.c."""
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import paqet
 import udp
-from case import add, expect
+from case import add, expect, test
 from lab import Lab, Process
 from packets import Forger, parse
 from paqet import PORT, Settings
@@ -26,6 +28,8 @@ from test_field import ear
 
 HEAD = 24  # bytes of a KCP segment, before its data
 SYN, FIN, PSH, NOP, UPD, EOF, BYE, DATA, PART, CLOSE, END = range(11)
+MEASURE = b"\x50\x01\x08\0\x02"
+DOWN, UP, _, CLOCK = range(4)  # ways of it
 PONG = b"\x50\x01\x02\0\0"
 ABLE = b"\x50\x01\x02\0\x15\1" + bytes(byte for n in (*range(1, 9), 11, 12) for byte in (n, 0))  # PONG of our kind
 EXPECTED = dict(protocol="kcp", block="null", transport=CLASSIC, header="binary", look="classic")
@@ -106,8 +110,14 @@ class Liar:
             body, data = data[8 : 8 + length], data[8 + (8 if command == UPD else length) :]
             if command == SYN:
                 self.streams.add(stream)
-            if command in (PSH, DATA) and body.startswith(b"\x50\x01\x01"):
+            said = body[4:] if command == DATA else body if command == PSH else b""
+            if said.startswith(b"\x50\x01\x01"):
                 self.push(frame(PSH, stream, self.hello) + frame(FIN, stream))
+            elif said.startswith(MEASURE):
+                self.measure(said[len(MEASURE)], stream)
+
+    def measure(self, way: int, stream: int) -> None:
+        """A MEASURE has come, of this way."""
 
 
 @contextlib.contextmanager
@@ -278,3 +288,68 @@ for _tell, _aimed in {before_the_syn: 0, anything: 20, results: 60, datagrams: 7
     add(f"liar_{_tell.__name__}", partial(lies, _tell, _aimed), limit=120)
 add("liar_unread", partial(lies, unread, 1, more=MB_UNREAD), limit=120)
 add("liar_before_the_syn_of_a_go_server", partial(lies, before_the_syn, hello=PONG), limit=120)
+
+
+# ---- figures
+
+
+class Boaster(Liar):
+    """Tells of figures what cannot be, or leaves off."""
+
+    def __init__(self, lab: Lab, counts: tuple[int, ...], clock: int, goes_on: bool):
+        super().__init__(lab, ABLE)
+        self.counts, self.clock, self.goes_on = counts, clock, goes_on
+
+    def measure(self, way: int, stream: int) -> None:
+        if way == CLOCK:
+            self.push(frame(PSH, stream, struct.pack("<Q", self.clock)) + frame(FIN, stream))
+        if way == UP:
+            self.push(b"".join(frame(PSH, stream, struct.pack("<Q", count)) for count in self.counts))
+        if way == DOWN:
+            for _ in range(20):
+                self.push(frame(PSH, stream, bytes(1200)))
+            self.push(b"" if self.goes_on else frame(FIN, stream))
+
+
+def check_with(counts: tuple[int, ...], clock: int, *, goes_on: bool) -> tuple[dict, int]:
+    """What check says with such a server."""
+    with Lab() as lab:
+        liar = Boaster(lab, counts, clock, goes_on)
+        over = threading.Event()
+
+        def hear() -> None:
+            while not over.is_set():
+                liar.hear(0.1)
+
+        thread = threading.Thread(target=hear)
+        thread.start()
+        try:
+            path = lab.new_file("client.yaml")
+            path.write_text(paqet.client_config(lab, Settings(**EXPECTED)))
+            path.chmod(0o600)
+            done = lab.c.run([paqet.program(), "check", "-c", str(path), "--json", "--speed", "2"], 60)
+        finally:
+            over.set()
+            thread.join()
+        return json.loads(done.stdout), done.returncode
+
+
+def said_of(figures: dict, topic: str) -> str:
+    return "; ".join(f["text"] for f in figures["findings"] if f["topic"] == topic)
+
+
+@test(limit=90)
+def test_liar_of_figures() -> None:
+    """Of a server that boasts, check says so, and makes no figure of it; of one that leaves off, nothing fast."""
+    for counts in ((1 << 40,), ((1 << 64) - 1,), (2000, 1000)):
+        said, code = check_with(counts, (1 << 63) - 1, goes_on=False)
+        words = f"{counts}: {[f['text'] for f in said['findings'][10:]]}, {said.get('clock')}"
+        expect(code == 1 and "figures cannot be true" in said_of(said, "measure"), words)
+        expect("to the server it could not be measured: the server's figures cannot" in said_of(said, "speed"), words)
+        expect("from the server it could not be measured: the server ended it" in said_of(said, "speed"), words)
+        expect("cannot be true" in said_of(said, "clock") and "clock" not in said, words)
+        expect(not said["measured"]["speed"], words)
+    said, code = check_with((1000,), int(time.time() * 1000), goes_on=True)
+    expect(code == 0 and said["clock"]["give_or_take_s"] < 5, f"{said}")
+    rates = [said["measured"]["speed"][way]["bits_per_second"] for way in ("up", "down")]
+    expect(rates[0] <= 8000 and 0 < rates[1] < 150e3, f"{rates}: 1,000 bytes up and 24,000 down in two seconds")

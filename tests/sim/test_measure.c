@@ -336,6 +336,111 @@ static void not_to_another(void **state)
     names_another(4);
 }
 
+/* ---- a server that tells what cannot be */
+
+/* Of train 0, as the client asks for its counts. */
+static uint16_t run_of(const struct world *w)
+{
+    uint8_t asked[64];
+    pq_train_count(w->ses, 0);
+    assert_true(pq_measure_ask(w->ses, asked, sizeof asked) > 12);
+    return pq_le16(asked + 10);
+}
+
+struct lie {
+    uint8_t kind;
+    uint16_t numbers[2]; /* BACK: number, arrived; COUNTED: arrived, answered */
+    uint16_t bytes;      /* BACK: of the answer; COUNTED: so many are marked in the map ... */
+    uint16_t from;       /* ... from this one on */
+    bool true_;          /* it may be */
+};
+
+static void tell(const struct world *w, const struct lie *lie)
+{
+    uint8_t body[PQ_DGRAM_MAX] = {0};
+    const size_t around = 10 + PQ_SEAL_HEAD + PQ_SEAL_TAIL;
+    const bool back = lie->kind == PQ_KIND_BACK;
+    const struct pq_flow_conf fc = tuple(w, 41000, PQ_LOOK_CLASSIC);
+    const struct pq_segment seg = {.src = fc.peer, .dst = fc.local};
+    struct pq_message m = {.kind = lie->kind, .attempt = 0};
+    pq_put_le16(body, run_of(w));
+    pq_put_le16(body + 2, lie->numbers[0]);
+    pq_put_le16(body + 4, lie->numbers[1]);
+    for (unsigned k = lie->from; !back && k < lie->from + lie->bytes; k++)
+        body[6 + k / 8] |= (uint8_t)(1U << k % 8);
+    m.noise = (struct pq_view){body, back ? lie->bytes - around : 6 + PQ_TRAIN_CARS / 8};
+    pq_measure_take(w->ses, &seg, &m, w->now);
+}
+
+/* Of ten datagrams that went out, of which the first was to be answered with 200 bytes. */
+static struct pq_train_seen told(const struct lie *lie)
+{
+    struct world *w = measuring(20 * PQ_MS, "told");
+    begin(w, 0, PQ_LOOK_CLASSIC, PA);
+    struct pq_train_order o = there_and_back;
+    o.look = PQ_LOOK_CLASSIC;
+    box.from = CLIENT; /* none of them arrives */
+    box.flags = 0;
+    box.most = 1;
+    w->tap = drop;
+    pq_train_run(w->ses, 0);
+    for (unsigned k = 0; k < 10; k++) {
+        o.answered = k == 0;
+        assert_int_equal(pq_train_send(w->ses, 0, &o), 0);
+        world_run(w, w->now + PQ_MS, NULL);
+    }
+    assert_int_equal(seen(w, 0).sent, 10);
+    tell(w, lie);
+    const struct pq_train_seen s = seen(w, 0);
+    if (lie->kind == PQ_KIND_BACK) {
+        tell(w, lie); /* and again: no second answer to one datagram counts */
+        assert_int_equal(seen(w, 0).back, s.back);
+        assert_true(seen(w, 0).impossible);
+    }
+    w->tap = NULL;
+    w->sloppy = true;
+    world_free(w);
+    return s;
+}
+
+static void lies(void **state)
+{
+    (void)state;
+    static const struct lie all[] = {
+        {PQ_KIND_BACK, {0, 10}, 200, 0, true},
+        {PQ_KIND_BACK, {0, 11}, 200, 0, false}, /* more than there were */
+        {PQ_KIND_BACK, {0, 65535}, 200, 0, false},
+        {PQ_KIND_BACK, {0, 1}, 199, 0, false}, /* another answer than was asked for */
+        {PQ_KIND_BACK, {0, 1}, 1400, 0, false},
+        {PQ_KIND_BACK, {3, 4}, 200, 0, false},  /* to what asked for none */
+        {PQ_KIND_BACK, {10, 4}, 200, 0, false}, /* to what was never sent */
+        {PQ_KIND_BACK, {200, 4}, 200, 0, false},
+        {PQ_KIND_COUNTED, {10, 1}, 10, 0, true},
+        {PQ_KIND_COUNTED, {0, 0}, 0, 0, true},
+        {PQ_KIND_COUNTED, {3, 3}, 3, 7, true},
+        {PQ_KIND_COUNTED, {11, 1}, 11, 0, false},
+        {PQ_KIND_COUNTED, {65535, 1}, 10, 0, false},
+        {PQ_KIND_COUNTED, {3, 4}, 3, 0, false}, /* more answers than datagrams */
+        {PQ_KIND_COUNTED, {3, 65535}, 3, 0, false},
+        {PQ_KIND_COUNTED, {3, 1}, 4, 0, false}, /* others than it counts */
+        {PQ_KIND_COUNTED, {3, 1}, 2, 0, false},
+        {PQ_KIND_COUNTED, {3, 1}, 3, 8, false}, /* which were never sent */
+    };
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        const struct lie *lie = &all[i];
+        const struct pq_train_seen s = told(lie);
+        const bool back = lie->kind == PQ_KIND_BACK;
+        assert_int_equal(s.impossible, !lie->true_);
+        assert_int_equal(s.back, back && lie->true_);
+        assert_int_equal(s.arrived, lie->true_ ? lie->numbers[back] : 0);
+        assert_int_equal(s.answered, !lie->true_ ? 0 : back ? 1 : lie->numbers[1]);
+        assert_int_equal(s.counted, !back);
+        for (unsigned k = 0; k < PQ_TRAIN_CARS; k++)
+            assert_int_equal(s.came[k], !back && lie->true_ && k >= lie->from &&
+                                            k < (unsigned)lie->from + lie->bytes);
+    }
+}
+
 /* Of a server with four workers whichever gets a train hands it over. */
 static void between_workers(void **state)
 {
@@ -359,10 +464,15 @@ static void between_workers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_looks),       cmocka_unit_test(one_way),
-        cmocka_unit_test(sizes),           cmocka_unit_test(no_more_than_came),
-        cmocka_unit_test(bounded),         cmocka_unit_test(strangers),
-        cmocka_unit_test(between_workers), cmocka_unit_test(not_to_another),
+        cmocka_unit_test(all_looks),
+        cmocka_unit_test(one_way),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(no_more_than_came),
+        cmocka_unit_test(bounded),
+        cmocka_unit_test(strangers),
+        cmocka_unit_test(between_workers),
+        cmocka_unit_test(not_to_another),
+        cmocka_unit_test(lies),
     };
     if (pq_crypt_global_init())
         return 1;

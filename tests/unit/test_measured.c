@@ -120,6 +120,48 @@ static void sizes_losses_speed(void **state)
     assert_string_equal(of(&f, "speed", 1)->text, "40.0 Mbit/s to the server");
 }
 
+static bool is_said(const struct pq_findings *f, const char *topic, const char *words)
+{
+    bool said = false;
+    for (unsigned i = 0; i < f->n; i++)
+        said |= strcmp(f->v[i].topic, topic) == 0 && strstr(f->v[i].text, words);
+    return said;
+}
+
+/* What a server says that cannot be is named as that, once, and no figure is made of it. */
+static void impossible(void **state)
+{
+    (void)state;
+    static const char words[] = "the server's figures cannot be true";
+    for (unsigned how = 0; how < 4; how++) {
+        struct pq_measured m = good();
+        m.look[1].impossible = how == 0;
+        m.size_impossible = how == 1;
+        m.lost_impossible = how == 2;
+        m.lost_known = how != 2;
+        m.speed[PQ_UP].impossible = how == 3;
+        m.speed[PQ_UP].done = how != 3;
+        const struct pq_findings f = say(&m);
+        assert_int_equal(f.bad, 1);
+        assert_int_equal(of(&f, "measure", 0)->level, PQ_FINDING_BAD);
+        assert_true(is_said(&f, "measure", words));
+        assert_int_equal(is_said(&f, "look", "what the server says of it cannot be true"),
+                         how == 0);
+        assert_int_equal(is_said(&f, "loss", "packets are lost"), how != 2);
+        assert_int_equal(is_said(&f, "speed", "Mbit/s to the server"), how != 3);
+        assert_int_equal(is_said(&f, "speed", words), how == 3);
+    }
+    struct pq_measured m = good();
+    m.speed[PQ_DOWN].cut = true;
+    m.speed[PQ_DOWN].done = false;
+    const struct pq_findings f = say(&m);
+    assert_int_equal(f.bad, 0);
+    assert_true(is_said(&f, "speed", "the server ended it before its time"));
+    assert_false(is_said(&f, "speed", "Mbit/s from the server"));
+    assert_true(pq_measured_may_be(120, 120, 120) && pq_measured_may_be(0, 0, 0));
+    assert_false(pq_measured_may_be(120, 121, 3) || pq_measured_may_be(120, 5, 6));
+}
+
 /* An old server, a Go server, the classic wire, a session that was cut short. */
 static void not_able(void **state)
 {
@@ -154,9 +196,8 @@ static void not_able(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_is_well),
-        cmocka_unit_test(looks),
-        cmocka_unit_test(sizes_losses_speed),
+        cmocka_unit_test(all_is_well),        cmocka_unit_test(looks),
+        cmocka_unit_test(sizes_losses_speed), cmocka_unit_test(impossible),
         cmocka_unit_test(not_able),
     };
     return cmocka_run_group_tests_name("measured", tests, NULL, NULL);

@@ -304,18 +304,29 @@ static void clocks(void **state)
         enum pq_finding_level level;
         const char *says;
     } t[] = {
-        {{true, 0, 20}, 60, PQ_FINDING_OK, "is 0.0 s before this one, give or take 0.0 s"},
-        {{true, -2500, 120}, 120, PQ_FINDING_OK, "2.5 s behind this one, give or take 0.1 s"},
-        {{true, 30000, 1}, 60, PQ_FINDING_OK, "30.0 s before"},
-        {{true, 30300, 1}, 60, PQ_FINDING_NOTE, "30.3 s before"},
-        {{true, -45000, 1}, 60, PQ_FINDING_NOTE, "45.0 s behind"},
-        {{true, -45000, 1}, 120, PQ_FINDING_OK, "45.0 s behind"},
-        {{true, -60500, 100}, 60, PQ_FINDING_BAD, "60.5 s behind"},
-        {{true, -60500, 1000}, 60, PQ_FINDING_NOTE, "60.5 s behind"}, /* perhaps it is less */
-        {{true, 600000, 5}, 120, PQ_FINDING_BAD, "10 minutes before"},
-        {{true, 7200000, 5}, 120, PQ_FINDING_BAD, "2.0 hours before"},
-        {{true, -864000000, 5}, 120, PQ_FINDING_BAD, "10 days behind"},
-        {{true, -864000000, 5}, 0, PQ_FINDING_OK, "10 days behind"}, /* nothing comes of it */
+        {{true, 0, 20, false}, 60, PQ_FINDING_OK, "is 0.0 s before this one, give or take 0.0 s"},
+        {{true, -2500, 120, false},
+         120,
+         PQ_FINDING_OK,
+         "2.5 s behind this one, give or take 0.1 s"},
+        {{true, 30000, 1, false}, 60, PQ_FINDING_OK, "30.0 s before"},
+        {{true, 30300, 1, false}, 60, PQ_FINDING_NOTE, "30.3 s before"},
+        {{true, -45000, 1, false}, 60, PQ_FINDING_NOTE, "45.0 s behind"},
+        {{true, -45000, 1, false}, 120, PQ_FINDING_OK, "45.0 s behind"},
+        {{true, -60500, 100, false}, 60, PQ_FINDING_BAD, "60.5 s behind"},
+        {{true, -60500, 1000, false},
+         60,
+         PQ_FINDING_NOTE,
+         "60.5 s behind"}, /* perhaps it is less */
+        {{true, 600000, 5, false}, 120, PQ_FINDING_BAD, "10 minutes before"},
+        {{true, 7200000, 5, false}, 120, PQ_FINDING_BAD, "2.0 hours before"},
+        {{true, -864000000, 5, false}, 120, PQ_FINDING_BAD, "10 days behind"},
+        {{true, -864000000, 5, false},
+         0,
+         PQ_FINDING_OK,
+         "10 days behind"}, /* nothing comes of it */
+        {{.impossible = true}, 0, PQ_FINDING_NOTE, "cannot be true"},
+        {{.impossible = true}, 60, PQ_FINDING_NOTE, "cannot be true"},
     };
     struct pq_findings *f = calloc(1, sizeof *f);
     assert_non_null(f);
