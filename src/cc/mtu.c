@@ -103,6 +103,11 @@ uint16_t pq_mtu_cap(const struct pq_mtu *m)
     return m->careful ? m->least : m->size;
 }
 
+uint16_t pq_mtu_whole(const struct pq_mtu *m)
+{
+    return m->fails > m->most ? m->most : m->size;
+}
+
 /* The next size to be tried, or 0. */
 static uint16_t wanted(const struct pq_mtu *m)
 {

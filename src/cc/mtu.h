@@ -76,6 +76,10 @@ uint16_t pq_mtu_cap(const struct pq_mtu *m);
 uint16_t pq_mtu_probe(struct pq_mtu *m, pq_ns now);
 bool pq_mtu_wants(const struct pq_mtu *m); /* a probe, whatever the time is */
 
+/* What a packet may have whose content must not be cut: the largest size, as long as none has
+ * failed. */
+uint16_t pq_mtu_whole(const struct pq_mtu *m);
+
 /* Whether packet n is the probe: its loss tells nothing of how much the path carries. */
 bool pq_mtu_is_probe(const struct pq_mtu *m, int64_t n);
 

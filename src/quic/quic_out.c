@@ -117,6 +117,15 @@ static size_t gather(struct pq_quic_stream *st, const struct packet *k, ngtcp2_v
     return st->gated ? cut(st, v, count) : bytes;
 }
 
+/* What a packet may have: a chunk that goes apart is not cut for an MTU that is not known yet, nor
+ * for caution. */
+static size_t room_for(const struct pq_quic *q, const struct packet *k,
+                       const struct pq_quic_stream *st)
+{
+    const size_t whole = pq_mtu_whole(&q->cc.mtu);
+    return st->apart && k->cap < whole ? whole : k->cap;
+}
+
 /* Takes what of a stream fits.  *n is the length of the packet if it is DONE. */
 static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_stream *st,
                             ngtcp2_ssize *n)
@@ -127,8 +136,9 @@ static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_
     const bool fin = st->fin && bytes == st->unsent && !st->gated;
     const uint32_t flags = (st->gated || st->apart ? 0U : NGTCP2_WRITE_STREAM_FLAG_MORE) |
                            (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U);
+    const size_t cap = room_for(q, k, st);
     ngtcp2_ssize taken = -1;
-    *n = ngtcp2_conn_writev_stream(q->conn, &k->path.path, &k->info, k->buf, k->cap, &taken, flags,
+    *n = ngtcp2_conn_writev_stream(q->conn, &k->path.path, &k->info, k->buf, cap, &taken, flags,
                                    st->id, v, count, q->now);
     if (*n == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
         is_blocked(st);
@@ -396,7 +406,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
 size_t pq_quic_apart_max(const struct pq_quic *q)
 {
     const size_t seal = sealed(q) ? PQ_QUIC_SEAL : 0;
-    return q->e->conf.size - seal - APART_HEAD - ngtcp2_conn_get_dcid(q->conn)->datalen;
+    return pq_mtu_whole(&q->cc.mtu) - seal - APART_HEAD - ngtcp2_conn_get_dcid(q->conn)->datalen;
 }
 
 size_t pq_quic_datagram_max(const struct pq_quic *q)

@@ -132,6 +132,27 @@ static void apart(void **state)
     qw_free(w);
 }
 
+/* Long ones behind each other, before it is known what the path carries: each has one packet. */
+static void apart_of_unknown_mtu(void **state)
+{
+    (void)state;
+    struct qw_conf c = qw_conf();
+    c.link[CLIENT].delay = c.link[SERVER].delay = DELAY;
+    struct qw *w = qw_new(&c);
+    qw_up(w);
+    struct qw_side *e = &w->side[CLIENT];
+    struct qw_stream *st = qw_hold(e, 1);
+    pq_quic_stream_apart(st->st, GAP);
+    const uint64_t packets = e->packets_out;
+    qw_run(w, w->now + PQ_MS, NULL);
+    assert_int_equal(e->packets_out - packets, 1);
+    for (int i = 0; i < 4; i++)
+        qw_more(st, pq_quic_apart_max(e->q));
+    qw_run(w, w->now + 30 * PQ_MS, NULL); /* no acknowledgement of a long one has come yet */
+    assert_in_range(e->packets_out - packets, 5, 6); /* and a probe */
+    qw_free(w);
+}
+
 /* The gap is kept where nothing waited, too; and a stream that is given up meanwhile is gone. */
 static void apart_later(void **state)
 {
@@ -164,6 +185,7 @@ int quic_go_tests(void)
         cmocka_unit_test(gate_where_answers_are_late),
         cmocka_unit_test(gate_after_one_late_answer),
         cmocka_unit_test(apart),
+        cmocka_unit_test(apart_of_unknown_mtu),
         cmocka_unit_test(apart_later),
     };
     return ut_run(tests);

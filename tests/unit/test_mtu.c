@@ -96,11 +96,31 @@ static void lost_for_their_length(void **state)
     }
 }
 
+/* What must not be cut has the largest size, also before it is known to pass and after a timer,
+ * until it has failed. */
+static void whole_until_it_fails(void **state)
+{
+    (void)state;
+    struct path p;
+    begin(&p);
+    assert_int_equal(pq_mtu_cap(&p.mtu), LEAST);
+    assert_int_equal(pq_mtu_whole(&p.mtu), MOST);
+    run(&p, 0, 0, PQ_SEC);
+    pq_mtu_timeout(&p.mtu);
+    assert_int_equal(pq_mtu_cap(&p.mtu), LEAST);
+    assert_int_equal(pq_mtu_whole(&p.mtu), MOST);
+    begin(&p);
+    run(&p, 0, 1000, PQ_SEC);
+    assert_int_equal(pq_mtu_whole(&p.mtu), pq_mtu_next(&p.mtu));
+    assert_in_range(pq_mtu_whole(&p.mtu), LEAST, LEAST + 12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lossy_hour),
         cmocka_unit_test(lost_for_their_length),
+        cmocka_unit_test(whole_until_it_fails),
     };
     return cmocka_run_group_tests_name("mtu", tests, NULL, NULL);
 }
