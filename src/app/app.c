@@ -379,6 +379,6 @@ void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on)
         e = on ? pq_firewall_add(app->fw, port) : pq_firewall_remove(app->fw, port);
     pthread_mutex_unlock(&app->fw_lock);
     if (e)
-        PQ_LOG(PQ_LOG_WARN, "the firewall rule for port %u could not be %s", port,
-               on ? "added" : "removed");
+        PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST, "the firewall rule for port %u could not be %s", port,
+                    on ? "added" : "removed");
 }

@@ -115,7 +115,7 @@ static void release(void *ctx, struct pq_stream *st)
     if (c)
         pq_stream_uncork(st, c);
     else
-        PQ_LOG(PQ_LOG_ERROR, "a request was dropped for want of memory");
+        PQ_LOG_SOME(PQ_LOG_ERROR, PQ_LOG_MOST, "a request was dropped for want of memory");
 }
 
 /* Whether nothing may be asked for before the session has keys. */
@@ -157,9 +157,10 @@ static bool upgrade(const struct probe *p, struct known *k)
     }
     if (!k->upgrades)
         return false;
-    PQ_LOG(PQ_LOG_ERROR,
-           "the server had keys for each session, and now it has not: somebody may be in between. "
-           "If it was replaced by an older version on purpose, restart this client");
+    PQ_LOG_SOME(
+        PQ_LOG_ERROR, PQ_LOG_MOST,
+        "the server had keys for each session, and now it has not: somebody may be in between. "
+        "If it was replaced by an older version on purpose, restart this client");
     pq_session_end(p->ses, PQ_EPROTO);
     return true;
 }
@@ -169,15 +170,15 @@ static void warn_of_boundaries(const struct pq_conf *conf)
 {
     const unsigned max = (unsigned)conf->quic.mtu - QUIC_APART;
     if (!conf->tun.enabled)
-        PQ_LOG(
-            PQ_LOG_WARN,
+        PQ_LOG_SOME(
+            PQ_LOG_WARN, PQ_LOG_MOST,
             "UDP over QUIC to a server of family A: it takes what comes together for one "
             "datagram, so some are damaged, and longer ones than about %u bytes are dropped; over "
             "kcp they are kept apart",
             max);
     else
-        PQ_LOG(
-            PQ_LOG_WARN,
+        PQ_LOG_SOME(
+            PQ_LOG_WARN, PQ_LOG_MOST,
             "UDP and TUN over QUIC to a server of family A: it takes what comes together for one "
             "packet, so some are lost or damaged, and longer ones than about %u bytes are dropped "
             "(tun.mtu is %u); over kcp they are kept apart",
@@ -191,7 +192,8 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
     bool news = k->family == PQ_FAMILY_NONE;
     const struct pq_conf *conf = p->lease->cw->cl->app.conf;
     if (conf->over_quic && !conf->quic.open && !k->answered)
-        PQ_LOG(PQ_LOG_INFO, "the server is a paqet of this kind, and has the right key");
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST,
+                    "the server is a paqet of this kind, and has the right key");
     k->abilities = abilities;
     k->answered = true;
     pq_stream_set_abilities(p->st, abilities);
@@ -199,12 +201,12 @@ static void settle(struct probe *p, enum pq_family f, uint32_t abilities)
         pq_stream_send_frames(p->st);
     if (news) {
         k->family = abilities ? PQ_FAMILY_BINARY : f; /* our kind reads both; binary is shorter */
-        PQ_LOG(PQ_LOG_INFO, "the server is %s",
-               abilities            ? "a paqet of this kind"
-               : f == PQ_FAMILY_GOB ? "of family A (gob headers)"
-               : f == PQ_FAMILY_BINARY20
-                   ? "of family B at v1.0.0-alpha.20 (binary headers without length)"
-                   : "of family B (binary headers)");
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "the server is %s",
+                    abilities            ? "a paqet of this kind"
+                    : f == PQ_FAMILY_GOB ? "of family A (gob headers)"
+                    : f == PQ_FAMILY_BINARY20
+                        ? "of family B at v1.0.0-alpha.20 (binary headers without length)"
+                        : "of family B (binary headers)");
         if (conf->over_quic && !abilities)
             warn_of_boundaries(conf);
     }
@@ -220,7 +222,8 @@ void pq_client_secured(struct lease *l, struct pq_session *ses)
 {
     struct known *k = known_of(l);
     if (k->family == PQ_FAMILY_NONE)
-        PQ_LOG(PQ_LOG_INFO, "the server is a paqet of this kind, and has the right key");
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST,
+                    "the server is a paqet of this kind, and has the right key");
     l->greeted = l->cw->greeted = true;
     k->family = PQ_FAMILY_BINARY;
     k->abilities = pq_session_abilities(ses);
@@ -264,10 +267,10 @@ static void on_probe_flush(void *ctx)
 static void start_over(struct probe *p)
 {
     if (p->lease->cw->cl->app.conf->header != PQ_FAMILY_NONE) {
-        PQ_LOG(PQ_LOG_WARN,
-               "the server refuses our headers: transport.header: %s is not its family; "
-               "use auto",
-               p->lease->cw->cl->app.conf->header_text);
+        PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST,
+                    "the server refuses our headers: transport.header: %s is not its family; "
+                    "use auto",
+                    p->lease->cw->cl->app.conf->header_text);
         return;
     }
     pq_client_forget(p->lease->cw, p->lease->server);

@@ -42,7 +42,8 @@ static void on_names(void *ctx, int status, const struct addrinfo *res)
         memcpy(ifname, cl->app.path.iface.name, sizeof ifname);
         pthread_mutex_unlock(&cl->way_lock);
         if (changed) {
-            PQ_LOG(PQ_LOG_INFO, "%s is at %s now", s->host, pq_addr_ip_str(&addrs[0], text));
+            PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "%s is at %s now", s->host,
+                        pq_addr_ip_str(&addrs[0], text));
             pq_app_move_firewall(&cl->app, ifname);
         }
     }

@@ -95,9 +95,9 @@ static void on_greet_limit(uv_timer_t *t)
     }
     if (now > pq_session_heard(k->ses) + SILENCE_MAX)
         return;
-    PQ_LOG(PQ_LOG_WARN, "the server does not answer the first %s%s",
-           l->by_keys ? "message" : "PING",
-           k->cw->cl->app.conf->header ? ": is transport.header its family? use auto" : "");
+    PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST, "the server does not answer the first %s%s",
+                l->by_keys ? "message" : "PING",
+                k->cw->cl->app.conf->header ? ": is transport.header its family? use auto" : "");
     pq_client_forget(k->cw, l->server);
     pq_session_end(k->ses, PQ_EFAMILY);
 }
@@ -182,8 +182,9 @@ static void keep_look(const struct lease *l)
     k->kept = l->how;
     const int e = pq_passed_keep(path, &a, l->how, pq_app_wall(NULL));
     if (e)
-        PQ_LOG(PQ_LOG_INFO, "transport.state: the next start will not know this: %s: %s", path,
-               pq_strerror(e));
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST,
+                    "transport.state: the next start will not know this: %s: %s", path,
+                    pq_strerror(e));
 }
 
 int pq_client_connect(struct link *k)
@@ -220,9 +221,9 @@ int pq_client_connect(struct link *k)
         e = pq_hub_connect(cw->w.hub, &k->ses, &fc, server->has_key ? server->key : NULL, l,
                            cw->w.now);
     if (e) {
-        PQ_LOG(PQ_LOG_ERROR, "no session could be opened: %s%s", pq_strerror(e),
-               e == -EMSGSIZE ? " (QUIC takes a link MTU of 1288 over IPv4, of 1308 over IPv6)"
-                              : "");
+        PQ_LOG_SOME(PQ_LOG_ERROR, PQ_LOG_MOST, "no session could be opened: %s%s", pq_strerror(e),
+                    e == -EMSGSIZE ? " (QUIC takes a link MTU of 1288 over IPv4, of 1308 over IPv6)"
+                                   : "");
         lease_free(l);
         k->ses = NULL;
         return e;
@@ -231,7 +232,8 @@ int pq_client_connect(struct link *k)
     cw->w.did.opened++;
     end_replaced(cw);
     char to[PQ_ADDR_STRLEN];
-    PQ_LOG(PQ_LOG_INFO, "session to %s from port %u", pq_addr_str(&fc.peer, to), l->port.n);
+    PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "session to %s from port %u", pq_addr_str(&fc.peer, to),
+                l->port.n);
     pq_client_greet(l, k->ses);
     uv_timer_start(&k->timer, on_greet_limit, GREET_MAX / PQ_MS, 0);
     return 0;
@@ -275,7 +277,8 @@ static void change_look(const struct lease *l)
         return;
     struct known *known = &cw->known[l->server];
     known->how = next_try(cw->cl->app.conf, l->how);
-    PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: no answer; trying %s", tries[known->how].what);
+    PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "network.tcp.look: auto: no answer; trying %s",
+                tries[known->how].what);
 }
 
 static void on_reconnect(uv_timer_t *t)
@@ -303,8 +306,9 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     struct client_worker *cw = w->role;
     struct lease *l = pq_session_user(ses);
     struct link *k = l->link;
-    PQ_LOG(err == PQ_ECLOSED ? PQ_LOG_INFO : PQ_LOG_WARN, "session from port %u ended: %s",
-           l->port.n, err == PQ_ETIMEOUT ? "the server did not answer" : pq_strerror(err));
+    PQ_LOG_SOME(err == PQ_ECLOSED ? PQ_LOG_INFO : PQ_LOG_WARN, PQ_LOG_MOST,
+                "session from port %u ended: %s", l->port.n,
+                err == PQ_ETIMEOUT ? "the server did not answer" : pq_strerror(err));
     pq_app_log_session(ses);
     w->did.ended++;
     if (err == PQ_ETIMEOUT && k->ses == ses)
@@ -346,8 +350,9 @@ static void say_what_passes(enum client_try how)
 {
     char text[4] = "", *p = text;
     if (how == TRY_CONNECT) {
-        PQ_LOG(PQ_LOG_INFO, "network.tcp.look: auto: the server is reached by whole connections; "
-                            "look: connect saves the wait at the start");
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST,
+                    "network.tcp.look: auto: the server is reached by whole connections; "
+                    "look: connect saves the wait at the start");
         return;
     }
     if (tries[how].flags & PQ_TCP_SYN)
@@ -355,10 +360,10 @@ static void say_what_passes(enum client_try how)
     if (tries[how].flags & PQ_TCP_ACK)
         *p++ = 'A';
     *p = 0;
-    PQ_LOG(PQ_LOG_INFO,
-           "network.tcp.look: auto: the server is reached by %s; look: plausible with "
-           "local_flag: [\"%s\"] and remote_flag: [\"%s\"] saves the wait at the start",
-           tries[how].what, text, how == TRY_SYN ? "SA" : text);
+    PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST,
+                "network.tcp.look: auto: the server is reached by %s; look: plausible with "
+                "local_flag: [\"%s\"] and remote_flag: [\"%s\"] saves the wait at the start",
+                tries[how].what, text, how == TRY_SYN ? "SA" : text);
 }
 
 static void on_secured(void *ctx, struct pq_session *ses)
@@ -410,13 +415,14 @@ static void on_moved(void *ctx, struct pq_session *ses, bool ok)
     struct lease *l = pq_session_user(ses);
     char to[PQ_ADDR_STRLEN];
     if (ok && !pq_session_moves(ses)) {
-        PQ_LOG(PQ_LOG_INFO, "no answer from port %u of the server: trying %s",
-               cw->known[l->server].left[(cw->known[l->server].n_left - 1) % LEFT_MAX],
-               pq_addr_str(pq_session_peer(ses), to));
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "no answer from port %u of the server: trying %s",
+                    cw->known[l->server].left[(cw->known[l->server].n_left - 1) % LEFT_MAX],
+                    pq_addr_str(pq_session_peer(ses), to));
     } else if (ok) {
         w->did.moved++;
-        PQ_LOG(PQ_LOG_INFO, "the session from port %u goes on from port %u, to %s", l->port.n,
-               l->next.n ? l->next.n : l->port.n, pq_addr_str(pq_session_peer(ses), to));
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST,
+                    "the session from port %u goes on from port %u, to %s", l->port.n,
+                    l->next.n ? l->next.n : l->port.n, pq_addr_str(pq_session_peer(ses), to));
     } else {
         pq_client_note_left(cw, l, l->tried);
     }
@@ -476,7 +482,7 @@ static void give_up(struct link *k, const char *why)
     struct client_worker *cw = k->cw;
     struct pq_session *old = k->ses;
     const struct lease *l = pq_session_user(old);
-    PQ_LOG(PQ_LOG_WARN, "the server %s: opening a fresh session", why);
+    PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST, "the server %s: opening a fresh session", why);
     pq_client_note_left(cw, l, pq_session_peer(old)->port);
     if (!l->greeted)
         pq_client_forget(cw, l->server);

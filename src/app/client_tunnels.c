@@ -69,7 +69,7 @@ static int find_ways(struct tunnel *o, const struct pq_names *names)
     if (!e)
         pq_client_use_ways(&o->cl, &ways);
     else if (strcmp(before, o->why) != 0)
-        PQ_LOG(PQ_LOG_WARN, "waits, and is tried again and again: %s", o->why);
+        PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST, "waits, and is tried again and again: %s", o->why);
     return e;
 }
 

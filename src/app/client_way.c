@@ -190,7 +190,7 @@ static bool move_to(struct client_worker *cw, const struct pq_path *path)
         return false;
     }
     cw->w.did.links++;
-    PQ_LOG(PQ_LOG_INFO, "moving from %s to %s", old.iface.name, path->iface.name);
+    PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "moving from %s to %s", old.iface.name, path->iface.name);
     pq_app_move_firewall(app, path->iface.name);
     return true;
 }
@@ -200,7 +200,7 @@ static void note_mtu(struct client_worker *cw)
 {
     const struct pq_iface *f = &cw->cl->app.path.iface;
     if (pq_hub_set_mtu(cw->w.hub, f->mtu))
-        PQ_LOG(PQ_LOG_INFO, "the MTU of %s is %u now", f->name, f->mtu);
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "the MTU of %s is %u now", f->name, f->mtu);
 }
 
 void pq_client_renew_mtu(struct client_worker *cw)
@@ -223,7 +223,7 @@ void pq_client_renew_way(struct client_worker *cw, unsigned server, struct serve
     struct server_way *w = &cl->way[server];
     struct pq_addr before = w->path.local;
     if (pq_discover_client(cl->app.conf, &w->addr, RENEW_PATIENCE, &path, why)) {
-        PQ_LOG(PQ_LOG_WARN, "%s", why); /* the old way may still be right */
+        PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST, "%s", why); /* the old way may still be right */
     } else if (path.iface.index == cl->app.path.iface.index || move_to(cw, &path)) {
         w->path = path;
         cl->app.path.iface.mtu = path.iface.mtu;

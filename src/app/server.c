@@ -76,8 +76,8 @@ static void on_proven(void *ctx, struct pq_session *ses)
     struct pq_worker *w = ctx;
     char name[NAME_LEN];
     w->did.opened++;
-    PQ_LOG(PQ_LOG_INFO, "client %s connected%s", name_of(ctx, ses, name),
-           with_which_key(w->role, ses));
+    PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_CLIENTS, "client %s connected%s", name_of(ctx, ses, name),
+                with_which_key(w->role, ses));
 }
 
 static void on_secured(void *ctx, struct pq_session *ses)
@@ -92,8 +92,9 @@ static void on_moved(void *ctx, struct pq_session *ses, bool ok)
     char name[NAME_LEN];
     (void)ok; /* always, on a server */
     w->did.moved++;
-    PQ_LOG(PQ_LOG_INFO, "client %s goes on from there, another port or address than before",
-           name_of(ctx, ses, name));
+    PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST,
+                "client %s goes on from there, another port or address than before",
+                name_of(ctx, ses, name));
 }
 
 static void on_ended(void *ctx, struct pq_session *ses, int err)
@@ -102,7 +103,8 @@ static void on_ended(void *ctx, struct pq_session *ses, int err)
     char name[NAME_LEN];
     w->did.ended += err != PQ_EREPLACED;
     if (err != PQ_EREPLACED)
-        PQ_LOG(PQ_LOG_INFO, "client %s gone: %s", name_of(ctx, ses, name), pq_strerror(err));
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_CLIENTS, "client %s gone: %s", name_of(ctx, ses, name),
+                    pq_strerror(err));
     pq_app_log_session(ses);
 }
 

@@ -95,7 +95,7 @@ static bool renew_path(struct server *s)
     char why[PQ_WHY_LEN];
     if (look(s, &now, why)) {
         if (!s->missing)
-            PQ_LOG(PQ_LOG_WARN, "%s; waiting for it", why);
+            PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST, "%s; waiting for it", why);
         s->missing = true;
         return false;
     }
@@ -106,7 +106,7 @@ static bool renew_path(struct server *s)
     const bool other = n_before != s->app.fw_conf.n_own ||
                        memcmp(before, s->app.fw_conf.own, n_before * sizeof before[0]) != 0;
     if (moved) {
-        PQ_LOG(PQ_LOG_INFO, "listening on %s again", now.iface.name);
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "listening on %s again", now.iface.name);
         s->app.fanout = -1; /* the old group is of the old interface */
     }
     s->missing = false;
@@ -149,10 +149,11 @@ bool pq_server_renew_link(struct server *s, struct pq_worker *w)
         pq_hub_change_link(w->hub, &link);
     pthread_mutex_unlock(&s->link_lock);
     if (there && f.mtu != v->mtu)
-        PQ_LOG(PQ_LOG_WARN, "the MTU of %s is %u now%s", f.name, f.mtu,
-               s->app.conf->over_quic ? ""
-                                      : ": sessions with longer packets end, and their clients "
-                                        "open new ones");
+        PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST, "the MTU of %s is %u now%s", f.name, f.mtu,
+                    s->app.conf->over_quic
+                        ? ""
+                        : ": sessions with longer packets end, and their clients "
+                          "open new ones");
     if (there)
         v->mtu = f.mtu;
     return there;

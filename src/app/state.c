@@ -132,11 +132,11 @@ static int save(struct pq_state *s)
 static void report(struct pq_state *s, int e)
 {
     if (e && !s->failed)
-        PQ_LOG(PQ_LOG_ERROR,
-               "transport.state: %s cannot be written: %s. Nobody new is let in until it can",
-               s->path, pq_strerror(e));
+        PQ_LOG_SOME(PQ_LOG_ERROR, PQ_LOG_MOST,
+                    "transport.state: %s cannot be written: %s. Nobody new is let in until it can",
+                    s->path, pq_strerror(e));
     if (!e && s->failed)
-        PQ_LOG(PQ_LOG_INFO, "transport.state: %s can be written again", s->path);
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "transport.state: %s can be written again", s->path);
     s->failed = e != 0;
 }
 

@@ -31,8 +31,10 @@ static void note_refused(struct pq_worker *w, int err)
     if (lost)
         PQ_LOG(PQ_LOG_WARN, "the kernel refused %llu packets: %s", (unsigned long long)lost,
                pq_strerror(err));
-    if (err == -EMSGSIZE && pq_log_due(&w->too_long, PQ_SEC, w->now))
+    if (err == -EMSGSIZE && w->now >= w->too_long) {
+        w->too_long = w->now + PQ_SEC;
         w->on_too_long(w);
+    }
 }
 
 /* The kernel says the same of a full queue and of a firewall rule at the way out (nft, hook egress;

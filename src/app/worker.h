@@ -71,7 +71,7 @@ struct pq_worker {
     bool received;                            /* frames, in this turn */
     void (*on_stop)(struct pq_worker *w);     /* close what the role opened */
     void (*on_too_long)(struct pq_worker *w); /* the interface refuses packets of this length */
-    struct pq_log_limit too_long;
+    pq_ns too_long;                           /* ... and not before this is it told again */
     void *role;
     struct pq_did did;
     pthread_mutex_t pause_lock; /* of `pause` */

@@ -14,6 +14,7 @@
 
 #define LINE_MAX_LEN 1024
 #define KEPT         65536
+#define SUFFIX_MAX   80
 
 static _Atomic int log_level = PQ_LOG_INFO;
 
@@ -124,7 +125,10 @@ static void put(const char *line, size_t n)
         return; /* nowhere left to say so */
 }
 
-void pq_log_write(enum pq_log_level level, const char *fmt, ...)
+static void write_line(enum pq_log_level level, const char *fmt, va_list ap, const char *more)
+    __attribute__((format(printf, 2, 0)));
+
+static void write_line(enum pq_log_level level, const char *fmt, va_list ap, const char *more)
 {
     static const char *const names[] = {"DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"};
     char line[LINE_MAX_LEN];
@@ -138,26 +142,82 @@ void pq_log_write(enum pq_log_level level, const char *fmt, ...)
     size_t text = n;
     if (thread_name)
         n += (size_t)snprintf(line + n, sizeof line - n, "%.64s: ", thread_name);
-    va_list ap;
-    va_start(ap, fmt);
-    int k = vsnprintf(line + n, sizeof line - n - 1, fmt, ap);
-    va_end(ap);
+    const size_t room = sizeof line - n - 1 - strlen(more);
+    const int k = vsnprintf(line + n, room, fmt, ap);
     if (k > 0)
-        n += (size_t)k < sizeof line - n - 1 ? (size_t)k : sizeof line - n - 2;
-    line[n] = 0;
+        n += (size_t)k < room ? (size_t)k : room - 1;
+    n += (size_t)snprintf(line + n, sizeof line - n - 1, "%s", more);
     pq_text_tame(line + text);
     keep(line, n);
     line[n++] = '\n';
     put(line, n);
 }
 
+void pq_log_write(enum pq_log_level level, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    write_line(level, fmt, ap, "");
+    va_end(ap);
+}
+
+/* ---- what happens again and again */
+
+#define HOUR  (3600 * PQ_SEC)
+#define TENTH 10
+
 uint64_t pq_log_due(struct pq_log_limit *l, pq_ns period, pq_ns now)
 {
     l->events++;
     if (now < l->next)
         return 0;
-    uint64_t n = l->events;
+    const uint64_t n = l->events;
+    const pq_ns slowest = pq_ns_max(period, HOUR);
+    const bool goes_on = l->every && n > 1;
+    l->every = goes_on ? pq_ns_min(2 * l->every, slowest) : period;
     l->events = 0;
-    l->next = now + period;
+    l->next = now + l->every;
     return n;
+}
+
+bool pq_log_some_due(struct pq_log_some *l, unsigned most, pq_ns now, uint64_t *before)
+{
+    *before = 0;
+    if (now >= l->until) {
+        const bool goes_on = l->left_out && now < l->until + HOUR;
+        l->may = goes_on ? (most > TENTH ? most / TENTH : 1) : most;
+        *before = l->left_out;
+        l->left_out = 0;
+        l->said = 0;
+        l->until = now + HOUR;
+    }
+    if (l->said >= l->may) {
+        l->left_out++;
+        return false;
+    }
+    l->said++;
+    return true;
+}
+
+void pq_log_write_some(struct pq_log_some *l, unsigned most, enum pq_log_level level,
+                       const char *fmt, ...)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    char more[SUFFIX_MAX] = "";
+    uint64_t before;
+    va_list ap;
+    pthread_mutex_lock(&lock);
+    const bool due = pq_log_some_due(l, most, pq_clock(), &before);
+    const bool last = due && l->said == l->may;
+    pthread_mutex_unlock(&lock);
+    if (!due && pq_log_get_level() > PQ_LOG_DEBUG)
+        return;
+    if (before)
+        snprintf(more, sizeof more, " (%llu more such lines were left out%s)",
+                 (unsigned long long)before, last ? ", and are for an hour" : "");
+    else if (last)
+        snprintf(more, sizeof more, " (more such lines are left out for an hour)");
+    va_start(ap, fmt);
+    write_line(due ? level : PQ_LOG_DEBUG, fmt, ap, more);
+    va_end(ap);
 }

@@ -46,13 +46,49 @@ void pq_log_write(enum pq_log_level level, const char *fmt, ...)
             pq_log_write((level), __VA_ARGS__);                                                    \
     } while (0)
 
-/* Lets one line through per period and counts the rest. */
+/* ---- what happens again and again.  Where nobody takes old lines away, a log must not grow with
+ * what others do: with packets of strangers, a server that is away for a week, flows that die. */
+
+/* Lets one line through per period and counts the rest; while it goes on and on, ever more rarely,
+ * once an hour in the end. */
 struct pq_log_limit {
     pq_ns next;      /* earliest time of the next line */
     uint64_t events; /* since the last line, this one included */
+    pq_ns every;     /* the period as it is now */
 };
 
 /* Counts an event.  Returns the number of events since the last line when a line is due (at most
- * one per `period` ns), else 0. */
+ * one per `period` ns, twice that after each line that events have waited for, at most an hour or
+ * the period), else 0. */
 uint64_t pq_log_due(struct pq_log_limit *l, pq_ns period, pq_ns now);
+
+/* Lets the first `most` lines of an hour through; of the next hour a tenth of them, and at least
+ * one, if that was not enough, and so on. */
+struct pq_log_some {
+    pq_ns until; /* end of this hour */
+    unsigned said, may;
+    uint64_t left_out; /* lines of this hour */
+};
+
+/* Counts an event.  Returns whether its line is one of these; then *before is how many lines were
+ * left out in the hour before, if it is the first one of its hour, else 0. */
+bool pq_log_some_due(struct pq_log_some *l, unsigned most, pq_ns now, uint64_t *before);
+
+/* As pq_log_write for such a line, any thread; a line that is left out is one of level DEBUG.  Says
+ * with the last one of an hour that more are left out, and with the first one how many were.  Use
+ * the macro. */
+void pq_log_write_some(struct pq_log_some *l, unsigned most, enum pq_log_level level,
+                       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+#define PQ_LOG_MOST    20  /* lines of a kind in an hour */
+#define PQ_LOG_CLIENTS 100 /* ... if they tell who comes and goes */
+
+/* In place of PQ_LOG where others can make it happen again and again; each place in the source has
+ * its own hour. */
+#define PQ_LOG_SOME(level, most, ...)                                                              \
+    do {                                                                                           \
+        static struct pq_log_some some_;                                                           \
+        if ((level) >= pq_log_get_level())                                                         \
+            pq_log_write_some(&some_, (most), (level), __VA_ARGS__);                               \
+    } while (0)
 #endif

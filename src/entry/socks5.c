@@ -70,7 +70,7 @@ static void associate(struct pq_talk *t, const struct pq_socks_request *req)
     uint8_t buf[PQ_SOCKS_REPLY_MAX];
     int e = pq_associate_open(&a, t->proxy->front, t->tcp, &from, &bound);
     if (e) {
-        PQ_LOG(PQ_LOG_WARN, "no UDP association: %s", pq_front_strerror(e));
+        PQ_LOG_SOME(PQ_LOG_WARN, PQ_LOG_MOST, "no UDP association: %s", pq_front_strerror(e));
         reply(t, PQ_SOCKS_FAILURE);
         return;
     }

@@ -53,7 +53,7 @@ static void connect_link(struct pq_tun_client *c)
 static void disconnect(struct pq_tun_client *c)
 {
     if (c->up)
-        PQ_LOG(PQ_LOG_INFO, "TUN: disconnected");
+        PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "TUN: disconnected");
     c->up = false;
     pq_tun_pause(&c->tun, true);
     pq_tun_link_close(&c->link);
@@ -118,7 +118,8 @@ static void say_up(struct pq_tun_client *c)
     if (c->up || !c->begun || (!kept && !l->received))
         return;
     c->up = true;
-    PQ_LOG(PQ_LOG_INFO, "TUN: connected%s", l->gso ? "" : ", one packet at a time");
+    PQ_LOG_SOME(PQ_LOG_INFO, PQ_LOG_MOST, "TUN: connected%s",
+                l->gso ? "" : ", one packet at a time");
 }
 
 static void on_timer(uv_timer_t *t)

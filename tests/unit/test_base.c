@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* test_base.c - addresses, flags, bytes, errors, log limit, random source, lists, mistyped words.
+/* test_base.c - addresses, flags, bytes, errors, random source, lists, mistyped words.
  */
 #include "base/addr.h"
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/flags.h"
 #include "base/list.h"
-#include "base/log.h"
 #include "base/near.h"
 #include "base/rng.h"
 #include "base_tests.h"
@@ -447,17 +446,6 @@ static void error_texts(void **state)
     }
 }
 
-static void log_limit(void **state)
-{
-    (void)state;
-    struct pq_log_limit l = {0, 0};
-    assert_int_equal(pq_log_due(&l, 10, 100), 1);
-    assert_int_equal(pq_log_due(&l, 10, 100), 0);
-    assert_int_equal(pq_log_due(&l, 10, 109), 0);
-    assert_int_equal(pq_log_due(&l, 10, 110), 3);
-    assert_int_equal(pq_log_due(&l, 10, 1000), 1);
-}
-
 static void random_source(void **state)
 {
     (void)state;
@@ -556,10 +544,9 @@ int main(void)
         cmocka_unit_test(writer_le),
         cmocka_unit_test(stores),
         cmocka_unit_test(error_texts),
-        cmocka_unit_test(log_limit),
         cmocka_unit_test(random_source),
         cmocka_unit_test(lists),
         cmocka_unit_test(distances),
     };
-    return ut_run(base) + base_tables();
+    return ut_run(base) + base_tables() + base_log();
 }
