@@ -17,13 +17,18 @@ static const char *why_not(int e)
     }
 }
 
+const char *pq_server_state_path(const struct pq_conf *c, char buf[64])
+{
+    snprintf(buf, 64, PQ_STATE_FOLDER "/stamps-%u", c->own_port);
+    return c->state && *c->state ? c->state : buf;
+}
+
 /* Where there are users, a file remembers what they have sent. */
 static void open_state(struct pq_server_keys *k, const struct pq_conf *c, void (*saved)(void *ctx),
                        void *ctx)
 {
     char path[64];
-    snprintf(path, sizeof path, PQ_STATE_FOLDER "/stamps-%u", c->own_port);
-    const char *at = c->state && *c->state ? c->state : path;
+    const char *at = pq_server_state_path(c, path);
     int e = pq_state_open(&k->state, at, k->stamps, pq_app_wall(NULL), saved, ctx);
     if (e)
         PQ_LOG(

@@ -18,6 +18,9 @@ struct pq_server_keys { /* zero-initialized before the first call */
 int pq_server_keys_open(struct pq_server_keys *k, struct pq_app *app, void (*saved)(void *ctx),
                         void *ctx);
 
+/* The file that remembers what a server's users have sent; in buf, or c's own. */
+const char *pq_server_state_path(const struct pq_conf *c, char buf[64]);
+
 /* The workers run no more, but are still there: writes what is to be kept. */
 void pq_server_keys_stop(struct pq_server_keys *k);
 void pq_server_keys_close(struct pq_server_keys *k);

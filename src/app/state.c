@@ -176,21 +176,21 @@ static void on_changed(void *ctx)
     pthread_mutex_unlock(&s->lock);
 }
 
-static int load(struct pq_state *s, uint64_t wall)
+int pq_state_look(const char *path, struct pq_stamps *stamps, uint64_t wall)
 {
-    FILE *f = fopen(s->path, "re");
+    FILE *f = fopen(path, "re");
     if (!f && errno == ENOENT) {
         PQ_LOG(
             PQ_LOG_INFO,
             "transport.state: %s is new: until they have been here once, clients whose clocks are "
             "behind this one's are not let in",
-            s->path);
-        pq_stamps_floor(s->stamps, wall);
+            path);
+        pq_stamps_floor(stamps, wall);
         return 0;
     }
     if (!f)
         return -errno;
-    int e = pq_stamps_read(s->stamps, f);
+    int e = pq_stamps_read(stamps, f);
     fclose(f);
     return e;
 }
@@ -237,7 +237,7 @@ int pq_state_open(struct pq_state **out, const char *path, struct pq_stamps *sta
     int e = n >= PATH_MAX || m >= PATH_MAX ? -ENAMETOOLONG : find_folder(s);
     const bool locked = !e && !(e = lock_path(s));
     if (!e)
-        e = load(s, wall);
+        e = pq_state_look(s->path, stamps, wall);
     if (!e)
         e = save(s); /* whether it can be written shows now */
     pthread_mutex_init(&s->lock, NULL);

@@ -18,6 +18,10 @@ struct pq_state;
 int pq_state_open(struct pq_state **out, const char *path, struct pq_stamps *stamps, uint64_t wall,
                   void (*saved)(void *ctx), void *ctx);
 
+/* The same table as a server that opens it would have now, for who looks on: nothing is changed or
+ * kept.  Returns 0, PQ_EPROTO, PQ_ENOMEM or -errno. */
+int pq_state_look(const char *path, struct pq_stamps *stamps, uint64_t wall);
+
 /* Which SYNs were answered before the last stop [12.9]: takes what pq_state_leave_syns has left
  * beside the stamps, and removes it, so that it serves once.  Nothing changes if there is none, as
  * after a crash. */

@@ -47,6 +47,9 @@ void pq_check_targets(struct pq_conf *c, pq_ns patience, struct pq_findings *f);
  * pq_check_clock_bound has it.  Pure. */
 void pq_check_clock(const struct pq_probe_clock *clock, unsigned bound, struct pq_findings *f);
 
+/* "8 minutes behind", or "2.5 s before". */
+const char *pq_check_apart(int64_t ms, char buf[48]);
+
 /* So many seconds the clocks of both ends may differ [12.2, 12.9, 13.3]. */
 unsigned pq_check_clock_bound(const struct pq_conf *c);
 

@@ -3,7 +3,7 @@
  * hub with the server's keys reads the packets beside the one that serves; it sends nothing. */
 #include "setup/check.h"
 
-#include "app/app.h"
+#include "app/server_keys.h"
 #include "base/err.h"
 #include "tunnel/stamps.h"
 #include "tunnel/syns.h"
@@ -15,13 +15,18 @@
 #define BATCH       32
 #define SOURCES_MAX 16
 #define POLL_MS     200
-#define PLAIN_MIN   1000 /* bytes: an Initial has 1200 */
+#define PLAIN_MIN   1000    /* bytes: an Initial has 1200 */
+#define LONG_AGO    3600000 /* ms before this look the server was started, as far as is known */
+#define NOTICED     2000    /* ms: no network keeps a packet so long */
+#define APART       60000   /* ms: clocks that differ more are worth a word */
 
 struct source {
     struct pq_addr addr;
     uint64_t frames, drops[PQ_DROP_COUNT];
     uint64_t syns, bare; /* without content: SYNs; of the middle of a connection */
     uint64_t open;       /* over QUIC: openings of a connection without a key */
+    bool stamped;        /* a handshake of a user's has told what its clock shows: */
+    int64_t ahead;       /* ms before this one's, the last of them */
 };
 
 struct listener {
@@ -34,6 +39,9 @@ struct listener {
     uint8_t *slot_memory;
     uint8_t (*users)[PQ_CONF_KEY_LEN];
     struct pq_rng rng;
+    bool begun;
+    bool stamped; /* as in source, of the packet that is being read */
+    int64_t ahead;
     struct source source[SOURCES_MAX];
     unsigned n;
     uint64_t others; /* packets of sources for which there was no room */
@@ -75,13 +83,39 @@ static void on_ended(void *ctx, struct pq_session *s, int err)
     (void)err;
 }
 
+/* Openings that are older than a server are none to it (over QUIC): it began before this look. */
+static uint64_t on_wall(void *ctx)
+{
+    const struct listener *l = ctx;
+    return pq_app_wall(NULL) - (l->begun ? 0 : LONG_AGO);
+}
+
+static void on_stamp(void *ctx, struct pq_stamp t, bool taken)
+{
+    struct listener *l = ctx;
+    (void)taken;
+    l->stamped = t.stamp < INT64_MAX;
+    l->ahead = (int64_t)t.stamp - (int64_t)pq_app_wall(NULL);
+}
+
 static const struct pq_hub_events events = {.stream = on_stream,
                                             .accept = on_accept,
                                             .proven = on_session,
                                             .secured = on_session,
                                             .moved = on_moved,
-                                            .wall = pq_app_wall,
+                                            .wall = on_wall,
                                             .ended = on_ended};
+
+/* What the server knows of its users' stamps is read: who sends an older one is not let in.  A
+ * server that cannot have the file goes by the clock alone. */
+static void look_at_state(struct listener *l, const struct pq_conf *c)
+{
+    char path[64];
+    const bool keeps = !c->over_quic && (c->n_users || (c->state && *c->state));
+    const bool kept =
+        keeps && !pq_state_look(pq_server_state_path(c, path), l->stamps, pq_app_wall(NULL));
+    pq_stamps_look_on(l->stamps, kept, on_stamp, l);
+}
 
 /* The users' keys, with tables of stamps and SYNs of its own: the server's are left alone. */
 static int take_keys(struct listener *l, const struct pq_conf *c)
@@ -98,6 +132,8 @@ static int take_keys(struct listener *l, const struct pq_conf *c)
     o->n = c->n_users;
     const int e = pq_stamps_new(&l->stamps, o->users, o->n);
     o->stamps = l->stamps;
+    if (!e)
+        look_at_state(l, c);
     if (e || c->over_quic)
         return e;
     /* nothing is sent: it may take all SYNs that prove themselves, at once */
@@ -133,6 +169,7 @@ static int open_all(struct listener *l, struct pq_conf *c, char why[PQ_WHY_LEN])
     l->app.hub.splits = l->io->splits;
     l->app.hub.learn_mac = true;
     e = pq_hub_new(&l->hub, &l->app.hub, &events, l, &l->rng, pq_clock());
+    l->begun = true;
     return e ? e : pq_pktio_set_ports(l->io, &ports, 1);
 }
 
@@ -189,6 +226,7 @@ static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
     uint64_t before[PQ_DROP_COUNT], more[PQ_DROP_COUNT];
     memcpy(before, pq_hub_stats(l->hub)->drops, sizeof before);
     const bool plain = l->app.conf->over_quic && d == PQ_DROP_NONE && is_plain_initial(&seg);
+    l->stamped = false;
     pq_hub_input(l->hub, f, now);
     bool counted = false;
     for (unsigned i = 0; i < PQ_DROP_COUNT; i++) {
@@ -203,6 +241,10 @@ static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
         return;
     s->frames++;
     s->open += plain;
+    if (l->stamped) {
+        s->stamped = true;
+        s->ahead = l->ahead;
+    }
     s->syns += d == PQ_DROP_NO_PAYLOAD && seg.flags & PQ_TCP_SYN;
     s->bare += d == PQ_DROP_NO_PAYLOAD && !(seg.flags & (PQ_TCP_SYN | PQ_TCP_RST));
     for (unsigned i = 0; i < PQ_DROP_COUNT; i++)
@@ -229,6 +271,10 @@ static void listen_for(struct listener *l, unsigned seconds)
 }
 
 /* ---- what it means */
+
+#define WHICH_CLOCK                                                                                \
+    "\"date -u\" at both ends tells which is wrong; set that one right, and start a time service " \
+    "there (systemd-timesyncd, chrony, ntpd)"
 
 /* Over QUIC, where a refused opening comes again, and is a recording then. */
 static void judge_quic(const struct source *s, const struct pq_conf *c, const char *from,
@@ -277,6 +323,12 @@ static void judge(const struct source *s, const struct pq_conf *c, struct pq_fin
     const char *from = pq_addr_ip_str(&s->addr, ip);
     const unsigned long long n = s->frames;
     const uint64_t *d = s->drops;
+    char apart[48];
+    if (d[PQ_DROP_NONE] && s->stamped && llabs(s->ahead) > APART)
+        pq_finding_add(f, PQ_FINDING_NOTE, "clock", WHICH_CLOCK,
+                       "that of %s is %s this one's: this server lets it in all the same, but not "
+                       "with network.tcp.look: connect, nor over QUIC",
+                       from, pq_check_apart(s->ahead, apart));
     if (d[PQ_DROP_NONE])
         pq_finding_add(
             f, PQ_FINDING_OK, "arrivals", NULL,
@@ -290,12 +342,17 @@ static void judge(const struct source *s, const struct pq_conf *c, struct pq_fin
             from, c->over_quic ? "quic" : "kcp");
     else if (c->over_quic && d[PQ_DROP_NO_PAYLOAD] < s->frames)
         judge_quic(s, c, from, f);
+    else if (d[PQ_DROP_STAMP] && s->stamped && llabs(s->ahead) > NOTICED)
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals", WHICH_CLOCK,
+                       "%llu packets from %s, of a user whose clock is %s this one's: %s", n, from,
+                       pq_check_apart(s->ahead, apart),
+                       s->ahead < 0 ? "this server takes nothing of him that is older than what it "
+                                      "has had, or than its file of stamps"
+                                    : "too far for this server");
     else if (d[PQ_DROP_STAMP] || d[PQ_DROP_REPLAY])
-        pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
-                       "compare the clocks of both machines (date -u); a server that runs "
-                       "may know this client from before, and let it in all the same",
-                       "%llu packets from %s, whose time stamps are too old or have been seen: its "
-                       "clock is behind, or somebody plays a recording",
+        pq_finding_add(f, PQ_FINDING_BAD, "arrivals", NULL,
+                       "%llu packets from %s, whose time stamps have been seen: somebody plays a "
+                       "recording, or the client's clock was set back",
                        n, from);
     else if (s->bare && !s->syns)
         pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,

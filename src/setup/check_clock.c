@@ -30,11 +30,17 @@ static const char *span(int64_t ms, char buf[32])
     return buf;
 }
 
+const char *pq_check_apart(int64_t ms, char buf[48])
+{
+    char far[32];
+    snprintf(buf, 48, "%s %s", span(llabs(ms), far), ms < 0 ? "behind" : "before");
+    return buf;
+}
+
 void pq_check_clock(const struct pq_probe_clock *clock, unsigned bound, struct pq_findings *f)
 {
     const int64_t apart = llabs(clock->ahead), most = (int64_t)bound * 1000;
-    const char *side = clock->ahead < 0 ? "behind" : "before";
-    char far[32], sure[32], may[96] = "";
+    char far[48], sure[32], may[96] = "";
     if (clock->impossible)
         pq_finding_add(f, PQ_FINDING_NOTE, "clock",
                        "\"date -u\" at both ends tells how far they are apart",
@@ -43,16 +49,16 @@ void pq_check_clock(const struct pq_probe_clock *clock, unsigned bound, struct p
         return;
     if (bound)
         snprintf(may, sizeof may, "; they may differ by %u s", bound);
-    span(apart, far);
+    pq_check_apart(clock->ahead, far);
     span(clock->sure, sure);
     if (!bound || apart - clock->sure <= most / 2)
         pq_finding_add(f, PQ_FINDING_OK, "clock", NULL,
-                       "the server's is %s %s this one, give or take %s%s", far, side, sure, may);
+                       "the server's is %s this one, give or take %s%s", far, sure, may);
     else
         pq_finding_add(f, apart - clock->sure > most ? PQ_FINDING_BAD : PQ_FINDING_NOTE, "clock",
                        "\"date -u\" at both ends tells which is wrong; set that one right, and "
                        "start a time service there (systemd-timesyncd, chrony, ntpd)",
-                       "the server's is %s %s this one, give or take %s; where they differ by more "
+                       "the server's is %s this one, give or take %s; where they differ by more "
                        "than %u s the server may not answer when either end is started anew",
-                       far, side, sure, bound);
+                       far, sure, bound);
 }

@@ -31,6 +31,8 @@ struct pq_stamps {
     uint64_t kept;
     void (*changed)(void *ctx); /* NULL: nobody keeps it */
     void *ctx;
+    pq_stamps_seen_fn seen; /* looks on: `ctx` is of this one, and of a server's table it is ... */
+    bool seen_kept;         /* ... that somebody keeps it */
 };
 
 int pq_stamps_new(struct pq_stamps **out, const uint8_t (*keys)[PQ_STAMP_KEY_LEN], unsigned n)
@@ -123,6 +125,13 @@ void pq_stamps_keep(struct pq_stamps *s, void (*changed)(void *ctx), void *ctx)
     s->ctx = ctx;
 }
 
+void pq_stamps_look_on(struct pq_stamps *s, bool kept, pq_stamps_seen_fn seen, void *ctx)
+{
+    s->seen = seen;
+    s->seen_kept = kept;
+    s->ctx = ctx;
+}
+
 void pq_stamps_floor(struct pq_stamps *s, uint64_t stamp)
 {
     s->floor = stamp;
@@ -200,13 +209,15 @@ static bool take(struct user *u, struct pq_stamp t, uint64_t wall, uint64_t up, 
 bool pq_stamps_take(struct pq_stamps *s, unsigned user, struct pq_stamp t, uint64_t wall,
                     uint64_t up, uint64_t *ticket)
 {
-    const bool kept = s->changed && !s->nameless;
+    const bool kept = (s->changed || s->seen_kept) && !s->nameless;
     pthread_mutex_lock(&s->lock);
-    bool ok = user < s->n && take(&s->users[user], t, wall, up, !kept);
+    bool ok = user < s->n && take(&s->users[user], t, wall, s->seen ? wall : up, !kept);
     if (ok)
-        *ticket = kept ? ++s->ticket : 0;
+        *ticket = kept && !s->seen ? ++s->ticket : 0;
     pthread_mutex_unlock(&s->lock);
-    if (ok && kept)
+    if (s->seen)
+        s->seen(s->ctx, t, ok);
+    else if (ok && kept)
         s->changed(s->ctx);
     return ok;
 }

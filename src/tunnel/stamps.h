@@ -37,6 +37,13 @@ int pq_stamps_set_users(struct pq_stamps *s, const uint8_t (*keys)[PQ_STAMP_KEY_
  * name.  Before the table is used. */
 void pq_stamps_keep(struct pq_stamps *s, void (*changed)(void *ctx), void *ctx);
 
+/* This table is of one who only looks on, beside a server: it takes what that one takes, which
+ * keeps its own table (`kept`), or was started long ago.  Nothing waits for anything to be kept.
+ * `seen` is told of each stamp of a user, taken or not, from the thread that has it.  Before the
+ * table is used. */
+typedef void (*pq_stamps_seen_fn)(void *ctx, struct pq_stamp t, bool taken);
+void pq_stamps_look_on(struct pq_stamps *s, bool kept, pq_stamps_seen_fn seen, void *ctx);
+
 /* Nothing is known of what was taken before: from nobody a stamp up to this one is taken. */
 void pq_stamps_floor(struct pq_stamps *s, uint64_t stamp);
 

@@ -332,15 +332,22 @@ def listen(lab: Lab, server: Path, client: Path | None) -> dict:
 
 
 def listen_while(lab: Lab, server: Path, seconds: int, do: Callable[[], object]) -> dict:
+    found = heard(lab, server, seconds, do)["arrivals"]
+    expect(len(found) == 1, f"arrivals: {found}")
+    return found[0]
+
+
+def heard(lab: Lab, server: Path, seconds: int, do: Callable[[], object]) -> dict[str, list[dict]]:
+    """What check says that arrives meanwhile, by topic."""
     argv = [paqet.program(), "check", "-c", str(server), "--json", "--listen", str(seconds)]
     process = lab.s.start("check", argv)
     wait_until(process.has_packet_socket, 10, "the packet socket of check")
     do()
     process.wait(30)
-    said = json.loads(process.log().strip().splitlines()[-1])
-    found = [f for f in said["findings"] if f["topic"] == "arrivals"]
-    expect(len(found) == 1, f"arrivals: {found}")
-    return found[0]
+    topics: dict[str, list[dict]] = {}
+    for finding in json.loads(process.log().strip().splitlines()[-1])["findings"]:
+        topics.setdefault(finding["topic"], []).append(finding)
+    return topics
 
 
 @test(limit=90)
@@ -370,6 +377,38 @@ def test_check_listen() -> None:
         lab.origin()
         keys.start_client()
         paqet.seconds_to_work(lab, 5)
+
+
+def ask_off(lab: Lab, client: Path, seconds: int) -> bool:
+    """Asks once, with a clock that is wrong by so much; whether the server has answered."""
+    off = lab.new_file("off")
+    off.write_text(str(seconds))
+    argv = ["env", f"LD_PRELOAD={tool('lab-clock.so')}", f"LAB_CLOCK={off}", paqet.program(), "ping", "-c", str(client)]
+    return lab.c.run([*argv, "-n", "1", "-w", "1.5"], 20).returncode == 0
+
+
+@test(limit=90)
+def test_check_listen_clock() -> None:
+    """Of a client with a wrong clock it says what the server does: which lets in who sends nothing older than before."""
+    need_own_clock()
+    for known, seconds, level in ((True, -300, "ok"), (True, 86400, "ok"), (True, -3, "ok"), (False, -300, "bad")):
+        with Lab() as lab:
+            keys = Keys(lab)
+            if known:  # the server has run before
+                keys.state.write_text("paqet stamps 1\nend\n")
+            settings = keys.server_settings()
+            paqet.wait_ready(paqet.start_server(lab, settings))
+            server = write(lab, "server.yaml", paqet.server_config(lab, settings))
+            client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings()))
+            let_in: list[bool] = []
+            said = heard(lab, server, 2, lambda: let_in.append(ask_off(lab, client, seconds)))
+            texts = [(f["level"], f["text"]) for f in said["arrivals"] + said.get("clock", [])]
+            text = f"known: {known}, {seconds} s: {let_in}, {texts}"
+            expect(let_in == [level == "ok"] and texts[0][0] == level, text)
+            clocks = [f["text"] for f in said.get("clock", []) if lab.c.ip4 in f["text"]]
+            expect(bool(clocks) == (level == "ok" and abs(seconds) > 60), text)
+            named = {-300: "5 minutes behind", 86400: "24.0 hours before"}.get(seconds)
+            expect(not named or any(named in word for _, word in texts), text)
 
 
 @test()

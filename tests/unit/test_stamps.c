@@ -53,6 +53,50 @@ static struct pq_stamps *restarted(struct pq_stamps *s, unsigned n)
     return s;
 }
 
+/* ---- who looks on takes what the server takes, and is told of all */
+
+static struct {
+    unsigned n, taken;
+    uint64_t last;
+} told;
+
+static void on_seen(void *ctx, struct pq_stamp t, bool taken)
+{
+    assert_ptr_equal(ctx, &told);
+    told.n++;
+    told.taken += taken;
+    told.last = t.stamp;
+}
+
+static void looks_on(void **state)
+{
+    (void)state;
+    static const struct {
+        bool kept;
+        uint64_t stamp;
+        bool taken;
+    } t[] = {
+        {true, WALL - YEAR, true},     {true, WALL - 1, true},        {true, WALL + YEAR, true},
+        {false, WALL - 119000, true},  {false, WALL - 1, true},       {false, WALL + 119000, true},
+        {false, WALL - 121000, false}, {false, WALL + 121000, false},
+    };
+    for (unsigned i = 0; i < COUNT_OF(t); i++) {
+        struct pq_stamps *s = table(2, false);
+        told.n = told.taken = 0;
+        pq_stamps_look_on(s, t[i].kept, on_seen, &told);
+        uint64_t ticket = 99; /* whatever when this program was started: just now */
+        const bool ok = pq_stamps_take(s, 0, (struct pq_stamp){7, t[i].stamp}, WALL, 0, &ticket);
+        assert_int_equal(ok, t[i].taken);
+        assert_int_equal(ok ? ticket : 0, 0);
+        assert_true(pq_stamps_kept(s, 0)); /* nothing is waited for */
+        assert_false(take(s, 0, 7, t[i].stamp));
+        assert_int_equal(told.n, 2);
+        assert_int_equal(told.taken, t[i].taken);
+        assert_true(told.last == t[i].stamp);
+        pq_stamps_free(&s);
+    }
+}
+
 static void once_each(void **state)
 {
     (void)state;
@@ -255,9 +299,9 @@ static void many_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(once_each),      cmocka_unit_test(clocks),    cmocka_unit_test(floods),
-        cmocka_unit_test(near_the_clock), cmocka_unit_test(tickets),   cmocka_unit_test(files),
-        cmocka_unit_test(other_users),    cmocka_unit_test(many_gone),
+        cmocka_unit_test(looks_on), cmocka_unit_test(once_each),      cmocka_unit_test(clocks),
+        cmocka_unit_test(floods),   cmocka_unit_test(near_the_clock), cmocka_unit_test(tickets),
+        cmocka_unit_test(files),    cmocka_unit_test(other_users),    cmocka_unit_test(many_gone),
     };
     return cmocka_run_group_tests_name("stamps", tests, NULL, NULL);
 }
