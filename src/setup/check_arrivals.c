@@ -16,6 +16,7 @@
 #define SOURCES_MAX 16
 #define POLL_MS     200
 #define PLAIN_MIN   1000    /* bytes: an Initial has 1200 */
+#define SYNS_TRIED  8       /* of a source that prove nothing: whether it is a clock */
 #define LONG_AGO    3600000 /* ms before this look the server was started, as far as is known */
 #define NOTICED     2000    /* ms: no network keeps a packet so long */
 #define APART       60000   /* ms: clocks that differ more are worth a word */
@@ -24,6 +25,7 @@ struct source {
     struct pq_addr addr;
     uint64_t frames, drops[PQ_DROP_COUNT];
     uint64_t syns, bare; /* without content: SYNs; of the middle of a connection */
+    bool untimely;       /* its SYNs have the key, but another clock, see below */
     uint64_t open;       /* over QUIC: openings of a connection without a key */
     bool stamped;        /* a handshake of a user's has told what its clock shows: */
     int64_t ahead;       /* ms before this one's, the last of them */
@@ -245,7 +247,10 @@ static void take(struct listener *l, const struct pq_frame *f, pq_ns now)
         s->stamped = true;
         s->ahead = l->ahead;
     }
-    s->syns += d == PQ_DROP_NO_PAYLOAD && seg.flags & PQ_TCP_SYN;
+    const bool syn = d == PQ_DROP_NO_PAYLOAD && seg.flags & PQ_TCP_SYN;
+    s->syns += syn;
+    if (syn && !more[PQ_DROP_NONE] && s->syns <= SYNS_TRIED && l->syns)
+        s->untimely |= pq_hub_syn_apart(l->hub, &seg, &s->ahead);
     s->bare += d == PQ_DROP_NO_PAYLOAD && !(seg.flags & (PQ_TCP_SYN | PQ_TCP_RST));
     for (unsigned i = 0; i < PQ_DROP_COUNT; i++)
         s->drops[i] += more[i];
@@ -354,6 +359,13 @@ static void judge(const struct source *s, const struct pq_conf *c, struct pq_fin
                        "%llu packets from %s, whose time stamps have been seen: somebody plays a "
                        "recording, or the client's clock was set back",
                        n, from);
+    else if (s->untimely)
+        pq_finding_add(
+            f, PQ_FINDING_BAD, "arrivals", WHICH_CLOCK,
+            "%llu packets from %s, with the right key, but its clock is some %s this "
+            "one's: with network.tcp.look: connect it gets no answer where they are more "
+            "than a minute apart",
+            n, from, pq_check_apart(s->ahead, apart));
     else if (s->bare && !s->syns)
         pq_finding_add(f, PQ_FINDING_NOTE, "arrivals", NULL,
                        "%llu packets from %s, of a connection that was there before this look: a "

@@ -57,6 +57,15 @@ static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint64_t w
     return false;
 }
 
+bool pq_hub_syn_apart(struct pq_hub *h, const struct pq_segment *syn, int64_t *apart)
+{
+    const unsigned day = 24 * 3600 * 1000 / PQ_SYN_SLOT;
+    for (unsigned k = 0; k < PQ_RINGS && h->ring[k].syn_key; k++)
+        if (pq_proof_when(h->ring[k].syn_key, syn, h->ev->wall(h->ctx), day, apart))
+            return true;
+    return false;
+}
+
 /* ... and no other has been answered with the same proof; or another worker has found so. */
 static bool may_answer(struct pq_hub *h, const struct pq_segment *seg, struct pq_syn *out)
 {

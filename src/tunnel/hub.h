@@ -250,6 +250,10 @@ void pq_hub_set_users(struct pq_hub *h, const uint8_t (*users)[32], unsigned n);
  * PQ_ENOTSUP (cipher): then nothing has changed. */
 int pq_hub_set_keys(struct pq_hub *h, const uint8_t key[PQ_KEY_LEN], const uint8_t *before);
 
+/* Server, for who only looks on: whether a SYN would prove itself if its sender's clock were right,
+ * and by how many ms that is before this one's, give or take a minute; up to a day [12.9]. */
+bool pq_hub_syn_apart(struct pq_hub *h, const struct pq_segment *syn, int64_t *apart);
+
 /* Server: whether the session began with the key before. */
 bool pq_session_key_before(const struct pq_session *s);
 

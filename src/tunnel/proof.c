@@ -67,3 +67,18 @@ bool pq_proof_check(struct pq_mask *key, const struct pq_segment *syn, uint64_t 
     *out = (struct pq_syn){.number = syn->seq, .plain = !syn->has_ts, .from = &syn->src};
     return out->plain ? check_plain(key, syn, slots, out) : check_stamped(key, syn, slots, out);
 }
+
+bool pq_proof_when(struct pq_mask *key, const struct pq_segment *syn, uint64_t wall, unsigned far,
+                   int64_t *apart)
+{
+    const uint64_t now = wall / PQ_SYN_SLOT;
+    struct pq_syn out = {.number = syn->seq, .from = &syn->src};
+    for (unsigned k = 0; syn->has_ts && k <= far && k <= now; k++) {
+        const uint64_t slots[2] = {now - k, now + k};
+        if (!check_stamped(key, syn, slots, &out))
+            continue;
+        *apart = (int64_t)(out.slot * PQ_SYN_SLOT + PQ_SYN_SLOT / 2) - (int64_t)wall;
+        return true;
+    }
+    return false;
+}

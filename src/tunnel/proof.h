@@ -20,4 +20,11 @@ uint32_t pq_proof_plain(struct pq_mask *key, uint32_t choice, uint64_t slot);
  * the key.  Sets what tells it from others in *out, which borrows the sender's address. */
 bool pq_proof_check(struct pq_mask *key, const struct pq_segment *syn, uint64_t wall,
                     struct pq_syn *out);
+
+/* The same for any clock of its sender that is up to so many slots from `wall`, for SYNs with time
+ * stamps, which chance does not make.  Sets *apart to the ms that it is before `wall`, give or take
+ * half a slot.  Costs some ten blocks of the cipher for a slot: for people who look for a mistake,
+ * not for who serves. */
+bool pq_proof_when(struct pq_mask *key, const struct pq_segment *syn, uint64_t wall, unsigned far,
+                   int64_t *apart);
 #endif

@@ -389,7 +389,8 @@ def ask_off(lab: Lab, client: Path, seconds: int) -> bool:
 
 @test(limit=90)
 def test_check_listen_clock() -> None:
-    """Of a client with a wrong clock it says what the server does: which lets in who sends nothing older than before."""
+    """Of a client with a wrong clock it says what the server does, which lets in who sends nothing older than before;
+    and by how much it is wrong."""
     need_own_clock()
     for known, seconds, level in ((True, -300, "ok"), (True, 86400, "ok"), (True, -3, "ok"), (False, -300, "bad")):
         with Lab() as lab:
@@ -409,6 +410,18 @@ def test_check_listen_clock() -> None:
             expect(bool(clocks) == (level == "ok" and abs(seconds) > 60), text)
             named = {-300: "5 minutes behind", 86400: "24.0 hours before"}.get(seconds)
             expect(not named or any(named in word for _, word in texts), text)
+    with Lab() as lab:
+        keys = Keys(lab)
+        keys.know_all()
+        settings = keys.server_settings()
+        paqet.wait_ready(paqet.start_server(lab, settings))
+        server = write(lab, "server.yaml", paqet.server_config(lab, settings))
+        client = write(lab, "client.yaml", paqet.client_config(lab, keys.client_settings(look="connect")))
+        for seconds in (-3600, 1800):
+            found = listen_while(lab, server, 3, lambda ahead=seconds: ask_off(lab, client, ahead))
+            text = re.search(r"its clock is some (\d+) minutes (behind|before)", found["text"])
+            expect(found["level"] == "bad" and text, f"connect, {seconds} s: {found}")
+            expect(abs(int(text[1]) * 60 - abs(seconds)) <= 90 and (text[2] == "behind") == (seconds < 0), f"{found}")
 
 
 @test()

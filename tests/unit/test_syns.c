@@ -196,6 +196,30 @@ static void plain_guesses(void **state)
     pq_syns_free(&s);
 }
 
+/* By how much the clock is wrong of who has the key. */
+static void whose_clock(void **state)
+{
+    (void)state;
+    const uint8_t key[PQ_MASK_KEY_LEN] = {7};
+    struct pq_mask *m;
+    struct pq_syn got;
+    assert_int_equal(pq_mask_new(&m, key), 0);
+    for (int k = -700; k <= 700; k += 7) {
+        const uint64_t slot = WALL / PQ_SYN_SLOT + (uint64_t)k;
+        struct pq_segment syn = {.has_ts = true, .tsval = 5 + (uint32_t)k};
+        int64_t apart = 0;
+        syn.seq = pq_proof_stamped(m, syn.tsval, slot);
+        assert_true(pq_proof_when(m, &syn, WALL, 720, &apart));
+        assert_true(llabs(apart - k * (int64_t)PQ_SYN_SLOT) <= (int64_t)PQ_SYN_SLOT / 2);
+        if (k < -1 || k > 1)
+            assert_false(pq_proof_check(m, &syn, WALL, &got));
+        assert_int_equal(pq_proof_when(m, &syn, WALL, 69, &apart), k >= -69 && k <= 69);
+        syn.seq++; /* no proof of any clock */
+        assert_false(pq_proof_when(m, &syn, WALL, 720, &apart));
+    }
+    pq_mask_free(&m);
+}
+
 /* How many of all numbers are good: the figure that the bound above stands on. */
 static void plain_odds(void **state)
 {
@@ -409,13 +433,21 @@ static void vectors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slots),         cmocka_unit_test(once),
-        cmocka_unit_test(plain_guesses), cmocka_unit_test(plain_odds),
-        cmocka_unit_test(start),         cmocka_unit_test(bounded),
-        cmocka_unit_test(kept),          cmocka_unit_test(networks_kept),
-        cmocka_unit_test(other_texts),   cmocka_unit_test(vectors),
-        cmocka_unit_test(guesses),       cmocka_unit_test(shares),
-        cmocka_unit_test(in_its_name),   cmocka_unit_test(networks_are_bounded),
+        cmocka_unit_test(slots),
+        cmocka_unit_test(once),
+        cmocka_unit_test(plain_guesses),
+        cmocka_unit_test(whose_clock),
+        cmocka_unit_test(plain_odds),
+        cmocka_unit_test(start),
+        cmocka_unit_test(bounded),
+        cmocka_unit_test(kept),
+        cmocka_unit_test(networks_kept),
+        cmocka_unit_test(other_texts),
+        cmocka_unit_test(vectors),
+        cmocka_unit_test(guesses),
+        cmocka_unit_test(shares),
+        cmocka_unit_test(in_its_name),
+        cmocka_unit_test(networks_are_bounded),
     };
     return ut_run(tests);
 }
