@@ -72,7 +72,9 @@ static const struct command {
      "      --listen S      a server: see for S seconds what arrives, and whether it has the right "
      "keys\n"},
     {"run", pq_cmd_run, "run -c FILE: run the client or server that FILE configures",
-     "  -c, --config FILE   the configuration; config.yaml if it is left out\n"},
+     "  -c, --config FILE   the configuration; config.yaml if it is left out\n"
+     "      --user NAME     root starts it, but it runs as this user, with the capabilities for\n"
+     "                      raw packets, network settings and low ports alone\n"},
     {"status", pq_cmd_status, "status [--watch] [--json]: what the running one does",
      WHICH_ONE "      --watch        again each second\n"
                "      --json         as the program says it, see docs/control.md\n"},

@@ -15,6 +15,13 @@ void pq_process_protect(void);
  * its service user's.  For the start, before there are threads, which inherit it. */
 void pq_process_confine(void);
 
+/* From now on this process, which is root's, is that user's, in his own group alone, with the three
+ * capabilities of pq_process_confine, which the programs that it starts have, too.  Nothing happens
+ * if it is his already.  Before pq_process_confine, and before there are threads.  Returns 0,
+ * -ENOENT (there is no such user), -EINVAL (it is root), -EPERM (this is neither root nor him) or
+ * another -errno: then the process must end. */
+int pq_process_become(const char *user);
+
 enum pq_process_right { PQ_MAY_RAW, PQ_MAY_ADMIN };
 
 /* Whether this process has CAP_NET_RAW, or CAP_NET_ADMIN. */

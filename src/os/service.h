@@ -37,12 +37,13 @@ void pq_service_path(const struct pq_service *s, char out[PATH_MAX]);
 /* Whether that file serves all instances (systemd). */
 bool pq_service_is_shared(enum pq_service_kind kind);
 
-/* The text of the file; systemd: with `user`, it runs as PQ_SERVICE_USER, else as root with few
- * capabilities.  Returns false for PQ_SERVICE_NONE. */
+/* The text of the file; systemd and OpenRC: with `user`, it runs as PQ_SERVICE_USER, else as root
+ * with few capabilities.  Returns false for PQ_SERVICE_NONE. */
 bool pq_service_text(const struct pq_service *s, bool user, char out[PQ_SERVICE_TEXT]);
 
 /* Makes the system user, without a home and without a shell.  Returns 1 if it was made, 0 if it was
- * there, -errno (-ENOENT: no program to make users with).  *uid and *gid are set unless it failed.
+ * there, -ENOENT (no program to make users with) or -EEXIST (he is one who can log in).  *uid and
+ * *gid are set unless it failed.
  */
 int pq_service_make_user(unsigned *uid, unsigned *gid);
 /* Removes it.  Returns 0 or -errno. */

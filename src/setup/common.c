@@ -329,9 +329,17 @@ bool pq_setup_is_ours(const struct pq_setup *s, const char *path)
 /* The service's user; without a program to make one with, it runs as root. */
 static bool find_user(struct pq_setup *s)
 {
-    if (s->service.kind != PQ_SERVICE_SYSTEMD || s->o->no_service)
+    const enum pq_service_kind kind = s->service.kind;
+    if ((kind != PQ_SERVICE_SYSTEMD && kind != PQ_SERVICE_OPENRC) || s->o->no_service)
         return true;
     const int e = pq_service_make_user(&s->uid, &s->gid);
+    if (e == -EEXIST) {
+        pq_setup_say("there is a user " PQ_SERVICE_USER " already who can log in, and the service "
+                     "would be his: rename him (usermod --login NEW " PQ_SERVICE_USER "), or, if "
+                     "he is there for this, take the login from him "
+                     "(usermod --shell /usr/sbin/nologin " PQ_SERVICE_USER ")");
+        return false;
+    }
     s->own_user = e >= 0;
     return e <= 0 || pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_USER, PQ_SERVICE_USER);
 }

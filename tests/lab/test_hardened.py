@@ -271,6 +271,34 @@ def test_confined_root() -> None:
 
 
 @test()
+def test_confined_by_root() -> None:
+    """Root starts it, and it runs as another user."""
+    with Lab() as lab:
+        lab.folder.chmod(0o777)  # the server keeps a file there
+        lab.origin()
+        processes = []
+        for host, config in ((lab.s, paqet.server_config), (lab.c, paqet.client_config)):
+            path = lab.new_file(f"{host.letter}.yaml")
+            path.write_text(looks.prepare(config(lab, Settings()), host))
+            argv = [paqet.program(), "run", "--user", "nobody", "-c", str(path)]
+            processes.append(host.start(f"nobody-{host.letter}", argv))
+            paqet.wait_ready(processes[-1])
+        paqet.wait_working(lab)
+        for process in processes:
+            check_confined(process, "0000000000003400")
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            for line in ("Uid:" + 4 * "\t65534", "Gid:" + 4 * "\t65534", "Groups:\t \n", "CapAmb:\t0000000000003400"):
+                expect(line in status, f"not {line!r} in {status}")
+        check_flap(lab, lab.s)
+        check_flap(lab, lab.c)
+        for user, words in (("root", "has all rights"), ("no-such-user", "is no user")):
+            said = lab.s.run([paqet.program(), "run", "--user", user, "-c", str(path)])
+            expect(said.returncode == 1 and words in said.stderr, f"{user}: {said.stderr}")
+        other = ["setpriv", "--reuid", "61234", "--clear-groups", paqet.program(), "run", "--user", "nobody", "-c", str(path)]
+        expect("only root" in lab.s.run(other).stderr, "another user became nobody")
+
+
+@test()
 def test_confined_user() -> None:
     """Anybody with three capabilities will do."""
     wanted = "-all,+net_raw,+net_admin,+net_bind_service"

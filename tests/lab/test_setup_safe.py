@@ -143,6 +143,36 @@ def test_package_other_number() -> None:
             expect(("alive" in said.stdout.split()) != root, f"of {name}: {said.stdout}{said.stderr}")
 
 
+def with_openrc(lab: Lab, passwd: str) -> Machine:
+    """Enough of OpenRC that init takes it for one, with these users."""
+    machine = Machine(lab.s)
+    lab.s.check(machine.inside("/root/paqet", "version"))
+    for name in ("openrc-run", "rc-service", "rc-update"):
+        path = machine.root / "sbin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/nothing\n")
+        path.chmod(0o755)
+    (machine.root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n" + passwd)
+    (machine.root / "etc/group").write_text("root:x:0:\npaqet:x:990:\n")
+    folder = f"/proc/{machine.pid}/root{machine.root}/run/openrc"  # in its own mounts
+    os.mkdir(folder)
+    return machine
+
+
+@test()
+def test_setup_login_user() -> None:
+    """A person who is named as the service's user does not get the service."""
+    for home, shell, refused in (("/home/paqet", "/bin/sh", True), ("/home/paqet", "", True), ("/", "/sbin/nologin", False)):
+        with Lab() as lab:
+            machine = with_openrc(lab, f"paqet:x:990:990::{home}:{shell}\n")
+            before = machine.files()
+            said = machine.run("init", "server", "--address", lab.s.ip4)
+            told = "a user paqet already who can log in" in said.stderr and "usermod --login" in said.stderr
+            expect(told == refused, f"{shell}: {said.stdout}{said.stderr}")
+            expect(said.returncode == 1, "nothing can be started here")
+            expect(machine.files() == before, f"left: {machine.files() - before}")
+
+
 @test()
 def test_setup_takes_no_neighbours() -> None:
     """A stranger's link, with --tun, for the network that the machine is in: its neighbours would be reached through his server."""

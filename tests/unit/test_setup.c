@@ -474,13 +474,19 @@ static void service_files(void **state)
         assert_null(strstr(text, "@FOLDER@"));
         assert_null(strstr(text, "@NAME@"));
         assert_null(strstr(text, "@USER@"));
+        assert_null(strstr(text, "@AS@"));
+        assert_null(strstr(text, "@OWNER@"));
         assert_non_null(strstr(text, "/opt/three"));
         assert_non_null(
             strstr(text, kind == PQ_SERVICE_SYSTEMD ? "/etc/two/%i.yaml" : "/etc/two/one.yaml"));
         if (kind == PQ_SERVICE_SYSTEMD)
             assert_non_null(strstr(text, "\nUser=paqet\n"));
+        if (kind == PQ_SERVICE_OPENRC)
+            assert_non_null(strstr(text, "\"run --user paqet -c /etc/two/one.yaml\""));
         assert_true(pq_service_text(&s, false, text));
         assert_null(strstr(text, "User=paqet"));
+        assert_null(strstr(text, "--user"));
+        assert_null(strstr(text, "--owner"));
         snprintf(path, sizeof path, "%s/script", folder);
         assert_int_equal(pq_file_write(path, text, strlen(text), 0600, NULL), 0);
         snprintf(command, sizeof command, "sh -n %s", path);

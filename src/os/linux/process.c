@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/process.h"
 
-#include <stdint.h>
-
+#include <errno.h>
+#include <grp.h>
 #include <linux/capability.h>
+#include <pwd.h>
+#include <stdint.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,19 +28,60 @@ void pq_process_protect(void)
 }
 
 #define BIT(cap) (UINT64_C(1) << (cap))
+#define NEEDED   (BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE))
+
+/* Without CAP_SETPCAP this is refused, but then there is nothing that could be had by it. */
+static void drop_bounding(uint64_t keep)
+{
+    for (int cap = 0; cap < 64; cap++)
+        if (!(keep & BIT(cap)))
+            prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+}
+
+/* These and no others, for programs that are started, too. */
+static int take_on(uint64_t caps)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    for (int i = 0; i < 2; i++) {
+        const uint32_t part = (uint32_t)(caps >> 32 * i);
+        data[i] = (struct __user_cap_data_struct){part, part, part};
+    }
+    if (syscall(SYS_capset, &head, data))
+        return -errno;
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if (caps & BIT(cap)) /* kernels before 4.3 know none */
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+    return 0;
+}
+
+int pq_process_become(const char *user)
+{
+    const struct passwd *p = getpwnam(user);
+    if (!p)
+        return -ENOENT;
+    if (!p->pw_uid)
+        return -EINVAL;
+    if (geteuid() == p->pw_uid)
+        return 0;
+    if (geteuid())
+        return -EPERM;
+    drop_bounding(NEEDED);
+    if (setgroups(0, NULL) || setresgid(p->pw_gid, p->pw_gid, p->pw_gid) ||
+        prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || setresuid(p->pw_uid, p->pw_uid, p->pw_uid))
+        return -errno;
+    return take_on(NEEDED);
+}
 
 void pq_process_confine(void)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {0};
-    uint64_t keep = BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE);
+    uint64_t keep = NEEDED;
     if (geteuid() == 0)
         keep |= BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHOWN);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    /* without CAP_SETPCAP this is refused, but then there is nothing that could be had by it */
-    for (int cap = 0; cap < 64; cap++)
-        if (!(keep & BIT(cap)))
-            prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+    drop_bounding(keep);
     if (syscall(SYS_capget, &head, data))
         return;
     for (int i = 0; i < 2; i++) {

@@ -70,7 +70,9 @@ static const char *value_of(const struct pq_service *s, bool user, const char *n
                {"@FOLDER@", s->folder},
                {"@NAME@", s->name},
                {"@USER@", user ? "User=" PQ_SERVICE_USER "\nGroup=" PQ_SERVICE_USER
-                               : "# there is no program here to make a user with"}};
+                               : "# there is no program here to make a user with"},
+               {"@AS@", user ? " --user " PQ_SERVICE_USER : ""},
+               {"@OWNER@", user ? " --owner " PQ_SERVICE_USER ":" PQ_SERVICE_USER : ""}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strlen(all[i].name) == n && strncmp(all[i].name, name, n) == 0)
             return all[i].value;
@@ -97,11 +99,29 @@ bool pq_service_text(const struct pq_service *s, bool user, char out[PQ_SERVICE_
 
 /* ---- the user */
 
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Whether somebody may log in as him: then he is a person, or somebody's who has more. */
+static bool can_log_in(const struct passwd *p)
+{
+    static const char *const none[] = {"nologin", "false", "true", "sync"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        if (strcmp(file_name(p->pw_shell), none[i]) == 0)
+            return false;
+    return true;
+}
+
 static int find_user(unsigned *uid, unsigned *gid)
 {
     const struct passwd *p = getpwnam(PQ_SERVICE_USER);
     if (!p)
         return -ENOENT;
+    if (!p->pw_uid || can_log_in(p))
+        return -EEXIST;
     *uid = p->pw_uid;
     *gid = p->pw_gid;
     return 0;
@@ -112,14 +132,29 @@ int pq_service_make_user(unsigned *uid, unsigned *gid)
     static const char *const useradd[] = {
         "useradd",      "--system", "--user-group",      "--no-create-home", "--home-dir",
         "/nonexistent", "--shell",  "/usr/sbin/nologin", PQ_SERVICE_USER,    NULL};
-    static const char *const adduser[] = {
-        "adduser",       "-S", "-D", "-H", "-h", "/nonexistent", "-s", "/sbin/nologin",
-        PQ_SERVICE_USER, NULL};
-    if (!find_user(uid, gid))
-        return 0;
-    const bool ok =
-        pq_spawn(useradd, NULL, 0, PATIENCE) == 0 || pq_spawn(adduser, NULL, 0, PATIENCE) == 0;
-    const int e = find_user(uid, gid);
+    /* busybox would put him into a group that others are in, too */
+    static const char *const addgroup[] = {"addgroup", "-S", PQ_SERVICE_USER, NULL};
+    static const char *const adduser[] = {"adduser",
+                                          "-S",
+                                          "-D",
+                                          "-H",
+                                          "-h",
+                                          "/nonexistent",
+                                          "-s",
+                                          "/sbin/nologin",
+                                          "-G",
+                                          PQ_SERVICE_USER,
+                                          PQ_SERVICE_USER,
+                                          NULL};
+    int e = find_user(uid, gid);
+    if (e != -ENOENT)
+        return e;
+    bool ok = pq_spawn(useradd, NULL, 0, PATIENCE) == 0;
+    if (!ok) {
+        pq_spawn(addgroup, NULL, 0, PATIENCE);
+        ok = pq_spawn(adduser, NULL, 0, PATIENCE) == 0;
+    }
+    e = find_user(uid, gid);
     return ok && !e ? 1 : -ENOENT;
 }
 
@@ -157,12 +192,6 @@ static pid_t read_pid(const struct pq_service *s)
     if (f)
         fclose(f);
     return (pid_t)pid;
-}
-
-static const char *file_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
 }
 
 static void log_path(const struct pq_service *s, char out[PATH_MAX])
