@@ -312,6 +312,7 @@ static void firewall_missing(const struct pq_app *app, const char *why)
 
 void pq_app_open_firewall(struct pq_app *app)
 {
+    pq_app_hold_signals();
     pq_firewall_open(&app->fw, &app->fw_conf, app->fw_why);
 }
 

@@ -91,6 +91,10 @@ void pq_app_cover_port(struct pq_app *app, uint16_t port, bool on);
  * the workers run. */
 bool pq_app_wait(unsigned seconds);
 
+/* From now on SIGINT and SIGTERM wait for pq_app_run, if that does not run yet: what is made next
+ * has to be taken away by us. */
+void pq_app_hold_signals(void);
+
 /* Runs the workers in threads of their own until a signal comes, then stops them. */
 int pq_app_run(struct pq_app *app, struct pq_worker *const *w, unsigned n);
 

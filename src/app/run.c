@@ -192,6 +192,23 @@ int pq_app_run_more(struct pq_app *app)
     return start_next();
 }
 
+/* Not by a mask, which threads that a library has made do not have. */
+static volatile sig_atomic_t held;
+
+static void on_held(int sig)
+{
+    held = sig;
+}
+
+void pq_app_hold_signals(void)
+{
+    const struct sigaction hold = {.sa_handler = on_held, .sa_flags = SA_RESTART};
+    if (m.open)
+        return;
+    sigaction(SIGINT, &hold, NULL);
+    sigaction(SIGTERM, &hold, NULL);
+}
+
 int pq_app_run(struct pq_app *app, struct pq_worker *const *w, unsigned n)
 {
     sigset_t set;
@@ -205,6 +222,8 @@ int pq_app_run(struct pq_app *app, struct pq_worker *const *w, unsigned n)
     const bool all = !e && m.started == n;
     if (all) {
         pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* what came meanwhile comes now */
+        if (held)
+            raise(held);
         start_watchdog(&m);
         if (app->begin)
             app->begin(app, &m.loop);

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 import paqet
 from case import expect, test
@@ -186,3 +187,20 @@ def test_iptables_without_a_part() -> None:
         for word in ("-m socket", "xt_socket", "iptables-mod-tproxy", "listen:"):
             expect(word in said, f"{word} is not in: {said[-700:]}")
         expect(not all_rules(lab.c), f"left: {all_rules(lab.c)}")
+
+
+@test(limit=90)
+def test_iptables_stopped_at_the_start() -> None:
+    """SIGTERM while the rules are being made: nothing is left of them."""
+    slow = '/usr/sbin/iptables-legacy-restore "$@"; code=$?; sleep 0.5; exit $code\n'
+    with Lab() as lab:
+        program = without_nftables(lab, {"iptables-legacy-restore": slow})
+        for host, config in ((lab.s, paqet.server_config), (lab.c, paqet.client_config)):
+            for sig in (signal.SIGTERM, signal.SIGINT):
+                here = paqet.start(host, "here", config(lab, Settings()), program)
+                wait_until(lambda: rules(host), 10, "rules")
+                here.may_end = True
+                here.popen.send_signal(sig)
+                expect(here.wait(20) == 0, f"exit code; log: {here.log()}")
+                expect("stopping on" in here.log(), f"log: {here.log()}")
+                expect(not rules(host), f"left in {host.letter}: {rules(host)}")
