@@ -11,6 +11,7 @@
 #define ENOUGH   (200 * PQ_MS)         /* behind the first second, or that counts, too */
 #define LATE     (4 * PQ_SEC)          /* so long the first bytes may take */
 #define STANDS   PQ_SEC                /* so long without a byte counts as standing still */
+#define EARLY    (PQ_SEC / 10)         /* of each second: clocks do not run alike */
 #define BYTES    (UINT64_C(256) << 20) /* that end it before its time [8.11] */
 
 struct ping {
@@ -197,7 +198,7 @@ static void note(struct pq_measuring *m, pq_ns now)
     struct pq_measured_speed *s = &m->conf->out->speed[m->way];
     s->impossible = m->impossible;
     s->cut = !m->impossible && m->bytes && m->over && m->bytes < BYTES &&
-             now < m->start + m->conf->seconds * PQ_SEC;
+             now < m->start + m->conf->seconds * (PQ_SEC - EARLY);
     s->done = m->bytes && !s->impossible && !s->cut;
     s->rate = rate_of(m, now);
     s->pings = m->n_rtt;
