@@ -46,6 +46,12 @@ static bool is_name(const char *s)
     return n && n <= NAME_MAX_LEN && pq_utf8_is_text(s); /* YAML ends a line at U+2028, too */
 }
 
+/* Also those that do not break a line, and the wide one. */
+static bool has_blank(const char *s)
+{
+    return strpbrk(s, " \t") || strstr(s, "\u00a0") || strstr(s, "\u3000");
+}
+
 static int find(const struct pq_conf *c, const char *name)
 {
     for (unsigned i = 0; i < c->n_users; i++)
@@ -181,6 +187,11 @@ static int add(struct wanted *w, struct pq_cli_file *f)
         return fail(
             "a name has 1 to 64 bytes of UTF-8, without control characters and ends of lines%s",
             "");
+    if (has_blank(w->name))
+        return fail(
+            "'%s' has a blank in it, at which the columns of \"paqet status\" and what reads "
+            "the log tell one word from the next; write - in its place",
+            w->name);
     if (find(&f->conf, w->name) >= 0)
         return fail("%s is there already; take him out first (paqet user del)", w->name);
     int e = make_keys(w);

@@ -398,6 +398,22 @@ static bool is_packaged(const char *text)
     return false;
 }
 
+/* Its log begins anew.  What is there and was not noted is somebody else's: it is kept beside. */
+static bool note_log(struct pq_setup *s, const char *log)
+{
+    char before[PATH_MAX];
+    struct stat st;
+    snprintf(before, sizeof before, "%.*s.before", PATH_MAX - 8, log);
+    if (lstat(log, &st) == 0 && !pq_setup_is_ours(s, log)) {
+        if (lstat(before, &st) == 0 || rename(log, before)) {
+            pq_setup_say("%s is there already, and not of init: move it away", log);
+            return false;
+        }
+        printf("%s was not made by init: it is kept as %s\n", log, before);
+    }
+    return pq_setup_note(s, s->name, PQ_MADE_PLAIN, log);
+}
+
 static bool install_service(struct pq_setup *s)
 {
     char path[PATH_MAX], text[PQ_SERVICE_TEXT];
@@ -406,13 +422,12 @@ static bool install_service(struct pq_setup *s)
     pq_service_path(&s->service, path);
     char log[PATH_MAX];
     snprintf(log, sizeof log, "/var/log/paqet-%s.log", s->name);
-    if (s->service.kind == PQ_SERVICE_OPENRC && !pq_setup_note(s, s->name, PQ_MADE_PLAIN, log))
+    if (s->service.kind == PQ_SERVICE_OPENRC && !note_log(s, log))
         return false;
     if (s->service.kind == PQ_SERVICE_NONE) {
         return pq_setup_folder(s, "/run", 0755, false) &&
                pq_setup_folder(s, "/var/log", 0755, false) &&
-               pq_setup_note(s, s->name, PQ_MADE_PLAIN, path) &&
-               pq_setup_note(s, s->name, PQ_MADE_PLAIN, log);
+               pq_setup_note(s, s->name, PQ_MADE_PLAIN, path) && note_log(s, log);
     }
     if (stat(path, &st) == 0 && !pq_setup_is_ours(s, path) && !s->o->force) {
         printf("%s is there already, and was not changed\n", path);

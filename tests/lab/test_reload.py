@@ -339,6 +339,9 @@ def test_user_command() -> None:
             (("del", "nobody"), "there is no user nobody"),
             (("add", "x", "--public-key", "12"), "is not a key of 64 hex digits"),
             (("add", "x" * 65), "a name has 1 to 64 bytes"),
+            (("add", "ali reza"), "has a blank in it"),
+            (("add", " "), "has a blank in it"),
+            (("add", "ali\u00a0reza"), "has a blank in it"),
             (("add",), "say add NAME"),
             (("rub", "out"), "say add NAME"),
         ):

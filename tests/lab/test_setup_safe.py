@@ -174,6 +174,23 @@ def test_setup_login_user() -> None:
 
 
 @test()
+def test_setup_log_of_others() -> None:
+    """A log that was there before is not taken for one that init has made, nor for what its service says."""
+    with Lab() as lab:
+        machine = Machine(lab.s)
+        log = machine.root / "var/log/paqet-server.log"
+        log.parent.mkdir(parents=True)
+        log.write_text("somebody's own\n")
+        said = machine.check("init", "server", "--address", lab.s.ip4)
+        expect("it is kept as /var/log/paqet-server.log.before" in said, said)
+        expect("listening on" in log.read_text(), "its own log")
+        machine.check("init", "--remove")
+        left = sorted(path.name for path in log.parent.iterdir())
+        expect(left == ["paqet-server.log.before"], f"left: {left}")
+        expect(log.with_name(left[0]).read_text() == "somebody's own\n", "it was changed")
+
+
+@test()
 def test_setup_takes_no_neighbours() -> None:
     """A stranger's link, with --tun, for the network that the machine is in: its neighbours would be reached through his server."""
     with Lab() as lab:
