@@ -20,6 +20,7 @@ class Segment:
     destination: str
     source_port: int
     destination_port: int
+    sequence: int
     flags: int
     payload: bytes  # cut at the snap length
     frame: bytes
@@ -51,6 +52,7 @@ def parse(frame: bytes) -> Segment | None:
         socket.inet_ntop(family, addresses[1]),
         ports[0],
         ports[1],
+        struct.unpack("!I", frame[start + 4 : start + 8])[0],
         frame[start + 13],
         frame[body:end],
         frame,
@@ -114,6 +116,7 @@ class Forger:
         payload: bytes,
         flags: int = PSH | ACK,
         data_offset: int = 5,
+        acknowledges: int = 2000,
     ) -> bytes:
         """A TCP segment. data_offset counts 32-bit words and may lie."""
         header = struct.pack(
@@ -121,7 +124,7 @@ class Forger:
             source_port,
             destination_port,
             1000,
-            2000,
+            acknowledges,
             data_offset << 4,
             flags,
             65535,

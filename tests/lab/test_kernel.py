@@ -66,35 +66,40 @@ def test_no_reset_after_a_server_restart() -> None:
 
 
 class Caller:
-    """Somebody who goes on sending to a server's port, as a client does that knows of nothing."""
+    """Somebody who goes on sending to a server's port, as a client does that knows of nothing. Each
+    frame acknowledges its own number, so that a reset tells which one it answers, however late it
+    comes on a busy machine."""
 
     def __init__(self, lab: Lab):
-        forge = Forger(lab.c.mac, lab.s.mac, lab.c.ip4, lab.s.ip4)
-        self.frame = forge.frame(CLIENT_PORT, paqet.PORT, bytes(100))
+        self.forge = Forger(lab.c.mac, lab.s.mac, lab.c.ip4, lab.s.ip4)
         self.raw = lab.c.packet_socket()
         self.ear = lab.c.open_socket(socket.AF_PACKET, socket.SOCK_RAW)
         self.ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
         self.ear.bind((lab.c.device, 3))
         self.ear.setblocking(False)
-        self.times: list[float] = []  # at which resets came
+        self.sent: list[float] = []  # when each frame was about to leave
+        self.refused: list[int] = []  # the numbers of those that were answered by a reset
         self.ends = False
         self.thread = threading.Thread(target=self.call, daemon=True)
         self.thread.start()
 
     def call(self) -> None:
         while not self.ends:
-            self.raw.send(self.frame)
-            now = time.monotonic()
+            body = self.forge.segment(CLIENT_PORT, paqet.PORT, bytes(100), acknowledges=len(self.sent))
+            frame = self.forge.ethernet(self.forge.ipv4(body))
+            self.sent.append(time.monotonic())
+            self.raw.send(frame)
             with contextlib.suppress(BlockingIOError):
                 while True:
                     segment = packets.parse(self.ear.recv(200))
                     if segment and segment.flags & RST:
-                        self.times.append(now)
+                        self.refused.append(segment.sequence)
 
     def stop(self) -> list[float]:
+        """When those were sent that a reset has answered."""
         self.ends = True
         self.thread.join()
-        return self.times
+        return [self.sent[number] for number in self.refused]
 
 
 @test()
@@ -102,7 +107,7 @@ def test_no_reset_while_a_server_starts() -> None:
     """From when it has a packet socket on: its rules come first."""
     with Lab() as lab:
         caller = Caller(lab)
-        wait_until(lambda: len(caller.times) > 10, 5, "resets of a kernel without a server")
+        wait_until(lambda: len(caller.refused) > 10, 5, "resets of a kernel without a server")
         settings = Settings(extra="performance: {packet_workers: 8}\n")
         server = paqet.start(lab.s, "server", paqet.server_config(lab, settings))
         begin = time.monotonic()
