@@ -82,6 +82,7 @@ def through(wan: list[str] | None, nat: bool, size: int, look: str = "connect") 
         check_download(lab, size)
         check_upload(lab, size)
         report = udp.flows(lab, "--socks", paqet.SOCKS, "--flows", 5, "--rate", 100, "--seconds", 1)
+        expect_valid(lab)
         lost = wan is not None and "--loss" in wan
         if not lost:
             udp.expect_all_back(report)

@@ -16,7 +16,7 @@ import udp
 from case import Failure, add, expect, test
 from lab import Lab, Process, wait_until
 from test_keys import Keys
-from test_move import CABLE, WIFI, Roads
+from test_move import CABLE, WIFI, Roads, Way
 from paqet import Settings
 from test_survive import expect_download, start_download
 
@@ -195,6 +195,11 @@ add("flow_diverted", functools.partial(diverted, 100, 12), timed=True)
 add("flow_diverted_often", functools.partial(diverted, 3, 60), limit=120, full=True)
 
 
+def received(lab: Lab, way: Way) -> int:
+    """Bytes that have come to the client's interface."""
+    return int(lab.c.check(["cat", f"/sys/class/net/{way.device}/statistics/rx_bytes"]))
+
+
 @test(timed=True)
 def test_flow_changes_interface() -> None:
     """Another network of the client, with another address: nothing that has begun breaks."""
@@ -208,6 +213,9 @@ def test_flow_changes_interface() -> None:
         with lives_on(lab, 10):
             download = start_download(lab, 100_000 * MB, patience=8)
             for old, new in ((WIFI, CABLE), (CABLE, WIFI)):
+                # who is idle notices later: with his next keepalive
+                before = received(lab, old)
+                wait_until(lambda: received(lab, old) > before + MB, 10, "a download that goes on")
                 count = client.log().count(MOVED)
                 lab.change(old, new)
                 wait_until(lambda: client.log().count(MOVED) > count, 6, "a move")

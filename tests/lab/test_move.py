@@ -130,7 +130,7 @@ def expect_covered(lab: Lab, way: Way) -> None:
     expect(f'"{way.device}"' in lab.c.firewall(), f"no rule for {way.device}: {lab.c.firewall()}")
 
 
-@test(timed=True)
+@test(limit=120, timed=True)
 def test_move_to_another_interface() -> None:
     with Roads() as lab:
         pair = start(lab)

@@ -187,7 +187,7 @@ def changes_nothing(look: str) -> None:
         for change in CHANGES:
             attacker = OnPath(lab, change)
             begin = time.monotonic()
-            while attacker.sent < 1000 and time.monotonic() < begin + 8:
+            while attacker.sent < 1000 and time.monotonic() < begin + 20:
                 beside = download(lab, 20 * MB)
                 expect(beside < 5 * alone + 2, f"{change.__name__}: {beside:.2f} s, alone {alone:.2f} s")
             attacker.stop()
@@ -270,4 +270,4 @@ def test_flood_of_what_proves_nothing() -> None:
 
 CHANGES = (blocks, ends, numbers, bits)
 for _look in ("connect", "plausible"):
-    add(f"on_path_{_look}", functools.partial(changes_nothing, _look), timed=True)
+    add(f"on_path_{_look}", functools.partial(changes_nothing, _look), limit=120, timed=True)

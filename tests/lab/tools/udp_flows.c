@@ -239,21 +239,40 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* When the first and the last datagram that did not come back was to be sent, in ms from the
+ * beginning; -1 if all came. */
+static void lost_between(const struct run *run, double *first, double *last)
+{
+    *first = *last = -1;
+    for (uint64_t i = 0; i < run->next; i++) {
+        const struct flow *flow = &run->flows[i % run->plan->count];
+        uint64_t number = i / run->plan->count;
+        if (flow->seen[number / 8] >> (number & 7) & 1)
+            continue;
+        *last = (double)(due(run, i) - run->start) / 1e6;
+        if (*first < 0)
+            *first = *last;
+    }
+}
+
 static int report(struct run *run)
 {
     unsigned silent = 0;
     for (unsigned i = 0; i < run->plan->count; i++)
         silent += run->flows[i].received == 0;
+    double first_lost, last_lost;
+    lost_between(run, &first_lost, &last_lost);
     if (run->received > 0)
         qsort(run->rtt, run->received, sizeof run->rtt[0], compare);
     uint64_t last = run->received > 0 ? run->received - 1 : 0;
     printf("{\"flows\": %u, \"sent\": %" PRIu64 ", \"unsent\": %" PRIu64 ", \"received\": %" PRIu64
            ", \"percent\": %.2f, \"duplicates\": %" PRIu64 ", \"damaged\": %" PRIu64
-           ", \"silent\": %u, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
+           ", \"silent\": %u, \"lost_from_ms\": %.0f, \"lost_to_ms\": %.0f, \"p50_ms\": %.3f, "
+           "\"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
            run->plan->count, run->sent, run->unsent, run->received,
            run->sent ? 100.0 * (double)run->received / (double)run->sent : 0, run->duplicates,
-           run->damaged, silent, (double)run->rtt[last / 2], (double)run->rtt[last * 99 / 100],
-           (double)run->rtt[last]);
+           run->damaged, silent, first_lost, last_lost, (double)run->rtt[last / 2],
+           (double)run->rtt[last * 99 / 100], (double)run->rtt[last]);
     return run->damaged > 0;
 }
 
