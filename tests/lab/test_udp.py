@@ -320,13 +320,20 @@ def test_udp_beside_downloads() -> None:
 
 @test(limit=200, tries=3, alone=True)
 def test_udp_with_loss() -> None:
-    """Each way loses 5 %, so 90.25 % come back, or more; and none waits for one that was lost."""
+    """Each way loses 5 %, so 90.25 % come back, or more; and none waits for one that was lost: they are
+    not much later than those that go past the tunnel at the same time, on a busy machine neither."""
     with Lab(wan=["--loss", "5", "--delay", "50"]) as lab:
         pair = start(lab)
-        report = udp.flows(lab, "--socks", SOCKS, "--warmup", 1, "--seconds", 20, limit=40)
+        options = ("--warmup", 1, "--seconds", 20)
+        beside = lab.c.start("udp-past", udp.flows_command(*options, host=lab.s.ip4))
+        report = udp.flows(lab, "--socks", SOCKS, *options, limit=40)
+        expect(beside.wait(10) == 0, f"past the tunnel: {beside.last_lines()}")
+        past = udp.read_report(beside.log())
+        print(f"  p99 {report['p99_ms']:.1f} ms, past the tunnel {past['p99_ms']:.1f} ms")
+        expect(past["percent"] < 95, f"the link has lost nothing: {past}")
         expect(report["percent"] >= 86.5, f"too few came back: {report}")
         expect(report["damaged"] == 0 and report["duplicates"] == 0, f"{report}")
-        expect(report["p99_ms"] <= 100 + 15, f"some were held back: {report}")
+        expect(report["p99_ms"] <= past["p99_ms"] + 15, f"some were held back: {report}, past the tunnel {past}")
         pair.check_alive()
 
 
