@@ -175,49 +175,84 @@ static void check_ports(const struct pq_conf *c, const char *path, struct pq_fin
 
 /* ---- what the machine's firewall does with them */
 
-static void check_firewall(const struct pq_conf *c, struct pq_findings *f)
+struct met { /* what ports meet in the firewall */
+    struct ports shut, refused, some_in, some_out;
+    bool all, outside;
+};
+
+static void meet(const struct pq_conf *c, const struct pq_inputs *in, struct met *m)
 {
-    struct pq_inputs *in = malloc(sizeof *in);
-    struct ports shut = {.n = 0}, refused = {.n = 0};
-    char remedy[400];
-    bool all = false, outside = false;
-    if (!in)
-        return;
-    pq_inputs_read(in);
     for (unsigned i = 0; in->known && i < c->n_ports; i++) {
         const struct pq_conf_port *p = &c->port[i];
-        all |= p->all;
+        m->all |= p->all;
         if (p->all || pq_addr_is_loopback(&p->addr))
             continue;
-        outside = true;
-        const unsigned bits = (unsigned)in->port[p->addr.port] >> (p->udp ? 1 : 0);
-        if (bits & PQ_INPUT_REFUSED)
-            add(&refused, p->addr.port, p->udp);
-        else if (bits & PQ_INPUT_SHUT)
-            add(&shut, p->addr.port, p->udp);
+        m->outside = true;
+        const uint8_t bits = in->port[p->udp][p->addr.port];
+        struct ports *to = bits & PQ_INPUT_REFUSED    ? &m->refused
+                           : bits & PQ_INPUT_SHUT     ? &m->shut
+                           : bits & PQ_INPUT_SOME_IN  ? &m->some_in
+                           : bits & PQ_INPUT_SOME_OUT ? &m->some_out
+                                                      : NULL;
+        if (to)
+            add(to, p->addr.port, p->udp);
     }
+}
+
+static void say_some(const struct pq_inputs *in, struct met *m, struct pq_findings *f)
+{
+    static const char remedy[] = "nft list ruleset shows them; see whether these are meant";
+    if (m->some_in.n)
+        NOTE(f, "firewall", remedy,
+             "the rules behind the chain %s let in only some of what comes to %s: %s",
+             in->some_in_at, words(&m->some_in), in->some_in);
+    if (m->some_out.n)
+        NOTE(f, "firewall", remedy,
+             "the rules behind the chain %s keep out some of what comes to %s: %s", in->some_out_at,
+             words(&m->some_out), in->some_out);
+    if (!in->whole && in->known)
+        NOTE(f, "firewall", NULL, "there are more rules than are gone through here");
+    if (in->legacy && (m->outside || m->all || !in->known))
+        NOTE(f, "firewall", "iptables-legacy -S INPUT shows them, and ip6tables-legacy",
+             "this machine has rules of the old iptables, too, which are not read");
+}
+
+static void say_firewall(const struct pq_inputs *in, struct met *m, struct pq_findings *f)
+{
+    char remedy[400];
     snprintf(remedy, sizeof remedy,
              "nft list table %.*s shows its rules. To let them in: ufw allow 443, or firewall-cmd "
              "--permanent --add-port=443/tcp, or a rule of your own",
              (int)(strrchr(in->shut, ' ') ? strrchr(in->shut, ' ') - in->shut : 0), in->shut);
-    if (shut.n)
+    if (m->shut.n)
         NOTE(f, "firewall", remedy,
              "the chain %s drops what no rule lets in, and none names %s: connections to them may "
              "not get here",
-             in->shut, words(&shut));
-    if (all && *in->shut)
+             in->shut, words(&m->shut));
+    if (m->all && *in->shut)
         NOTE(f, "firewall", remedy,
              "the chain %s drops what no rule lets in: of all ports only those get here that its "
              "rules name",
              in->shut);
-    snprintf(remedy, sizeof remedy, "nft list ruleset shows it; take it out, if it is not meant");
-    if (refused.n)
-        NOTE(f, "firewall", remedy,
-             "a rule behind the chain %s drops or rejects what comes to %s, perhaps from some "
-             "addresses alone",
-             in->refuse, words(&refused));
-    if (in->known && !shut.n && !refused.n && (outside || all) && !(all && *in->shut))
+    if (m->refused.n)
+        NOTE(f, "firewall", "nft list ruleset shows it; take it out, if it is not meant",
+             "a rule behind the chain %s drops or rejects what comes to %s", in->refuse,
+             words(&m->refused));
+    say_some(in, m, f);
+    if (in->known && !m->shut.n && !m->refused.n && !m->some_in.n && !m->some_out.n &&
+        (m->outside || m->all) && !(m->all && *in->shut))
         OK(f, "firewall", "no rule was found that keeps out what comes to these ports");
+}
+
+static void check_firewall(const struct pq_conf *c, struct pq_findings *f)
+{
+    struct pq_inputs *in = malloc(sizeof *in);
+    struct met m = {.all = false};
+    if (!in)
+        return;
+    pq_inputs_read(in);
+    meet(c, in, &m);
+    say_firewall(in, &m, f);
     free(in);
 }
 

@@ -67,8 +67,7 @@ static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, 
     struct pq_rt_chain chain;
     struct pq_nft_base base;
     struct pq_nft_seen rule;
-    uint16_t port;
-    bool end;
+    struct pq_nft_element element;
     struct pq_nl_attrs a;
     uint8_t head[20];
     int e = 0, index;
@@ -94,10 +93,10 @@ static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, 
     if (pq_nft_read_rule(&rule, m))
         FUZZ_CHECK(rule.n_ports <= PQ_NFT_SEEN_PORTS && memchr(rule.to, 0, sizeof rule.to) &&
                    memchr(rule.device, 0, sizeof rule.device) &&
-                   memchr(rule.set, 0, sizeof rule.set));
+                   memchr(rule.set, 0, sizeof rule.set) && memchr(rule.asks, 0, sizeof rule.asks));
     if (pq_nl_head(m, head, 4, &a))
-        for (struct pq_view rest = a.v[3]; pq_nft_read_port(&rest, &port, &end);)
-            FUZZ_CHECK(rest.n < m->body.n);
+        for (struct pq_view rest = a.v[3]; pq_nft_read_element(&rest, &element);)
+            FUZZ_CHECK(rest.n < m->body.n && memchr(element.to, 0, sizeof element.to));
     if (pq_rt_chain_at_egress(&chain, m, "eth0"))
         FUZZ_CHECK(memchr(chain.table, 0, sizeof chain.table) &&
                    memchr(chain.name, 0, sizeof chain.name));

@@ -2,7 +2,7 @@
 /* inputs.c - the rules of nf_tables, those of iptables among them, for packets to this machine. */
 #include "os/inputs.h"
 
-#include "os/linux/nft_read.h"
+#include "os/linux/nft_judge.h"
 #include "os/linux/nl.h"
 
 #include <linux/netfilter.h>
@@ -17,7 +17,7 @@
 #define BASES   16  /* chains at the hook that are looked at */
 #define REACHED 256 /* chains that one leads to */
 #define OURS    "paqet_"
-#define UDP     1 /* its bits are those of TCP, shifted by one */
+#define RULES   8192 /* of a table that are looked at */
 
 #define KIND(m) (NFNL_SUBSYS_NFTABLES << 8 | (m))
 
@@ -31,35 +31,24 @@ struct walk { /* the chains that packets get to from one at the hook, and what t
     const struct pq_nft_base *base;
     char reached[REACHED][PQ_NFT_NAME];
     unsigned n;
-    bool drops; /* what no rule has accepted */
-    bool last;  /* all that is reached is known: now the ports count */
-    bool refuses;
+    bool drops;         /* what no rule has accepted */
     bool open;          /* a rule lets all in */
-    const char *device; /* NULL: the ports matter; else whether a rule lets this one's packets on */
+    const char *device; /* whether a rule lets this one's packets on */
     bool named;
-    uint8_t *port; /* of each: bits of ACCEPTED and PQ_INPUT_REFUSED */
 };
-
-#define ACCEPTED 1U
 
 static int ask(uint16_t type, uint8_t family, const char *table, const char *set, pq_nl_fn fn,
                void *arg)
 {
     const struct nfgenmsg g = {.nfgen_family = family, .version = NFNETLINK_V0};
     uint8_t buf[512];
-    struct pq_nl nl;
     struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
-    int e = pq_nl_open(&nl, NETLINK_NETFILTER);
-    if (e)
-        return e;
     pq_nl_begin(&o, (uint16_t)KIND(type), NLM_F_DUMP, &g, sizeof g);
     if (table)
         pq_nl_put_str(&o, NFTA_RULE_TABLE, table); /* of a set's elements the same number */
     if (set)
         pq_nl_put_str(&o, NFTA_SET_ELEM_LIST_SET, set);
-    e = pq_nl_ask(&nl, &o, fn, arg);
-    pq_nl_close(&nl);
-    return e;
+    return pq_nl_query_of(NETLINK_NETFILTER, &o, fn, arg);
 }
 
 _Static_assert((int)NFTA_RULE_TABLE == (int)NFTA_SET_ELEM_LIST_TABLE, "one number for both");
@@ -72,55 +61,6 @@ static int on_chain(const struct pq_nl_msg *m, void *arg)
         strncmp(found.table, OURS, strlen(OURS)) != 0)
         b->v[b->n++] = found;
     return 0;
-}
-
-/* ---- ports */
-
-static void mark(struct walk *w, const struct pq_nft_seen *s, const struct pq_range *r)
-{
-    const unsigned what = s->drops ? PQ_INPUT_REFUSED : ACCEPTED;
-    const uint8_t bits = (uint8_t)((s->tcp ? what : 0) | (s->udp ? what << UDP : 0));
-    w->refuses |= s->drops;
-    for (unsigned p = r->from; p <= r->to; p++)
-        w->port[p] |= bits;
-}
-
-struct set {     /* of ports, while its elements come: ranges as their beginnings and ends */
-    uint8_t *is; /* of each port: 1 it is there, 2 a range has ended before it */
-    bool ranges;
-};
-
-static int on_elements(const struct pq_nl_msg *m, void *arg)
-{
-    struct set *s = arg;
-    struct nfgenmsg g;
-    struct pq_nl_attrs a;
-    uint16_t port;
-    bool end;
-    if (m->type != KIND(NFT_MSG_NEWSETELEM) || !pq_nl_head(m, &g, sizeof g, &a))
-        return 0;
-    struct pq_view rest = a.v[NFTA_SET_ELEM_LIST_ELEMENTS];
-    while (pq_nft_read_port(&rest, &port, &end)) {
-        s->is[port] |= end ? 2 : 1;
-        s->ranges |= end;
-    }
-    return 0;
-}
-
-static void mark_set(struct walk *w, const struct pq_nft_seen *rule)
-{
-    struct set s = {.is = calloc(PQ_INPUTS_PORTS, 1)};
-    bool in = false;
-    if (!s.is)
-        return;
-    ask(NFT_MSG_GETSETELEM, w->base->family, w->base->table, rule->set, on_elements, &s);
-    for (unsigned p = 0; p < PQ_INPUTS_PORTS; p++) {
-        in = s.ranges ? (s.is[p] & 1) || (in && !(s.is[p] & 2)) : s.is[p] & 1;
-        const struct pq_range one = {(uint16_t)p, (uint16_t)p};
-        if (in)
-            mark(w, rule, &one);
-    }
-    free(s.is);
 }
 
 /* ---- the walk from chain to chain */
@@ -149,14 +89,7 @@ static int on_rule(const struct pq_nl_msg *m, void *arg)
     const bool at_hook = strcmp(s.chain, w->base->name) == 0;
     w->drops |= s.plain && s.drops && at_hook;
     w->open |= s.plain && s.accepts && at_hook;
-    if (w->device)
-        w->named |= (s.accepts || *s.to) && strcmp(s.device, w->device) == 0;
-    if (w->device || !w->last || !(s.accepts || s.drops || *s.to || s.map))
-        return 0;
-    for (unsigned i = 0; i < s.n_ports; i++)
-        mark(w, &s, &s.port[i]);
-    if (*s.set)
-        mark_set(w, &s);
+    w->named |= (s.accepts || *s.to) && strcmp(s.device, w->device) == 0;
     return 0;
 }
 
@@ -169,7 +102,6 @@ static int walk(struct walk *w)
         before = w->n;
         e = ask(NFT_MSG_GETRULE, w->base->family, w->base->table, NULL, on_rule, w);
     }
-    w->last = true;
     return e ? e : ask(NFT_MSG_GETRULE, w->base->family, w->base->table, NULL, on_rule, w);
 }
 
@@ -182,39 +114,139 @@ static void name_of(const struct pq_nft_base *b, char out[PQ_INPUTS_CHAIN])
              b->table, b->name);
 }
 
-static void look(const struct pq_nft_base *base, struct walk *w, struct pq_inputs *out)
+/* ---- what becomes of connections to this machine */
+
+struct rules { /* of a table */
+    struct pq_nft_seen *v;
+    size_t n;
+    bool all;
+};
+
+static int on_any_rule(const struct pq_nl_msg *m, void *arg)
 {
-    uint8_t *port = w->port;
-    *w = (struct walk){.base = base, .drops = base->drops, .port = port};
-    memset(port, 0, PQ_INPUTS_PORTS);
-    if (walk(w))
+    struct rules *r = arg;
+    if (r->n < RULES)
+        r->n += pq_nft_read_rule(&r->v[r->n], m);
+    else
+        r->all = false;
+    return 0;
+}
+
+struct elements {
+    void (*fn)(void *arg, const struct pq_nft_element *e);
+    void *arg;
+};
+
+static int on_elements(const struct pq_nl_msg *m, void *arg)
+{
+    const struct elements *el = arg;
+    struct nfgenmsg g;
+    struct pq_nl_attrs a;
+    struct pq_nft_element e;
+    if (m->type != KIND(NFT_MSG_NEWSETELEM) || !pq_nl_head(m, &g, sizeof g, &a))
+        return 0;
+    struct pq_view rest = a.v[NFTA_SET_ELEM_LIST_ELEMENTS];
+    while (pq_nft_read_element(&rest, &e))
+        el->fn(el->arg, &e);
+    return 0;
+}
+
+static void elements_of(void *ctx, const char *set,
+                        void (*fn)(void *arg, const struct pq_nft_element *e), void *arg)
+{
+    const struct pq_nft_base *base = ctx;
+    struct elements el = {fn, arg};
+    ask(NFT_MSG_GETSETELEM, base->family, base->table, set, on_elements, &el);
+}
+
+/* What a port's connections meet here, beside what they have met in other chains. */
+static uint8_t told_of(uint8_t judged)
+{
+    const bool out = judged & (PQ_NFT_OUT | PQ_NFT_OUT_BY_NAME);
+    if (out && judged & PQ_NFT_SOME_IN)
+        return PQ_INPUT_SOME_IN;
+    return judged & PQ_NFT_OUT_BY_NAME ? PQ_INPUT_REFUSED
+           : out                       ? PQ_INPUT_SHUT
+           : judged & PQ_NFT_SOME_OUT  ? PQ_INPUT_SOME_OUT
+                                       : 0;
+}
+
+static void name_once(char out[PQ_INPUTS_CHAIN], const struct pq_nft_base *base)
+{
+    if (!*out)
+        name_of(base, out);
+}
+
+static void note(struct pq_inputs *out, const struct pq_nft_base *base,
+                 const struct pq_nft_judge *j)
+{
+    uint8_t all = 0;
+    for (unsigned k = 0; k < 2; k++)
+        for (unsigned p = 0; p < PQ_INPUTS_PORTS; p++) {
+            const uint8_t is = told_of(j->port[k][p]);
+            out->port[k][p] |= is;
+            all |= is;
+        }
+    if (all & PQ_INPUT_SHUT)
+        name_once(out->shut, base);
+    if (all & PQ_INPUT_REFUSED)
+        name_once(out->refuse, base);
+    if (all & PQ_INPUT_SOME_IN && !*out->some_in)
+        snprintf(out->some_in, sizeof out->some_in, "%s", j->some_in);
+    if (all & PQ_INPUT_SOME_IN)
+        name_once(out->some_in_at, base);
+    if (all & PQ_INPUT_SOME_OUT && !*out->some_out)
+        snprintf(out->some_out, sizeof out->some_out, "%s", j->some_out);
+    if (all & PQ_INPUT_SOME_OUT)
+        name_once(out->some_out_at, base);
+}
+
+static void look(struct pq_nft_base *base, struct rules *r, uint8_t *ports, struct pq_inputs *out)
+{
+    struct pq_nft_judge j = {.rule = r->v,
+                             .elements = elements_of,
+                             .ctx = base,
+                             .port = {ports, ports + PQ_INPUTS_PORTS}};
+    r->n = 0;
+    r->all = true;
+    if (ask(NFT_MSG_GETRULE, base->family, base->table, NULL, on_any_rule, r))
         return;
-    w->drops = w->drops && !w->open;
-    if (w->drops && !*out->shut)
-        name_of(base, out->shut);
-    if (w->refuses)
-        name_of(base, out->refuse);
-    for (unsigned p = 0; p < PQ_INPUTS_PORTS; p++) {
-        const uint8_t shut = (uint8_t)(~port[p] & (ACCEPTED | ACCEPTED << UDP));
-        out->port[p] |= (uint8_t)((w->drops ? shut * PQ_INPUT_SHUT : 0) |
-                                  (port[p] & (PQ_INPUT_REFUSED | PQ_INPUT_REFUSED << UDP)));
+    j.n = r->n;
+    if (pq_nft_judge(&j, base))
+        return;
+    out->whole = out->whole && j.whole && r->all;
+    note(out, base, &j);
+}
+
+/* Tables of the iptables of old, which nf_tables does not tell of: the kernel lists those in use.
+ */
+static void read_legacy(struct pq_inputs *out)
+{
+    static const char *const lists[] = {"/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        char line[64];
+        FILE *f = fopen(lists[i], "re");
+        while (f && fgets(line, sizeof line, f))
+            out->legacy |= strcmp(line, "filter\n") == 0;
+        if (f)
+            fclose(f);
     }
 }
 
 void pq_inputs_read(struct pq_inputs *out)
 {
     struct bases b = {.hook = NF_INET_LOCAL_IN};
-    struct walk *w = calloc(1, sizeof *w);
-    uint8_t *port = calloc(PQ_INPUTS_PORTS, 1);
+    struct rules r = {.v = malloc(RULES * sizeof *r.v)};
+    uint8_t *ports = malloc((size_t)2 * PQ_INPUTS_PORTS);
     memset(out, 0, sizeof *out);
-    if (w && port && ask(NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, NULL, on_chain, &b) == 0) {
-        out->known = true;
-        w->port = port;
+    read_legacy(out);
+    if (r.v && ports && ask(NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, NULL, on_chain, &b) == 0) {
+        out->known = out->whole = true;
         for (unsigned i = 0; i < b.n; i++)
-            look(&b.v[i], w, out);
+            look(&b.v[i], &r, ports, out);
     }
-    free(port);
-    free(w);
+    free(ports);
+    free(r.v);
 }
 
 bool pq_forward_shut(const char *device, char chain[PQ_INPUTS_CHAIN])

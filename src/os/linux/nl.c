@@ -110,8 +110,13 @@ int pq_nl_ask(struct pq_nl *nl, struct pq_nl_out *o, pq_nl_fn fn, void *arg)
 
 int pq_nl_query(struct pq_nl_out *o, pq_nl_fn fn, void *arg)
 {
+    return pq_nl_query_of(NETLINK_ROUTE, o, fn, arg);
+}
+
+int pq_nl_query_of(int protocol, struct pq_nl_out *o, pq_nl_fn fn, void *arg)
+{
     struct pq_nl nl;
-    int e = pq_nl_open(&nl, NETLINK_ROUTE);
+    int e = pq_nl_open(&nl, protocol);
     if (!e)
         e = pq_nl_ask(&nl, o, fn, arg);
     pq_nl_close(&nl);

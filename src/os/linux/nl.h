@@ -38,6 +38,9 @@ int pq_nl_ask(struct pq_nl *nl, struct pq_nl_out *o, pq_nl_fn fn, void *arg);
 /* The same to NETLINK_ROUTE, on a socket of its own.  Returns also what pq_nl_open does. */
 int pq_nl_query(struct pq_nl_out *o, pq_nl_fn fn, void *arg);
 
+/* The same to any protocol, such as NETLINK_NETFILTER. */
+int pq_nl_query_of(int protocol, struct pq_nl_out *o, pq_nl_fn fn, void *arg);
+
 /* Asks NETLINK_ROUTE for the whole list of `type`, whose header of `head` bytes is zeros.  Returns
  * as pq_nl_query. */
 int pq_nl_dump(uint16_t type, size_t head, pq_nl_fn fn, void *arg);

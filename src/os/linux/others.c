@@ -84,15 +84,9 @@ static int read_chains(struct reading *r)
 {
     const struct nfgenmsg g = {.nfgen_family = NFPROTO_NETDEV, .version = NFNETLINK_V0};
     uint8_t buf[64];
-    struct pq_nl nl;
     struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
-    int e = pq_nl_open(&nl, NETLINK_NETFILTER);
-    if (e)
-        return e;
     pq_nl_begin(&o, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, NLM_F_DUMP, &g, sizeof g);
-    e = pq_nl_ask(&nl, &o, on_chain, r);
-    pq_nl_close(&nl);
-    return e;
+    return pq_nl_query_of(NETLINK_NETFILTER, &o, on_chain, r);
 }
 
 /* Whether the interface has this on; e becomes an error. */
