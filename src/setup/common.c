@@ -350,8 +350,10 @@ bool pq_setup_prepare(struct pq_setup *s)
     const bool new = stat(s->o->folder, &st) != 0;
     if (!pq_setup_folder(s, s->o->folder, 0700, false) || !find_user(s) || !pq_setup_program(s))
         return false;
-    /* these the program or systemd would make */
-    if (s->own_user && !pq_setup_folder(s, PQ_STATE_FOLDER, 0700, true))
+    /* these the program, systemd or the script would make */
+    const bool script = s->service.kind == PQ_SERVICE_OPENRC || s->service.kind == PQ_SERVICE_PROCD;
+    if ((s->own_user || (script && !s->o->no_service)) &&
+        !pq_setup_folder(s, PQ_STATE_FOLDER, 0700, true))
         return false;
     if (!s->o->no_service && !pq_setup_folder(s, RUN_FOLDER, s->own_user ? 0750 : 0700, true))
         return false;

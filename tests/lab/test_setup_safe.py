@@ -6,15 +6,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import stat
 import subprocess
 import time
 from pathlib import Path
 
 import paqet
-from case import expect, test
-from lab import Lab, die_with_parent, wait_until
-from roots import Machine
+from case import Skip, expect, test
+from lab import Host, Lab, die_with_parent, wait_until
+from roots import Machine, libraries
 
 
 def secrets_of(text: str) -> list[str]:
@@ -143,20 +144,100 @@ def test_package_other_number() -> None:
             expect(("alive" in said.stdout.split()) != root, f"of {name}: {said.stdout}{said.stderr}")
 
 
-def with_openrc(lab: Lab, passwd: str) -> Machine:
-    """Enough of OpenRC that init takes it for one, with these users."""
-    machine = Machine(lab.s)
-    lab.s.check(machine.inside("/root/paqet", "version"))
-    for name in ("openrc-run", "rc-service", "rc-update"):
+# As OpenRC does it, without its supervisor.
+OPENRC_RUN = """#!/bin/sh
+checkpath() {
+    owner=root:root
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --directory) kind=d ;;
+        --file) kind=f ;;
+        --mode) mode=$2 && shift ;;
+        --owner) owner=$2 && shift ;;
+        *) path=$1 ;;
+        esac
+        shift
+    done
+    if [ $kind = d ]; then mkdir -p "$path"; else : >>"$path"; fi
+    chmod "$mode" "$path" && chown "$owner" "$path"
+}
+. "$1"
+pid=/run/openrc/pid
+stop() { [ ! -e $pid ] || kill $(cat $pid); }
+start() {
+    start_pre || exit 1
+    setsid $command $command_args >>$output_log 2>&1 </dev/null &
+    echo $! >$pid
+}
+case $2 in
+status) [ -e $pid ] && kill -0 $(cat $pid) ;;
+restart) stop && sleep 1 && start ;;
+*) $2 ;;
+esac
+"""
+BUSYBOX_USERS = {
+    "addgroup": """[ "$*" = "-S paqet" ] && echo paqet:x:990: >>/etc/group""",
+    "adduser": """echo "$*" >/etc/asked && echo paqet:x:990:990::/nonexistent:/sbin/nologin >>/etc/passwd""",
+    "deluser": """sed -i /^paqet:/d /etc/passwd""",
+}
+
+
+def with_openrc(host: Host, users: dict[str, str], passwd: str = "") -> Machine:
+    """A machine with busybox, these programs for users, these users, and enough of OpenRC."""
+    busybox = shutil.which("busybox")
+    if not busybox:
+        raise Skip("busybox is not installed")
+    machine = Machine(host)
+    for path in (busybox, *libraries(busybox)):
+        machine.add(path)
+    (machine.root / "bin").mkdir(exist_ok=True)
+    host.check(machine.inside(busybox, "--install", "-s", "/bin"))
+    scripts = {"openrc-run": OPENRC_RUN, "rc-service": '#!/bin/sh\nexec "/etc/init.d/$1" "$2"\n', "rc-update": "#!/bin/sh\n"}
+    scripts |= {name: f"#!/bin/sh\n{text}\n" for name, text in users.items()}
+    (machine.root / "sbin").mkdir(exist_ok=True)
+    for name, text in scripts.items():
         path = machine.root / "sbin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("#!/nothing\n")
+        path.unlink(missing_ok=True)
+        path.write_text(text)
         path.chmod(0o755)
+    for folder in ("etc/init.d", "var/log"):
+        (machine.root / folder).mkdir(parents=True)
     (machine.root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n" + passwd)
-    (machine.root / "etc/group").write_text("root:x:0:\npaqet:x:990:\n")
-    folder = f"/proc/{machine.pid}/root{machine.root}/run/openrc"  # in its own mounts
-    os.mkdir(folder)
+    (machine.root / "etc/group").write_text("root:x:0:\n")
+    host.check(machine.inside("/bin/mkdir", "/run/openrc"))
     return machine
+
+
+def status_of(machine: Machine) -> str:
+    pid = machine.host.check(machine.inside("/bin/cat", "/run/openrc/pid")).strip()
+    return machine.host.check(machine.inside("/bin/cat", f"/proc/{pid}/status"))
+
+
+@test(limit=90)
+def test_setup_openrc() -> None:
+    """A server with OpenRC runs as the user that init makes, a client as root where there is no program to make one with."""
+    with Lab() as lab:
+        server, client = with_openrc(lab.s, BUSYBOX_USERS), with_openrc(lab.c, {})
+        before = [machine.files() for machine in (server, client)]
+        said = server.check("init", "server", "--address", lab.s.ip4)
+        expect("the server runs (OpenRC)" in said, said)
+        expect("-G paqet" in server.read("etc/asked"), f"in a group with others: {server.read('etc/asked')}")
+        found = re.search(r"(?m)^paqet://\S+$", said)
+        assert found
+        said = client.check("init", "client", found[0])
+        expect("the client runs (OpenRC)" in said and "the server answers" in said, said)
+        for machine, uid, capabilities in ((server, 990, "3400"), (client, 0, "3403")):
+            text = status_of(machine)
+            for line in ("Uid:" + 4 * f"\t{uid}", "Gid:" + 4 * f"\t{uid}", f"CapEff:\t000000000000{capabilities}"):
+                expect(line in text, f"not {line!r} in: {text}")
+        for path, mode in (("var/lib/paqet", 0o700), ("etc/paqet/server.yaml", 0o640)):
+            expect(server.mode(path) == mode, f"{path}: {server.mode(path):o}")
+        expect((server.root / "var/lib/paqet").stat().st_uid == 990, "whose state it is")
+        for machine, was in zip((server, client), before):
+            machine.check("init", "--remove")
+            left = {path for path in machine.files() - was if path not in ("etc/asked", "var", "var/log", "var/lib")}
+            expect(not left, f"left: {left}")
+        expect("paqet" not in server.read("etc/passwd"), "its user stays")
 
 
 @test()
@@ -164,13 +245,18 @@ def test_setup_login_user() -> None:
     """A person who is named as the service's user does not get the service."""
     for home, shell, refused in (("/home/paqet", "/bin/sh", True), ("/home/paqet", "", True), ("/", "/sbin/nologin", False)):
         with Lab() as lab:
-            machine = with_openrc(lab, f"paqet:x:990:990::{home}:{shell}\n")
+            machine = with_openrc(lab.s, {}, f"paqet:x:990:990::{home}:{shell}\n")
             before = machine.files()
             said = machine.run("init", "server", "--address", lab.s.ip4)
             told = "a user paqet already who can log in" in said.stderr and "usermod --login" in said.stderr
             expect(told == refused, f"{shell}: {said.stdout}{said.stderr}")
-            expect(said.returncode == 1, "nothing can be started here")
-            expect(machine.files() == before, f"left: {machine.files() - before}")
+            expect(said.returncode == (1 if refused else 0), f"exit code: {said.stdout}{said.stderr}")
+            if refused:
+                expect(machine.files() == before, f"left: {machine.files() - before}")
+            else:
+                expect("Uid:\t990" in status_of(machine), status_of(machine))
+                machine.check("init", "--remove")
+                expect("paqet" in machine.read("etc/passwd"), "a user whom init has not made is gone")
 
 
 @test()

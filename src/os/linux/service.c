@@ -72,7 +72,7 @@ static const char *value_of(const struct pq_service *s, bool user, const char *n
                {"@USER@", user ? "User=" PQ_SERVICE_USER "\nGroup=" PQ_SERVICE_USER
                                : "# there is no program here to make a user with"},
                {"@AS@", user ? " --user " PQ_SERVICE_USER : ""},
-               {"@OWNER@", user ? " --owner " PQ_SERVICE_USER ":" PQ_SERVICE_USER : ""}};
+               {"@OWNER@", user ? " --owner " PQ_SERVICE_USER : ""}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strlen(all[i].name) == n && strncmp(all[i].name, name, n) == 0)
             return all[i].value;
