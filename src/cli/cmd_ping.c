@@ -64,10 +64,13 @@ static int send_one(const struct pq_conf *c, const char *text)
 
 /* ---- round trips */
 
+#define GONE 3 /* so many without an answer at the end are no losses by chance */
+
 struct figures {
     const char *target; /* as written, or NULL */
     bool json, open, quic;
     unsigned asked, answers, refused;
+    unsigned last;                 /* that was answered */
     int result;                    /* the last one */
     double min, max, sum, squares; /* ms */
 };
@@ -112,8 +115,10 @@ static void on_event(void *ctx, const struct pq_probe_event *ev)
                    ms(ev->ns), pq_probe_wire(ev, f->quic));
     } else if (ev->seq) {
         f->asked = ev->seq > f->asked ? ev->seq : f->asked;
-        if (ev->kind == PQ_PROBE_ANSWER)
+        if (ev->kind == PQ_PROBE_ANSWER) {
             note(f, ms(ev->ns));
+            f->last = ev->seq > f->last ? ev->seq : f->last;
+        }
         f->result = ev->result;
         f->refused += ev->kind == PQ_PROBE_ANSWER && ev->result > 0;
         if (f->json)
@@ -164,6 +169,11 @@ static int finish(const struct figures *f)
                100.0 * (f->asked - f->answers) / f->asked);
     if (!f->json && f->answers)
         printf("rtt min/avg/max/mdev = %.2f/%.2f/%.2f/%.2f ms\n", f->min, mean, f->max, dev);
+    if (!f->json && f->answers && f->asked - f->last >= GONE)
+        printf(
+            "the last %u have no answer: the server does not run any more, or nothing gets there "
+            "and back; \"paqet check\" tells more\n",
+            f->asked - f->last);
     return f->answers && f->refused < f->answers ? 0 : 1;
 }
 

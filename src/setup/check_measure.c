@@ -81,13 +81,21 @@ static void say_look(const struct pq_measured *m, unsigned i, struct pq_findings
     snprintf(name, sizeof name, "port %u, %s%s%s%s", l->port, pq_check_look_name(l->look),
              l->look == PQ_LOOK_CONNECT ? "" : ", flags ", l->look == PQ_LOOK_CONNECT ? "" : flags,
              own ? " (in use)" : "");
-    if (own && (!up || !down))
+    const bool bad = own && l->open && (!up || !down);
+    if (bad)
         remedy_look(m, remedy, sizeof remedy);
-    const enum pq_finding_level level = own && (!up || !down) ? PQ_FINDING_BAD : PQ_FINDING_OK;
+    const enum pq_finding_level level = bad               ? PQ_FINDING_BAD
+                                        : own && !l->open ? PQ_FINDING_NOTE
+                                                          : PQ_FINDING_OK;
     if (l->impossible)
         pq_finding_add(f, level, "look", remedy,
                        "%s: %u of %u came back; what the server says of it cannot be true", name,
                        l->arrived[PQ_DOWN], l->sent[PQ_UP]);
+    else if (!l->open && own) /* it is there since one was */
+        pq_finding_add(f, level, "look",
+                       "try again; if it is often so, the way loses much, or lets few connections "
+                       "begin",
+                       "%s: one more handshake was not answered, beside that of the session", name);
     else if (!l->open)
         pq_finding_add(
             f, level, "look", remedy,
@@ -131,6 +139,15 @@ static double part_lost(const struct pq_measured *m, int way)
 {
     return m->sent[way] && m->came[way] < m->sent[way] ? 1 - (double)m->came[way] / m->sent[way]
                                                        : 0;
+}
+
+/* Where the session has ended, and nothing came of any look, it was not for the looks. */
+static bool any_arrived(const struct pq_measured *m)
+{
+    bool any = false;
+    for (unsigned i = 0; i < m->n_looks; i++)
+        any = any || m->look[i].arrived[PQ_UP] || m->look[i].arrived[PQ_DOWN];
+    return any;
 }
 
 static bool any_impossible(const struct pq_measured *m)
@@ -228,7 +245,7 @@ void pq_check_measured(const struct pq_measured *m, const struct pq_check_about 
                        "a link of \"paqet init server\", which has keys",
                        "on the classic wire looks, flags and sizes cannot be measured");
     say_impossible(m, f);
-    for (unsigned i = 0; i < m->n_looks; i++)
+    for (unsigned i = 0; i < m->n_looks && (m->over || any_arrived(m)); i++)
         if (m->look[i].sent[PQ_UP] || !m->look[i].open)
             say_look(m, i, f);
     if (m->trains_able)
@@ -241,6 +258,7 @@ void pq_check_measured(const struct pq_measured *m, const struct pq_check_about 
         say_speed(m, about, f);
     if (!m->over && !m->cut)
         pq_finding_add(f, PQ_FINDING_BAD, "measure",
-                       "try again; if it is always so, the way cuts sessions short",
-                       "the session ended while it was measured");
+                       "see whether the server still runs, and try again; if it is always so, the "
+                       "way cuts sessions short",
+                       "the session ended while it was measured: the server answers no more");
 }

@@ -87,6 +87,33 @@ static void looks(void **state)
     assert_non_null(strstr(of(&f, "look", 0)->remedy, "another port"));
 }
 
+/* The server is gone half way: that is said, and no look is blamed for it; nor is the one in use
+ * for a handshake that was lost. */
+static void gone(void **state)
+{
+    (void)state;
+    struct pq_measured m = good();
+    m.over = false;
+    for (unsigned i = 0; i < m.n_looks; i++)
+        m.look[i].arrived[0] = m.look[i].arrived[1] = 0;
+    struct pq_findings f = say(&m);
+    assert_int_equal(f.bad, 1);
+    assert_non_null(strstr(of(&f, "measure", 0)->text, "the server answers no more"));
+    for (unsigned i = 0; i < f.n; i++)
+        assert_string_not_equal(f.v[i].topic, "look");
+    m.look[1].arrived[PQ_UP] = 1; /* it was there then */
+    f = say(&m);
+    assert_non_null(of(&f, "look", 2));
+    m = good();
+    m.look[0].look = PQ_LOOK_CONNECT;
+    m.look[0].open = false;
+    m.look[0].arrived[0] = m.look[0].arrived[1] = m.look[0].sent[0] = m.look[0].sent[1] = 0;
+    f = say(&m);
+    assert_int_equal(f.bad, 0);
+    assert_int_equal(of(&f, "look", 0)->level, PQ_FINDING_NOTE);
+    assert_non_null(strstr(of(&f, "look", 0)->text, "beside that of the session"));
+}
+
 static void sizes_losses_speed(void **state)
 {
     (void)state;
@@ -196,8 +223,11 @@ static void not_able(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_is_well),        cmocka_unit_test(looks),
-        cmocka_unit_test(sizes_losses_speed), cmocka_unit_test(impossible),
+        cmocka_unit_test(all_is_well),
+        cmocka_unit_test(looks),
+        cmocka_unit_test(sizes_losses_speed),
+        cmocka_unit_test(impossible),
+        cmocka_unit_test(gone),
         cmocka_unit_test(not_able),
     };
     return cmocka_run_group_tests_name("measured", tests, NULL, NULL);
