@@ -35,6 +35,14 @@ static void take_transport(const struct pq_conf *c, struct pq_setup_link *l)
     l->pshard = l->dshard ? c->kcp.pshard : 0;
 }
 
+/* An inner address, of a device that is off, too: the server knows this user by it. */
+static void take_tun(const char *text, struct pq_setup_link *l)
+{
+    struct pq_net n;
+    if (text && *text && strchr(text, '/') && !pq_net_parse(&n, text) && !pq_addr_is_any(&n.ip))
+        *(pq_addr_is4(&n.ip) ? &l->tun4 : &l->tun6) = n;
+}
+
 int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup_link *l,
                       char why[160])
 {
@@ -77,8 +85,8 @@ int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup
     join_flags(&c->local_flag_text, l->local_flag);
     join_flags(&c->remote_flag_text, l->remote_flag);
     l->conn = c->conn > 1 ? c->conn : 0;
-    l->tun4 = c->tun.enabled && c->tun.has4 ? c->tun.net4 : (struct pq_net){.bits = 0};
-    l->tun6 = c->tun.enabled && c->tun.has6 ? c->tun.net6 : (struct pq_net){.bits = 0};
+    take_tun(c->tun.addr_text, l);
+    take_tun(c->tun.addr6_text, l);
     snprintf(l->name, sizeof l->name, "%s", name);
     return 0;
 }

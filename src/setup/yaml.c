@@ -222,10 +222,16 @@ static void put_forwards(FILE *f, const struct pq_client_plan *p)
     }
 }
 
+/* Where it is not wanted the addresses are kept all the same, for "link -c" and for later. */
 static void put_client_tun(FILE *f, const struct pq_client_plan *p)
 {
     const struct pq_setup_link *l = p->link;
-    fputs("tun: # all of this machine uses the tunnel\n  enabled: true\n", f);
+    if (!p->tun && (p->ports || !(l->tun4.bits || l->tun6.bits)))
+        return;
+    fputs(p->tun ? "tun: # all of this machine uses the tunnel\n  enabled: true\n"
+                 : "tun: # with \"enabled: true\" all of this machine uses the tunnel\n"
+                   "  enabled: false\n",
+          f);
     put(f, "  name", p->tun_name);
     if (l->tun4.bits)
         put_net(f, "  addr", &l->tun4);
@@ -276,8 +282,7 @@ char *pq_yaml_client(const struct pq_client_plan *p)
     if (p->ports)
         put_forwards(t.f, p);
     put_servers(t.f, l);
-    if (p->tun)
-        put_client_tun(t.f, p);
+    put_client_tun(t.f, p);
     put_packets(t.f, l);
     fprintf(t.f, "transport:\n  protocol: %s\n", protocol_name(l->quic));
     put_number(t.f, "  conn", l->conn);

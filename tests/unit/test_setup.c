@@ -196,14 +196,16 @@ static void client_text(void **state)
         "paqet://v1/203.0.113.7:9?p=quic&conn=3&key=a%20%22%5C%20bc#n",
 #endif
     };
-    for (size_t i = 0; i < COUNT_OF(links); i++) {
+    for (size_t i = 0; i < 2 * COUNT_OF(links); i++) { /* with its TUN device, and without */
+        const char *const link = links[i / 2];
         struct pq_setup_link l, again;
         struct pq_conf c;
         struct pq_conf_msgs m;
         char out[PQ_LINK_MAX], why[160];
-        plan_link(&l, links[i]);
+        plan_link(&l, link);
+        const bool tun = i % 2 && l.tun4.bits;
         struct pq_client_plan p = {
-            .link = &l, .socks = "127.0.0.1:1081", .tun = l.tun4.bits != 0, .tun_name = "paqet8"};
+            .link = &l, .socks = "127.0.0.1:1081", .tun = tun, .tun_name = "paqet8"};
         char *text = pq_yaml_client(&p);
         assert_non_null(text);
         assert_int_equal(pq_conf_parse(&c, text, strlen(text), &m), 0);
@@ -213,9 +215,10 @@ static void client_text(void **state)
         pq_text_free(text);
         assert_int_equal(c.socks5[0].addr.port, 1081);
         assert_int_equal(c.over_quic, l.quic);
+        assert_int_equal(c.tun.enabled, tun);
         assert_int_equal(pq_link_from_conf(&c, "n", &again, why), 0);
         assert_int_equal(pq_link_write(&again, PQ_LINK_OWN, out, why), 0);
-        assert_string_equal(out, links[i]);
+        assert_string_equal(out, link);
         pq_conf_free(&c);
     }
 }
