@@ -132,8 +132,8 @@ def check_shown_again(server: Machine, link: str) -> None:
 
 @test()
 def test_setup_whole_machine() -> None:
-    """--tun: programs that know of no proxy; and the link comes by file and by standard input. The
-    server has a range of ports."""
+    """--tun: programs that know of no proxy; and the link comes by file, from a client without a TUN device, and by
+    standard input. The server has a range of ports."""
     with Lab(third=True) as lab:
         make_internet(lab)
         server, client = Machine(lab.s), Machine(lab.c)
@@ -145,7 +145,10 @@ def test_setup_whole_machine() -> None:
         said = client.check("init", "server", "--dry-run")
         expect(f"interface {lab.c.device}, " in said, f"a server listens on the device of the tunnel: {said}")
         client.check("init", "--remove", "client")
-        (client.root / "tmp/link").write_text(server.check("link", "--user", "sara"))
+        sara = server.check("link", "--user", "sara").strip()
+        client.check("init", "client", sara, "--no-service", "--name", "plain")  # whose link is as good
+        (client.root / "tmp/link").write_text(client.check("link", "-c", "/etc/paqet/plain.yaml"))
+        client.check("init", "--remove", "plain")
         client.check("init", "client", "/tmp/link", "--tun", "--socks", "127.0.0.1:1234")
         wait_until(lambda: fetch(lab) == "1000", 10, "a page for the second user")
         check_page(lab, "socks5h://127.0.0.1:1234")
