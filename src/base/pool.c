@@ -43,7 +43,8 @@ struct slab {            /* at the start of its memory, which lies at a multiple
 void pq_pool_init(struct pq_pool *p, size_t size, size_t limit, size_t keep)
 {
     assert(size <= OBJECT_MAX);
-    size_t step = UP(size < sizeof(void *) ? sizeof(void *) : size), slab = SLAB_MIN;
+    size = size < sizeof(void *) ? sizeof(void *) : size;
+    size_t step = UP(size), slab = SLAB_MIN;
     while (HEAD + step > slab || (slab < SLAB_MAX && (slab - HEAD) / step < SLAB_EACH))
         slab *= 2;
     *p = (struct pq_pool){.size = size,

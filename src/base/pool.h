@@ -25,8 +25,8 @@ struct pq_pool {
     struct pq_list open;      /* those with room: the one to be filled first, ..., the empty ones */
 };
 
-/* Prepares a pool of objects of `size` bytes, at most 1 MB; it must stay where it is.  Never fails;
- * allocates nothing. */
+/* Prepares a pool of objects of `size` bytes, at most 1 MB, and at least as many as a pointer has;
+ * it must stay where it is.  Never fails; allocates nothing. */
 void pq_pool_init(struct pq_pool *p, size_t size, size_t limit, size_t keep);
 
 /* Gives the memory back.  Objects handed out must have come back before. */
