@@ -214,6 +214,10 @@ static void check(const struct options *o, struct pq_findings *f)
         }
         pq_log_set_level(PQ_LOG_NONE);
         pq_process_confine(); /* from here on packets of anybody are read */
+        if (c.role == PQ_ROLE_CLIENT && listen)
+            pq_finding_add(f, PQ_FINDING_BAD, "arrivals",
+                           "at the server: sudo paqet check -c /etc/paqet/server.yaml --listen 20",
+                           "--listen is for the server, with its file; this one is a client's");
         if (c.role == PQ_ROLE_SERVER && listen) {
             fprintf(stderr, "listening for %u s: let a client ask meanwhile (paqet ping -c FILE)\n",
                     listen);

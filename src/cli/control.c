@@ -127,6 +127,8 @@ static int connect_config(const char *file, const char *command)
         fd = -1;
     } else if (!n)
         fprintf(stderr, "paqet %s: %s says control: off\n", command, file);
+    else if (fd < 0 && access(file, F_OK) && errno == ENOENT)
+        fprintf(stderr, "paqet %s: %s: there is no such file\n", command, file);
     else if (fd < 0)
         connect_path(paths[0], command); /* says why not */
     pq_conf_msgs_free(&m);

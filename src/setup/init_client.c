@@ -248,6 +248,12 @@ static bool read_ports(struct client_setup *v)
     v->plan.listen = o->listen;
     if (o->all_ports)
         return read_except(v);
+    struct pq_addr own = {.port = 0};
+    if (o->listen && !pq_addr_parse_ip(&own, o->listen) &&
+        pq_setup_try_listen(&own) == -EADDRNOTAVAIL) {
+        pq_setup_say("--listen: %s is no address of this machine", o->listen);
+        return false;
+    }
     if (!o->ports || o->except) {
         pq_setup_say(o->ports ? "--except: is of use with --all-ports only"
                               : "bridge: --ports says which ports of this machine lead through "

@@ -37,6 +37,24 @@ def test_mistakes_links_taken() -> None:
 
 
 @test()
+def test_mistakes_named_before() -> None:
+    """An address that is none of the machine's, a file that is not there, the client's file in place of the server's."""
+    with Lab() as lab:
+        client = Machine(lab.c)
+        before = client.files()
+        result = client.run("init", "bridge", LINK, "--ports", "8080", "--listen", "192.0.2.77")
+        expect(result.returncode == 1 and "--listen: 192.0.2.77 is no address of this machine" in result.stderr, f"{result}")
+        expect("removed" not in result.stdout and client.files() == before, f"it was tried: {result}")
+        for command in ("reload", "status"):
+            result = client.run(command, "-c", "/etc/paqet/clent.yaml")
+            said = "/etc/paqet/clent.yaml: there is no such file"
+            expect(result.returncode == 1 and said in result.stderr, f"{result}")
+        path = write(lab, "client.yaml", paqet.client_config(lab, Settings()))
+        said = only(findings(lab.c, path, "--quick", "-w", "1", "--listen", "5", bad=True), "arrivals")
+        expect("--listen is for the server" in said["text"] and "server.yaml --listen" in said["remedy"], f"{said}")
+
+
+@test()
 def test_mistakes_file_of_ones_own() -> None:
     """A configuration that init has not made is kept by --force, a second one too, and stays when all is taken back."""
     with Lab() as lab:
