@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import sys
@@ -11,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import goserver
 import paqet
@@ -304,43 +304,31 @@ def background(lab: Lab, mode: str, *options: object) -> Process:
     return process
 
 
-def waited(process: Process) -> tuple[int, int]:
-    """For how many ns its threads could run and had no processor, and how often they got one."""
-    ns = turns = 0
-    for path in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
-        _, wait, count = map(int, path.read_text().split())
-        ns, turns = ns + wait, turns + count
-    return ns, turns
-
-
-def ping_beside_downloads(lab: Lab, pair: paqet.Pair) -> tuple[float, float]:
-    """p50 in ms; and for how many an echo waits for a processor on its way through both programs and
-    back, if each of the four times is like the mean of all."""
+def ping_beside_downloads(lab: Lab) -> tuple[float, float]:
+    """p50 in ms, and the bytes that the downloads get in a ms meanwhile."""
     downloads = background(lab, "get", "--parallel", 4, "--seconds", 5)
     time.sleep(1)
-    programs = (pair.client, pair.server)
-    before = [waited(program) for program in programs]
     busy = lab.load("ping", "--seconds", 3)["p50_ms"]
-    waits = 0.0
-    for program, (ns, turns) in zip(programs, before, strict=True):
-        now = waited(program)
-        waits += 2 * (now[0] - ns) / max(1, now[1] - turns) / 1e6
     expect(downloads.wait(10) == 0, f"the downloads: {downloads.last_lines()}")
-    return busy, waits
+    return busy, json.loads(downloads.log())["mbps"] * 1000 / 8
+
+
+AHEAD = 1_500_000  # bytes; 550,000 to 900,000 where that takes 5 to 9 ms, so it is what takes long
 
 
 @test(alone=True)
 def test_keystroke_beside_downloads() -> None:
-    """It waits for no more than 2 ms in the tunnel, beside what the kernel lets our programs wait for a
-    processor: where there are enough of them that is next to nothing."""
+    """It waits for no more than 2 ms; or, where a busy machine makes the downloads slow, and with them
+    each byte that is before it, for no more bytes of theirs than it may."""
     with Lab() as lab:
         pair = paqet.start_pair(lab)
         idle = lab.load("ping", "--seconds", 2)["p50_ms"]
         for tries_left in (2, 1, 0):  # the machine may have other work to do: the best of three
-            busy, waits = ping_beside_downloads(lab, pair)
-            numbers = f"echo p50 {busy:.2f} ms beside 4 downloads, {waits:.2f} of them for a processor; idle {idle:.2f} ms"
+            busy, rate = ping_beside_downloads(lab)
+            ahead = (busy - idle) * rate
+            numbers = f"echo p50 {busy:.2f} ms beside 4 downloads, idle {idle:.2f} ms, {ahead / 1000:.0f} KB before it"
             print(f"    {numbers}", file=sys.stderr, flush=True)
-            if busy - idle <= 2 + waits:
+            if busy - idle <= 2 or ahead <= AHEAD:
                 break
             expect(tries_left > 0, numbers)
         pair.check_alive()
