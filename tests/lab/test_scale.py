@@ -149,6 +149,7 @@ def test_memory_of_the_group() -> None:
         server = Process(argv, lab.new_file("server.log"))
         lab.processes.append(server)
         paqet.wait_ready(server)
+        wait_until(lambda: paqet.ask(lab, "server", "status").returncode == 0, 5, "answer to status")
         said = json.loads(paqet.ask(lab, "server", "status", "--json").stdout)
         expect(said["memory"]["queues_max"] == 40 * MB, f"a quarter of 160 MiB: {said['memory']}")
         expect(said["totals"]["sessions_max"] == 640, f"a session for each 256 KiB: {said['totals']}")
