@@ -149,7 +149,7 @@ bool pq_mtu_is_probe(const struct pq_mtu *m, int64_t n)
 
 void pq_mtu_sent(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns rtt, pq_ns now)
 {
-    if (bytes < m->size || (bytes == m->size && !m->unsure))
+    if (m->probe >= 0 || bytes < m->size || (bytes == m->size && !m->unsure))
         return;
     m->probe = n;
     m->unsure = m->unsure && bytes > m->size;

@@ -83,7 +83,8 @@ uint16_t pq_mtu_whole(const struct pq_mtu *m);
 /* Whether packet n is the probe: its loss tells nothing of how much the path carries. */
 bool pq_mtu_is_probe(const struct pq_mtu *m, int64_t n);
 
-/* One was made that asks for an acknowledgement, has been acknowledged, or is lost. */
+/* One was made that asks for an acknowledgement (the probe, if it is long and none is out), has
+ * been acknowledged, or is lost. */
 void pq_mtu_sent(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns rtt, pq_ns now);
 void pq_mtu_acked(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns now);
 void pq_mtu_lost(struct pq_mtu *m, int64_t n, uint16_t bytes, pq_ns now);

@@ -117,13 +117,19 @@ static size_t gather(struct pq_quic_stream *st, const struct packet *k, ngtcp2_v
     return st->gated ? cut(st, v, count) : bytes;
 }
 
-/* What a packet may have: a chunk that goes apart is not cut for an MTU that is not known yet, nor
- * for caution. */
-static size_t room_for(const struct pq_quic *q, const struct packet *k,
-                       const struct pq_quic_stream *st)
+static size_t around_apart(const struct pq_quic *q)
 {
-    const size_t whole = pq_mtu_whole(&q->cc.mtu);
-    return st->apart && k->cap < whole ? whole : k->cap;
+    return APART_HEAD + ngtcp2_conn_get_dcid(q->conn)->datalen;
+}
+
+/* A chunk that goes apart is not cut for an MTU that is not known yet, nor for caution: perhaps its
+ * packet is too long for the path. */
+static bool is_long(const struct pq_quic *q, const struct packet *k,
+                    const struct pq_quic_stream *st)
+{
+    return st->apart && !st->gated && st->next &&
+           st->next->len - st->next_at + around_apart(q) > k->cap &&
+           pq_mtu_whole(&q->cc.mtu) > k->cap;
 }
 
 /* Takes what of a stream fits.  *n is the length of the packet if it is DONE. */
@@ -136,7 +142,7 @@ static enum step put_stream(struct pq_quic *q, struct packet *k, struct pq_quic_
     const bool fin = st->fin && bytes == st->unsent && !st->gated;
     const uint32_t flags = (st->gated || st->apart ? 0U : NGTCP2_WRITE_STREAM_FLAG_MORE) |
                            (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U);
-    const size_t cap = room_for(q, k, st);
+    const size_t cap = is_long(q, k, st) ? pq_mtu_whole(&q->cc.mtu) : k->cap;
     ngtcp2_ssize taken = -1;
     *n = ngtcp2_conn_writev_stream(q->conn, &k->path.path, &k->info, k->buf, cap, &taken, flags,
                                    st->id, v, count, q->now);
@@ -188,6 +194,12 @@ static enum step put_datagram(struct pq_quic *q, struct packet *k, ngtcp2_ssize 
     return k->begun || never ? AGAIN : DONE;
 }
 
+/* What was lost must not go in a long packet, and goes before all else.  0: none of it is left. */
+static ngtcp2_ssize put_lost(struct pq_quic *q, struct packet *k)
+{
+    return ngtcp2_conn_write_pkt(q->conn, &k->path.path, &k->info, k->buf, k->cap, q->now);
+}
+
 static ngtcp2_ssize fill(struct pq_quic *q, struct packet *k)
 {
     ngtcp2_ssize n = 0;
@@ -203,12 +215,14 @@ static ngtcp2_ssize fill(struct pq_quic *q, struct packet *k)
         const bool datagram = q->dgrams.n && (q->dgram_turn || !st);
         if (!datagram && (!st || (st->apart && k->begun))) /* which begins a packet */
             break;
+        if (!datagram && is_long(q, k, st) && !q->caught_up && (n = put_lost(q, k)))
+            return n;
         if (!datagram)
             q->dgram_turn = true; /* one frame each */
         if ((datagram ? put_datagram(q, k, &n) : put_stream(q, k, st, &n)) == DONE)
             return n;
     }
-    return ngtcp2_conn_write_pkt(q->conn, &k->path.path, &k->info, k->buf, k->cap, q->now);
+    return put_lost(q, k); /* and acknowledgements */
 }
 
 /* ---- before all is ready */
@@ -406,7 +420,7 @@ size_t pq_quic_pull(struct pq_quic *q, uint8_t *buf, struct pq_quic_path *path, 
 size_t pq_quic_apart_max(const struct pq_quic *q)
 {
     const size_t seal = sealed(q) ? PQ_QUIC_SEAL : 0;
-    return pq_mtu_whole(&q->cc.mtu) - seal - APART_HEAD - ngtcp2_conn_get_dcid(q->conn)->datalen;
+    return pq_mtu_whole(&q->cc.mtu) - seal - around_apart(q);
 }
 
 size_t pq_quic_datagram_max(const struct pq_quic *q)

@@ -12,7 +12,7 @@ import paqet
 import test_main
 import udp
 from case import expect, test
-from lab import Lab, Process
+from lab import Capture, Lab, Process
 from paqet import PORT
 from test_quic import OPEN, have_quic
 from test_survive import map_port
@@ -135,6 +135,28 @@ def test_quic_go_server_udp_of_unknown_mtu() -> None:
             lengths = [len(payload) for payload in target.received(1)]
             whole = sum(lengths) == 8 * 1260 and all(n % 1260 == 0 for n in lengths)
             expect(whole, f"8 datagrams of 1260 bytes came as {lengths}")
+
+
+@test(timed=True)
+def test_quic_go_server_udp_on_a_narrow_path() -> None:
+    """A flow of datagrams that are too long for the path to a Go server: soon they go no further than here, and
+    what else the session carries is not held up."""
+    with Lab(third=True) as lab:
+        go_server(lab)
+        lab.put_far_away(lab.s, ["--delay", "25", "--longest-up", "1310"])
+        client = paqet.start_client(lab, OPEN)
+        paqet.wait_working(lab)
+        udp.start_echo(lab)
+        flow = ["--socks", paqet.SOCKS, "--flows", 1, "--rate", 100, "--size", 1260, "--seconds"]
+        udp.flows(lab, *flow, 3)
+        long_ones = Capture([lab.middle], "tcp and greater 1325", 64, f"d{lab.s.letter}")
+        udp.flows(lab, *flow, 2)
+        sent = len(long_ones.stop())
+        expect(sent <= 8, f"{sent} packets that are too long went on the way")  # of 200; some ask whether they pass
+        result = lab.load("fetch", "--bytes", 100000, "--timeout", 5)
+        expect(result["failed"] == 0, f"fetch: {result}")
+        expect(client.log().count("session to") == 1, f"another session: {client.log()}")
+        lab.check_alive()
 
 
 @test()

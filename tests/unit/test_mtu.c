@@ -115,12 +115,32 @@ static void whole_until_it_fails(void **state)
     assert_in_range(pq_mtu_whole(&p.mtu), LEAST, LEAST + 12);
 }
 
+/* Many long ones go before the first is known to be lost: it is found out all the same. */
+static void whole_of_many_at_once(void **state)
+{
+    (void)state;
+    struct path p;
+    begin(&p);
+    pq_mtu_init(&p.mtu, LEAST, MOST, false);
+    unsigned rounds = 0;
+    for (; pq_mtu_whole(&p.mtu) == MOST && rounds < 10; rounds++) {
+        const int64_t first = p.n;
+        for (; p.n < first + 20; p.n++)
+            pq_mtu_sent(&p.mtu, p.n, MOST, RTT, p.now);
+        p.now += RTT;
+        for (int64_t n = first; n < p.n; n++)
+            pq_mtu_lost(&p.mtu, n, MOST, p.now);
+    }
+    assert_int_equal(rounds, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lossy_hour),
         cmocka_unit_test(lost_for_their_length),
         cmocka_unit_test(whole_until_it_fails),
+        cmocka_unit_test(whole_of_many_at_once),
     };
     return cmocka_run_group_tests_name("mtu", tests, NULL, NULL);
 }
