@@ -5,7 +5,8 @@
 #include <stdbool.h>
 
 /* Keys must not lie in a core file, nor be read by a debugger of the same user: neither is possible
- * from now on.  In a build with a sanitizer, which needs the latter, it does nothing. */
+ * from now on.  In a build with a sanitizer, which needs the latter, it does nothing.  Who changes
+ * users is protected no more; pq_process_become does it again. */
 void pq_process_protect(void);
 
 /* From now on neither this process nor what it starts can get privileges that it has not (setuid
@@ -16,10 +17,11 @@ void pq_process_protect(void);
 void pq_process_confine(void);
 
 /* From now on this process, which is root's, is that user's, in his own group alone, with the three
- * capabilities of pq_process_confine, which the programs that it starts have, too.  Nothing happens
- * if it is his already.  Before pq_process_confine, and before there are threads.  Returns 0,
- * -ENOENT (there is no such user), -EINVAL (it is root), -EPERM (this is neither root nor him) or
- * another -errno: then the process must end. */
+ * capabilities of pq_process_confine, which the programs that it starts have, too.  What
+ * pq_process_protect does holds on.  Nothing happens if it is his already.  Before
+ * pq_process_confine, and before there are threads.  Returns 0, -ENOENT (there is no such user),
+ * -EINVAL (it is root), -EPERM (this is neither root nor him) or another -errno: then the process
+ * must end. */
 int pq_process_become(const char *user);
 
 enum pq_process_right { PQ_MAY_RAW, PQ_MAY_ADMIN };

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* test_spawn.c - other programs: their ends, their words, and how long they may take; what is told
- * to a service manager. */
+ * to a service manager; a process that changes users. */
 #include "os/notify.h"
+#include "os/process.h"
 #include "os/spawn.h"
 #include "unit.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int run(const char *script, char *out, size_t cap, pq_ns patience)
@@ -184,12 +187,46 @@ static void watchdog(void **state)
     }
 }
 
+/* ---- another user */
+
+int __real_setresuid(uid_t real, uid_t effective, uid_t saved);
+int __wrap_setresuid(uid_t real, uid_t effective, uid_t saved);
+
+/* As the kernel does it where fs.suid_dumpable is 1. */
+int __wrap_setresuid(uid_t real, uid_t effective, uid_t saved)
+{
+    const int e = __real_setresuid(real, effective, saved);
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    return e;
+}
+
+/* Neither his core nor a debugger of his may have its memory. */
+static void protected(void **state)
+{
+    (void)state;
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+    skip();
+#endif
+    int status = 0;
+    if (geteuid() != 0)
+        skip();
+    const pid_t pid = fork();
+    if (pid == 0) {
+        pq_process_protect();
+        _exit(pq_process_become("nobody") || geteuid() == 0 ? 1
+              : prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)          ? 2
+                                                            : 0);
+    }
+    assert_true(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ends),    cmocka_unit_test(patience), cmocka_unit_test(trusted),
         cmocka_unit_test(folders), cmocka_unit_test(detached), cmocka_unit_test(long_name),
-        cmocka_unit_test(notify),  cmocka_unit_test(watchdog),
+        cmocka_unit_test(notify),  cmocka_unit_test(watchdog), cmocka_unit_test(protected),
     };
     return ut_run(tests);
 }

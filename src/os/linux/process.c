@@ -70,7 +70,9 @@ int pq_process_become(const char *user)
     if (setgroups(0, NULL) || setresgid(p->pw_gid, p->pw_gid, p->pw_gid) ||
         prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || setresuid(p->pw_uid, p->pw_uid, p->pw_uid))
         return -errno;
-    return take_on(NEEDED);
+    const int e = take_on(NEEDED);
+    pq_process_protect(); /* which the kernel has just replaced by fs.suid_dumpable */
+    return e;
 }
 
 void pq_process_confine(void)
