@@ -42,9 +42,8 @@ bool pq_service_is_shared(enum pq_service_kind kind);
 bool pq_service_text(const struct pq_service *s, bool user, char out[PQ_SERVICE_TEXT]);
 
 /* Makes the system user, without a home and without a shell.  Returns 1 if it was made, 0 if it was
- * there, -ENOENT (no program to make users with) or -EEXIST (he is one who can log in).  *uid and
- * *gid are set unless it failed.
- */
+ * there, -ENOENT (no program to make users with), -EEXIST (he is one who can log in) or -ENOTUNIQ
+ * (his group is not his own).  *uid and *gid are set unless it failed. */
 int pq_service_make_user(unsigned *uid, unsigned *gid);
 /* Removes it.  Returns 0 or -errno. */
 int pq_service_remove_user(void);

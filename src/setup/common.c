@@ -340,6 +340,14 @@ static bool find_user(struct pq_setup *s)
                      "(usermod --shell /usr/sbin/nologin " PQ_SERVICE_USER ")");
         return false;
     }
+    if (e == -ENOTUNIQ) {
+        pq_setup_say("there is a user " PQ_SERVICE_USER " already in a group that is not his own, "
+                     "and who else is in it could read the keys: give him one "
+                     "(groupadd --system " PQ_SERVICE_USER "; usermod --gid " PQ_SERVICE_USER
+                     " " PQ_SERVICE_USER "), or remove him (userdel or deluser " PQ_SERVICE_USER
+                     "), and init makes him anew");
+        return false;
+    }
     s->own_user = e >= 0;
     return e <= 0 || pq_setup_note(s, PQ_MADE_ALL, PQ_MADE_USER, PQ_SERVICE_USER);
 }

@@ -260,6 +260,26 @@ def test_setup_login_user() -> None:
 
 
 @test()
+def test_setup_group_of_others() -> None:
+    """The service's user is there already, in a group of others, who could read the keys then."""
+    for group, refused in (("nogroup:x:990:", True), ("paqet:x:990:", False)):
+        with Lab() as lab:
+            machine = with_openrc(lab.s, {}, "paqet:x:990:990::/:/sbin/nologin\nother:x:991:990::/:/sbin/nologin\n")
+            with (machine.root / "etc/group").open("a") as file:
+                file.write(f"{group}\n")
+            before = machine.files()
+            said = machine.run("init", "server", "--address", lab.s.ip4)
+            told = "in a group that is not his own" in said.stderr and "usermod --gid paqet paqet" in said.stderr
+            expect(told == refused, f"{group}: {said.stdout}{said.stderr}")
+            expect(said.returncode == (1 if refused else 0), f"exit code: {said.stdout}{said.stderr}")
+            if refused:
+                expect(machine.files() == before, f"left: {machine.files() - before}")
+            else:
+                expect(machine.mode("etc/paqet/server.yaml") == 0o640, "the configuration")
+                machine.check("init", "--remove")
+
+
+@test()
 def test_setup_log_of_others() -> None:
     """A log that was there before is not taken for one that init has made, nor for what its service says."""
     with Lab() as lab:

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -122,6 +123,9 @@ static int find_user(unsigned *uid, unsigned *gid)
         return -ENOENT;
     if (!p->pw_uid || can_log_in(p))
         return -EEXIST;
+    const struct group *g = getgrgid(p->pw_gid);
+    if (g && strcmp(g->gr_name, PQ_SERVICE_USER) != 0)
+        return -ENOTUNIQ; /* whoever is in it could read the keys */
     *uid = p->pw_uid;
     *gid = p->pw_gid;
     return 0;
