@@ -35,7 +35,8 @@ static void take_transport(const struct pq_conf *c, struct pq_setup_link *l)
     l->pshard = l->dshard ? c->kcp.pshard : 0;
 }
 
-/* An inner address, of a device that is off, too: the server knows this user by it. */
+/* An inner address.  Of a device that is off, too, in a user's own file: the server knows him by
+ * it, and no other one has it.  Without his key it may be anybody's, such as an example's. */
 static void take_tun(const char *text, struct pq_setup_link *l)
 {
     struct pq_net n;
@@ -85,8 +86,10 @@ int pq_link_from_conf(const struct pq_conf *c, const char *name, struct pq_setup
     join_flags(&c->local_flag_text, l->local_flag);
     join_flags(&c->remote_flag_text, l->remote_flag);
     l->conn = c->conn > 1 ? c->conn : 0;
-    take_tun(c->tun.addr_text, l);
-    take_tun(c->tun.addr6_text, l);
+    if (c->tun.enabled || l->has_secret) {
+        take_tun(c->tun.addr_text, l);
+        take_tun(c->tun.addr6_text, l);
+    }
     snprintf(l->name, sizeof l->name, "%s", name);
     return 0;
 }

@@ -242,6 +242,36 @@ static void bridge_text(void **state)
     pq_conf_free(&c);
 }
 
+#define HEX "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+/* The address of a device that is off belongs to the user whose key the file has, and is nobody's
+ * without one; that of a device that is on is in use. */
+static void link_of_device(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        const bool own = i & 1, on = i & 2;
+        struct pq_setup_link l;
+        struct pq_conf c;
+        char text[512], why[160];
+        snprintf(text, sizeof text,
+                 "role: client\nsocks5: [{listen: 127.0.0.1:1080}]\n"
+                 "server: {addr: 192.0.2.1:443%s}\n"
+                 "tun: {enabled: %s, name: tun0, addr: 10.0.0.2/24}\n"
+                 "transport: {protocol: kcp, kcp: {key: a key of many letters}%s}\n",
+                 own ? ", public_key: " HEX : "", on ? "true" : "false",
+                 own ? ", private_key: " HEX : "");
+        struct pq_conf_msgs m;
+        assert_int_equal(pq_conf_parse(&c, text, strlen(text), &m), 0);
+        pq_conf_msgs_free(&m);
+        assert_int_equal(c.tun.enabled, on);
+        assert_int_equal(pq_link_from_conf(&c, "n", &l, why), 0);
+        assert_int_equal(l.has_secret, own);
+        assert_int_equal(l.tun4.bits != 0, own || on);
+        pq_conf_free(&c);
+    }
+}
+
 /* A server's file holds no user's key. */
 static void link_of_server(void **state)
 {
@@ -517,10 +547,11 @@ int main(void)
         cmocka_unit_test(ports),          cmocka_unit_test(ports_bound),
         cmocka_unit_test(ports_each),     cmocka_unit_test(server_text),
         cmocka_unit_test(client_text),    cmocka_unit_test(bridge_text),
-        cmocka_unit_test(link_of_server), cmocka_unit_test(made),
-        cmocka_unit_test(whole_files),    cmocka_unit_test(archive),
-        cmocka_unit_test(service_files),  cmocka_unit_test(silence),
-        cmocka_unit_test(clocks),         cmocka_unit_test(findings_bound),
+        cmocka_unit_test(link_of_device), cmocka_unit_test(link_of_server),
+        cmocka_unit_test(made),           cmocka_unit_test(whole_files),
+        cmocka_unit_test(archive),        cmocka_unit_test(service_files),
+        cmocka_unit_test(silence),        cmocka_unit_test(clocks),
+        cmocka_unit_test(findings_bound),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder) + setup_attack();
 }
