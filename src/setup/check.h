@@ -47,6 +47,10 @@ void pq_check_targets(struct pq_conf *c, pq_ns patience, struct pq_findings *f);
  * pq_check_clock_bound has it.  Pure. */
 void pq_check_clock(const struct pq_probe_clock *clock, unsigned bound, struct pq_findings *f);
 
+/* How far a clock that shows `told` is before one that shows `wall`, ms; below 0: behind.  For any
+ * two numbers: of what does not fit it makes the greatest, or the least, that has an opposite. */
+int64_t pq_check_ahead(uint64_t told, uint64_t wall);
+
 /* "8 minutes behind", or "2.5 s before". */
 const char *pq_check_apart(int64_t ms, char buf[48]);
 

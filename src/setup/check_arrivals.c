@@ -96,8 +96,8 @@ static void on_stamp(void *ctx, struct pq_stamp t, bool taken)
 {
     struct listener *l = ctx;
     (void)taken;
-    l->stamped = t.stamp < INT64_MAX;
-    l->ahead = (int64_t)t.stamp - (int64_t)pq_app_wall(NULL);
+    l->stamped = true;
+    l->ahead = pq_check_ahead(t.stamp, pq_app_wall(NULL));
 }
 
 static const struct pq_hub_events events = {.stream = on_stream,

@@ -30,6 +30,13 @@ static const char *span(int64_t ms, char buf[32])
     return buf;
 }
 
+int64_t pq_check_ahead(uint64_t told, uint64_t wall)
+{
+    const uint64_t far = told > wall ? told - wall : wall - told;
+    const int64_t ms = far < INT64_MAX ? (int64_t)far : INT64_MAX;
+    return told > wall ? ms : -ms;
+}
+
 const char *pq_check_apart(int64_t ms, char buf[48])
 {
     char far[32];

@@ -328,6 +328,33 @@ static void silence(void **state)
 
 /* ---- clocks */
 
+/* Whoever has a user's key says of his clock what he likes. */
+static void stamps(void **state)
+{
+    (void)state;
+    static const uint64_t wall = 1800000000000;
+    static const struct {
+        uint64_t told;
+        int64_t ahead;
+        const char *says;
+    } t[] = {
+        {1800000002500, 2500, "2.5 s before"},
+        {1799999997500, -2500, "2.5 s behind"},
+        {1800000000000, 0, "0.0 s before"},
+        {0, -1800000000000, "20833 days behind"},
+        {INT64_MAX, INT64_MAX - 1800000000000, "days before"},
+        {UINT64_C(1) << 63, INT64_MAX - 1800000000000 + 1, "days before"},
+        {(UINT64_C(1) << 63) + 1800000000000, INT64_MAX, "days before"},
+        {UINT64_MAX, INT64_MAX, "106751991167 days before"},
+    };
+    char text[48];
+    for (size_t i = 0; i < COUNT_OF(t); i++) {
+        assert_true(pq_check_ahead(t[i].told, wall) == t[i].ahead);
+        assert_non_null(strstr(pq_check_apart(t[i].ahead, text), t[i].says));
+    }
+    assert_true(pq_check_ahead(0, UINT64_MAX) == -INT64_MAX);
+}
+
 static void clocks(void **state)
 {
     (void)state;
@@ -551,7 +578,7 @@ int main(void)
         cmocka_unit_test(made),           cmocka_unit_test(whole_files),
         cmocka_unit_test(archive),        cmocka_unit_test(service_files),
         cmocka_unit_test(silence),        cmocka_unit_test(clocks),
-        cmocka_unit_test(findings_bound),
+        cmocka_unit_test(stamps),         cmocka_unit_test(findings_bound),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder) + setup_attack();
 }
