@@ -14,7 +14,7 @@
 
 #define LINE_MAX_LEN 1024
 #define KEPT         65536
-#define SUFFIX_MAX   80
+#define SUFFIX_MAX   96
 
 static _Atomic int log_level = PQ_LOG_INFO;
 
@@ -214,9 +214,9 @@ void pq_log_write_some(struct pq_log_some *l, unsigned most, enum pq_log_level l
         return;
     if (before)
         snprintf(more, sizeof more, " (%llu more such lines were left out%s)",
-                 (unsigned long long)before, last ? ", and are for an hour" : "");
+                 (unsigned long long)before, last ? ", and are until the hour is over" : "");
     else if (last)
-        snprintf(more, sizeof more, " (more such lines are left out for an hour)");
+        snprintf(more, sizeof more, " (more such lines are left out until the hour is over)");
     va_start(ap, fmt);
     write_line(due ? level : PQ_LOG_DEBUG, fmt, ap, more);
     va_end(ap);

@@ -95,8 +95,8 @@ static void log_some_written(void **state)
         say_some(i);
     pq_log_kept(from, count_kept, NULL);
     assert_int_equal(n_kept, 5);
-    assert_non_null(
-        strstr(kept_last, "[WARN] 4 of a kind (more such lines are left out for an hour)"));
+    assert_non_null(strstr(
+        kept_last, "[WARN] 4 of a kind (more such lines are left out until the hour is over)"));
     pq_log_set_level(PQ_LOG_DEBUG);
     say_some(1000);
     pq_log_kept(from, count_kept, NULL);
