@@ -175,84 +175,120 @@ static void check_ports(const struct pq_conf *c, const char *path, struct pq_fin
 
 /* ---- what the machine's firewall does with them */
 
-struct met { /* what ports meet in the firewall */
-    struct ports shut, refused, some_in, some_out;
-    bool all, outside;
+struct asked { /* the ports of forwards that are open to others, and then those of `listen: all` */
+    struct pq_input *v;
+    size_t n, named;
 };
 
-static void meet(const struct pq_conf *c, const struct pq_inputs *in, struct met *m)
+static void add_all(struct asked *a, bool udp)
 {
-    for (unsigned i = 0; in->known && i < c->n_ports; i++) {
+    for (unsigned p = 1; p <= UINT16_MAX; p++)
+        a->v[a->n++] = (struct pq_input){.port = (uint16_t)p, .udp = udp};
+}
+
+/* Returns false without memory. */
+static bool list_ports(const struct pq_conf *c, struct asked *a)
+{
+    bool all[2] = {false, false};
+    *a = (struct asked){.v = malloc(((size_t)c->n_ports + (size_t)2 * UINT16_MAX) * sizeof *a->v)};
+    if (!a->v)
+        return false;
+    for (unsigned i = 0; i < c->n_ports; i++) {
         const struct pq_conf_port *p = &c->port[i];
-        m->all |= p->all;
-        if (p->all || pq_addr_is_loopback(&p->addr))
-            continue;
-        m->outside = true;
-        const uint8_t bits = in->port[p->udp][p->addr.port];
-        struct ports *to = bits & PQ_INPUT_REFUSED    ? &m->refused
-                           : bits & PQ_INPUT_SHUT     ? &m->shut
-                           : bits & PQ_INPUT_SOME_IN  ? &m->some_in
-                           : bits & PQ_INPUT_SOME_OUT ? &m->some_out
-                                                      : NULL;
-        if (to)
-            add(to, p->addr.port, p->udp);
+        all[p->udp] |= p->all;
+        if (!p->all && !pq_addr_is_loopback(&p->addr))
+            a->v[a->n++] = (struct pq_input){.port = p->addr.port, .udp = p->udp};
     }
+    a->named = a->n;
+    for (unsigned udp = 0; udp < 2; udp++)
+        if (all[udp])
+            add_all(a, udp);
+    return true;
 }
 
-static void say_some(const struct pq_inputs *in, struct met *m, struct pq_findings *f)
-{
-    static const char remedy[] = "nft list ruleset shows them; see whether these are meant";
-    if (m->some_in.n)
-        NOTE(f, "firewall", remedy,
-             "the rules behind the chain %s let in only some of what comes to %s: %s",
-             in->some_in_at, words(&m->some_in), in->some_in);
-    if (m->some_out.n)
-        NOTE(f, "firewall", remedy,
-             "the rules behind the chain %s keep out some of what comes to %s: %s", in->some_out_at,
-             words(&m->some_out), in->some_out);
-    if (!in->whole && in->known)
-        NOTE(f, "firewall", NULL, "there are more rules than are gone through here");
-    if (in->legacy && (m->outside || m->all || !in->known))
-        NOTE(f, "firewall", "iptables-legacy -S INPUT shows them, and ip6tables-legacy",
-             "this machine has rules of the old iptables, too, which are not read");
-}
-
-static void say_firewall(const struct pq_inputs *in, struct met *m, struct pq_findings *f)
+static void say_shut(const struct pq_input_told *t, const char *ports, const char *unless,
+                     struct pq_findings *f)
 {
     char remedy[400];
+    const char *last = strrchr(t->chain, ' ');
     snprintf(remedy, sizeof remedy,
              "nft list table %.*s shows its rules. To let them in: ufw allow 443, or firewall-cmd "
              "--permanent --add-port=443/tcp, or a rule of your own",
-             (int)(strrchr(in->shut, ' ') ? strrchr(in->shut, ' ') - in->shut : 0), in->shut);
-    if (m->shut.n)
+             (int)(last ? last - t->chain : 0), t->chain);
+    if (ports)
         NOTE(f, "firewall", remedy,
-             "the chain %s drops what no rule lets in, and none names %s: connections to them may "
-             "not get here",
-             in->shut, words(&m->shut));
-    if (m->all && *in->shut)
+             "the chain %s drops what no rule lets in, and none lets in %s: connections to them "
+             "may not get here%s",
+             t->chain, ports, unless);
+    else
         NOTE(f, "firewall", remedy,
              "the chain %s drops what no rule lets in: of all ports only those get here that its "
-             "rules name",
-             in->shut);
-    if (m->refused.n)
+             "rules name%s",
+             t->chain, unless);
+}
+
+static void say_told(const struct pq_input_told *t, const char *ports, struct pq_findings *f)
+{
+    static const char remedy[] = "nft list ruleset shows them; see whether these are meant";
+    char unless[PQ_INPUTS_ASKS + 64] = "";
+    if (*t->unless)
+        snprintf(unless, sizeof unless, ", unless by what is not understood here: %s", t->unless);
+    if (t->is == PQ_INPUT_SHUT)
+        say_shut(t, ports, unless, f);
+    else if (t->is == PQ_INPUT_REFUSED)
         NOTE(f, "firewall", "nft list ruleset shows it; take it out, if it is not meant",
-             "a rule behind the chain %s drops or rejects what comes to %s", in->refuse,
-             words(&m->refused));
-    say_some(in, m, f);
-    if (in->known && !m->shut.n && !m->refused.n && !m->some_in.n && !m->some_out.n &&
-        (m->outside || m->all) && !(m->all && *in->shut))
-        OK(f, "firewall", "no rule was found that keeps out what comes to these ports");
+             "a rule behind the chain %s drops or rejects what comes to %s%s", t->chain, ports,
+             unless);
+    else if (t->is == PQ_INPUT_UNSURE)
+        NOTE(f, "firewall", remedy,
+             "whether the rules behind the chain %s let in what comes to %s is not known: it "
+             "depends on what is not understood here: %s",
+             t->chain, ports, t->asks);
+    else
+        NOTE(f, "firewall", remedy,
+             "the rules behind the chain %s %s some of what comes to %s: %s%s", t->chain,
+             t->is == PQ_INPUT_SOME_IN ? "let in only" : "keep out", ports, t->asks, unless);
+}
+
+/* Each finding is said once, with all its ports.  Returns whether there was any. */
+static bool say_ports(const struct pq_inputs *in, const struct asked *a, struct pq_findings *f)
+{
+    bool any = false, all = false;
+    for (unsigned i = 0; i < in->n_told; i++) {
+        struct ports p = {.n = 0};
+        for (size_t k = 0; k < a->named; k++)
+            if (a->v[k].is != PQ_INPUT_OPEN && a->v[k].told == i)
+                add(&p, a->v[k].port, a->v[k].udp);
+        if (p.n)
+            say_told(&in->told[i], words(&p), f);
+        for (size_t k = a->named; k < a->n && !all; k++) {
+            all = a->v[k].is == PQ_INPUT_SHUT && a->v[k].told == i;
+            if (all)
+                say_told(&in->told[i], NULL, f);
+        }
+        any |= p.n || all;
+    }
+    return any;
 }
 
 static void check_firewall(const struct pq_conf *c, struct pq_findings *f)
 {
     struct pq_inputs *in = malloc(sizeof *in);
-    struct met m = {.all = false};
-    if (!in)
-        return;
-    pq_inputs_read(in);
-    meet(c, in, &m);
-    say_firewall(in, &m, f);
+    struct asked a = {.n = 0};
+    if (in && list_ports(c, &a)) {
+        pq_inputs_read(in, a.v, a.n);
+        const bool any = say_ports(in, &a, f);
+        if (in->known && !in->whole)
+            NOTE(f, "firewall", "nft list ruleset shows them",
+                 "not all rules of this machine could be gone through: what they do with these "
+                 "ports is not known");
+        if (in->legacy && (a.n || !in->known))
+            NOTE(f, "firewall", "iptables-legacy -S INPUT shows them, and ip6tables-legacy",
+                 "this machine has rules of the old iptables, too, which are not read");
+        if (in->known && in->whole && !any && a.n)
+            OK(f, "firewall", "no rule was found that keeps out what comes to these ports");
+    }
+    free(a.v);
     free(in);
 }
 

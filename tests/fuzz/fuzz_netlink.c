@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_netlink.c - what a netlink socket says, read as lists of interfaces, addresses, routes,
  * neighbours and tables.  Each message and each value of an attribute lies in the bytes; a message
- * written from what was read is read again as the same. */
+ * written from what was read is read again as the same.  By the rules and sets that were read, each
+ * port is let in or kept out, whatever jumps where. */
 #include "base/err.h"
 #include "fuzz.h"
-#include "os/linux/nft_read.h"
+#include "os/linux/nft_judge.h"
 #include "os/linux/rtmsg.h"
 
 #include <linux/netlink.h>
@@ -91,15 +92,71 @@ static void read_message(const struct pq_nl_msg *m, const uint8_t *p, size_t n, 
         FUZZ_CHECK(memchr(base.table, 0, sizeof base.table) &&
                    memchr(base.name, 0, sizeof base.name));
     if (pq_nft_read_rule(&rule, m))
-        FUZZ_CHECK(rule.n_ports <= PQ_NFT_SEEN_PORTS && memchr(rule.to, 0, sizeof rule.to) &&
+        FUZZ_CHECK(rule.n_ports <= PQ_NFT_SEEN_PORTS && rule.n_looks <= PQ_NFT_LOOKS &&
+                   rule.map <= rule.n_looks && memchr(rule.verdict.to, 0, sizeof rule.verdict.to) &&
                    memchr(rule.device, 0, sizeof rule.device) &&
-                   memchr(rule.set, 0, sizeof rule.set) && memchr(rule.asks, 0, sizeof rule.asks));
+                   memchr(rule.asks, 0, sizeof rule.asks));
     if (pq_nl_head(m, head, 4, &a))
         for (struct pq_view rest = a.v[3]; pq_nft_read_element(&rest, &element);)
-            FUZZ_CHECK(rest.n < m->body.n && memchr(element.to, 0, sizeof element.to));
+            FUZZ_CHECK(rest.n < m->body.n &&
+                       memchr(element.verdict.to, 0, sizeof element.verdict.to));
     if (pq_rt_chain_at_egress(&chain, m, "eth0"))
         FUZZ_CHECK(memchr(chain.table, 0, sizeof chain.table) &&
                    memchr(chain.name, 0, sizeof chain.name));
+}
+
+enum { RULES = 8, PORTS = 4 };
+
+struct table { /* as the messages tell it */
+    struct pq_nft_seen rule[RULES];
+    size_t n;
+    struct pq_view set[RULES]; /* elements: the name of a set tells which of them it has */
+    size_t n_sets;
+};
+
+static bool elements_of(void *ctx, const char *name, struct pq_view *out)
+{
+    const struct table *t = ctx;
+    const size_t nth = (uint8_t)*name % (RULES + 1);
+    if (nth >= t->n_sets)
+        return false;
+    *out = t->set[nth];
+    return true;
+}
+
+static void add_to(struct table *t, const struct pq_nl_msg *m)
+{
+    struct pq_nl_attrs a;
+    uint8_t head[4];
+    if (t->n < RULES && pq_nft_read_rule(&t->rule[t->n], m))
+        t->n++;
+    if (t->n_sets < RULES && pq_nl_head(m, head, sizeof head, &a) && a.v[3].p)
+        t->set[t->n_sets++] = a.v[3];
+}
+
+/* Rules of the kernel's do not jump in a circle; these may, and it ends. */
+static void judge(const struct table *t, bool drops)
+{
+    struct pq_nft_port port[PORTS] = {{.port = 443}, {.port = 7443}, {.port = 53, .udp = true}};
+    struct pq_nft_judge j = {.rule = t->rule,
+                             .n = t->n,
+                             .elements = elements_of,
+                             .ctx = (void *)t,
+                             .port = port,
+                             .n_ports = PORTS};
+    struct pq_nft_base base = {.drops = drops};
+    for (size_t i = 0; i < t->n; i++) {
+        memcpy(base.name, t->rule[i].chain, sizeof base.name);
+        FUZZ_CHECK(pq_nft_judge(&j, &base) == 0 && j.n_whys <= PQ_NFT_WHYS);
+        for (unsigned k = 0; k < PORTS; k++) { /* each is decided, and once */
+            const uint8_t out = port[k].met & (PQ_NFT_OUT | PQ_NFT_OUT_BY_NAME);
+            FUZZ_CHECK(!out != !(port[k].met & PQ_NFT_IN));
+            FUZZ_CHECK(out != (PQ_NFT_OUT | PQ_NFT_OUT_BY_NAME));
+            FUZZ_CHECK(port[k].some_in < j.n_whys && port[k].some_out < j.n_whys);
+            FUZZ_CHECK(port[k].maybe_in < j.n_whys && port[k].maybe_out < j.n_whys &&
+                       port[k].maybe_by_name < j.n_whys);
+        }
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
@@ -110,11 +167,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     uint8_t *copy = fuzz_exact(in.p, len);
     struct pq_view rest = {copy, len};
     struct pq_nl_msg m;
+    static struct table t;
+    t.n = t.n_sets = 0;
     while (pq_nl_next(&rest, &m)) {
         FUZZ_CHECK(fuzz_inside(m.body, copy, len) && rest.n < len);
         read_message(&m, copy, len, cap);
+        add_to(&t, &m);
     }
     FUZZ_CHECK(fuzz_inside(rest, copy, len));
+    judge(&t, cap & 1);
     free(copy);
     return 0;
 }

@@ -2,9 +2,11 @@
 /* inputs.c - the rules of nf_tables, those of iptables among them, for packets to this machine. */
 #include "os/inputs.h"
 
+#include "base/err.h"
 #include "os/linux/nft_judge.h"
 #include "os/linux/nl.h"
 
+#include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -14,10 +16,13 @@
 #include <string.h>
 #include <sys/types.h>
 
-#define BASES   16  /* chains at the hook that are looked at */
-#define REACHED 256 /* chains that one leads to */
-#define OURS    "paqet_"
-#define RULES   8192 /* of a table that are looked at */
+#define BASES    32  /* chains at the hook that are looked at */
+#define REACHED  256 /* chains that one leads to */
+#define OURS     "paqet_"
+#define RULES    8192 /* of a table that are looked at */
+#define SETS     512
+#define ELEMENTS ((size_t)16 << 20) /* bytes of a set */
+#define TRIES    4                  /* to read a list that changes meanwhile */
 
 #define KIND(m) (NFNL_SUBSYS_NFTABLES << 8 | (m))
 
@@ -25,6 +30,7 @@ struct bases {
     uint32_t hook;
     struct pq_nft_base v[BASES];
     unsigned n;
+    bool all;
 };
 
 struct walk { /* the chains that packets get to from one at the hook, and what their rules say */
@@ -41,7 +47,7 @@ static int ask(uint16_t type, uint8_t family, const char *table, const char *set
                void *arg)
 {
     const struct nfgenmsg g = {.nfgen_family = family, .version = NFNETLINK_V0};
-    uint8_t buf[512];
+    uint8_t buf[1024];
     struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
     pq_nl_begin(&o, (uint16_t)KIND(type), NLM_F_DUMP, &g, sizeof g);
     if (table)
@@ -57,10 +63,25 @@ static int on_chain(const struct pq_nl_msg *m, void *arg)
 {
     struct bases *b = arg;
     struct pq_nft_base found;
-    if (b->n < BASES && pq_nft_read_base(&found, m, b->hook) &&
-        strncmp(found.table, OURS, strlen(OURS)) != 0)
+    if (!pq_nft_read_base(&found, m, b->hook) || strncmp(found.table, OURS, strlen(OURS)) == 0)
+        return 0;
+    if (b->n < BASES)
         b->v[b->n++] = found;
+    else
+        b->all = false;
     return 0;
+}
+
+/* Returns 0 or -errno. */
+static int read_bases(struct bases *b)
+{
+    int e = -EINTR;
+    for (unsigned i = 0; e == -EINTR && i < TRIES; i++) {
+        b->n = 0;
+        b->all = true;
+        e = ask(NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, NULL, on_chain, b);
+    }
+    return e;
 }
 
 /* ---- the walk from chain to chain */
@@ -85,11 +106,13 @@ static int on_rule(const struct pq_nl_msg *m, void *arg)
     struct pq_nft_seen s;
     if (!pq_nft_read_rule(&s, m) || !is_reached(w, s.chain))
         return 0;
-    reach(w, s.to);
+    const struct pq_nft_verdict *v = &s.verdict;
+    reach(w, v->to);
     const bool at_hook = strcmp(s.chain, w->base->name) == 0;
-    w->drops |= s.plain && s.drops && at_hook;
-    w->open |= s.plain && s.accepts && at_hook;
-    w->named |= (s.accepts || *s.to) && strcmp(s.device, w->device) == 0;
+    w->drops |= s.plain && v->drops && at_hook;
+    w->open |=
+        (s.plain && v->accepts && at_hook) || s.map || s.unknown; /* these are not gone into */
+    w->named |= (v->accepts || *v->to) && strcmp(s.device, w->device) == 0;
     return 0;
 }
 
@@ -107,7 +130,7 @@ static int walk(struct walk *w)
 
 static void name_of(const struct pq_nft_base *b, char out[PQ_INPUTS_CHAIN])
 {
-    snprintf(out, PQ_INPUTS_CHAIN, "%s %s %s",
+    snprintf(out, PQ_INPUTS_CHAIN, "%s %.70s %.70s",
              b->family == NFPROTO_IPV4   ? "ip"
              : b->family == NFPROTO_IPV6 ? "ip6"
                                          : "inet",
@@ -132,90 +155,152 @@ static int on_any_rule(const struct pq_nl_msg *m, void *arg)
     return 0;
 }
 
-struct elements {
-    void (*fn)(void *arg, const struct pq_nft_element *e);
-    void *arg;
+static int read_rules(struct rules *r, const struct pq_nft_base *base)
+{
+    int e = -EINTR;
+    for (unsigned i = 0; e == -EINTR && i < TRIES; i++) {
+        r->n = 0;
+        r->all = true;
+        e = ask(NFT_MSG_GETRULE, base->family, base->table, NULL, on_any_rule, r);
+    }
+    return e;
+}
+
+struct set { /* its elements, as the kernel says them */
+    char name[PQ_NFT_NAME];
+    uint8_t *p;
+    size_t n;
+    bool known;
+};
+
+struct sets { /* of a table: each is read once */
+    const struct pq_nft_base *base;
+    struct set v[SETS];
+    unsigned n;
 };
 
 static int on_elements(const struct pq_nl_msg *m, void *arg)
 {
-    const struct elements *el = arg;
+    struct set *s = arg;
     struct nfgenmsg g;
     struct pq_nl_attrs a;
-    struct pq_nft_element e;
     if (m->type != KIND(NFT_MSG_NEWSETELEM) || !pq_nl_head(m, &g, sizeof g, &a))
         return 0;
-    struct pq_view rest = a.v[NFTA_SET_ELEM_LIST_ELEMENTS];
-    while (pq_nft_read_element(&rest, &e))
-        el->fn(el->arg, &e);
+    const struct pq_view more = a.v[NFTA_SET_ELEM_LIST_ELEMENTS];
+    const size_t padded = (more.n + 3) & ~(size_t)3; /* each of them begins so */
+    uint8_t *p = s->n + padded <= ELEMENTS ? realloc(s->p, s->n + padded + 1) : NULL;
+    if (!p)
+        return PQ_ENOMEM;
+    s->p = p;
+    if (more.n)
+        memcpy(s->p + s->n, more.p, more.n);
+    memset(s->p + s->n + more.n, 0, padded - more.n);
+    s->n += padded;
     return 0;
 }
 
-static void elements_of(void *ctx, const char *set,
-                        void (*fn)(void *arg, const struct pq_nft_element *e), void *arg)
+static void read_set(const struct pq_nft_base *base, struct set *s)
 {
-    const struct pq_nft_base *base = ctx;
-    struct elements el = {fn, arg};
-    ask(NFT_MSG_GETSETELEM, base->family, base->table, set, on_elements, &el);
+    int e = -EINTR;
+    for (unsigned i = 0; e == -EINTR && i < TRIES; i++) {
+        s->n = 0;
+        e = ask(NFT_MSG_GETSETELEM, base->family, base->table, s->name, on_elements, s);
+    }
+    s->known = e == 0;
 }
 
-/* What a port's connections meet here, beside what they have met in other chains. */
-static uint8_t told_of(uint8_t judged)
+static bool elements_of(void *ctx, const char *name, struct pq_view *out)
 {
-    const bool out = judged & (PQ_NFT_OUT | PQ_NFT_OUT_BY_NAME);
-    if (out && judged & PQ_NFT_SOME_IN)
-        return PQ_INPUT_SOME_IN;
-    return judged & PQ_NFT_OUT_BY_NAME ? PQ_INPUT_REFUSED
-           : out                       ? PQ_INPUT_SHUT
-           : judged & PQ_NFT_SOME_OUT  ? PQ_INPUT_SOME_OUT
-                                       : 0;
+    struct sets *all = ctx;
+    unsigned i = 0;
+    while (i < all->n && strcmp(all->v[i].name, name) != 0)
+        i++;
+    if (i == SETS)
+        return false;
+    struct set *s = &all->v[i];
+    if (i == all->n) {
+        all->n++;
+        snprintf(s->name, sizeof s->name, "%s", name);
+        read_set(all->base, s);
+    }
+    *out = (struct pq_view){s->p, s->n};
+    return s->known;
 }
 
-static void name_once(char out[PQ_INPUTS_CHAIN], const struct pq_nft_base *base)
+/* What a port's connections meet here. */
+static void tell(const struct pq_nft_judge *j, const struct pq_nft_port *p, struct pq_input_told *t)
 {
-    if (!*out)
-        name_of(base, out);
+    const bool in = p->met & PQ_NFT_IN, named = p->met & PQ_NFT_OUT_BY_NAME;
+    const char *asks = "";
+    if (!in && !(p->met & (PQ_NFT_OUT | PQ_NFT_OUT_BY_NAME))) {
+        t->is = PQ_INPUT_UNSURE;
+        asks = j->why[0].text;
+    } else if (p->met & (in ? PQ_NFT_MAYBE_OUT : PQ_NFT_MAYBE_BY_NAME)) {
+        t->is = PQ_INPUT_UNSURE;
+        asks = j->why[in ? p->maybe_out : p->maybe_by_name].text;
+    } else if (p->met & (in ? PQ_NFT_SOME_OUT : PQ_NFT_SOME_IN)) {
+        t->is = in ? PQ_INPUT_SOME_OUT : PQ_INPUT_SOME_IN;
+        asks = j->why[in ? p->some_out : p->some_in].text;
+    } else {
+        t->is = in ? PQ_INPUT_OPEN : named ? PQ_INPUT_REFUSED : PQ_INPUT_SHUT;
+    }
+    const bool maybe = p->met & PQ_NFT_MAYBE_IN && t->is != PQ_INPUT_OPEN;
+    snprintf(t->asks, sizeof t->asks, "%s", asks);
+    snprintf(t->unless, sizeof t->unless, "%s", maybe ? j->why[p->maybe_in].text : "");
 }
 
+static uint8_t told_of(struct pq_inputs *out, const struct pq_input_told *t)
+{
+    for (unsigned i = 0; i < out->n_told; i++) {
+        const struct pq_input_told *o = &out->told[i];
+        if (o->is == t->is && strcmp(o->chain, t->chain) == 0 && strcmp(o->asks, t->asks) == 0 &&
+            strcmp(o->unless, t->unless) == 0)
+            return (uint8_t)i;
+    }
+    if (out->n_told < PQ_INPUTS_TOLD - 1) {
+        out->told[out->n_told] = *t;
+        return (uint8_t)out->n_told++;
+    }
+    out->told[PQ_INPUTS_TOLD - 1] =
+        (struct pq_input_told){.is = PQ_INPUT_UNSURE, .asks = "more than is told here"};
+    snprintf(out->told[PQ_INPUTS_TOLD - 1].chain, PQ_INPUTS_CHAIN, "%s", t->chain);
+    out->n_told = PQ_INPUTS_TOLD;
+    return PQ_INPUTS_TOLD - 1;
+}
+
+/* Writes down what is worse than what the chains before do. */
 static void note(struct pq_inputs *out, const struct pq_nft_base *base,
-                 const struct pq_nft_judge *j)
+                 const struct pq_nft_judge *j, struct pq_input *port)
 {
-    uint8_t all = 0;
-    for (unsigned k = 0; k < 2; k++)
-        for (unsigned p = 0; p < PQ_INPUTS_PORTS; p++) {
-            const uint8_t is = told_of(j->port[k][p]);
-            out->port[k][p] |= is;
-            all |= is;
-        }
-    if (all & PQ_INPUT_SHUT)
-        name_once(out->shut, base);
-    if (all & PQ_INPUT_REFUSED)
-        name_once(out->refuse, base);
-    if (all & PQ_INPUT_SOME_IN && !*out->some_in)
-        snprintf(out->some_in, sizeof out->some_in, "%s", j->some_in);
-    if (all & PQ_INPUT_SOME_IN)
-        name_once(out->some_in_at, base);
-    if (all & PQ_INPUT_SOME_OUT && !*out->some_out)
-        snprintf(out->some_out, sizeof out->some_out, "%s", j->some_out);
-    if (all & PQ_INPUT_SOME_OUT)
-        name_once(out->some_out_at, base);
+    struct pq_input_told t;
+    name_of(base, t.chain);
+    for (size_t i = 0; i < j->n_ports; i++) {
+        tell(j, &j->port[i], &t);
+        if (t.is <= port[i].is)
+            continue;
+        port[i].told = told_of(out, &t);
+        port[i].is = out->told[port[i].told].is;
+    }
 }
 
-static void look(struct pq_nft_base *base, struct rules *r, uint8_t *ports, struct pq_inputs *out)
+/* Returns whether all of it could be read. */
+static bool look(const struct pq_nft_base *base, struct rules *r, struct pq_nft_judge *j,
+                 struct sets *sets, struct pq_input *port, struct pq_inputs *out)
 {
-    struct pq_nft_judge j = {.rule = r->v,
-                             .elements = elements_of,
-                             .ctx = base,
-                             .port = {ports, ports + PQ_INPUTS_PORTS}};
-    r->n = 0;
-    r->all = true;
-    if (ask(NFT_MSG_GETRULE, base->family, base->table, NULL, on_any_rule, r))
-        return;
-    j.n = r->n;
-    if (pq_nft_judge(&j, base))
-        return;
-    out->whole = out->whole && j.whole && r->all;
-    note(out, base, &j);
+    if (read_rules(r, base) || !r->all)
+        return false;
+    *sets = (struct sets){.base = base};
+    j->rule = r->v;
+    j->n = r->n;
+    j->elements = elements_of;
+    j->ctx = sets;
+    const int e = pq_nft_judge(j, base);
+    for (unsigned i = 0; i < sets->n; i++)
+        free(sets->v[i].p);
+    if (e || !j->whole)
+        return false;
+    note(out, base, j, port);
+    return true;
 }
 
 /* Tables of the iptables of old, which nf_tables does not tell of: the kernel lists those in use.
@@ -233,19 +318,30 @@ static void read_legacy(struct pq_inputs *out)
     }
 }
 
-void pq_inputs_read(struct pq_inputs *out)
+void pq_inputs_read(struct pq_inputs *out, struct pq_input *port, size_t n)
 {
     struct bases b = {.hook = NF_INET_LOCAL_IN};
     struct rules r = {.v = malloc(RULES * sizeof *r.v)};
-    uint8_t *ports = malloc((size_t)2 * PQ_INPUTS_PORTS);
+    struct sets *sets = malloc(sizeof *sets);
+    struct pq_nft_judge j = {.port = calloc(n + 1, sizeof *j.port), .n_ports = n};
     memset(out, 0, sizeof *out);
-    read_legacy(out);
-    if (r.v && ports && ask(NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, NULL, on_chain, &b) == 0) {
-        out->known = out->whole = true;
-        for (unsigned i = 0; i < b.n; i++)
-            look(&b.v[i], &r, ports, out);
+    for (size_t i = 0; i < n; i++) {
+        port[i].is = PQ_INPUT_OPEN;
+        port[i].told = 0;
+        if (j.port)
+            j.port[i] = (struct pq_nft_port){.port = port[i].port, .udp = port[i].udp};
     }
-    free(ports);
+    read_legacy(out);
+    if (r.v && sets && j.port && read_bases(&b) == 0) {
+        out->known = true;
+        out->whole = b.all;
+        for (unsigned i = 0; out->whole && i < b.n; i++)
+            out->whole = look(&b.v[i], &r, &j, sets, port, out);
+    }
+    for (size_t i = 0; !out->whole && i < n; i++)
+        port[i].is = PQ_INPUT_OPEN;
+    free(j.port);
+    free(sets);
     free(r.v);
 }
 
@@ -254,7 +350,7 @@ bool pq_forward_shut(const char *device, char chain[PQ_INPUTS_CHAIN])
     struct bases b = {.hook = NF_INET_FORWARD};
     struct walk *w = calloc(1, sizeof *w);
     bool shut = false;
-    if (w && ask(NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, NULL, on_chain, &b) == 0)
+    if (w && read_bases(&b) == 0)
         for (unsigned i = 0; i < b.n && !shut; i++) {
             *w = (struct walk){.base = &b.v[i], .drops = b.v[i].drops, .device = device};
             shut = !walk(w) && w->drops && !w->open && !w->named;

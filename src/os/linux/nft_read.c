@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/linux/nft_read.h"
 
+#include "os/linux/nft_ask.h"
+
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -16,35 +19,22 @@
 #define IPPROTO_AT 9  /* in that of IPv4 */
 #define SADDR4_AT  12
 #define DADDR4_AT  16
-#define SADDR6_AT  8 /* in that of IPv6 */
+#define NEXT6_AT   6 /* in that of IPv6 */
+#define SADDR6_AT  8
 #define DADDR6_AT  24
-#define SYN        2U /* the flags with which a connection begins */
 #define LO         1U /* the number of the interface lo */
 
-/* What iptables' matches "tcp", "udp" and "multiport" look like: source ports, destination ports,
- * of TCP flags; and kind, count, ports, which of them begin a range; and of "conntrack" what it
- * asks for, what is turned round, states. */
-#define XT_PORTS_AT     4
-#define XT_TCP_FLAGS_AT 9
-#define XT_TCP_LEN      12
-#define XT_UDP_LEN      9
-#define XT_INV_SOURCE   1U
-#define XT_INV_DEST     2U
-#define XT_INV_FLAGS    4U
-#define XT_MULTI_AT     2
-#define XT_MULTI_MAX    15
-#define XT_MULTI_RANGES (XT_MULTI_AT + 2 * XT_MULTI_MAX)
-#define XT_MULTI_INV    (XT_MULTI_RANGES + XT_MULTI_MAX)
-#define XT_MULTI_DEST   1U
-#define XT_MULTI_EITHER 2U
-#define XT_CT_ASKS_AT   146
-#define XT_CT_STATE     1U
-
-enum loaded { NOTHING, PORT, PROTOCOL, DEVICE, INDEX, STATE, FLAGS, IP, SOURCE, DEST };
+/* Bits of connection tracking's status that a connection to this machine's own port has not:
+ * expected, answered, assured, with another source or destination than it came with. */
+#define NOT_BEGUN 0x37U
 
 struct loaded_value { /* what is compared next */
-    enum loaded what;
+    enum pq_nft_what what;
+    uint32_t reg;        /* where it is */
+    uint32_t known;      /* PQ_NFT_KNOWN: the number ... */
+    uint32_t valid;      /* ... of which these bits are known; 0: all */
     bool six;            /* an address of IPv6 */
+    bool from;           /* PQ_NFT_PORT: the last range begins there, and may end */
     struct pq_view mask; /* what counts of it; p NULL: all */
 };
 
@@ -86,57 +76,40 @@ static struct pq_view value_of(struct pq_view data)
 static bool port_of(struct pq_view data, uint16_t *out)
 {
     const struct pq_view v = value_of(data);
-    if (v.n < 2)
+    if (v.n != 2)
         return false;
     *out = pq_be16(v.p);
     return true;
 }
 
-static void add_ports(struct pq_nft_seen *s, uint16_t from, uint16_t to)
-{
-    if (s->n_ports < PQ_NFT_SEEN_PORTS && from <= to)
-        s->port[s->n_ports++] = (struct pq_range){from, to};
-}
-
-static void take_protocol(struct pq_nft_seen *s, uint8_t protocol)
-{
-    s->tcp = s->tcp && protocol == IPPROTO_TCP;
-    s->udp = s->udp && protocol == IPPROTO_UDP;
-}
-
-/* `words` are behind `front`. */
-static void when(struct pq_nft_seen *s, enum pq_nft_when w, const char *front, const char *words)
-{
-    if (w > s->when)
-        s->when = w;
-    if (w == PQ_NFT_SOMETIMES && !*s->asks)
-        snprintf(s->asks, sizeof s->asks, "%s%s", front, words);
-}
-
-static void so(struct pq_nft_seen *s, bool is)
-{
-    when(s, is ? PQ_NFT_ALWAYS : PQ_NFT_NEVER, "", "");
-}
-
-static void strange(struct pq_nft_seen *s, const char *what)
-{
-    when(s, PQ_NFT_SOMETIMES, "by what is not understood here: ", what);
-}
-
 /* A number of up to four bytes that is known of each such connection, against what is asked for. */
-static void take_known(struct pq_nft_seen *s, const struct loaded_value *l, uint32_t known,
-                       struct pq_view v, uint32_t op)
+static void take_known(struct pq_nft_seen *s, const struct loaded_value *l, struct pq_view v,
+                       uint32_t op)
 {
-    uint8_t is[4] = {(uint8_t)known};
+    uint8_t is[4] = {(uint8_t)l->known}, mask[4] = {0};
+    uint32_t asked;
     if (v.n == 4)
-        memcpy(is, &known, sizeof is); /* in the host's order */
-    for (size_t i = 0; l->mask.p && i < l->mask.n && i < sizeof is; i++)
-        is[i] &= l->mask.p[i];
-    const bool equal = v.n <= sizeof is && memcmp(is, v.p, v.n) == 0;
-    if (op == NFT_CMP_EQ || op == NFT_CMP_NEQ)
-        so(s, equal == (op == NFT_CMP_EQ));
+        memcpy(is, &l->known, sizeof is); /* in the host's order */
+    for (size_t i = 0; l->mask.p && i < l->mask.n && i < sizeof is; i++) {
+        mask[i] = l->mask.p[i];
+        is[i] &= mask[i];
+    }
+    memcpy(&asked, mask, sizeof asked);
+    const bool fits = v.n <= sizeof is, equal = fits && memcmp(is, v.p, v.n) == 0;
+    if (fits && (op == NFT_CMP_EQ || op == NFT_CMP_NEQ) &&
+        (!l->valid || (l->mask.p && !(asked & ~l->valid))))
+        pq_nft_ask_so(s, equal == (op == NFT_CMP_EQ));
     else
-        strange(s, "a comparison");
+        pq_nft_ask_strange(s, "a comparison");
+}
+
+/* Nobody outside has such an address, nor does he begin a connection to one. */
+static bool is_nobodys(const uint8_t ip[16], bool six, unsigned bits)
+{
+    static const uint8_t own[16] = {[15] = 1};
+    if (six)
+        return (bits == 128 && memcmp(ip, own, sizeof own) == 0) || (bits >= 8 && ip[0] == 0xff);
+    return (bits >= 8 && ip[0] == 127) || (bits >= 4 && (ip[0] & 0xf0) == 0xe0);
 }
 
 /* "10.0.0.0/8", of a mask or of fewer bytes. */
@@ -146,6 +119,7 @@ static void take_address(struct pq_nft_seen *s, const struct loaded_value *l, st
     uint8_t ip[16] = {0};
     char text[INET6_ADDRSTRLEN], words[INET6_ADDRSTRLEN + 8];
     const size_t all = l->six ? 16 : 4;
+    const bool equal = op == NFT_CMP_EQ, source = l->what == PQ_NFT_SOURCE;
     unsigned bits = 0;
     memcpy(ip, v.p, v.n < all ? v.n : all);
     for (size_t i = 0; l->mask.p && i < l->mask.n; i++)
@@ -153,262 +127,296 @@ static void take_address(struct pq_nft_seen *s, const struct loaded_value *l, st
     bits = l->mask.p ? bits : (unsigned)v.n * 8;
     inet_ntop(l->six ? AF_INET6 : AF_INET, ip, text, sizeof text);
     snprintf(words, sizeof words, bits < all * 8 ? "%s/%u" : "%s", text, bits);
-    if (op == NFT_CMP_EQ)
-        when(s, PQ_NFT_SOMETIMES, l->what == SOURCE ? "from " : "to ", words);
-    else if (op == NFT_CMP_NEQ)
-        when(s, PQ_NFT_SOMETIMES, l->what == SOURCE ? "not from " : "not to ", words);
+    if (!equal && op != NFT_CMP_NEQ)
+        pq_nft_ask_sometimes(s, source ? "from some addresses" : "to some addresses", "");
+    else if (is_nobodys(ip, l->six, bits))
+        pq_nft_ask_so(s, !equal);
+    else if (equal)
+        pq_nft_ask_sometimes(s, source ? "from " : "to ", words);
     else
-        when(s, PQ_NFT_SOMETIMES, "from some addresses", "");
+        pq_nft_ask_sometimes(s, source ? "not from " : "not to ", words);
 }
 
+/* A name without its NUL is the beginning of several. */
 static void take_device(struct pq_nft_seen *s, struct pq_view v, uint32_t op)
 {
-    char name[16];
+    char name[16], words[20];
     pq_nl_str(name, sizeof name, v);
+    const bool several = v.n < sizeof name && !memchr(v.p, 0, v.n);
+    snprintf(words, sizeof words, "%s%s", name, several ? "*" : "");
     if (op == NFT_CMP_EQ)
         snprintf(s->device, sizeof s->device, "%s", name);
-    if (strcmp(name, "lo") == 0)
-        so(s, op != NFT_CMP_EQ);
+    if (strcmp(name, "lo") == 0 && !several)
+        pq_nft_ask_so(s, op != NFT_CMP_EQ);
     else
-        when(s, PQ_NFT_SOMETIMES, op == NFT_CMP_EQ ? "through " : "but through ", name);
-}
-
-static void take_port(struct pq_nft_seen *s, uint16_t port, uint32_t op)
-{
-    if (op == NFT_CMP_EQ || op == NFT_CMP_NEQ)
-        add_ports(s, port, port);
-    else if (op == NFT_CMP_GTE)
-        add_ports(s, port, UINT16_MAX);
-    else if (op == NFT_CMP_LTE && s->n_ports && s->port[s->n_ports - 1].from <= port)
-        s->port[s->n_ports - 1].to = port;
-    else if (op == NFT_CMP_LTE)
-        add_ports(s, 0, port);
-    else
-        strange(s, "a comparison");
-    s->except = op == NFT_CMP_NEQ;
+        pq_nft_ask_sometimes(s, op == NFT_CMP_EQ ? "through " : "but through ", words);
 }
 
 /* "from 8000" and "to 8100" may be two comparisons. */
-static void take_cmp(struct pq_nft_seen *s, const struct pq_nl_attrs *a,
-                     const struct loaded_value *l)
+static void take_port(struct pq_nft_seen *s, struct loaded_value *l, uint16_t port, uint32_t op)
+{
+    const bool begun = l->from && s->n_ports == 1 && s->port[0].from <= port;
+    l->from = false;
+    if (op == NFT_CMP_LTE && begun) {
+        s->port[0].to = port;
+    } else if (op == NFT_CMP_EQ || op == NFT_CMP_NEQ) {
+        if (pq_nft_ask_begin_ports(s, op == NFT_CMP_NEQ))
+            pq_nft_ask_add_ports(s, port, port);
+    } else if (op == NFT_CMP_GTE || (op == NFT_CMP_GT && port < UINT16_MAX)) {
+        l->from = pq_nft_ask_begin_ports(s, false);
+        if (l->from)
+            pq_nft_ask_add_ports(s, (uint16_t)(port + (op == NFT_CMP_GT)), UINT16_MAX);
+    } else if (op == NFT_CMP_LTE || (op == NFT_CMP_LT && port)) {
+        if (pq_nft_ask_begin_ports(s, false))
+            pq_nft_ask_add_ports(s, 0, (uint16_t)(port - (op == NFT_CMP_LT)));
+    } else {
+        pq_nft_ask_strange(s, "a comparison");
+    }
+}
+
+static void take_protocols(struct pq_nft_seen *s, uint8_t protocol, uint32_t op)
+{
+    if (op == NFT_CMP_EQ) {
+        pq_nft_take_protocol(s, protocol);
+    } else if (op == NFT_CMP_NEQ) {
+        s->tcp = s->tcp && protocol != IPPROTO_TCP;
+        s->udp = s->udp && protocol != IPPROTO_UDP;
+    } else {
+        pq_nft_ask_strange(s, "a comparison");
+    }
+}
+
+/* What is asked of a number of four bytes, such as an interface's. */
+static void take_index(struct pq_nft_seen *s, struct pq_view v, uint32_t op)
+{
+    uint32_t index = 0;
+    memcpy(&index, v.p, sizeof index);
+    if (index == LO && (op == NFT_CMP_EQ || op == NFT_CMP_NEQ))
+        pq_nft_ask_so(s, op != NFT_CMP_EQ);
+    else
+        pq_nft_ask_sometimes(
+            s, op == NFT_CMP_EQ ? "through one interface" : "but through one interface", "");
+}
+
+static void take_cmp(struct pq_nft_seen *s, const struct pq_nl_attrs *a, struct loaded_value *l)
 {
     const struct pq_view v = value_of(a->v[NFTA_CMP_DATA]);
     const uint32_t op = be32_of(a->v[NFTA_CMP_OP]);
-    uint32_t index;
-    if (!v.n)
-        return;
-    if (l->what == PROTOCOL && op == NFT_CMP_EQ) {
-        take_protocol(s, v.p[0]);
-    } else if (l->what == PROTOCOL && op == NFT_CMP_NEQ) {
-        s->tcp = s->tcp && v.p[0] != IPPROTO_TCP;
-        s->udp = s->udp && v.p[0] != IPPROTO_UDP;
-    } else if (l->what == DEVICE) {
+    const bool there = v.n && be32_of(a->v[NFTA_CMP_SREG]) == l->reg;
+    if (there && l->what == PQ_NFT_PROTOCOL && v.n == 1) {
+        take_protocols(s, v.p[0], op);
+    } else if (there && l->what == PQ_NFT_DEVICE) {
         take_device(s, v, op);
-    } else if (l->what == INDEX && v.n == 4) {
-        memcpy(&index, v.p, 4);
-        if (index == LO)
-            so(s, op != NFT_CMP_EQ);
-        else
-            when(s, PQ_NFT_SOMETIMES, "through one interface", "");
-    } else if (l->what == PORT && v.n >= 2) {
-        take_port(s, pq_be16(v.p), op);
-    } else if (l->what == STATE) {
-        take_known(s, l, PQ_NFT_STATE_NEW, v, op);
-    } else if (l->what == FLAGS) {
-        take_known(s, l, SYN, v, op);
-    } else if (l->what == IP) {
+    } else if (there && l->what == PQ_NFT_INDEX && v.n == 4) {
+        take_index(s, v, op);
+    } else if (there && l->what == PQ_NFT_PORT && v.n == 2) {
+        take_port(s, l, pq_be16(v.p), op);
+    } else if (there && l->what == PQ_NFT_PORTS && v.n == 4 && op == NFT_CMP_EQ) {
+        pq_nft_ask_sometimes(s, "from some ports", "");
+        take_port(s, l, pq_be16(v.p + 2), op);
+    } else if (there && l->what == PQ_NFT_SPORT) {
+        pq_nft_ask_sometimes(s, "from some ports", "");
+    } else if (there && l->what == PQ_NFT_KNOWN) {
+        take_known(s, l, v, op);
+    } else if (there && l->what == PQ_NFT_IP) {
         if (v.p[0] != NFPROTO_IPV4 || op != NFT_CMP_EQ) /* most are of IPv4 */
-            when(s, PQ_NFT_SOMETIMES, "over ", "IPv6");
-    } else if (l->what == SOURCE || l->what == DEST) {
+            pq_nft_ask_sometimes(s, "over ", "IPv6");
+    } else if (there && (l->what == PQ_NFT_SOURCE || l->what == PQ_NFT_DEST)) {
         take_address(s, l, v, op);
     } else {
-        strange(s, "a comparison");
+        pq_nft_ask_strange(s, "a comparison");
     }
 }
 
-static void take_range(struct pq_nft_seen *s, const struct pq_nl_attrs *a)
+static void take_range(struct pq_nft_seen *s, const struct pq_nl_attrs *a,
+                       const struct loaded_value *l)
 {
+    const uint32_t op = be32_of(a->v[NFTA_RANGE_OP]);
+    const bool there = be32_of(a->v[NFTA_RANGE_SREG]) == l->reg;
     uint16_t from, to;
-    if (be32_of(a->v[NFTA_RANGE_OP]) == NFT_RANGE_EQ &&
-        port_of(a->v[NFTA_RANGE_FROM_DATA], &from) && port_of(a->v[NFTA_RANGE_TO_DATA], &to))
-        add_ports(s, from, to);
-    else
-        strange(s, "a range");
+    if (there && l->what == PQ_NFT_SOURCE)
+        pq_nft_ask_sometimes(s, "from some addresses", "");
+    else if (there && l->what == PQ_NFT_DEST)
+        pq_nft_ask_sometimes(s, "to some addresses", "");
+    else if (!there || l->what != PQ_NFT_PORT || (op != NFT_RANGE_EQ && op != NFT_RANGE_NEQ) ||
+             !port_of(a->v[NFTA_RANGE_FROM_DATA], &from) || !port_of(a->v[NFTA_RANGE_TO_DATA], &to))
+        pq_nft_ask_strange(s, "a range");
+    else if (pq_nft_ask_begin_ports(s, op == NFT_RANGE_NEQ))
+        pq_nft_ask_add_ports(s, from, to);
 }
 
-static void take_tcp_udp(struct pq_nft_seen *s, struct pq_view info, bool tcp)
-{
-    uint16_t ports[4];
-    const uint8_t turned = info.p[tcp ? XT_TCP_LEN - 1 : XT_UDP_LEN - 1];
-    take_protocol(s, tcp ? IPPROTO_TCP : IPPROTO_UDP);
-    memcpy(ports, info.p, sizeof ports);
-    if (ports[0] || ports[1] != UINT16_MAX || turned & XT_INV_SOURCE)
-        when(s, PQ_NFT_SOMETIMES, "from some ports", "");
-    if (ports[2] || ports[3] != UINT16_MAX) { /* else it asks for none */
-        add_ports(s, ports[2], ports[3]);
-        s->except = turned & XT_INV_DEST;
-    }
-    if (tcp && info.p[XT_TCP_FLAGS_AT])
-        so(s, ((SYN & info.p[XT_TCP_FLAGS_AT]) == info.p[XT_TCP_FLAGS_AT + 1]) ==
-                  !(turned & XT_INV_FLAGS));
-}
-
-static void take_multiport(struct pq_nft_seen *s, struct pq_view info)
-{
-    uint16_t ports[XT_MULTI_MAX];
-    memcpy(ports, info.p + XT_MULTI_AT, sizeof ports);
-    s->except = info.n > XT_MULTI_INV && info.p[XT_MULTI_INV];
-    for (unsigned i = 0; i < info.p[1] && i < XT_MULTI_MAX; i++) {
-        const bool range =
-            info.n > XT_MULTI_RANGES + i && info.p[XT_MULTI_RANGES + i] && i + 1 < XT_MULTI_MAX;
-        add_ports(s, ports[i], ports[i + range]);
-        i += range;
-    }
-}
-
-/* One of iptables' own conditions, with its numbers in the host's order. */
-static void take_match(struct pq_nft_seen *s, const struct pq_nl_attrs *a)
-{
-    char name[32];
-    const struct pq_view info = a->v[NFTA_MATCH_INFO];
-    uint16_t ct[3];
-    pq_nl_str(name, sizeof name, a->v[NFTA_MATCH_NAME]);
-    const bool tcp = strcmp(name, "tcp") == 0, udp = strcmp(name, "udp") == 0;
-    if ((tcp && info.n >= XT_TCP_LEN) || (udp && info.n >= XT_UDP_LEN)) {
-        take_tcp_udp(s, info, tcp);
-    } else if (strcmp(name, "multiport") == 0 && info.n >= XT_MULTI_RANGES &&
-               (info.p[0] == XT_MULTI_DEST || info.p[0] == XT_MULTI_EITHER)) {
-        take_multiport(s, info);
-    } else if (strcmp(name, "conntrack") == 0 && info.n >= XT_CT_ASKS_AT + sizeof ct) {
-        memcpy(ct, info.p + XT_CT_ASKS_AT, sizeof ct);
-        if (ct[0] == XT_CT_STATE)
-            so(s, ((ct[2] & PQ_NFT_STATE_NEW) != 0) == !(ct[1] & XT_CT_STATE));
-        else
-            strange(s, name);
-    } else if (strcmp(name, "comment") != 0) {
-        strange(s, name);
-    }
-}
-
-struct verdict {
-    bool accepts, drops, returns, leaves;
-    struct pq_view to;
-};
-
-static struct verdict verdict_of(struct pq_view data)
+/* Returns whether it is a verdict that is understood; *out is one in any case. */
+static bool verdict_of(struct pq_nft_verdict *out, struct pq_view data)
 {
     struct pq_nl_attrs outer, inner;
     pq_nl_attrs_read(&outer, data);
     pq_nl_attrs_read(&inner, outer.v[NFTA_DATA_VERDICT]);
     const struct pq_view code = inner.v[NFTA_VERDICT_CODE];
-    struct verdict v = {.accepts = false};
+    memset(out, 0, sizeof *out);
     if (code.n != 4)
-        return v;
+        return false;
     const int32_t c = (int32_t)pq_be32(code.p);
-    v.accepts = c == NF_ACCEPT;
-    v.drops = c == NF_DROP;
-    v.returns = c == NFT_RETURN;
-    v.leaves = c == NFT_GOTO;
+    out->accepts = c == NF_ACCEPT;
+    out->drops = c == NF_DROP;
+    out->returns = c == NFT_RETURN;
+    out->leaves = c == NFT_GOTO;
     if (c == NFT_JUMP || c == NFT_GOTO)
-        v.to = inner.v[NFTA_VERDICT_CHAIN];
-    return v;
+        pq_nl_str(out->to, sizeof out->to, inner.v[NFTA_VERDICT_CHAIN]);
+    return out->accepts || out->drops || out->returns || *out->to || c == NFT_CONTINUE;
 }
 
 static void take_verdict(struct pq_nft_seen *s, const struct pq_nl_attrs *a)
 {
-    const struct verdict v = verdict_of(a->v[NFTA_IMMEDIATE_DATA]);
-    s->accepts |= v.accepts;
-    s->drops |= v.drops;
-    s->returns |= v.returns;
-    s->leaves |= v.leaves;
-    if (v.to.p)
-        pq_nl_str(s->to, sizeof s->to, v.to);
+    if (be32_of(a->v[NFTA_IMMEDIATE_DREG]) != NFT_REG_VERDICT)
+        return; /* a number that is put somewhere */
+    if (!verdict_of(&s->verdict, a->v[NFTA_IMMEDIATE_DATA])) {
+        s->unknown = true;
+        pq_nft_ask_strange(s, "a verdict");
+    }
+}
+
+static enum pq_nft_what what_of_payload(const struct pq_nl_attrs *a, uint8_t family)
+{
+    const uint32_t base = be32_of(a->v[NFTA_PAYLOAD_BASE]), at = be32_of(a->v[NFTA_PAYLOAD_OFFSET]),
+                   n = be32_of(a->v[NFTA_PAYLOAD_LEN]);
+    const bool ip = base == NFT_PAYLOAD_NETWORK_HEADER, tcp = base == NFT_PAYLOAD_TRANSPORT_HEADER;
+    if (tcp)
+        return at == DPORT_AT && n == 2   ? PQ_NFT_PORT
+               : at == 0 && n == 2        ? PQ_NFT_SPORT
+               : at == 0 && n == 4        ? PQ_NFT_PORTS
+               : at == FLAGS_AT && n == 1 ? PQ_NFT_KNOWN
+                                          : PQ_NFT_NOTHING;
+    if (ip && n == 1 && (at == IPPROTO_AT || (at == NEXT6_AT && family != NFPROTO_IPV4)))
+        return PQ_NFT_PROTOCOL;
+    if (ip && n <= 4 && family != NFPROTO_IPV6 && (at == SADDR4_AT || at == DADDR4_AT))
+        return at == SADDR4_AT ? PQ_NFT_SOURCE : PQ_NFT_DEST;
+    if (ip && n <= 16 && family != NFPROTO_IPV4 && (at == SADDR6_AT || at == DADDR6_AT))
+        return at == SADDR6_AT ? PQ_NFT_SOURCE : PQ_NFT_DEST;
+    return PQ_NFT_NOTHING;
 }
 
 static struct loaded_value load_payload(const struct pq_nl_attrs *a, uint8_t family)
 {
-    const uint32_t base = be32_of(a->v[NFTA_PAYLOAD_BASE]), at = be32_of(a->v[NFTA_PAYLOAD_OFFSET]),
-                   n = be32_of(a->v[NFTA_PAYLOAD_LEN]);
-    struct loaded_value l = {.what = NOTHING};
-    const bool ip = base == NFT_PAYLOAD_NETWORK_HEADER, tcp = base == NFT_PAYLOAD_TRANSPORT_HEADER;
-    if (tcp && at == DPORT_AT && n == 2)
-        l.what = PORT;
-    else if (tcp && at == FLAGS_AT && n == 1)
-        l.what = FLAGS;
-    else if (ip && at == IPPROTO_AT && n == 1)
-        l.what = PROTOCOL;
-    else if (ip && family != NFPROTO_IPV6 && (at == SADDR4_AT || at == DADDR4_AT) && n <= 4)
-        l = (struct loaded_value){.what = at == SADDR4_AT ? SOURCE : DEST};
-    else if (ip && (at == SADDR6_AT || at == DADDR6_AT) && n <= 16)
-        l = (struct loaded_value){.what = at == SADDR6_AT ? SOURCE : DEST, .six = true};
-    return l;
+    const uint32_t at = be32_of(a->v[NFTA_PAYLOAD_OFFSET]);
+    return (struct loaded_value){.what = what_of_payload(a, family),
+                                 .reg = be32_of(a->v[NFTA_PAYLOAD_DREG]),
+                                 .known = PQ_NFT_SYN,
+                                 .six = at == SADDR6_AT || at == DADDR6_AT};
 }
 
-/* Whether a lookup asks for what is not in the set. */
-static bool is_turned_round(const struct pq_nl_attrs *a)
-{
-    const struct pq_view flags = a->v[NFTA_LOOKUP_FLAGS];
-    return flags.p && be32_of(flags) & NFT_LOOKUP_F_INV;
-}
-
-static enum loaded load_meta(const struct pq_nl_attrs *a)
+static struct loaded_value load_meta(const struct pq_nl_attrs *a)
 {
     const uint32_t key = be32_of(a->v[NFTA_META_KEY]);
-    return key == NFT_META_L4PROTO                              ? PROTOCOL
-           : key == NFT_META_IIFNAME || key == NFT_META_OIFNAME ? DEVICE
-           : key == NFT_META_IIF                                ? INDEX
-           : key == NFT_META_NFPROTO                            ? IP
-                                                                : NOTHING;
+    return (struct loaded_value){.what = key == NFT_META_L4PROTO ? PQ_NFT_PROTOCOL
+                                         : key == NFT_META_IIFNAME || key == NFT_META_OIFNAME
+                                             ? PQ_NFT_DEVICE
+                                         : key == NFT_META_IIF     ? PQ_NFT_INDEX
+                                         : key == NFT_META_NFPROTO ? PQ_NFT_IP
+                                         : key == NFT_META_PKTTYPE ? PQ_NFT_KNOWN /* to us: 0 */
+                                                                   : PQ_NFT_NOTHING,
+                                 .reg = be32_of(a->v[NFTA_META_DREG])};
 }
 
+static struct loaded_value load_ct(const struct pq_nl_attrs *a)
+{
+    const uint32_t key = be32_of(a->v[NFTA_CT_KEY]);
+    const bool state = key == NFT_CT_STATE, status = key == NFT_CT_STATUS;
+    return (struct loaded_value){.what = state || status ? PQ_NFT_KNOWN : PQ_NFT_NOTHING,
+                                 .reg = be32_of(a->v[NFTA_CT_DREG]),
+                                 .known = state ? PQ_NFT_STATE_NEW : 0,
+                                 .valid = status ? NOT_BEGUN : 0};
+}
+
+/* Whose an address is: the destination this machine's. */
+static struct loaded_value load_fib(const struct pq_nl_attrs *a)
+{
+    const bool known = be32_of(a->v[NFTA_FIB_RESULT]) == NFT_FIB_RESULT_ADDRTYPE &&
+                       be32_of(a->v[NFTA_FIB_FLAGS]) == NFTA_FIB_F_DADDR;
+    return (struct loaded_value){.what = known ? PQ_NFT_KNOWN : PQ_NFT_NOTHING,
+                                 .reg = be32_of(a->v[NFTA_FIB_DREG]),
+                                 .known = RTN_LOCAL};
+}
+
+/* A mask alone leaves of an address or a number what is asked for. */
+static void take_mask(const struct pq_nl_attrs *a, struct loaded_value *l)
+{
+    const struct pq_view turn = value_of(a->v[NFTA_BITWISE_XOR]), op = a->v[NFTA_BITWISE_OP];
+    bool plain = (l->what == PQ_NFT_KNOWN || l->what == PQ_NFT_SOURCE || l->what == PQ_NFT_DEST) &&
+                 !l->mask.p && be32_of(a->v[NFTA_BITWISE_SREG]) == l->reg &&
+                 (!op.p || be32_of(op) == 0);
+    for (size_t i = 0; i < turn.n; i++)
+        plain = plain && !turn.p[i];
+    l->mask = value_of(a->v[NFTA_BITWISE_MASK]);
+    l->reg = be32_of(a->v[NFTA_BITWISE_DREG]);
+    if (!plain || !l->mask.p)
+        l->what = PQ_NFT_NOTHING;
+}
+
+/* What cannot be looked for is none of the things that are understood; the set may still hold the
+ * verdicts. */
 static void take_lookup(struct pq_nft_seen *s, const struct pq_nl_attrs *a,
                         const struct loaded_value *l)
 {
-    const bool turned = is_turned_round(a);
-    if (l->what == SOURCE || l->what == DEST) {
-        when(s, PQ_NFT_SOMETIMES, turned ? "not " : "",
-             l->what == SOURCE ? "from some addresses" : "to some addresses");
-    } else if ((l->what == PORT || l->what == STATE) && !l->mask.p && !*s->set) {
-        pq_nl_str(s->set, sizeof s->set, a->v[NFTA_LOOKUP_SET]);
-        s->map = a->v[NFTA_LOOKUP_DREG].p != NULL;
-        s->states = l->what == STATE;
-        s->except = turned;
-    } else {
-        strange(s, "a set");
+    const struct pq_view flags = a->v[NFTA_LOOKUP_FLAGS], dreg = a->v[NFTA_LOOKUP_DREG];
+    const bool there = be32_of(a->v[NFTA_LOOKUP_SREG]) == l->reg && !l->mask.p && !l->valid;
+    if (s->n_looks == PQ_NFT_LOOKS || s->map) {
+        s->unknown |= dreg.p && be32_of(dreg) == NFT_REG_VERDICT;
+        pq_nft_ask_strange(s, "many sets");
+        return;
     }
+    struct pq_nft_look *look = &s->look[s->n_looks++];
+    look->what = there ? l->what : PQ_NFT_NOTHING;
+    look->known = l->known;
+    look->turned = flags.p && be32_of(flags) & NFT_LOOKUP_F_INV;
+    s->map = dreg.p && be32_of(dreg) == NFT_REG_VERDICT;
+    pq_nl_str(look->set, sizeof look->set, a->v[NFTA_LOOKUP_SET]);
+}
+
+/* What asks nothing, in the form in which it does not. */
+static bool asks_nothing(const char *name, const struct pq_nl_attrs *a)
+{
+    static const char *const none[] = {"counter", "log",     "immediate", "reject",
+                                       "target",  "notrack", "last"};
+    const uint32_t object = be32_of(a->v[NFTA_OBJREF_IMM_TYPE]);
+    if (strcmp(name, "dynset") == 0)
+        return !a->v[NFTA_DYNSET_EXPR].p && !a->v[NFTA_DYNSET_EXPRESSIONS].p;
+    if (strcmp(name, "objref") == 0)
+        return object == NFT_OBJECT_COUNTER || object == NFT_OBJECT_CT_HELPER ||
+               object == NFT_OBJECT_CT_TIMEOUT || object == NFT_OBJECT_SECMARK;
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        if (strcmp(name, none[i]) == 0)
+            return true;
+    return false;
 }
 
 /* Conditions beside those that are one comparison. */
 static void take_condition(struct pq_nft_seen *s, const char *name, const struct pq_nl_attrs *a,
                            struct loaded_value *l)
 {
-    static const char *const none[] = {"counter", "log",    "immediate", "reject",
-                                       "target",  "dynset", "objref",    "notrack"};
-    if (strcmp(name, "payload") == 0)
+    if (strcmp(name, "payload") == 0) {
         *l = load_payload(a, s->family);
-    else if (strcmp(name, "meta") == 0)
-        *l = (struct loaded_value){.what = load_meta(a)};
+        if (l->what == PQ_NFT_KNOWN && s->udp) /* flags of TCP, but of other packets, too */
+            l->what = PQ_NFT_NOTHING;
+    } else if (strcmp(name, "meta") == 0)
+        *l = load_meta(a);
     else if (strcmp(name, "ct") == 0)
-        *l = (struct loaded_value){.what = be32_of(a->v[NFTA_CT_KEY]) == NFT_CT_STATE ? STATE
-                                                                                      : NOTHING};
+        *l = load_ct(a);
+    else if (strcmp(name, "fib") == 0)
+        *l = load_fib(a);
     else if (strcmp(name, "cmp") == 0)
         take_cmp(s, a, l);
-    else if (strcmp(name, "range") == 0 && l->what == PORT)
-        take_range(s, a);
-    else if (strcmp(name, "range") == 0 && l->what == SOURCE)
-        when(s, PQ_NFT_SOMETIMES, "from some addresses", "");
+    else if (strcmp(name, "range") == 0)
+        take_range(s, a, l);
     else if (strcmp(name, "match") == 0)
-        take_match(s, a);
+        pq_nft_take_match(s, a);
     else if (strcmp(name, "lookup") == 0)
         take_lookup(s, a, l);
-    else if (strcmp(name, "bitwise") == 0 && l->what != PORT)
-        l->mask = value_of(a->v[NFTA_BITWISE_MASK]);
-    else {
-        bool asks = true;
-        for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
-            asks = asks && strcmp(name, none[i]) != 0;
-        if (asks)
-            strange(s, name);
+    else if (strcmp(name, "bitwise") == 0)
+        take_mask(a, l);
+    else if (!asks_nothing(name, a)) {
+        pq_nft_ask_strange(s, name);
+        l->what = PQ_NFT_NOTHING;
+        s->unknown |= strcmp(name, "queue") == 0 || strcmp(name, "synproxy") == 0;
     }
 }
 
@@ -417,17 +425,14 @@ static void take_expression(struct pq_nft_seen *s, const char *name, struct pq_v
 {
     struct pq_nl_attrs a;
     pq_nl_attrs_read(&a, data);
-    if (strcmp(name, "immediate") == 0) {
+    if (strcmp(name, "immediate") == 0)
         take_verdict(s, &a);
-    } else if (strcmp(name, "reject") == 0) {
-        s->drops = true;
-    } else if (strcmp(name, "target") == 0) {
-        char target[16];
-        pq_nl_str(target, sizeof target, a.v[NFTA_TARGET_NAME]);
-        s->drops |= strcmp(target, "REJECT") == 0;
-    } else if (strcmp(name, "counter") != 0 && strcmp(name, "log") != 0) {
+    else if (strcmp(name, "reject") == 0)
+        s->verdict.drops = true;
+    else if (strcmp(name, "target") == 0)
+        pq_nft_take_target(s, &a);
+    else if (strcmp(name, "counter") != 0 && strcmp(name, "log") != 0)
         s->plain = false;
-    }
     take_condition(s, name, &a, l);
 }
 
@@ -440,7 +445,7 @@ bool pq_nft_read_rule(struct pq_nft_seen *out, const struct pq_nl_msg *m)
     *out = (struct pq_nft_seen){.family = g.nfgen_family, .tcp = true, .udp = true, .plain = true};
     pq_nl_str(out->chain, sizeof out->chain, a.v[NFTA_RULE_CHAIN]);
     struct pq_view rest = a.v[NFTA_RULE_EXPRESSIONS], v;
-    struct loaded_value l = {.what = NOTHING};
+    struct loaded_value l = {.what = PQ_NFT_NOTHING};
     for (unsigned type; pq_nl_attr(&rest, &type, &v);) {
         struct pq_nl_attrs e;
         char name[16];
@@ -453,6 +458,20 @@ bool pq_nft_read_rule(struct pq_nft_seen *out, const struct pq_nl_msg *m)
 
 /* ---- a set */
 
+/* Whether it has conditions of its own: numbers that are counted are none. */
+static bool asks_more(const struct pq_nl_attrs *a)
+{
+    struct pq_nl_attrs e;
+    char name[16];
+    if (a->v[NFTA_SET_ELEM_EXPRESSIONS].p || a->v[NFTA_SET_ELEM_KEY_END].p)
+        return true;
+    if (!a->v[NFTA_SET_ELEM_EXPR].p)
+        return false;
+    pq_nl_attrs_read(&e, a->v[NFTA_SET_ELEM_EXPR]);
+    pq_nl_str(name, sizeof name, e.v[NFTA_EXPR_NAME]);
+    return strcmp(name, "counter") != 0 && strcmp(name, "last") != 0;
+}
+
 bool pq_nft_read_element(struct pq_view *rest, struct pq_nft_element *out)
 {
     struct pq_nl_attrs a;
@@ -461,14 +480,11 @@ bool pq_nft_read_element(struct pq_view *rest, struct pq_nft_element *out)
     if (!pq_nl_attr(rest, &type, &v))
         return false;
     pq_nl_attrs_read(&a, v);
-    const uint32_t flags = be32_of(a.v[NFTA_SET_ELEM_FLAGS]);
-    const struct verdict verdict = verdict_of(a.v[NFTA_SET_ELEM_DATA]);
+    const uint32_t got = be32_of(a.v[NFTA_SET_ELEM_FLAGS]), flags = got == UINT32_MAX ? 0 : got;
     *out = (struct pq_nft_element){.key = value_of(a.v[NFTA_SET_ELEM_KEY]),
-                                   .end = flags != UINT32_MAX && flags & NFT_SET_ELEM_INTERVAL_END,
-                                   .accepts = verdict.accepts,
-                                   .drops = verdict.drops,
-                                   .returns = verdict.returns,
-                                   .leaves = verdict.leaves};
-    pq_nl_str(out->to, sizeof out->to, verdict.to);
+                                   .end = flags & NFT_SET_ELEM_INTERVAL_END,
+                                   .rest = flags & NFT_SET_ELEM_CATCHALL,
+                                   .odd = asks_more(&a)};
+    out->unknown = !verdict_of(&out->verdict, a.v[NFTA_SET_ELEM_DATA]);
     return true;
 }
