@@ -84,10 +84,11 @@ def test_local_user_keeps_kill_switch() -> None:
 
 UID = 61234  # who runs paqet here
 OTHER = 61235
+SECOND = 61236  # in a test beside that of UID
 
 
-def clear() -> None:
-    for path in Path("/tmp").glob(f"paqet-{UID}*"):
+def clear(uid: int = UID) -> None:
+    for path in Path("/tmp").glob(f"paqet-{uid}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -130,3 +131,27 @@ def test_local_user_waits_at_the_lock() -> None:
             expect(rules(lab.c), "no rules")
             expect(here.stop(20) == 0 and not rules(lab.c), f"{trap}: left: {rules(lab.c)}")
             expect(own.is_dir() == (trap != "link") and victim.read_text() == "", f"{trap}: {own}")
+
+
+@test(limit=60)
+def test_local_user_names_the_lock() -> None:
+    """Where no folder for that lock can be made it is at a path that nobody else can make, from the first call to the last."""
+    read_only = 'mount --bind /tmp /tmp && mount -o remount,ro,bind /tmp && exec "$@"'
+    with Lab() as lab:
+        program = without_nftables(lab)
+        clear(SECOND)
+        lab.at_close(lambda: clear(SECOND))
+        own = Path(f"/tmp/paqet-{SECOND}")
+        own.mkdir(0o777)
+        os.chown(own, OTHER, OTHER)
+        drop = [f"--reuid={SECOND}", f"--regid={SECOND}", "--clear-groups", "--no-new-privs"]
+        rights = [f"--{kind}=+net_raw,+net_admin" for kind in ("inh-caps", "ambient-caps")]
+        config = lab.new_file("client.yaml")
+        config.write_text(paqet.client_config(lab, paqet.Settings()))
+        os.chown(config, SECOND, SECOND)
+        config.chmod(0o600)
+        argv = ["unshare", "-m", "sh", "-c", read_only, "sh", "setpriv", *drop, *rights, program, "run", "-c", str(config)]
+        here = lab.c.start("client", argv)
+        here.wait_log("lock file", 10)
+        said = here.log_path.read_text()
+        expect("/nonexistent/xtables.lock" in said and f"{own}-" not in said, said)

@@ -46,7 +46,10 @@ static const char *own_folder(void)
         S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 077))
         return folder;
     snprintf(folder, sizeof folder, OWN_FOLDER "-XXXXXX", (unsigned)geteuid());
-    return mkdtemp(folder) ? folder : "/nonexistent";
+    if (mkdtemp(folder))
+        return folder;
+    folder[0] = 0; /* there is none of this name */
+    return "/nonexistent";
 }
 
 /* Who may not use the lock of all, locks at least against our own. */
