@@ -15,7 +15,7 @@ from test_iptables import rules
 from test_kernel import expect_refusal
 from test_tun import FAR, internet, need, tun, wait_ping
 from test_tun_leaks import client, routes
-from without import without_nftables
+from without import all_rules, without_nftables
 
 STRANGER = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--ambient-caps=-all", "python3", "-c"]
 
@@ -80,6 +80,38 @@ def test_local_user_keeps_kill_switch() -> None:
         other = paqet.start_client(lab, client("off"))
         other.wait_log("kill switch: the one that was kept is taken away", 10)
         wait_ping(lab.c, FAR)
+
+
+@test(limit=90)
+def test_local_version_before() -> None:
+    """One that runs yet has no marks, but such a name: its chains and its kill switch stay while it runs, no longer."""
+    need("/dev/net/tun")
+    with Lab(third=True) as lab:
+        program = without_nftables(lab)
+        internet(lab)
+        routes(lab)
+        tool = ["iptables-legacy", "-t", "raw"]
+        lab.c.check([*tool, "-N", "paqet-4711-beef-raw"])
+        lab.c.check([*tool, "-A", "PREROUTING", "-s", "192.0.2.1", "-j", "paqet-4711-beef-raw"])
+        theirs = rules(lab.c)
+        paqet.start_server(lab, paqet.Settings(network=False, extra=tun(1, "  masquerade: true\n", ip6=False)))
+        first = paqet.start_client(lab, client("always"), program)
+        wait_ping(lab.c, FAR)
+        expect("beef" not in str(rules(lab.c)), "chains of nobody stay")
+        expect(first.stop(20) == 0, "exit code")
+        kept = all_rules(lab.c)
+        expect(any("paqet-kept-out" in rule for rule in kept), f"no kill switch is kept: {kept}")
+        for rule in theirs:
+            lab.c.check([*tool, *rule.split()])
+        before = lab.c.start("before", ["python3", "-c", TAKE, "paqet-4711-beef", "paqet-kill-switch"])
+        before.wait_log("taken", 10)
+        for names, words in ((True, "that of another client, which runs, stays"), (False, "the one that was kept is taken away")):
+            other = paqet.start_client(lab, client("off"), program)
+            other.wait_log(f"kill switch: {words}", 10)
+            expect(("beef" in str(rules(lab.c))) == names, f"{names}: {rules(lab.c)}")
+            expect(other.stop(20) == 0, "exit code")
+            expect((set(kept) <= set(all_rules(lab.c))) == names, f"{names}: {all_rules(lab.c)}")
+            before.kill()
 
 
 UID = 61234  # who runs paqet here

@@ -411,6 +411,10 @@ enum pq_killswitch_lifted pq_killswitch_lift(void)
     const int mark = pq_mark_take(pq_mark_of_name(who_keeps));
     if (mark < 0)
         return PQ_KILLSWITCH_IN_USE;
+    if (pq_mark_before("paqet-kill-switch")) {
+        remove_mark(mark);
+        return PQ_KILLSWITCH_IN_USE;
+    }
     const bool was = lift();
     remove_mark(mark);
     return was ? PQ_KILLSWITCH_LIFTED : PQ_KILLSWITCH_NONE;

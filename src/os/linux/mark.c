@@ -2,9 +2,15 @@
 #include "os/linux/mark.h"
 
 #include "base/hash.h"
+#include "os/linux/nl.h"
+#include "os/service.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
 #include <netinet/in.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,4 +109,41 @@ int pq_mark_take(uint32_t mark)
     if (found && fd >= 0)
         close(fd);
     return found > 0 ? -EADDRINUSE : found < 0 ? found : fd;
+}
+
+/* ---- the version before */
+
+struct before {
+    const char *name;
+    bool held;
+};
+
+static int look_at_name(const struct pq_nl_msg *m, void *arg)
+{
+    struct before *b = arg;
+    struct pq_nl_attrs a;
+    struct unix_diag_msg head;
+    if (!pq_nl_head(m, &head, sizeof head, &a))
+        return 0;
+    const struct pq_view name = a.v[UNIX_DIAG_NAME], who = a.v[UNIX_DIAG_UID];
+    const size_t n = strlen(b->name);
+    if (name.n != n + 1 || name.p[0] || memcmp(name.p + 1, b->name, n) != 0 || who.n != 4)
+        return 0;
+    const uint32_t uid = pq_nl_u32(who);
+    const struct passwd *service = getpwnam(PQ_SERVICE_USER);
+    b->held |= !uid || uid == geteuid() || (service && uid == service->pw_uid);
+    return 0;
+}
+
+bool pq_mark_before(const char *name)
+{
+    struct before b = {.name = name};
+    const struct unix_diag_req all = {.sdiag_family = AF_UNIX,
+                                      .udiag_states = UINT32_MAX,
+                                      .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_UID};
+    uint8_t buf[64];
+    struct pq_nl_out o = pq_nl_out_init(buf, sizeof buf);
+    pq_nl_begin(&o, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &all, sizeof all);
+    pq_nl_query_of(NETLINK_SOCK_DIAG, &o, look_at_name, &b);
+    return b.held;
 }

@@ -32,4 +32,10 @@ int pq_mark_find(int but, bool (*fn)(void *ctx, uint32_t mark), void *ctx);
 /* Sets a mark that one program may have.  Of two that do it in the same moment neither may get it.
  * Returns a descriptor, -EADDRINUSE (another one has it), or -errno as the two functions above. */
 int pq_mark_take(uint32_t mark);
+
+/* Whether a running program of the version before says the same by an abstract Unix socket of this
+ * name: it does not know of marks.  Any local user can take such a name; root's, this user's and
+ * the service's count.  Where the kernel cannot be asked, false.  To be removed with the next
+ * version. */
+bool pq_mark_before(const char *name);
 #endif

@@ -133,7 +133,7 @@ static bool is_left(const char *chain, size_t n)
     const int fd = pq_mark_take(pq_mark_of_name(name));
     if (fd >= 0)
         close(fd);
-    return fd >= 0;
+    return fd >= 0 && !pq_mark_before(name);
 }
 
 static bool is_ours(const struct pq_xt *x, const char *chain, size_t n)
