@@ -247,6 +247,41 @@ def test_check_bridge_firewall_judged() -> None:
 
 
 @test()
+def test_check_bridge_firewall_names() -> None:
+    """Names of chains and sets that are as long as they may be are not taken for others that begin so."""
+    with Lab() as lab:
+        path = write(lab, "bridge.yaml", paqet.client_config(lab, bridge(ONE)).replace(lab.s.mac, "02:00:00:00:00:77"))
+        long = "a" * 250
+        for end, words in (("x", SHUT), ("y", IN)):
+            file = lab.new_file("rules.nft")
+            file.write_text(f"""table inet lab_fw {{
+                set {long}x {{ type inet_service; elements = {{ 22 }}; }}
+                set {long}y {{ type inet_service; elements = {{ 7443 }}; }}
+                chain {long}x {{ tcp dport 22 accept; }}
+                chain {long}y {{ tcp dport @{long}y accept; }}
+                chain input {{ type filter hook input priority 0; policy drop; tcp dport @{long}x accept; jump {long}{end}; }}
+            }}""")
+            lab.c.check(["nft", "-f", str(file)])
+            said = judged(lab, path)
+            expect(len(said) == 1 and words in said[0][1], f"{end}: {said}")
+            lab.c.check(["nft", "delete", "table", "inet", "lab_fw"])
+
+
+@test()
+def test_check_bridge_firewall_too_much() -> None:
+    """Where there is more than is gone through, nothing is said of the ports but that."""
+    with Lab() as lab:
+        path = write(lab, "bridge.yaml", paqet.client_config(lab, bridge(ONE)).replace(lab.s.mac, "02:00:00:00:00:77"))
+        chain = "chain c{0} {{ type filter hook input priority {0}; policy accept; {1}; }}\n"
+        for n, level, words in ((32, "ok", IN), (33, "note", "not all rules of this machine could be gone through")):
+            file = lab.new_file("rules.nft")
+            file.write_text("table inet lab_fw {\n" + "".join(chain.format(i, "iif lo accept") for i in range(n)) + "}\n")
+            lab.c.check(["nft", "-f", str(file)])
+            expect([(said[0], words in said[1]) for said in judged(lab, path)] == [(level, True)], f"{n}: {judged(lab, path)}")
+            lab.c.check(["nft", "delete", "table", "inet", "lab_fw"])
+
+
+@test()
 def test_check_bridge_firewall_of_old() -> None:
     """Rules of the iptables of old are not read, and it is said that there are any."""
     with Lab() as lab:
