@@ -250,24 +250,26 @@ static void say_told(const struct pq_input_told *t, const char *ports, struct pq
              t->is == PQ_INPUT_SOME_IN ? "let in only" : "keep out", ports, t->asks, unless);
 }
 
-/* Each finding is said once, with all its ports.  Returns whether there was any. */
+/* Each finding is said once, with all its ports; of `listen: all` a chain that lets in some alone,
+ * instead of all that it does not.  Returns whether there was any. */
 static bool say_ports(const struct pq_inputs *in, const struct asked *a, struct pq_findings *f)
 {
-    bool any = false, all = false;
+    size_t shut = a->named;
+    while (shut < a->n && a->v[shut].is != PQ_INPUT_SHUT)
+        shut++;
+    const size_t n = shut < a->n ? a->named : a->n;
+    bool any = shut < a->n;
     for (unsigned i = 0; i < in->n_told; i++) {
         struct ports p = {.n = 0};
-        for (size_t k = 0; k < a->named; k++)
+        for (size_t k = 0; k < n; k++)
             if (a->v[k].is != PQ_INPUT_OPEN && a->v[k].told == i)
                 add(&p, a->v[k].port, a->v[k].udp);
         if (p.n)
             say_told(&in->told[i], words(&p), f);
-        for (size_t k = a->named; k < a->n && !all; k++) {
-            all = a->v[k].is == PQ_INPUT_SHUT && a->v[k].told == i;
-            if (all)
-                say_told(&in->told[i], NULL, f);
-        }
-        any |= p.n || all;
+        any |= p.n != 0;
     }
+    if (shut < a->n)
+        say_told(&in->told[a->v[shut].told], NULL, f);
     return any;
 }
 

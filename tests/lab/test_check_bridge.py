@@ -247,6 +247,27 @@ def test_check_bridge_firewall_judged() -> None:
 
 
 @test()
+def test_check_bridge_firewall_all_ports() -> None:
+    """Of `listen: all` it is said whether a chain drops what no rule lets in, else which ports a rule keeps out."""
+    with Lab() as lab:
+        every = 'forward:\n  - listen: all\n    target: "127.0.0.1"\n    protocol: tcp\n'
+        path = write(lab, "bridge.yaml", paqet.client_config(lab, bridge(every)).replace(lab.s.mac, "02:00:00:00:00:77"))
+        for policy, rules, words in (
+            ("accept", "udp dport 22 drop", IN),
+            ("accept", "tcp dport { 22, 8000-8010 } drop", "drops or rejects what comes to 22, 8000-8010"),
+            ("accept", "ip saddr 10.0.0.0/8 tcp dport 22 drop", "keep out some of what comes to 22: from 10.0.0.0/8"),
+            ("drop", "tcp dport { 22, 443 } accept", "of all ports only those get here that its rules name"),
+            ("drop", "tcp dport { 0-999, 1001-65535 } accept", "of all ports only those get here that its rules name"),
+        ):
+            file = lab.new_file("rules.nft")
+            file.write_text(CHAINS.format(policy=policy, rules=rules))
+            lab.c.check(["nft", "-f", str(file)])
+            said = judged(lab, path)
+            expect(len(said) == 1 and words in said[0][1] and (said[0][0] == "ok") == (words == IN), f"{rules}: {said}")
+            lab.c.check(["nft", "delete", "table", "inet", "lab_fw"])
+
+
+@test()
 def test_check_bridge_firewall_names() -> None:
     """Names of chains and sets that are as long as they may be are not taken for others that begin so."""
     with Lab() as lab:

@@ -20,7 +20,7 @@
 #define REACHED  256 /* chains that one leads to */
 #define OURS     "paqet_"
 #define RULES    8192 /* of a table that are looked at */
-#define SETS     512
+#define SETS     4096
 #define ELEMENTS ((size_t)16 << 20) /* bytes of a set */
 #define TRIES    4                  /* to read a list that changes meanwhile */
 

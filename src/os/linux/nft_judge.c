@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 16    /* the kernel's bound of jumps */
-#define STEPS_MAX 40000 /* rules and elements that are gone through in all */
+#define DEPTH_MAX 16        /* the kernel's bound of jumps */
+#define STEPS_MAX 40000     /* rules and elements that are gone through in all, ... */
+#define WORK_MAX  400000000 /* ... and of ports in them */
 #define ALL_PORTS 65536
 #define A_SET     "a set"
 #define A_MAP     "a map"
@@ -492,7 +493,8 @@ int pq_nft_judge(struct pq_nft_judge *j, const struct pq_nft_base *base)
         all[p].is = ALL;
         j->port[p] = (struct pq_nft_port){.port = j->port[p].port, .udp = j->port[p].udp};
     }
-    j->left = STEPS_MAX;
+    const size_t work = WORK_MAX / (j->n_ports + 1);
+    j->left = work < STEPS_MAX ? (unsigned)work : STEPS_MAX;
     j->whole = true;
     j->why[0] = (struct pq_nft_why){.text = "more than is told here", .strange = true};
     j->n_whys = 1;
