@@ -110,14 +110,14 @@ enum { RULES = 8, PORTS = 4 };
 struct table { /* as the messages tell it */
     struct pq_nft_seen rule[RULES];
     size_t n;
-    struct pq_view set[RULES]; /* elements: the name of a set tells which of them it has */
+    struct pq_view set[RULES]; /* elements: the last digit of a name tells whose these are */
     size_t n_sets;
 };
 
 static bool elements_of(void *ctx, const char *name, struct pq_view *out)
 {
     const struct table *t = ctx;
-    const size_t nth = (uint8_t)*name % (RULES + 1);
+    const size_t len = strlen(name), nth = len ? (uint8_t)(name[len - 1] - '0') : 0;
     if (nth >= t->n_sets)
         return false;
     *out = t->set[nth];
@@ -130,7 +130,7 @@ static void add_to(struct table *t, const struct pq_nl_msg *m)
     uint8_t head[4];
     if (t->n < RULES && pq_nft_read_rule(&t->rule[t->n], m))
         t->n++;
-    if (t->n_sets < RULES && pq_nl_head(m, head, sizeof head, &a) && a.v[3].p)
+    else if (t->n_sets < RULES && pq_nl_head(m, head, sizeof head, &a) && a.v[3].p)
         t->set[t->n_sets++] = a.v[3];
 }
 

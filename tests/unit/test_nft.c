@@ -152,7 +152,10 @@ static void unknown_set(void **state)
     run(true);
     assert_true(judge.whole);
     assert_int_equal(ports[0].met, PQ_NFT_OUT);
-    r->look[0].turned = true;
+    r->look[0].what = PQ_NFT_SOURCE; /* nor does it matter of whom it is empty */
+    run(true);
+    assert_int_equal(ports[0].met, PQ_NFT_OUT);
+    r->look[0] = (struct pq_nft_look){.what = PQ_NFT_PORT, .turned = true, .set = "set"};
     run(true);
     assert_int_equal(ports[0].met, PQ_NFT_IN);
     judge.elements = no_sets;
