@@ -175,6 +175,10 @@ JUDGED = (  # policy, rules, what is said
     ("accept", "tcp dport vmap { 22 : accept, * : drop }", REFUSED),
     ("drop", "meta mark set tcp dport map { 7443 : 1 } accept", IN),
     ("accept", "tcp dport 7443 meta mark set tcp dport map { 22 : 1 } drop", IN),
+    ("drop", "meta l4proto . th dport { tcp . 22, tcp . 7443, udp . 53 } accept", IN),
+    ("drop", "meta l4proto . th dport { tcp . 22, udp . 7443 } accept", SHUT),
+    ("accept", "meta l4proto . th dport vmap { tcp . 22 : accept, tcp . 7443 : drop }", REFUSED),
+    ("drop", "meta l4proto . th dport { tcp . 7000-7500 } accept", NOT + "byteorder"),
     # ports that are asked for twice, or in parts
     ("drop", "tcp dport 7000-8000 tcp dport != 7443 accept", NOT + "ports, twice"),
     ("drop", "tcp dport != 7443-7500 accept", SHUT),
@@ -286,6 +290,19 @@ def test_check_bridge_firewall_names() -> None:
             said = judged(lab, path)
             expect(len(said) == 1 and words in said[0][1], f"{end}: {said}")
             lab.c.check(["nft", "delete", "table", "inet", "lab_fw"])
+
+
+@test()
+def test_check_bridge_firewall_asleep() -> None:
+    """The chains of a table that sleeps keep nothing out."""
+    with Lab() as lab:
+        path = write(lab, "bridge.yaml", paqet.client_config(lab, bridge(ONE)).replace(lab.s.mac, "02:00:00:00:00:77"))
+        file = lab.new_file("rules.nft")
+        file.write_text(CHAINS.format(policy="drop", rules="tcp dport 22 accept"))
+        lab.c.check(["nft", "-f", str(file)])
+        expect(SHUT in judged(lab, path)[0][1], f"{judged(lab, path)}")
+        lab.c.check(["nft", "add", "table", "inet", "lab_fw", "{ flags dormant; }"])
+        expect([level for level, _ in judged(lab, path)] == ["ok"], f"{judged(lab, path)}")
 
 
 @test()

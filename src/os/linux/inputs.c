@@ -72,6 +72,25 @@ static int on_chain(const struct pq_nl_msg *m, void *arg)
     return 0;
 }
 
+/* Takes out the chains of a table that sleeps. */
+static int on_table(const struct pq_nl_msg *m, void *arg)
+{
+    struct bases *b = arg;
+    struct nfgenmsg g;
+    struct pq_nl_attrs a;
+    char name[PQ_NFT_NAME];
+    if (m->type != KIND(NFT_MSG_NEWTABLE) || !pq_nl_head(m, &g, sizeof g, &a))
+        return 0;
+    const struct pq_view flags = a.v[NFTA_TABLE_FLAGS];
+    pq_nl_str(name, sizeof name, a.v[NFTA_TABLE_NAME]);
+    if (flags.n != 4 || !(pq_be32(flags.p) & NFT_TABLE_F_DORMANT))
+        return 0;
+    for (unsigned i = b->n; i-- > 0;)
+        if (b->v[i].family == g.nfgen_family && strcmp(b->v[i].table, name) == 0)
+            b->v[i] = b->v[--b->n];
+    return 0;
+}
+
 /* Returns 0 or -errno. */
 static int read_bases(struct bases *b)
 {
@@ -80,6 +99,8 @@ static int read_bases(struct bases *b)
         b->n = 0;
         b->all = true;
         e = ask(NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, NULL, on_chain, b);
+        if (!e)
+            e = ask(NFT_MSG_GETTABLE, NFPROTO_UNSPEC, NULL, NULL, on_table, b);
     }
     return e;
 }

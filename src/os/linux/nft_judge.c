@@ -86,7 +86,8 @@ static bool is_any(const struct pq_nft_judge *j, const struct part *v)
 /* Whether more than one thing may be so of a port's connections. */
 static bool is_loose(enum pq_nft_what what)
 {
-    return what != PQ_NFT_PORT && what != PQ_NFT_PROTOCOL && what != PQ_NFT_KNOWN;
+    return what != PQ_NFT_PORT && what != PQ_NFT_PROTOCOL && what != PQ_NFT_BOTH &&
+           what != PQ_NFT_KNOWN;
 }
 
 static bool is_odd(const struct pq_nft_look *l, const struct pq_nft_element *e)
@@ -94,6 +95,7 @@ static bool is_odd(const struct pq_nft_look *l, const struct pq_nft_element *e)
     const size_t len = l->what == PQ_NFT_PORT                               ? 2
                        : l->what == PQ_NFT_PROTOCOL || l->what == PQ_NFT_IP ? 1
                        : l->what == PQ_NFT_DEVICE                           ? 16
+                       : l->what == PQ_NFT_BOTH                             ? 8
                        : l->what == PQ_NFT_INDEX                            ? 4
                        : l->what == PQ_NFT_KNOWN && e->key.n == 1           ? 1
                        : l->what == PQ_NFT_KNOWN                            ? 4
@@ -179,6 +181,10 @@ static enum pq_nft_when fits(const struct pq_nft_look *l, const struct set *s, s
         break;
     case PQ_NFT_PROTOCOL:
         is = number == (p->udp ? IPPROTO_UDP : IPPROTO_TCP);
+        break;
+    case PQ_NFT_BOTH:
+        is =
+            e->key.p[0] == (p->udp ? IPPROTO_UDP : IPPROTO_TCP) && pq_be16(e->key.p + 4) == p->port;
         break;
     case PQ_NFT_KNOWN:
         is = number == l->known;
@@ -357,7 +363,8 @@ static void doubt(struct pq_nft_judge *j, struct part *sub, const char *what)
 /* Whether a set is about ports, or about what is not understood, such as several things at once. */
 static bool may_name(enum pq_nft_what what)
 {
-    return what == PQ_NFT_PORT || what == PQ_NFT_PORTS || what == PQ_NFT_NOTHING;
+    return what == PQ_NFT_PORT || what == PQ_NFT_PORTS || what == PQ_NFT_BOTH ||
+           what == PQ_NFT_NOTHING;
 }
 
 /* Leaves in sub what element nth is about, and takes it off the rest. */

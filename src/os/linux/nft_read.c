@@ -31,6 +31,7 @@
 struct loaded_value { /* what is compared next */
     enum pq_nft_what what;
     uint32_t reg;        /* where it is */
+    bool protocol;       /* ... before it in the first register is the protocol */
     uint32_t known;      /* PQ_NFT_KNOWN: the number ... */
     uint32_t valid;      /* ... of which these bits are known; 0: all */
     bool six;            /* an address of IPv6 */
@@ -352,20 +353,27 @@ static void take_mask(const struct pq_nl_attrs *a, struct loaded_value *l)
         l->what = PQ_NFT_NOTHING;
 }
 
+/* The protocol before the port, both in a key: each has four bytes. */
+static bool is_both(const struct loaded_value *l, uint32_t sreg)
+{
+    return l->what == PQ_NFT_PORT && l->protocol && l->reg == NFT_REG32_01 && sreg == NFT_REG_1;
+}
+
 /* What cannot be looked for is none of the things that are understood; the set may still hold the
  * verdicts. */
 static void take_lookup(struct pq_nft_seen *s, const struct pq_nl_attrs *a,
                         const struct loaded_value *l)
 {
     const struct pq_view flags = a->v[NFTA_LOOKUP_FLAGS], dreg = a->v[NFTA_LOOKUP_DREG];
-    const bool there = be32_of(a->v[NFTA_LOOKUP_SREG]) == l->reg && !l->mask.p && !l->valid;
+    const uint32_t sreg = be32_of(a->v[NFTA_LOOKUP_SREG]);
+    const bool there = sreg == l->reg && !l->mask.p && !l->valid;
     if (s->n_looks == PQ_NFT_LOOKS || s->map) {
         s->unknown |= dreg.p && be32_of(dreg) == NFT_REG_VERDICT;
         pq_nft_ask_strange(s, "many sets");
         return;
     }
     struct pq_nft_look *look = &s->look[s->n_looks++];
-    look->what = there ? l->what : PQ_NFT_NOTHING;
+    look->what = there ? l->what : is_both(l, sreg) ? PQ_NFT_BOTH : PQ_NFT_NOTHING;
     look->known = l->known;
     look->turned = flags.p && be32_of(flags) & NFT_LOOKUP_F_INV;
     s->map = dreg.p && be32_of(dreg) == NFT_REG_VERDICT;
@@ -393,8 +401,10 @@ static bool asks_nothing(const char *name, const struct pq_nl_attrs *a)
 static void take_condition(struct pq_nft_seen *s, const char *name, const struct pq_nl_attrs *a,
                            struct loaded_value *l)
 {
+    const bool protocol = l->what == PQ_NFT_PROTOCOL && l->reg == NFT_REG_1;
     if (strcmp(name, "payload") == 0) {
         *l = load_payload(a, s->family);
+        l->protocol = protocol;
         if (l->what == PQ_NFT_KNOWN && s->udp) /* flags of TCP, but of other packets, too */
             l->what = PQ_NFT_NOTHING;
     } else if (strcmp(name, "meta") == 0)

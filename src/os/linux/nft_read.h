@@ -33,6 +33,7 @@ enum pq_nft_what {
     PQ_NFT_PORTS, /* source and destination */
     PQ_NFT_SPORT,
     PQ_NFT_PROTOCOL,
+    PQ_NFT_BOTH, /* protocol and destination port */
     PQ_NFT_DEVICE,
     PQ_NFT_INDEX, /* of the device */
     PQ_NFT_IP,    /* its version */
