@@ -208,9 +208,20 @@ def test_mistakes_forwarding_shut() -> None:
         expect(len(rules) == 2, f"it says: {said}")
         said = " ".join(server.run("check").stdout.split())
         expect("ip filter FORWARD drops what no rule lets on" in said, f"it says: {said}")
-        lab.s.check(rules[0].split())
-        said = server.run("check").stdout
-        expect("FORWARD" not in said, f"it says: {said}")
+        device = rules[0].split()[4]
+        for rule in (
+            rules[0],
+            f"iptables -I FORWARD -i {device[:-1]}+ -j ACCEPT",
+            f"nft insert rule ip filter FORWARD iifname {{ eth7, {device} }} accept",
+            f"nft insert rule ip filter FORWARD iifname vmap {{ eth7 : drop, {device} : accept }}",
+        ):
+            lab.s.check(rule.split())
+            said = server.run("check").stdout
+            expect("FORWARD" not in said, f"{rule}: it says: {said}")
+            lab.s.check(["iptables", "-F", "FORWARD"])
+        lab.s.check("iptables -I FORWARD -i eth7+ -j ACCEPT".split())
+        said = " ".join(server.run("check").stdout.split())
+        expect("ip filter FORWARD drops what no rule lets on" in said, f"of another device: it says: {said}")
 
 
 @test(limit=60)

@@ -121,6 +121,23 @@ static void reach(struct walk *w, const char *chain)
         snprintf(w->reached[w->n++], PQ_NFT_NAME, "%s", chain);
 }
 
+/* Whether a rule's device is this one. */
+static bool is_device(const char *name, const char *device)
+{
+    const size_t len = strlen(name);
+    return len && name[len - 1] == '*' ? strncmp(name, device, len - 1) == 0
+                                       : strcmp(name, device) == 0;
+}
+
+/* Whether it asks for one of several devices. */
+static bool has_devices(const struct pq_nft_seen *s)
+{
+    for (unsigned i = 0; i < s->n_looks; i++)
+        if (s->look[i].what == PQ_NFT_DEVICE || s->look[i].what == PQ_NFT_NOTHING)
+            return true;
+    return false;
+}
+
 static int on_rule(const struct pq_nl_msg *m, void *arg)
 {
     struct walk *w = arg;
@@ -133,7 +150,7 @@ static int on_rule(const struct pq_nl_msg *m, void *arg)
     w->drops |= s.plain && v->drops && at_hook;
     w->open |=
         (s.plain && v->accepts && at_hook) || s.map || s.unknown; /* these are not gone into */
-    w->named |= (v->accepts || *v->to) && strcmp(s.device, w->device) == 0;
+    w->named |= (v->accepts || *v->to) && (is_device(s.device, w->device) || has_devices(&s));
     return 0;
 }
 

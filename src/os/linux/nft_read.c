@@ -146,7 +146,7 @@ static void take_device(struct pq_nft_seen *s, struct pq_view v, uint32_t op)
     const bool several = v.n < sizeof name && !memchr(v.p, 0, v.n);
     snprintf(words, sizeof words, "%s%s", name, several ? "*" : "");
     if (op == NFT_CMP_EQ)
-        snprintf(s->device, sizeof s->device, "%s", name);
+        snprintf(s->device, sizeof s->device, "%s", words);
     if (strcmp(name, "lo") == 0 && !several)
         pq_nft_ask_so(s, op != NFT_CMP_EQ);
     else

@@ -68,7 +68,8 @@ struct pq_nft_seen { /* a rule, as far as it is understood */
     bool except;            /* the ports are what it does not ask for */
     struct pq_range port[PQ_NFT_SEEN_PORTS]; /* destination ports that it asks for; none: all */
     unsigned n_ports;
-    char device[16]; /* a name of one that the packet comes from or goes to; "": none */
+    char device[20]; /* a name of one that the packet comes from or goes to, "tun*": or how such
+                        begin; "": none */
     struct pq_nft_look look[PQ_NFT_LOOKS];
     unsigned n_looks;
     bool map; /* the last of them holds the verdicts */
