@@ -59,7 +59,7 @@ static bool is_proven(struct pq_hub *h, const struct pq_segment *syn, uint64_t w
 
 bool pq_hub_syn_apart(struct pq_hub *h, const struct pq_segment *syn, int64_t *apart)
 {
-    const unsigned day = 24 * 3600 * 1000 / PQ_SYN_SLOT;
+    const unsigned day = (unsigned)(UINT64_C(86400000) / PQ_SYN_SLOT);
     for (unsigned k = 0; k < PQ_RINGS && h->ring[k].syn_key; k++)
         if (pq_proof_when(h->ring[k].syn_key, syn, h->ev->wall(h->ctx), day, apart))
             return true;
