@@ -127,6 +127,17 @@ def clear(uid: int = UID) -> None:
             path.unlink()
 
 
+def unprivileged(lab: Lab, program: str, uid: int) -> list[str]:
+    """What runs a client as that user, with a configuration of his and the rights that it needs."""
+    config = lab.new_file("client.yaml")
+    config.write_text(paqet.client_config(lab, paqet.Settings()))
+    os.chown(config, uid, uid)
+    config.chmod(0o600)
+    drop = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
+    rights = [f"--{kind}=+net_raw,+net_admin" for kind in ("inh-caps", "ambient-caps")]
+    return ["setpriv", *drop, *rights, program, "run", "-c", str(config)]
+
+
 @test(limit=90)
 def test_local_user_waits_at_the_lock() -> None:
     """A FIFO, a link or a folder of another user where an unprivileged paqet has its lock for iptables."""
@@ -141,12 +152,7 @@ def test_local_user_waits_at_the_lock() -> None:
         os.chown(f"/tmp/paqet-{UID}-xtables.lock", OTHER, OTHER)
         lab.origin()
         paqet.start_server(lab, paqet.Settings())
-        drop = [f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"]
-        rights = [f"--{kind}=+net_raw,+net_admin" for kind in ("inh-caps", "ambient-caps")]
-        config = lab.new_file("client.yaml")
-        config.write_text(paqet.client_config(lab, paqet.Settings()))
-        os.chown(config, UID, UID)
-        config.chmod(0o600)
+        run = unprivileged(lab, program, UID)
         for trap in ("none", "folder", "link"):
             own = Path(f"/tmp/paqet-{UID}")
             if trap == "folder":
@@ -157,7 +163,7 @@ def test_local_user_waits_at_the_lock() -> None:
             elif trap == "link":
                 shutil.rmtree(own)
                 own.symlink_to(victim)
-            here = lab.c.start(f"client-{trap}", ["setpriv", *drop, *rights, program, "run", "-c", str(config)])
+            here = lab.c.start(f"client-{trap}", run)
             here.wait_log(r"kept out by iptables \(raw\)", 10)
             paqet.wait_working(lab)
             expect(rules(lab.c), "no rules")
@@ -176,13 +182,7 @@ def test_local_user_names_the_lock() -> None:
         own = Path(f"/tmp/paqet-{SECOND}")
         own.mkdir(0o777)
         os.chown(own, OTHER, OTHER)
-        drop = [f"--reuid={SECOND}", f"--regid={SECOND}", "--clear-groups", "--no-new-privs"]
-        rights = [f"--{kind}=+net_raw,+net_admin" for kind in ("inh-caps", "ambient-caps")]
-        config = lab.new_file("client.yaml")
-        config.write_text(paqet.client_config(lab, paqet.Settings()))
-        os.chown(config, SECOND, SECOND)
-        config.chmod(0o600)
-        argv = ["unshare", "-m", "sh", "-c", read_only, "sh", "setpriv", *drop, *rights, program, "run", "-c", str(config)]
+        argv = ["unshare", "-m", "sh", "-c", read_only, "sh", *unprivileged(lab, program, SECOND)]
         here = lab.c.start("client", argv)
         here.wait_log("lock file", 10)
         said = here.log_path.read_text()
